@@ -1,0 +1,192 @@
+/**
+ * What a channel may be called, and how readers name several at once. Every URL path, every publish and
+ * every subscription passes through here.
+ */
+
+/** The channel behind the root path `/`. */
+export const LOBBY = "lobby";
+
+/** Longest channel name, in characters. */
+export const MAX_CHANNEL_LENGTH = 255;
+
+/** First path segments that belong to the server and can never be channels. */
+export const RESERVED_SEGMENTS: ReadonlySet<string> = new Set([
+  "api",
+  "app",
+  "apps",
+  "connection",
+  "emulation",
+  "metrics",
+  "healthz",
+  "readyz",
+  "favicon.ico",
+  "robots.txt",
+]);
+
+const SEGMENT = /^[A-Za-z0-9_\-=@,.;:#$~!'()+]+$/;
+
+/**
+ * What a reader reads: one channel, or several by list and pattern.
+ *
+ * `patterns` holds segments split at `/`, where `*` stands for one segment and a final `**` for one or more.
+ * `key` is the canonical spelling: the name of a single channel, else a text that is never a channel's name.
+ */
+export interface Selector {
+  readonly key: string;
+  /** The name when the selector is exactly one channel, else undefined. */
+  readonly channel: string | undefined;
+  readonly patterns: readonly (readonly string[])[];
+}
+
+/**
+ * Checks a channel name against the grammar: 1 to 255 characters, segments split by `/`, none of them empty,
+ * `.` or `..`, the first not one of the server's own.
+ *
+ * @throws {SyntaxError} naming what is wrong and what to do about it
+ */
+export function parseChannel(name: string): string {
+  parseSegments(name, SEGMENT, `Channel name ${quote(name)}`);
+  return name;
+}
+
+/**
+ * Reads the channel a URL path publishes to. `/` is the lobby.
+ *
+ * @param path the path as it stands in the URL, percent-encoded, with its leading slash
+ * @throws {SyntaxError} for a name outside the grammar, and for lists and patterns, which are only for reading
+ */
+export function parseChannelPath(path: string): string {
+  if (path === "/") return LOBBY;
+  const raw = path.slice(1);
+  if (raw.includes(",")) {
+    throw new SyntaxError(
+      `Cannot publish to the list ${
+        quote(raw)
+      }: post to each channel, or write a comma that is part of a name as %2C`,
+    );
+  }
+  const name = decodePath(raw);
+  if (name.includes("*")) {
+    throw new SyntaxError(
+      `Cannot publish to the pattern ${quote(name)}: patterns are for reading, name one channel`,
+    );
+  }
+  return parseChannel(name);
+}
+
+/**
+ * Reads the channels a URL path subscribes to: one name, a pattern, or a comma list of both. `/` is the lobby.
+ *
+ * @param path the path as it stands in the URL, percent-encoded, with its leading slash
+ * @throws {SyntaxError} for a name or pattern outside the grammar
+ */
+export function parseSelectorPath(path: string): Selector {
+  if (path === "/") return selectChannel(LOBBY);
+  return selectPatterns(path.slice(1).split(",").map(decodePath));
+}
+
+/** The selector that reads one channel, whose name has been checked before. */
+export function selectChannel(name: string): Selector {
+  return { key: name, channel: name, patterns: [name.split("/")] };
+}
+
+/**
+ * The selector that reads every channel matching one of the given names and patterns; repeats count once.
+ *
+ * @throws {SyntaxError} for a name or pattern outside the grammar
+ */
+export function selectPatterns(names: readonly string[]): Selector {
+  const unique = [...new Set(names)].sort();
+  const [only] = unique;
+  if (unique.length === 1 && only !== undefined && !only.includes("*")) {
+    return selectChannel(parseChannel(only));
+  }
+  const patterns = unique.map(parsePattern);
+  return { key: unique.join(" "), channel: undefined, patterns };
+}
+
+/** Whether a channel is among those a selector reads. */
+export function matchesSelector(selector: Selector, channel: string): boolean {
+  if (selector.channel !== undefined) return selector.channel === channel;
+  const segments = channel.split("/");
+  return selector.patterns.some((pattern) => matchesPattern(pattern, segments));
+}
+
+/** The channel whose messages go to one client alone: `@id1` for client `id1`. */
+export function directChannel(clientId: string): string {
+  return `@${clientId}`;
+}
+
+/**
+ * Splits a pattern such as `orders/*` into its segments. Channel rules use the same grammar.
+ *
+ * @throws {SyntaxError} for a pattern outside the grammar
+ */
+export function parsePattern(pattern: string): readonly string[] {
+  const segments = parseSegments(pattern, SEGMENT, `Pattern ${quote(pattern)}`);
+  const tail = segments.indexOf("**");
+  if (tail !== -1 && tail !== segments.length - 1) {
+    throw new SyntaxError(`Pattern ${quote(pattern)}: "**" may only be the last segment`);
+  }
+  return segments;
+}
+
+/** Whether a channel, split into segments, matches one pattern. */
+export function matchesPattern(pattern: readonly string[], segments: readonly string[]): boolean {
+  const last = pattern.length - 1;
+  if (pattern[last] === "**") {
+    if (segments.length < pattern.length) return false;
+  } else if (segments.length !== pattern.length) {
+    return false;
+  }
+  return pattern.every((segment, i) =>
+    segment === "*" || segment === segments[i] || (i === last && segment === "**")
+  );
+}
+
+function parseSegments(name: string, grammar: RegExp, subject: string): readonly string[] {
+  if (name.length === 0) throw new SyntaxError("A channel name must not be empty");
+  if (name.length > MAX_CHANNEL_LENGTH) {
+    throw new SyntaxError(
+      `${
+        quote(name.slice(0, 40))
+      }... has ${name.length} characters: a channel name has at most ${MAX_CHANNEL_LENGTH}`,
+    );
+  }
+  const segments = name.split("/");
+  for (const segment of segments) {
+    if (segment === "") {
+      throw new SyntaxError(
+        `${subject} has an empty segment: remove the doubled, leading or trailing slash`,
+      );
+    }
+    if (segment === "." || segment === "..") {
+      throw new SyntaxError(`${subject} has the segment "${segment}", which a URL cannot carry`);
+    }
+    if (subject.startsWith("Pattern") && (segment === "*" || segment === "**")) continue;
+    if (!grammar.test(segment)) {
+      throw new SyntaxError(
+        `${subject} has a character outside A-Z a-z 0-9 _ - = @ , . ; : # $ ~ ! ' ( ) +`,
+      );
+    }
+  }
+  const first = segments[0] ?? "";
+  if (/^[_@.]/.test(first) || RESERVED_SEGMENTS.has(first)) {
+    throw new SyntaxError(
+      `${subject} is the server's own: start the name with something else than "${first}"`,
+    );
+  }
+  return segments;
+}
+
+function decodePath(raw: string): string {
+  try {
+    return decodeURIComponent(raw);
+  } catch (cause) {
+    throw new SyntaxError(`Path ${quote(raw)} is not percent-encoded UTF-8`, { cause });
+  }
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > 60 ? text.slice(0, 60) + "..." : text);
+}

@@ -1,0 +1,49 @@
+/** A client as the hub knows it: one connection of one person or program, whatever protocol it speaks. */
+import type { MessagingError } from "./errors.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Member } from "./presence.ts";
+import type { Encoder, Socket } from "./socket.ts";
+
+/** Built by a protocol when a socket opens; the hub tells clients apart by identity, their ids may repeat. */
+export interface Client extends Member {
+  readonly socket: Socket;
+  readonly outbox: Outbox;
+  readonly encoder: Encoder;
+  /** Whether it gets the messages that came in on its own socket. */
+  readonly echo: boolean;
+  /** Ends the connection, telling the client why in its protocol's words. Must not throw. */
+  end(error: MessagingError): void;
+}
+
+/** Longest client id and name, in characters. */
+export const MAX_CLIENT_ID_LENGTH = 100;
+export const MAX_CLIENT_NAME_LENGTH = 100;
+
+/**
+ * Checks a client id: 1 to 100 characters that stand in a URL path segment as they are, so that `/@id` names it.
+ *
+ * @throws {SyntaxError} naming what is allowed
+ */
+export function parseClientId(id: string): string {
+  if (!/^[A-Za-z0-9_\-=@.:~]+$/.test(id) || id.length > MAX_CLIENT_ID_LENGTH) {
+    throw new SyntaxError(
+      `Client id ${JSON.stringify(id.slice(0, MAX_CLIENT_ID_LENGTH))}: use 1 to ${MAX_CLIENT_ID_LENGTH} ` +
+        "characters of A-Z a-z 0-9 _ - = @ . : ~",
+    );
+  }
+  return id;
+}
+
+/**
+ * Checks the name others see: 1 to 100 characters, no control characters.
+ *
+ * @throws {SyntaxError} naming what is allowed
+ */
+export function parseClientName(name: string): string {
+  if (
+    name.length === 0 || name.length > MAX_CLIENT_NAME_LENGTH || /\p{Cc}/u.test(name)
+  ) {
+    throw new SyntaxError(`A name has 1 to ${MAX_CLIENT_NAME_LENGTH} characters and no control characters`);
+  }
+  return name;
+}

@@ -1,0 +1,81 @@
+/**
+ * The one table of everything a client can be refused with: HTTP status, WebSocket close code, and whether
+ * trying again helps. Nothing else in the house maps errors to codes.
+ */
+
+interface ErrorKind {
+  /** HTTP status (RFC 9110). */
+  readonly status: number;
+  /** WebSocket close code (RFC 6455 section 7.4; 4000 to 4999 are ours). */
+  readonly close: number;
+  /** May the client reconnect or repeat the request unchanged and hope to succeed? */
+  readonly retry: boolean;
+  /** Short title, the same for every occurrence (RFC 9457 section 3.1.3). */
+  readonly title: string;
+}
+
+const KINDS = {
+  bad_channel: { status: 400, close: 4400, retry: false, title: "Bad channel name" },
+  bad_body: { status: 400, close: 4400, retry: false, title: "Bad body" },
+  bad_option: { status: 400, close: 4400, retry: false, title: "Bad option" },
+  bad_handshake: { status: 400, close: 4400, retry: false, title: "Bad WebSocket handshake" },
+  wrong_version: { status: 426, close: 4426, retry: false, title: "Wrong WebSocket version" },
+  origin_refused: { status: 403, close: 4403, retry: false, title: "Origin refused" },
+  no_such_client: { status: 404, close: 4404, retry: false, title: "No such client" },
+  not_found: { status: 404, close: 4404, retry: false, title: "Not found" },
+  method_not_allowed: { status: 405, close: 4405, retry: false, title: "Method not allowed" },
+  history_gone: { status: 410, close: 4410, retry: false, title: "History gone" },
+  too_large: { status: 413, close: 1009, retry: false, title: "Too large" },
+  unsupported_media: { status: 415, close: 4415, retry: false, title: "Unsupported media type" },
+  wrong_host: { status: 421, close: 4421, retry: false, title: "Wrong host" },
+  slow_reader: { status: 429, close: 1013, retry: true, title: "Reading too slowly" },
+  internal: { status: 500, close: 1011, retry: true, title: "Internal error" },
+  draining: { status: 503, close: 1012, retry: true, title: "Restarting" },
+  log_unavailable: { status: 503, close: 1013, retry: true, title: "Log unavailable" },
+  log_full: { status: 507, close: 1013, retry: true, title: "Log full" },
+} as const satisfies Record<string, ErrorKind>;
+
+/** Names one row of the table. */
+export type ErrorCode = keyof typeof KINDS;
+
+/** An error a client may see: its message names the thing, the cause and the cure, and holds no secret. */
+export class MessagingError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "MessagingError";
+    this.code = code;
+  }
+
+  get status(): number {
+    return KINDS[this.code].status;
+  }
+
+  get close(): number {
+    return KINDS[this.code].close;
+  }
+
+  get retry(): boolean {
+    return KINDS[this.code].retry;
+  }
+
+  get title(): string {
+    return KINDS[this.code].title;
+  }
+}
+
+/** What a client is told of any error: its own if it is meant for clients, else a bland one. */
+export function toMessagingError(error: unknown): MessagingError {
+  if (error instanceof MessagingError) return error;
+  return new MessagingError("internal", "Something went wrong on the server; its log says what", {
+    cause: error,
+  });
+}
+
+/** Cuts a close reason to the 123 bytes of UTF-8 a close frame has room for (RFC 6455 section 5.5). */
+export function cutReason(reason: string): string {
+  const bytes = new TextEncoder().encode(reason);
+  if (bytes.length <= 123) return reason;
+  return new TextDecoder().decode(bytes.subarray(0, 120)).replace(/\uFFFD$/u, "") + "...";
+}

@@ -1,0 +1,347 @@
+/**
+ * The hub: the Set of clients, who reads which channel, and the way of every message from its publisher through
+ * the log to the sockets. Protocols and HTTP handlers call it; it knows neither.
+ */
+import { directChannel, type Selector } from "./channel.ts";
+import type { Client } from "./client.ts";
+import { MessagingError } from "./errors.ts";
+import type { Log, LogPage, LogQuery, Receipt } from "./log.ts";
+import type { Logger } from "./logger.ts";
+import { type Draft, isTransient, type Message, type Payload, payloadSize } from "./message.ts";
+import { PatternIndex } from "./pattern_index.ts";
+import { Presence } from "./presence.ts";
+import type { Rules } from "./rules.ts";
+import { encodeBatch, type Encoder, type Frame } from "./socket.ts";
+import { conflate, type SubscribeOptions, Subscription } from "./subscription.ts";
+
+export interface HubOptions {
+  readonly log: Log;
+  readonly rules: Rules;
+  readonly logger: Logger;
+  /** Largest payload, in bytes. */
+  readonly maxMessageBytes: number;
+}
+
+/** The log's receipt, and how many sockets the message was offered to. */
+export interface Published extends Receipt {
+  readonly subscribers: number;
+}
+
+/** The readers of one selector, by encoder. */
+interface Group {
+  readonly selector: Selector;
+  readonly readers: Map<Encoder, Set<Subscription>>;
+  size: number;
+}
+
+/** What each encoder made of each list of messages during one delivery. */
+type FrameCache = Map<readonly Message[], Map<Encoder, readonly Frame[]>>;
+
+export class Hub {
+  readonly presence = new Presence();
+  readonly #log: Log;
+  readonly #rules: Rules;
+  readonly #logger: Logger;
+  readonly #maxMessageBytes: number;
+  readonly #clients = new Map<Client, Set<Subscription>>();
+  readonly #clientsById = new Map<string, Set<Client>>();
+  readonly #groups = new Map<string, Group>();
+  readonly #patterns = new PatternIndex<Group>();
+  #draining = false;
+
+  constructor(options: HubOptions) {
+    this.#log = options.log;
+    this.#rules = options.rules;
+    this.#logger = options.logger;
+    this.#maxMessageBytes = options.maxMessageBytes;
+    this.#log.onStored = (messages) => this.deliver(messages);
+  }
+
+  /** How many clients are connected. */
+  get clientCount(): number {
+    return this.#clients.size;
+  }
+
+  /** How many channels and patterns somebody reads. */
+  get groupCount(): number {
+    return this.#groups.size;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** The id up to which everything has been delivered. */
+  get top(): Log["top"] {
+    return this.#log.top;
+  }
+
+  /** Adds a client; it gets its direct messages from now on. */
+  connect(client: Client, channel?: string): void {
+    this.#clients.set(client, new Set());
+    let sameId = this.#clientsById.get(client.id);
+    if (sameId === undefined) this.#clientsById.set(client.id, sameId = new Set());
+    sameId.add(client);
+    const { id, name, protocol } = client;
+    this.#logger.write("info", "client connected", { id, name, channel, protocol });
+  }
+
+  /** Removes a client and its subscriptions. Removing it again does nothing. */
+  disconnect(client: Client, code?: number): void {
+    const subscriptions = this.#clients.get(client);
+    if (subscriptions === undefined) return;
+    for (const subscription of subscriptions) this.unsubscribe(subscription);
+    this.#clients.delete(client);
+    const sameId = this.#clientsById.get(client.id);
+    sameId?.delete(client);
+    if (sameId?.size === 0) this.#clientsById.delete(client.id);
+    this.#logger.write("info", "client disconnected", { id: client.id, code });
+  }
+
+  /**
+   * Subscribes a connected client to the channels of a selector, from this moment on or, with `since`, from
+   * further back.
+   */
+  subscribe(client: Client, selector: Selector, options: SubscribeOptions = {}): Subscription {
+    const subscriptions = this.#clients.get(client);
+    if (subscriptions === undefined) throw new TypeError("A client must be connected before it subscribes");
+    const subscription = new Subscription(client, selector, options);
+    subscriptions.add(subscription);
+    const group = this.#openGroup(selector);
+    let readers = group.readers.get(client.encoder);
+    if (readers === undefined) group.readers.set(client.encoder, readers = new Set());
+    readers.add(subscription);
+    group.size++;
+    if (selector.channel !== undefined) this.presence.join(selector.channel, client);
+    void subscription.start(this.#log);
+    return subscription;
+  }
+
+  /** Ends a subscription. Ending it again does nothing. */
+  unsubscribe(subscription: Subscription): void {
+    const { client, selector } = subscription;
+    const subscriptions = this.#clients.get(client);
+    if (!subscriptions?.delete(subscription)) return;
+    subscription.close();
+    const group = this.#groups.get(selector.key);
+    const readers = group?.readers.get(client.encoder);
+    if (group === undefined || !readers?.delete(subscription)) return;
+    if (readers.size === 0) group.readers.delete(client.encoder);
+    group.size--;
+    if (group.size === 0) this.#closeGroup(group);
+    const { channel } = selector;
+    if (channel !== undefined && ![...subscriptions].some((other) => other.selector.channel === channel)) {
+      this.presence.leave(channel, client);
+    }
+  }
+
+  /**
+   * Publishes a draft: stores it, then delivers it.
+   *
+   * @returns the receipt, after the message is stored
+   * @throws {MessagingError} `draining`, `too_large`, `no_such_client`, or what the log rejects with
+   */
+  async publish(draft: Draft): Promise<Published> {
+    if (this.#draining) {
+      throw new MessagingError("draining", "The server is restarting: try again in a moment");
+    }
+    const size = payloadSize(draft.payload);
+    if (size > this.#maxMessageBytes) {
+      throw new MessagingError(
+        "too_large",
+        `The message has ${size} bytes and the limit is ${this.#maxMessageBytes}: send less, ` +
+          "or raise --max-message-bytes",
+      );
+    }
+    const directed = draft.to === undefined ? undefined : this.#recipients(draft.channel, draft.to).size;
+    if (directed === 0) {
+      throw new MessagingError("no_such_client", this.#describeMissing(draft.channel, draft.to ?? ""));
+    }
+    const rules = this.#rules.for(draft.channel);
+    if (rules.ephemeral && !isTransient(draft)) draft = { ...draft, ephemeral: true };
+    this.#logger.write(draft.ephemeral ? "debug" : "info", "message received", {
+      channel: draft.channel,
+      data: describePayload(draft.payload),
+    });
+    const receipt = await this.#log.append(draft);
+    return { ...receipt, subscribers: directed ?? this.countSubscribers(draft.channel) };
+  }
+
+  /** Reads stored messages. */
+  read(query: LogQuery): Promise<LogPage> {
+    return this.#log.read(query);
+  }
+
+  /** Removes a channel's stored messages; resolves to how many there were. */
+  async clear(channel: string): Promise<number> {
+    if (this.#draining) {
+      throw new MessagingError("draining", "The server is restarting: try again in a moment");
+    }
+    return await this.#log.clear(channel);
+  }
+
+  /** How many sockets a message to a channel is offered to: its readers and those of matching patterns. */
+  countSubscribers(channel: string): number {
+    let count = this.#groups.get(channel)?.size ?? 0;
+    if (this.#patterns.size > 0) {
+      for (const group of this.#patterns.match(channel)) count += group.size;
+    }
+    return count;
+  }
+
+  /**
+   * Delivers a batch of announced messages to everyone who reads them, in order. Encodes each list of messages
+   * once per encoder. Synchronous: when it returns, every frame is with its socket.
+   */
+  deliver(messages: readonly Message[]): void {
+    let start = 0;
+    for (let i = 0; i < messages.length; i++) {
+      const message = messages[i]!;
+      if (message.to === undefined) continue;
+      this.#deliverShared(messages.slice(start, i));
+      this.#deliverDirect(message, message.to);
+      start = i + 1;
+    }
+    this.#deliverShared(start === 0 ? messages : messages.slice(start));
+  }
+
+  /** Refuses new work and ends every client, telling it that the server restarts. */
+  drain(): void {
+    this.#draining = true;
+    for (const client of [...this.#clients.keys()]) {
+      client.end(new MessagingError("draining", "service restart"));
+    }
+  }
+
+  #deliverShared(messages: readonly Message[]): void {
+    if (messages.length === 0) return;
+    const cache: FrameCache = new Map();
+    const byChannel = groupByChannel(messages);
+    const byPattern = new Map<Group, Message[] | readonly Message[]>();
+    for (const [channel, list] of byChannel) {
+      const group = this.#groups.get(channel);
+      if (group !== undefined) this.#deliverTo(group, list, cache);
+      if (this.#patterns.size === 0) continue;
+      for (const pattern of this.#patterns.match(channel)) {
+        byPattern.set(pattern, byPattern.has(pattern) ? [] : list);
+      }
+    }
+    for (const [group, list] of byPattern) {
+      // Empty: several channels of the batch match, whose messages must keep their common order.
+      this.#deliverTo(group, list.length > 0 ? list : this.#selectFrom(messages, group, byChannel), cache);
+    }
+  }
+
+  #selectFrom(
+    messages: readonly Message[],
+    group: Group,
+    byChannel: ReadonlyMap<string, readonly Message[]>,
+  ): readonly Message[] {
+    const channels = new Set([...byChannel.keys()].filter((name) => this.#patterns.match(name).has(group)));
+    return messages.filter((message) => channels.has(message.channel));
+  }
+
+  #deliverTo(group: Group, messages: readonly Message[], cache: FrameCache): void {
+    const conflated = messages.every((message) => this.#rules.for(message.channel).conflate);
+    if (conflated) messages = conflate(messages);
+    const senders = socketIds(messages);
+    for (const [encoder, readers] of group.readers) {
+      const frames = encodeOnce(cache, encoder, messages);
+      for (const subscription of readers) {
+        const { client } = subscription;
+        if (senders !== undefined && !client.echo && senders.has(client.socket.id)) {
+          this.#deliverOthers(subscription, messages, frames, conflated);
+        } else subscription.take(messages, frames, conflated);
+      }
+    }
+  }
+
+  /** Delivers a batch without the client's own messages. */
+  #deliverOthers(
+    subscription: Subscription,
+    messages: readonly Message[],
+    frames: readonly Frame[],
+    conflated: boolean,
+  ): void {
+    const { encoder, socket } = subscription.client;
+    const others = messages.filter((message) => message.socketId !== socket.id);
+    if (others.length === 0) return;
+    const theirs = encoder.kind === "joined"
+      ? encodeBatch(encoder, others)
+      : frames.filter((_, i) => messages[i]?.socketId !== socket.id);
+    subscription.take(others, theirs, conflated);
+  }
+
+  #deliverDirect(message: Message, to: string): void {
+    const cache: FrameCache = new Map();
+    const list = [message];
+    for (const client of this.#recipients(message.channel, to)) {
+      if (!client.outbox.offer(encodeOnce(cache, client.encoder, list))) {
+        client.end(new MessagingError("slow_reader", "Too many messages are waiting for you: reconnect"));
+      }
+    }
+  }
+
+  /** The connections of a client: all of them for its direct channel, else those that read the channel. */
+  #recipients(channel: string, to: string): Set<Client> {
+    const clients = this.#clientsById.get(to) ?? new Set<Client>();
+    if (channel === directChannel(to)) return clients;
+    const groups = new Set<Group>(this.#patterns.size > 0 ? this.#patterns.match(channel) : []);
+    const own = this.#groups.get(channel);
+    if (own !== undefined) groups.add(own);
+    const reads = (client: Client) =>
+      [...this.#clients.get(client) ?? []].some((s) => groups.has(this.#groups.get(s.selector.key)!));
+    return new Set([...clients].filter(reads));
+  }
+
+  #describeMissing(channel: string, to: string): string {
+    return channel === directChannel(to)
+      ? `No client has the id "${to}": it is not connected, and direct messages are not kept`
+      : `No client with the id "${to}" reads "${channel}": direct messages are not kept`;
+  }
+
+  #openGroup(selector: Selector): Group {
+    let group = this.#groups.get(selector.key);
+    if (group === undefined) {
+      group = { selector, readers: new Map(), size: 0 };
+      this.#groups.set(selector.key, group);
+      if (selector.channel === undefined) {
+        for (const pattern of selector.patterns) this.#patterns.add(pattern, group);
+      }
+    }
+    return group;
+  }
+
+  #closeGroup(group: Group): void {
+    this.#groups.delete(group.selector.key);
+    if (group.selector.channel === undefined) {
+      for (const pattern of group.selector.patterns) this.#patterns.delete(pattern, group);
+    }
+  }
+}
+
+function encodeOnce(cache: FrameCache, encoder: Encoder, messages: readonly Message[]): readonly Frame[] {
+  let byEncoder = cache.get(messages);
+  if (byEncoder === undefined) cache.set(messages, byEncoder = new Map());
+  let frames = byEncoder.get(encoder);
+  if (frames === undefined) byEncoder.set(encoder, frames = encodeBatch(encoder, messages));
+  return frames;
+}
+
+function groupByChannel(messages: readonly Message[]): ReadonlyMap<string, readonly Message[]> {
+  const channel = messages[0]?.channel ?? "";
+  if (messages.every((message) => message.channel === channel)) return new Map([[channel, messages]]);
+  return Map.groupBy(messages, (message) => message.channel);
+}
+
+function socketIds(messages: readonly Message[]): ReadonlySet<string> | undefined {
+  let ids: Set<string> | undefined;
+  for (const { socketId } of messages) {
+    if (socketId !== undefined) (ids ??= new Set()).add(socketId);
+  }
+  return ids;
+}
+
+function describePayload(payload: Payload): string {
+  return payload.kind === "bytes" ? `(${payload.bytes.byteLength} bytes)` : payload.text;
+}

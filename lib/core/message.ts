@@ -1,0 +1,114 @@
+/** What publishers hand in, what the log stamps, and how both are named. Everything that flows is one of these. */
+
+/** The content of a message: text, one JSON value as its text, or bytes. */
+export type Payload =
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "json"; readonly text: string }
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array<ArrayBuffer> };
+
+/** The client a message came from, as others may see it. */
+export interface Sender {
+  readonly id: string;
+  readonly name?: string;
+}
+
+/** What a publisher hands in. The log turns it into a {@linkcode Message}. */
+export interface Draft {
+  readonly channel: string;
+  readonly payload: Payload;
+  /** A name for the kind of message, shown to event streams and pages. */
+  readonly event?: string;
+  readonly from?: Sender;
+  /** The socket it was sent on: protocols that do not echo leave that socket out. */
+  readonly socketId?: string;
+  /** Deliver to this client only. Never stored. */
+  readonly to?: string;
+  /** Seconds until the stored message expires. */
+  readonly ttl?: number;
+  /** Deliver, do not store. */
+  readonly ephemeral?: boolean;
+  /** The same key on the same channel within 5 minutes stores once. */
+  readonly idempotencyKey?: string;
+}
+
+/**
+ * A message as the log announced it. `offset` counts the channel's stored messages from 1 without holes,
+ * `sequence` orders all stored messages of one log; both are 0 for a message that was not stored.
+ */
+export interface Message {
+  readonly channel: string;
+  readonly payload: Payload;
+  readonly epoch: string;
+  readonly offset: number;
+  readonly sequence: number;
+  /** Milliseconds since 1970; never decreases from one message of a log to the next. */
+  readonly time: number;
+  readonly event: string | undefined;
+  readonly from: Sender | undefined;
+  readonly socketId: string | undefined;
+  readonly to: string | undefined;
+}
+
+/** Whether a draft is only delivered: nobody can read it later. */
+export function isTransient(draft: Draft): boolean {
+  return draft.ephemeral === true || draft.to !== undefined;
+}
+
+/** The log-wide id of a stored message: `<epoch>-<sequence>`. */
+export function formatId(epoch: string, sequence: number): string {
+  return `${epoch}-${sequence}`;
+}
+
+/** The payload's size in bytes of UTF-8 or raw bytes: what limits are counted in. */
+export function payloadSize(payload: Payload): number {
+  return payload.kind === "bytes" ? payload.bytes.byteLength : utf8Length(payload.text);
+}
+
+/** Bytes a string takes as UTF-8, without encoding it. */
+export function utf8Length(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x80) continue;
+    if (unit < 0x800) bytes += 1;
+    else if (unit >= 0xd800 && unit <= 0xdbff && isLowSurrogate(text, i + 1)) {
+      bytes += 2;
+      i++;
+    } else bytes += 2;
+  }
+  return bytes;
+}
+
+function isLowSurrogate(text: string, i: number): boolean {
+  const unit = text.charCodeAt(i);
+  return unit >= 0xdc00 && unit <= 0xdfff;
+}
+
+/**
+ * The message object every JSON reader gets: `{ channel, id, offset, time, data, event?, from? }`.
+ * Bytes become `{ "base64": "..." }`; a message that was not stored has no id and no offset.
+ *
+ * @returns JSON text without newlines
+ */
+export function encodeMessageJson(message: Message): string {
+  let json = `{"channel":${JSON.stringify(message.channel)}`;
+  if (message.sequence > 0) {
+    json += `,"id":"${formatId(message.epoch, message.sequence)}","offset":${message.offset}`;
+  }
+  json += `,"time":"${new Date(message.time).toISOString()}","data":${encodePayloadJson(message.payload)}`;
+  if (message.event !== undefined) json += `,"event":${JSON.stringify(message.event)}`;
+  if (message.from !== undefined) json += `,"from":${JSON.stringify(message.from)}`;
+  return json + "}";
+}
+
+/** The payload as one JSON value: text as a string, JSON as itself, bytes as `{ "base64": "..." }`. */
+export function encodePayloadJson(payload: Payload): string {
+  switch (payload.kind) {
+    case "text":
+      return JSON.stringify(payload.text);
+    case "json":
+      return payload.text;
+    case "bytes":
+      return `{"base64":"${payload.bytes.toBase64()}"}`;
+  }
+}

@@ -1,0 +1,79 @@
+/** Finds, for a channel, the values stored under patterns that match it. The hub keeps its pattern readers here. */
+
+interface Node<T> {
+  readonly children: Map<string, Node<T>>;
+  /** Values whose pattern ends at this node. */
+  readonly here: Set<T>;
+  /** Values whose pattern ends in `**` below this node. */
+  readonly below: Set<T>;
+}
+
+function createNode<T>(): Node<T> {
+  return { children: new Map(), here: new Set(), below: new Set() };
+}
+
+/** A trie over pattern segments: looking a channel up costs its depth, not the number of patterns. */
+export class PatternIndex<T> {
+  #root: Node<T> = createNode();
+  #size = 0;
+
+  /** How many (pattern, value) pairs are stored. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Stores a value under a pattern, given as segments. */
+  add(pattern: readonly string[], value: T): void {
+    let node = this.#root;
+    for (const segment of pattern) {
+      if (segment === "**") break;
+      let child = node.children.get(segment);
+      if (child === undefined) node.children.set(segment, child = createNode());
+      node = child;
+    }
+    const values = pattern.at(-1) === "**" ? node.below : node.here;
+    if (!values.has(value)) this.#size++;
+    values.add(value);
+  }
+
+  /** Removes a value from a pattern and every branch that is empty afterwards. */
+  delete(pattern: readonly string[], value: T): void {
+    const path: [Node<T>, string][] = [];
+    let node = this.#root;
+    for (const segment of pattern) {
+      if (segment === "**") break;
+      const child = node.children.get(segment);
+      if (child === undefined) return;
+      path.push([node, segment]);
+      node = child;
+    }
+    const values = pattern.at(-1) === "**" ? node.below : node.here;
+    if (values.delete(value)) this.#size--;
+    for (const [parent, segment] of path.reverse()) {
+      const child = parent.children.get(segment);
+      if (child && child.children.size + child.here.size + child.below.size === 0) {
+        parent.children.delete(segment);
+      }
+    }
+  }
+
+  /** Every value with a pattern that matches the channel, each once. */
+  match(channel: string): Set<T> {
+    const found = new Set<T>();
+    const segments = channel.split("/");
+    const visit = (node: Node<T>, depth: number): void => {
+      if (depth > 0 && depth === segments.length) {
+        for (const value of node.here) found.add(value);
+        return;
+      }
+      // "**" takes at least one segment, and here at least one is left.
+      for (const value of node.below) found.add(value);
+      const literal = node.children.get(segments[depth] ?? "");
+      if (literal) visit(literal, depth + 1);
+      const wildcard = node.children.get("*");
+      if (wildcard) visit(wildcard, depth + 1);
+    };
+    visit(this.#root, 0);
+    return found;
+  }
+}

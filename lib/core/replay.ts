@@ -1,0 +1,80 @@
+/** The handover from history to live: no gap, no duplicate, no reorder, in bounded memory. Subscriptions run it. */
+import type { Selector } from "./channel.ts";
+import type { Cursor, Log, LogPage } from "./log.ts";
+import type { Message } from "./message.ts";
+
+/** Messages a page of a replay holds at most. */
+const PAGE_MESSAGES = 256;
+
+/** What a log told of a gap. */
+export type Gap = LogPage & { readonly kind: "gap" };
+
+/**
+ * Keeps live messages while history is replayed. Beyond its bound it forgets them all: stored ones are read
+ * from the log again, and ephemeral ones were never promised.
+ */
+export class Hold {
+  #held: Message[] = [];
+  #overflowed = false;
+  readonly #bound: number;
+
+  constructor(bound: number) {
+    this.#bound = bound;
+  }
+
+  add(messages: readonly Message[]): void {
+    if (this.#overflowed) return;
+    if (this.#held.length + messages.length > this.#bound) {
+      this.#held = [];
+      this.#overflowed = true;
+    } else this.#held.push(...messages);
+  }
+
+  /** Forgets that anything overflowed: what the log is asked from here on covers it. */
+  restart(): void {
+    this.#overflowed = false;
+  }
+
+  /** The held messages beyond a sequence, or undefined when some were forgotten. */
+  release(sequence: number): readonly Message[] | undefined {
+    if (this.#overflowed) return undefined;
+    return this.#held.filter((message) => message.sequence === 0 || message.sequence > sequence);
+  }
+}
+
+export interface ReplayOptions {
+  readonly log: Pick<Log, "read">;
+  readonly selector: Selector;
+  readonly after: Cursor;
+  /** Collects live messages from before the first read on. */
+  readonly hold: Hold;
+  /** Writes stored messages; resolves when the reader has room for more, to false when it is gone. */
+  write(messages: readonly Message[]): Promise<boolean>;
+  /** Tells the reader of a gap, before what follows it. Returns false to stop. */
+  onGap(gap: Gap): boolean;
+  /** Takes what was held and is not replayed yet; from this call on the reader is live. */
+  goLive(messages: readonly Message[]): void;
+}
+
+/**
+ * Replays stored messages at the reader's pace until none is left, then hands over to live ones.
+ *
+ * A page that reached the end of the log and the hold together cover everything: what was announced before
+ * the read is in the page, what came after is in the hold. They meet in one synchronous step.
+ *
+ * @throws what reading the log throws
+ */
+export async function replay(options: ReplayOptions): Promise<void> {
+  const { log, selector, hold, write, onGap, goLive } = options;
+  let after = options.after;
+  while (true) {
+    hold.restart();
+    const page = await log.read({ selector, after, limit: PAGE_MESSAGES });
+    if (page.kind === "gap" && !onGap(page)) return;
+    if (page.messages.length > 0 && !await write(page.messages)) return;
+    after = page.next;
+    if (page.more) continue;
+    const held = hold.release(page.next.sequence);
+    if (held !== undefined) return goLive(held);
+  }
+}
