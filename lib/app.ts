@@ -1,0 +1,192 @@
+/**
+ * The composition root: puts log, hub, protocols and pages together behind one `fetch`. Listeners call it with
+ * each request; `server.ts` and tests create it.
+ */
+import { type Context, Hono } from "hono";
+import PERFECT_CURSORS from "perfect-cursors/dist/esm/index.js" with { type: "text" };
+import { checkOrigin, isLoopback } from "./auth/origin.ts";
+import type { Config } from "./config.ts";
+import { RESERVED_SEGMENTS } from "./core/channel.ts";
+import { MessagingError, toMessagingError } from "./core/errors.ts";
+import { Hub } from "./core/hub.ts";
+import type { Log } from "./core/log.ts";
+import type { Logger } from "./core/logger.ts";
+import { parseRules, Rules } from "./core/rules.ts";
+import type { Peer } from "./core/socket.ts";
+import { handleClear, handleHistory, handlePresence } from "./http/history.ts";
+import { Pages } from "./http/pages.ts";
+import { CHANNEL_METHODS, createProblem } from "./http/problem.ts";
+import { handlePublish } from "./http/publish.ts";
+import { parseReadRequest } from "./http/read_request.ts";
+import { openLog } from "./logs/mod.ts";
+import {
+  EVENT_STREAM_TYPE,
+  NDJSON_TYPE,
+  openEventStream,
+  openLineStream,
+  openPlainSession,
+  type ProtocolContext,
+  streamHeaders,
+} from "./protocols/mod.ts";
+
+/** A running Raindrops without a port: hand it requests. Disposing it closes the log. */
+export interface App extends AsyncDisposable {
+  readonly hub: Hub;
+  /** Answers a request; never rejects. */
+  fetch(request: Request, peer: Peer): Promise<Response>;
+}
+
+type Env = { Bindings: { readonly peer: Peer } };
+
+/** Paths that are pages or their parts and never channels. */
+const PAGE_PATHS = /^\/(_static\/|_examples\/|favicon\.ico$|robots\.txt$)/;
+
+/**
+ * Opens the log and puts everything together.
+ *
+ * @throws {SyntaxError} for a rules file that does not parse
+ * @throws what opening the log throws
+ */
+export async function createApp(config: Config, logger: Logger): Promise<App> {
+  const rules = config.rules === undefined
+    ? new Rules()
+    : new Rules(parseRules(await Deno.readTextFile(config.rules)));
+  const pages = await Pages.load(new URL("../static/", import.meta.url), {
+    "perfect-cursors": PERFECT_CURSORS,
+  });
+  const log = await openLog(config.log, { rules, logger });
+  return new RaindropsApp(config, logger, rules, pages, log);
+}
+
+class RaindropsApp implements App {
+  readonly hub: Hub;
+  readonly #config: Config;
+  readonly #logger: Logger;
+  readonly #rules: Rules;
+  readonly #pages: Pages;
+  readonly #log: Log;
+  readonly #protocolContext: ProtocolContext;
+  readonly #routes: Hono<Env>;
+
+  constructor(config: Config, logger: Logger, rules: Rules, pages: Pages, log: Log) {
+    this.#config = config;
+    this.#logger = logger;
+    this.#rules = rules;
+    this.#pages = pages;
+    this.#log = log;
+    this.hub = new Hub({ log, rules, logger, maxMessageBytes: config.maxMessageBytes });
+    this.#protocolContext = {
+      hub: this.hub,
+      logger,
+      outboxLimits: { messages: config.maxQueueMessages, bytes: config.maxQueueBytes },
+      maxMessageBytes: config.maxMessageBytes,
+      keepAlive: config.keepAlive,
+    };
+    this.#routes = this.#createRoutes();
+  }
+
+  async fetch(request: Request, peer: Peer): Promise<Response> {
+    const origin = request.headers.get("origin");
+    try {
+      checkOrigin(request, {
+        origins: this.#config.origins,
+        openOnLoopback: isLoopback(this.#config.host),
+      });
+    } catch (error) {
+      return this.#refuse(error);
+    }
+    const response = await this.#routes.fetch(request, { peer });
+    return origin === null || response.status === 101 ? response : withCors(response, origin);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.hub.drain();
+    await this.#log[Symbol.asyncDispose]();
+  }
+
+  #createRoutes(): Hono<Env> {
+    const app = new Hono<Env>();
+    app.onError((error) => this.#refuse(error));
+    app.use(async (_, next) => {
+      if (this.hub.draining) {
+        throw new MessagingError("draining", "The server is restarting: try again in a moment");
+      }
+      await next();
+    });
+    app.options("*", () => new Response(null, { status: 204, headers: { allow: CHANNEL_METHODS } }));
+    app.get("*", (c) => this.#get(c));
+    app.on(
+      ["POST", "PUT"],
+      "*",
+      (c) => handlePublish(c.req.raw, { hub: this.hub, maxBodyBytes: this.#config.maxBodyBytes }),
+    );
+    app.delete("*", (c) => handleClear(c.req.raw, this.hub));
+    app.all("*", (c) => {
+      throw new MessagingError(
+        "method_not_allowed",
+        `${c.req.method} is not a thing here: use ${CHANNEL_METHODS}`,
+      );
+    });
+    return app;
+  }
+
+  /** What a GET gets, by upgrade, query and Accept. */
+  async #get(c: Context<Env>): Promise<Response> {
+    const request = c.req.raw;
+    const { pathname } = new URL(request.url);
+    if (request.headers.get("upgrade")?.toLowerCase() === "websocket") {
+      const handler = openPlainSession(this.#protocolContext, parseReadRequest(request, Date.now()));
+      return c.env.peer.upgrade(handler);
+    }
+    if (PAGE_PATHS.test(pathname)) return await this.#pages.fetch(request);
+    if (isReserved(pathname)) throw new MessagingError("not_found", `Nothing lives at ${pathname} yet`);
+
+    const options = parseReadRequest(request, Date.now());
+    const accept = request.headers.get("accept") ?? "*/*";
+    if (options.presence) return handlePresence(this.hub, this.#rules, options);
+    if (options.follow) {
+      return this.#stream(request, NDJSON_TYPE, () => openLineStream(this.#protocolContext, options));
+    }
+    if (accept.includes(EVENT_STREAM_TYPE)) {
+      return this.#stream(request, EVENT_STREAM_TYPE, () => openEventStream(this.#protocolContext, options));
+    }
+    const wantsPage = accept.includes("text/html") || (pathname === "/" && accept.includes("*/*"));
+    if (wantsPage && options.since === undefined && options.limit === undefined) {
+      return await this.#pages.fetch(request);
+    }
+    return await handleHistory(this.hub, options);
+  }
+
+  /** A HEAD is answered with the headers of the stream, which is not opened for it. */
+  #stream(request: Request, type: string, open: () => Response): Response {
+    return request.method === "HEAD" ? new Response(null, { headers: streamHeaders(type) }) : open();
+  }
+
+  #refuse(error: unknown): Response {
+    const known = toMessagingError(error);
+    if (known.code === "internal") {
+      const cause = known.cause;
+      this.#logger.write("error", "request failed", {
+        reason: cause instanceof Error ? cause.stack : String(cause),
+      });
+    } else this.#logger.write("warn", "request refused", { code: known.code, reason: known.message });
+    return createProblem(known);
+  }
+}
+
+/** Whether a path is the server's own rather than a channel or a list of them. */
+function isReserved(pathname: string): boolean {
+  const first = pathname.slice(1).split("/")[0] ?? "";
+  return first.startsWith("_") || RESERVED_SEGMENTS.has(first);
+}
+
+/** Lets the page of an allowed origin read the answer. Nothing is ever granted by cookie, so none are allowed. */
+function withCors(response: Response, origin: string): Response {
+  const headers = new Headers(response.headers);
+  headers.set("access-control-allow-origin", origin);
+  headers.append("vary", "origin");
+  headers.set("access-control-allow-methods", CHANNEL_METHODS);
+  headers.set("access-control-allow-headers", "content-type, idempotency-key, last-event-id");
+  headers.set("access-control-max-age", "600");
+  return new Response(response.body, { status: response.status, headers });
+}

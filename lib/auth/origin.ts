@@ -1,0 +1,66 @@
+/**
+ * Which web pages may use the server. Browsers say where a page comes from in the Origin header; clients that
+ * are no browsers send none and are let through. Cookies play no part.
+ */
+import { MessagingError } from "../core/errors.ts";
+
+export interface OriginPolicy {
+  /** Allowed besides the same origin; `*` allows every one. */
+  readonly origins: readonly string[];
+  /** The server listens on loopback and needs no key: pages from disk and any localhost port are trusted too. */
+  readonly openOnLoopback: boolean;
+}
+
+/**
+ * Checks one configured origin: `*`, or scheme, host and port as browsers send them.
+ *
+ * @throws {SyntaxError} saying what an origin looks like
+ */
+export function parseOrigin(text: string): string {
+  if (text === "*") return text;
+  if (!URL.canParse(text) || new URL(text).origin !== text) {
+    throw new SyntaxError(
+      `${JSON.stringify(text)} is no origin: write it like https://example.org, without a path`,
+    );
+  }
+  return text;
+}
+
+/** Whether a host name or address, without port, means this machine. */
+export function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname.endsWith(".localhost") || hostname === "[::1]" ||
+    hostname === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(hostname);
+}
+
+/**
+ * Refuses requests of pages from elsewhere.
+ *
+ * An open server on loopback also insists on being addressed as this machine: else a page could give its own
+ * host name the address 127.0.0.1 and pass for the same origin (DNS rebinding).
+ *
+ * @throws {MessagingError} `origin_refused` or `wrong_host`
+ */
+export function checkOrigin(request: Request, policy: OriginPolicy): void {
+  const url = new URL(request.url);
+  const listed = (origin: string) => policy.origins.includes("*") || policy.origins.includes(origin);
+  if (
+    policy.openOnLoopback && !isLoopback(url.hostname) && !listed(`http://${url.host}`) &&
+    !listed(`https://${url.host}`)
+  ) {
+    throw new MessagingError(
+      "wrong_host",
+      `This server listens on loopback and was addressed as ${JSON.stringify(url.host)}: ` +
+        `allow that name with --origins https://${url.host}`,
+    );
+  }
+  const origin = request.headers.get("origin");
+  if (origin === null || listed(origin)) return;
+  if (origin !== "null" && URL.canParse(origin)) {
+    const { host, hostname } = new URL(origin);
+    if (host === url.host || (policy.openOnLoopback && isLoopback(hostname))) return;
+  } else if (policy.openOnLoopback && origin === "null") return;
+  throw new MessagingError(
+    "origin_refused",
+    `Pages of ${JSON.stringify(origin)} may not use this server: allow them with --origins`,
+  );
+}

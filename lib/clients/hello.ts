@@ -1,0 +1,46 @@
+/** The terminal client: says Hello every 3 seconds and prints what comes back. Run by `deno task hello [URL]`. */
+
+const PAUSE_MILLISECONDS = 3_000;
+const LONGEST_RETRY_MILLISECONDS = 30_000;
+
+/** Holds one connection until it ends. Resolves to whether it was ever open. */
+function talk(url: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    let opened = false;
+    let timer: ReturnType<typeof setInterval> | undefined;
+    const socket = new WebSocket(url);
+    socket.onopen = () => {
+      opened = true;
+      console.log("Connected");
+      socket.send("Hello");
+      timer = setInterval(() => socket.send("Hello"), PAUSE_MILLISECONDS);
+    };
+    socket.onmessage = ({ data }) => console.log(`Received: ${data}`);
+    socket.onerror = (event) => event.preventDefault();
+    socket.onclose = ({ code, reason }) => {
+      clearInterval(timer);
+      if (opened) console.log(`Disconnected: ${code}${reason && ` ${reason}`}`);
+      resolve(opened);
+    };
+  });
+}
+
+/** Connects, and connects again whenever the connection ends, after growing, jittered pauses. */
+async function run(url: string): Promise<never> {
+  let pause = 0;
+  while (true) {
+    pause = await talk(url) ? 500 : Math.min(Math.max(pause, 500) * 2, LONGEST_RETRY_MILLISECONDS);
+    const wait = pause * (0.5 + Math.random() / 2);
+    console.log(`Connecting to ${url} again in ${(wait / 1_000).toFixed(1)} s`);
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+}
+
+if (import.meta.main) {
+  const url = Deno.args[0] ?? "ws://localhost:8000/hello";
+  if (!URL.canParse(url) || !/^(ws|http)s?:$/.test(new URL(url).protocol)) {
+    console.error(`${JSON.stringify(url)} is no URL of a server: write it like ws://localhost:8000/hello`);
+    Deno.exit(2);
+  }
+  await run(url);
+}

@@ -1,0 +1,244 @@
+/**
+ * Flags and environment, read into one typed, validated Config. `server.ts` calls it; unknown names and bad
+ * values are errors whose message is fit to show as it is.
+ */
+import { parseArgs } from "node:util";
+import { parseOrigin } from "./auth/origin.ts";
+import type { LogLevel } from "./core/logger.ts";
+import { parseLogUrl } from "./logs/mod.ts";
+
+export interface Config {
+  readonly port: number;
+  readonly host: string;
+  /** URL of the message log, such as `sqlite:./data/raindrops.db`. */
+  readonly log: string;
+  /** Path of a JSON file with channel rules. */
+  readonly rules: string | undefined;
+  /** Other origins whose pages may connect, such as `https://example.org`, or `*` for all. */
+  readonly origins: readonly string[];
+  readonly maxBodyBytes: number;
+  readonly maxMessageBytes: number;
+  readonly maxQueueMessages: number;
+  readonly maxQueueBytes: number;
+  /** Seconds after which a silent WebSocket is pinged, and dropped if it stays silent. */
+  readonly idleTimeout: number;
+  /** Seconds between the keep-alive comments of an event stream. */
+  readonly keepAlive: number;
+  readonly logFormat: "text" | "json";
+  readonly logLevel: LogLevel;
+}
+
+interface Option<T> {
+  readonly flag: string;
+  readonly variable: string;
+  readonly value: string;
+  readonly fallback: string;
+  readonly help: string;
+  parse(text: string): T;
+}
+
+const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
+  port: {
+    flag: "port",
+    variable: "PORT",
+    value: "N",
+    fallback: "8000",
+    help: "TCP port; 0 picks a free one and prints it",
+    parse: wholeNumber(0, 65_535),
+  },
+  host: {
+    flag: "host",
+    variable: "HOST",
+    value: "ADDRESS",
+    fallback: "127.0.0.1",
+    help: "address to listen on",
+    parse: nonEmpty,
+  },
+  log: {
+    flag: "log",
+    variable: "RAINDROPS_LOG",
+    value: "URL",
+    fallback: "sqlite:./data/raindrops.db",
+    help: "where messages are kept: sqlite:PATH[?synchronous=full] or memory:",
+    parse(text) {
+      parseLogUrl(text);
+      return text;
+    },
+  },
+  rules: {
+    flag: "rules",
+    variable: "RAINDROPS_RULES",
+    value: "FILE",
+    fallback: "",
+    help: "JSON file with channel rules",
+    parse: (text) => text === "" ? undefined : text,
+  },
+  origins: {
+    flag: "origins",
+    variable: "RAINDROPS_ORIGINS",
+    value: "LIST",
+    fallback: "",
+    help: "other origins whose pages may connect, by comma, such as https://example.org; * allows all",
+    parse: (text) => text === "" ? [] : text.split(",").map((item) => parseOrigin(item.trim())),
+  },
+  maxBodyBytes: {
+    flag: "max-body-bytes",
+    variable: "RAINDROPS_MAX_BODY_BYTES",
+    value: "N",
+    fallback: String(1024 * 1024),
+    help: "largest HTTP request body",
+    parse: wholeNumber(1, 1024 ** 3),
+  },
+  maxMessageBytes: {
+    flag: "max-message-bytes",
+    variable: "RAINDROPS_MAX_MESSAGE_BYTES",
+    value: "N",
+    fallback: String(64 * 1024),
+    help: "largest message, by HTTP or by socket",
+    parse: wholeNumber(1, 32 * 1024 ** 2),
+  },
+  maxQueueMessages: {
+    flag: "max-queue-messages",
+    variable: "RAINDROPS_MAX_QUEUE_MESSAGES",
+    value: "N",
+    fallback: "4096",
+    help: "messages that may wait for one slow reader before it is cut off",
+    parse: wholeNumber(1, 1_000_000),
+  },
+  maxQueueBytes: {
+    flag: "max-queue-bytes",
+    variable: "RAINDROPS_MAX_QUEUE_BYTES",
+    value: "N",
+    fallback: String(4 * 1024 * 1024),
+    help: "bytes that may wait for one slow reader before it is cut off",
+    parse: wholeNumber(1, 1024 ** 3),
+  },
+  idleTimeout: {
+    flag: "idle-timeout",
+    variable: "RAINDROPS_IDLE_TIMEOUT",
+    value: "SECONDS",
+    fallback: "30",
+    help: "silence after which a WebSocket is pinged, and dropped if it stays silent",
+    parse: wholeNumber(1, 3_600),
+  },
+  keepAlive: {
+    flag: "keep-alive",
+    variable: "RAINDROPS_KEEP_ALIVE",
+    value: "SECONDS",
+    fallback: "25",
+    help: "pause between the keep-alive lines of streams",
+    parse: wholeNumber(1, 3_600),
+  },
+  logFormat: {
+    flag: "log-format",
+    variable: "RAINDROPS_LOG_FORMAT",
+    value: "FORMAT",
+    fallback: "text",
+    help: "lines on stderr: text or json",
+    parse: oneOf("text", "json"),
+  },
+  logLevel: {
+    flag: "log-level",
+    variable: "RAINDROPS_LOG_LEVEL",
+    value: "LEVEL",
+    fallback: "info",
+    help: "least level that is written: debug, info, warn or error",
+    parse: oneOf("debug", "info", "warn", "error"),
+  },
+};
+
+const NAMES = Object.keys(OPTIONS) as (keyof Config)[];
+
+/** The environment variables that are read, all others are nobody's business here. */
+export const ENVIRONMENT_VARIABLES: readonly string[] = NAMES.map((name) => OPTIONS[name].variable);
+
+/**
+ * Reads the configuration. A flag outranks its environment variable.
+ *
+ * @param args command-line arguments
+ * @param environment environment variables by name
+ * @returns the configuration, or "help" when `--help` is among the arguments
+ * @throws {SyntaxError} for an unknown flag or `RAINDROPS_` variable, or a value that does not parse
+ */
+export function parseConfig(
+  args: readonly string[],
+  environment: Readonly<Record<string, string | undefined>>,
+): Config | "help" {
+  const flags = parseFlags(args);
+  if (flags.help === true) return "help";
+  for (const variable of Object.keys(environment)) {
+    if (variable.startsWith("RAINDROPS_") && !ENVIRONMENT_VARIABLES.includes(variable)) {
+      throw new SyntaxError(`Unknown variable ${variable}: --help lists them all`);
+    }
+  }
+  const entries = NAMES.map((name) => {
+    const option: Option<Config[keyof Config]> = OPTIONS[name];
+    const flag = flags[option.flag];
+    const variable = environment[option.variable];
+    if (typeof flag === "string") return [name, parseValue(option, flag, `--${option.flag}`)];
+    if (variable !== undefined) return [name, parseValue(option, variable, option.variable)];
+    return [name, option.parse(option.fallback)];
+  });
+  return Object.fromEntries(entries) as Config;
+}
+
+/** The text that `--help` prints. */
+export function formatHelp(): string {
+  const rows = NAMES.map((name) => {
+    const { flag, variable, value, fallback, help } = OPTIONS[name];
+    const shown = fallback === "" ? "" : ` (${fallback})`;
+    return `  ${`--${flag} ${value}`.padEnd(30)} ${variable.padEnd(29)} ${help}${shown}`;
+  });
+  return [
+    "Raindrops: every URL path is a live channel.",
+    "",
+    "Usage: deno task start [--flag value ...]",
+    "",
+    `  ${"flag".padEnd(30)} ${"or environment variable".padEnd(29)} meaning (default)`,
+    ...rows,
+    `  ${"--help".padEnd(60)} print this and exit`,
+  ].join("\n");
+}
+
+function parseFlags(args: readonly string[]): Record<string, string | boolean | undefined> {
+  const options: Record<string, { type: "string" | "boolean" }> = { help: { type: "boolean" } };
+  for (const name of NAMES) options[OPTIONS[name].flag] = { type: "string" };
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: false }).values;
+  } catch (cause) {
+    const detail = cause instanceof Error ? cause.message : String(cause);
+    throw new SyntaxError(`${detail.split(". ")[0]}: --help lists the flags`, { cause });
+  }
+}
+
+function parseValue<T>(option: Option<T>, text: string, source: string): T {
+  try {
+    return option.parse(text);
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw new SyntaxError(`Bad value ${JSON.stringify(text)} for ${source}: ${cause.message}`, { cause });
+  }
+}
+
+function wholeNumber(from: number, to: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < from || value > to) {
+      throw new SyntaxError(`give a whole number from ${from} to ${to}`);
+    }
+    return value;
+  };
+}
+
+function oneOf<T extends string>(...values: readonly T[]): (text: string) => T {
+  return (text) => {
+    const value = values.find((candidate) => candidate === text);
+    if (value === undefined) throw new SyntaxError(`use ${values.join(" or ")}`);
+    return value;
+  };
+}
+
+function nonEmpty(text: string): string {
+  if (text.trim() === "") throw new SyntaxError("it must not be empty");
+  return text;
+}

@@ -1,0 +1,149 @@
+/** Reads the body of a publish request into a payload, by its content type and never beyond the limit. */
+import { MessagingError } from "../core/errors.ts";
+import type { Payload } from "../core/message.ts";
+
+/** A payload, and the options that stood beside it in a JSON object or form. */
+export interface Body {
+  readonly payload: Payload;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Reads a whole body, counting while it arrives.
+ *
+ * @throws {MessagingError} `too_large`, or `bad_body` when the client went away in the middle
+ */
+export async function readBytes(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  const refuse = () =>
+    new MessagingError(
+      "too_large",
+      `The body is larger than ${limit} bytes: send less, or raise --max-body-bytes`,
+    );
+  if (Number(request.headers.get("content-length") ?? 0) > limit) throw refuse();
+  if (request.body === null) return new Uint8Array(0);
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of request.body) {
+      size += chunk.byteLength;
+      if (size > limit) throw refuse();
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    if (cause instanceof MessagingError) throw cause;
+    throw new MessagingError("bad_body", "The body ended early", { cause });
+  }
+  const bytes = new Uint8Array(size);
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return bytes;
+}
+
+/**
+ * Reads a body by its content type: JSON, a form with a field `data`, text, or bytes.
+ *
+ * @throws {MessagingError} `bad_body` for what is not of its type, `unsupported_media` for what cannot be read
+ */
+export function parseBody(bytes: Uint8Array<ArrayBuffer>, headers: Headers): Body {
+  const encoding = headers.get("content-encoding") ?? "identity";
+  if (encoding !== "identity") {
+    throw new MessagingError(
+      "unsupported_media",
+      `Bodies compressed with ${encoding} are not read: send it plain`,
+    );
+  }
+  const [type = "", ...parameters] = (headers.get("content-type") ?? "").split(";").map((part) =>
+    part.trim()
+  );
+  const charset = parameters.find((parameter) => /^charset=/i.test(parameter))?.slice(8).replaceAll('"', "");
+  if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset)) {
+    throw new MessagingError("unsupported_media", `Text in ${charset} is not read: send it as UTF-8`);
+  }
+  const kind = type.toLowerCase();
+  if (kind === "application/json" || kind.endsWith("+json")) return parseJson(decodeText(bytes));
+  if (kind === "application/x-www-form-urlencoded") return parseForm(decodeText(bytes));
+  if (kind === "multipart/form-data") {
+    throw new MessagingError(
+      "unsupported_media",
+      "Multipart forms are not read: send the message as the body itself",
+    );
+  }
+  if (kind === "" || kind.startsWith("text/")) {
+    return withoutOptions({ kind: "text", text: decodeText(bytes) });
+  }
+  return withoutOptions({ kind: "bytes", bytes });
+}
+
+function parseJson(text: string): Body {
+  const value = parseJsonExactly(text);
+  if (isObject(value) && Object.hasOwn(value, "data")) {
+    const { data, ...options } = value;
+    return { payload: toPayload(data), options };
+  }
+  return withoutOptions(toPayload(value));
+}
+
+/** Numbers that a double cannot hold, such as 64-bit ids, keep their digits. */
+function parseJsonExactly(text: string): unknown {
+  try {
+    return EXACT_JSON.parse(text, (_key, value, { source }) => {
+      const rounded = typeof value === "number" && source !== undefined && String(value) !== source;
+      return rounded ? EXACT_JSON.rawJSON(source) : value;
+    });
+  } catch (cause) {
+    const detail = cause instanceof Error ? cause.message : String(cause);
+    throw new MessagingError(
+      "bad_body",
+      `The body is not JSON (${detail}): mend it, or send it as text/plain`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+// ES2026's source text access, which TypeScript's library does not know yet.
+const EXACT_JSON = JSON as unknown as {
+  parse(
+    text: string,
+    revive: (key: string, value: unknown, context: { source?: string }) => unknown,
+  ): unknown;
+  rawJSON(text: string): unknown;
+};
+
+function toPayload(value: unknown): Payload {
+  return typeof value === "string"
+    ? { kind: "text", text: value }
+    : { kind: "json", text: JSON.stringify(value) };
+}
+
+function parseForm(text: string): Body {
+  const form = new URLSearchParams(text);
+  const data = form.get("data");
+  if (data === null) return withoutOptions({ kind: "text", text });
+  form.delete("data");
+  return { payload: { kind: "text", text: data }, options: Object.fromEntries(form) };
+}
+
+function withoutOptions(payload: Payload): Body {
+  return { payload, options: {} };
+}
+
+function decodeText(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new MessagingError(
+      "bad_body",
+      "The body is not UTF-8: convert it, or send bytes with the type application/octet-stream",
+      { cause },
+    );
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,143 @@
+/** `POST` and `PUT` on a channel or on `/@id`: one message from an HTTP request to the hub. */
+import { directChannel, parseChannelPath } from "../core/channel.ts";
+import { parseClientId } from "../core/client.ts";
+import { MessagingError } from "../core/errors.ts";
+import type { Hub, Published } from "../core/hub.ts";
+import { type Draft, formatId } from "../core/message.ts";
+import { parseBody, readBytes } from "./body.ts";
+import { parseOr } from "./problem.ts";
+
+export interface PublishContext {
+  readonly hub: Hub;
+  readonly maxBodyBytes: number;
+}
+
+/** Event names that are the server's own in an event stream, or EventSource's own in a browser. */
+const RESERVED_EVENTS: ReadonlySet<string> = new Set(["gap", "open", "error"]);
+const MAX_EVENT_LENGTH = 100;
+const MAX_KEY_LENGTH = 255;
+const MAX_TTL_SECONDS = 10 * 365 * 24 * 60 * 60;
+const OPTION_NAMES = ["event", "to", "ttl", "ephemeral"] as const;
+
+type Options = Pick<Draft, (typeof OPTION_NAMES)[number]>;
+
+/** Publishes the body of a request. The answer comes after the message is stored. */
+export async function handlePublish(request: Request, context: PublishContext): Promise<Response> {
+  const url = new URL(request.url);
+  const target = parseTarget(url.pathname);
+  const options = Object.fromEntries(url.searchParams);
+  const idempotencyKey = parseIdempotencyKey(request.headers.get("idempotency-key"));
+  const bytes = await readBytes(request, context.maxBodyBytes);
+  const body = parseBody(bytes, request.headers);
+  if (target.channel === "echo") return createEcho(request, bytes);
+  const draft: Draft = {
+    payload: body.payload,
+    ...parseOptions({ ...body.options, ...options }),
+    ...target,
+    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+  };
+  const published = await context.hub.publish(draft);
+  if (url.pathname === "/" && !acceptsJson(request)) return new Response("Cool thanks");
+  return createReceipt(draft, published);
+}
+
+/** A channel's path, or `/@id` for one client. */
+function parseTarget(path: string): { channel: string; to?: string } {
+  return parseOr("bad_channel", () => {
+    if (!path.startsWith("/@")) return { channel: parseChannelPath(path) };
+    const id = parseClientId(decodeURIComponent(path.slice(2)));
+    return { channel: directChannel(id), to: id };
+  });
+}
+
+/** The options of a publish, from query parameters or JSON keys. */
+export function parseOptions(values: Readonly<Record<string, unknown>>): Options {
+  const options: { -readonly [K in keyof Options]: Options[K] } = {};
+  for (const [name, value] of Object.entries(values)) {
+    switch (name) {
+      case "event":
+        options.event = parseEvent(value);
+        break;
+      case "to":
+        options.to = parseOr("bad_option", () => parseClientId(String(value)));
+        break;
+      case "ttl":
+        options.ttl = parseTtl(value);
+        break;
+      case "ephemeral":
+        options.ephemeral = parseSwitch(name, value);
+        break;
+      default:
+        throw new MessagingError(
+          "bad_option",
+          `Unknown option ${JSON.stringify(name)}: beside the data there may be ${OPTION_NAMES.join(", ")}`,
+        );
+    }
+  }
+  return options;
+}
+
+function parseEvent(value: unknown): string {
+  if (
+    // A line end would forge fields of an event stream.
+    typeof value !== "string" || value.length > MAX_EVENT_LENGTH ||
+    value === "" || /\p{Cc}/u.test(value)
+  ) {
+    throw new MessagingError(
+      "bad_option",
+      `event must be 1 to ${MAX_EVENT_LENGTH} characters without control characters`,
+    );
+  }
+  if (RESERVED_EVENTS.has(value)) {
+    throw new MessagingError("bad_option", `The event name "${value}" is taken: choose another`);
+  }
+  return value;
+}
+
+function parseTtl(value: unknown): number {
+  const seconds = Number(value);
+  if (!/^\d+$/.test(String(value)) || seconds < 1 || seconds > MAX_TTL_SECONDS) {
+    throw new MessagingError(
+      "bad_option",
+      `ttl must be a whole number of seconds from 1 to ${MAX_TTL_SECONDS}`,
+    );
+  }
+  return seconds;
+}
+
+function parseSwitch(name: string, value: unknown): boolean {
+  if (["", "1", "true"].includes(String(value))) return true;
+  if (["0", "false"].includes(String(value))) return false;
+  throw new MessagingError("bad_option", `${name} must be true or false`);
+}
+
+function parseIdempotencyKey(value: string | null): string | undefined {
+  if (value === null) return undefined;
+  if (value.length === 0 || value.length > MAX_KEY_LENGTH) {
+    throw new MessagingError("bad_option", `Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} characters`);
+  }
+  return value;
+}
+
+function createEcho(request: Request, bytes: Uint8Array<ArrayBuffer>): Response {
+  // The type is the client's own word: sniffing and scripts are off, so that no echo becomes a page of ours.
+  return new Response(bytes, {
+    headers: {
+      "content-type": request.headers.get("content-type") ?? "text/plain; charset=utf-8",
+      "content-security-policy": "sandbox",
+      "x-content-type-options": "nosniff",
+    },
+  });
+}
+
+function createReceipt(
+  { channel }: Draft,
+  { epoch, offset, sequence, time, subscribers }: Published,
+): Response {
+  const stored = sequence === 0 ? {} : { id: formatId(epoch, sequence), epoch, offset };
+  return Response.json({ channel, ...stored, time: new Date(time).toISOString(), subscribers });
+}
+
+function acceptsJson(request: Request): boolean {
+  return /\bapplication\/(json|\*)/.test(request.headers.get("accept") ?? "");
+}

@@ -1,0 +1,150 @@
+/**
+ * The default listener: `Deno.serve` and `Deno.upgradeWebSocket`, each native WebSocket behind the Socket port.
+ * It cannot bound the fragments of a message, drop a stalled connection at once, or time out slow headers.
+ */
+import { MessagingError } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Frame, Peer, Socket, SocketHandler } from "../core/socket.ts";
+
+export interface ListenOptions {
+  readonly hostname: string;
+  /** 0 picks a free port. */
+  readonly port: number;
+  /** Seconds of silence after which a WebSocket is pinged, and dropped if it stays silent. */
+  readonly idleTimeout: number;
+  readonly logger: Logger;
+}
+
+/** A listening server. */
+export interface Listener {
+  readonly hostname: string;
+  readonly port: number;
+  /** Stops listening and waits until all requests have ended, but no longer than the deadline. */
+  close(deadlineMilliseconds: number): Promise<void>;
+}
+
+type Fetch = (request: Request, peer: Peer) => Promise<Response>;
+
+/** Pauses between looks at a queue: the runtime has no event for a drained WebSocket. */
+const FIRST_PAUSE_MILLISECONDS = 1;
+const LONGEST_PAUSE_MILLISECONDS = 50;
+
+/**
+ * Starts to listen and hands every request to `fetch`.
+ *
+ * @throws {Deno.errors.AddrInUse} when the port is taken
+ */
+export function listenDeno(options: ListenOptions, fetch: Fetch): Listener {
+  const { hostname, port, idleTimeout, logger } = options;
+  const abort = new AbortController();
+  const server = Deno.serve(
+    { hostname, port, signal: abort.signal, onListen: () => {} },
+    async (request, info) => {
+      const address = info.remoteAddr.hostname;
+      return await fetch(request, {
+        address,
+        upgrade: (handler, upgrade) =>
+          upgradeRequest(request, handler, idleTimeout, logger, upgrade?.subprotocol),
+      });
+    },
+  );
+  return {
+    hostname: server.addr.hostname,
+    port: server.addr.port,
+    async close(deadlineMilliseconds) {
+      // A stalled WebSocket would keep shutdown() waiting for ever.
+      const timer = setTimeout(() => abort.abort(), deadlineMilliseconds);
+      await Promise.race([
+        server.shutdown(),
+        new Promise((resolve) => abort.signal.addEventListener("abort", resolve)),
+      ]);
+      clearTimeout(timer);
+    },
+  };
+}
+
+function upgradeRequest(
+  request: Request,
+  handler: SocketHandler,
+  idleTimeout: number,
+  logger: Logger,
+  subprotocol: string | undefined,
+): Response {
+  checkHandshake(request);
+  const { socket: webSocket, response } = Deno.upgradeWebSocket(request, { idleTimeout });
+  if (subprotocol !== undefined) response.headers.set("sec-websocket-protocol", subprotocol);
+  webSocket.binaryType = "arraybuffer";
+  let ended = false;
+  const end = (code: number, reason: string) => {
+    if (ended) return;
+    ended = true;
+    handler.close(code, reason);
+  };
+  // An exception in a handler would end the process: each is caught here, whatever the protocol promises.
+  const guard = (run: () => void) => {
+    try {
+      run();
+    } catch (error) {
+      logger.write("error", "socket handler failed", {
+        reason: error instanceof Error ? error.stack : String(error),
+      });
+      webSocket.close(1011, "internal error");
+    }
+  };
+  webSocket.onopen = () => guard(() => handler.open(new DenoSocket(webSocket)));
+  webSocket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) =>
+    guard(() => handler.message(typeof data === "string" ? data : new Uint8Array(data)));
+  webSocket.onclose = ({ code, reason }) => guard(() => end(code, reason));
+  // Always followed by close, which does the work.
+  webSocket.onerror = (event) => event.preventDefault();
+  return response;
+}
+
+/** @throws {MessagingError} what is missing of an opening handshake (RFC 6455 section 4.2.1) */
+function checkHandshake({ method, headers }: Request): void {
+  const refuse = (detail: string) => new MessagingError("bad_handshake", detail);
+  if (method !== "GET") throw refuse("A WebSocket handshake is a GET");
+  const connection = headers.get("connection")?.toLowerCase().split(",").map((token) => token.trim());
+  if (!connection?.includes("upgrade")) throw refuse('A WebSocket handshake needs "Connection: Upgrade"');
+  if (headers.get("sec-websocket-version") !== "13") {
+    throw new MessagingError("wrong_version", "Only version 13 of the WebSocket protocol is spoken here");
+  }
+  const key = headers.get("sec-websocket-key") ?? "";
+  if (!/^[A-Za-z0-9+/]{22}==$/.test(key)) throw refuse("Sec-WebSocket-Key must be 16 bytes in base64");
+}
+
+class DenoSocket implements Socket {
+  readonly id = crypto.randomUUID();
+  readonly #webSocket: WebSocket;
+
+  constructor(webSocket: WebSocket) {
+    this.#webSocket = webSocket;
+  }
+
+  send(frames: readonly Frame[]): void {
+    const webSocket = this.#webSocket;
+    for (const { data } of frames) {
+      if (webSocket.readyState !== WebSocket.OPEN) return;
+      webSocket.send(data);
+    }
+  }
+
+  get queuedBytes(): number {
+    return this.#webSocket.readyState === WebSocket.OPEN ? this.#webSocket.bufferedAmount : 0;
+  }
+
+  async drained(): Promise<void> {
+    for (let pause = FIRST_PAUSE_MILLISECONDS; this.queuedBytes > 0; pause *= 2) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(pause, LONGEST_PAUSE_MILLISECONDS)));
+    }
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#webSocket.readyState < WebSocket.CLOSING) this.#webSocket.close(code, reason);
+  }
+
+  /** The runtime has no way to drop a WebSocket: what is queued stays until the peer reads it or goes away. */
+  terminate(): void {
+    this.close(1013, "");
+  }
+}

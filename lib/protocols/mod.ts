@@ -1,0 +1,6 @@
+/** The registry of protocols: everything `app.ts` can put on a channel's URL. */
+export { EVENT_STREAM_TYPE, openEventStream } from "./event_stream.ts";
+export { NDJSON_TYPE, openLineStream } from "./ndjson.ts";
+export { openPlainSession } from "./plain.ts";
+export type { ProtocolContext, ReadRequest } from "./protocol.ts";
+export { streamHeaders } from "./stream.ts";

@@ -1,0 +1,34 @@
+/** The Protocol port: what a WebSocket protocol is given, and what it makes of it. `app.ts` brings them together. */
+import type { Selector } from "../core/channel.ts";
+import type { Hub } from "../core/hub.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Cursor } from "../core/log.ts";
+import type { OutboxLimits } from "../core/outbox.ts";
+import type { SocketHandler } from "../core/socket.ts";
+
+/** What every protocol works with. */
+export interface ProtocolContext {
+  readonly hub: Hub;
+  readonly logger: Logger;
+  readonly outboxLimits: OutboxLimits;
+  /** Largest message a client may send, in bytes. */
+  readonly maxMessageBytes: number;
+  /** Seconds between signs of life on an otherwise silent stream. */
+  readonly keepAlive: number;
+}
+
+/** What a reader asked for: by its URL, its query, its headers. */
+export interface ReadRequest {
+  readonly selector: Selector;
+  readonly id: string;
+  readonly name: string | undefined;
+  readonly since: Cursor | undefined;
+  /** End after this many messages. */
+  readonly limit: number | undefined;
+}
+
+/** A protocol spoken on WebSockets: one handler for each. */
+export type OpenSession = (context: ProtocolContext, request: ReadRequest) => SocketHandler;
+
+/** A protocol spoken on response bodies. The signal fires when the client goes away. */
+export type OpenStream = (context: ProtocolContext, request: ReadRequest) => Response;

@@ -1,0 +1,104 @@
+/**
+ * The program: reads flags and environment, starts the server, logs, and drains on SIGTERM or SIGINT. The only file
+ * that touches arguments, environment, signals and the exit status.
+ */
+import { createApp } from "./lib/app.ts";
+import { type Config, ENVIRONMENT_VARIABLES, formatHelp, parseConfig } from "./lib/config.ts";
+import { MessagingError } from "./lib/core/errors.ts";
+import { listenDeno, type Listener } from "./lib/listeners/deno.ts";
+import { LineLogger } from "./lib/logger.ts";
+
+/** How long open connections get to end on their own once the server drains. */
+const DRAIN_MILLISECONDS = 5_000;
+
+const UTF8 = new TextEncoder();
+
+function readConfig(): Config {
+  try {
+    const environment = Object.fromEntries(ENVIRONMENT_VARIABLES.map((name) => [name, Deno.env.get(name)]));
+    const config = parseConfig(Deno.args, environment);
+    if (config !== "help") return config;
+    console.log(formatHelp());
+    Deno.exit(0);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    console.error(error.message);
+    Deno.exit(2);
+  }
+}
+
+function listen(config: Config, logger: LineLogger, fetch: Parameters<typeof listenDeno>[1]): Listener {
+  const { host, port, idleTimeout } = config;
+  try {
+    return listenDeno({ hostname: host, port, idleTimeout, logger }, fetch);
+  } catch (error) {
+    return fail(logger, describeListenError(error, host, port));
+  }
+}
+
+function describeListenError(error: unknown, host: string, port: number): string {
+  if (error instanceof Deno.errors.AddrInUse) {
+    return `Port ${port} on ${host} is in use: choose another with --port, or --port 0 for any free one`;
+  }
+  if (error instanceof Deno.errors.NotCapable) {
+    return `Deno's permissions do not cover ${host}: start with deno run --allow-net=${host} and the other flags ` +
+      "of the start task";
+  }
+  return `Cannot listen on ${host}:${port}: ${error instanceof Error ? error.message : error}`;
+}
+
+function fail(logger: LineLogger, message: string): never {
+  logger.write("error", message);
+  logger.flush();
+  Deno.exit(1);
+}
+
+function describeStartError(error: unknown): string {
+  if (error instanceof MessagingError || error instanceof SyntaxError) return error.message;
+  return error instanceof Error ? error.stack ?? error.message : String(error);
+}
+
+const config = readConfig();
+const logger = new LineLogger({
+  format: config.logFormat,
+  level: config.logLevel,
+  write: (text) => {
+    const bytes = UTF8.encode(text);
+    for (let written = 0; written < bytes.length;) written += Deno.stderr.writeSync(bytes.subarray(written));
+  },
+});
+
+// No client may end the process with an exception, not even one raised inside the runtime.
+globalThis.addEventListener("error", (event) => {
+  event.preventDefault();
+  logger.write("error", "unexpected error", { reason: event.error?.stack ?? event.message });
+});
+globalThis.addEventListener("unhandledrejection", (event) => {
+  event.preventDefault();
+  logger.write("error", "unexpected rejection", { reason: event.reason?.stack ?? String(event.reason) });
+});
+
+const app = await createApp(config, logger).catch((error) => fail(logger, describeStartError(error)));
+const listener = listen(config, logger, (request, peer) => app.fetch(request, peer));
+const host = listener.hostname.includes(":") ? `[${listener.hostname}]` : listener.hostname;
+const url = `http://${host === "0.0.0.0" || host === "[::]" ? "localhost" : host}:${listener.port}/`;
+logger.write("info", `Raindrops is live: open ${url}`);
+logger.write("info", `Try: curl -d 'it rains' ${url}`);
+
+let draining = false;
+async function drain(signal: string): Promise<void> {
+  if (draining) {
+    logger.flush();
+    Deno.exit(130);
+  }
+  draining = true;
+  logger.write("info", "draining", { signal });
+  app.hub.drain();
+  await listener.close(DRAIN_MILLISECONDS);
+  await app[Symbol.asyncDispose]();
+  logger.write("info", "stopped");
+  logger.flush();
+  Deno.exit(0);
+}
+Deno.addSignalListener("SIGTERM", () => void drain("SIGTERM"));
+Deno.addSignalListener("SIGINT", () => void drain("SIGINT"));
