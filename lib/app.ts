@@ -44,13 +44,11 @@ const PAGE_PATHS = /^\/(_static\/|_examples\/|favicon\.ico$|robots\.txt$)/;
 /**
  * Opens the log and puts everything together.
  *
- * @throws {SyntaxError} for a rules file that does not parse
+ * @throws {SyntaxError} for a rules file that is missing or does not parse
  * @throws what opening the log throws
  */
 export async function createApp(config: Config, logger: Logger): Promise<App> {
-  const rules = config.rules === undefined
-    ? new Rules()
-    : new Rules(parseRules(await Deno.readTextFile(config.rules)));
+  const rules = config.rules === undefined ? new Rules() : await readRules(config.rules);
   const pages = await Pages.load(new URL("../static/", import.meta.url), {
     "perfect-cursors": PERFECT_CURSORS,
   });
@@ -171,6 +169,14 @@ class RaindropsApp implements App {
       });
     } else this.#logger.write("warn", "request refused", { code: known.code, reason: known.message });
     return createProblem(known);
+  }
+}
+
+async function readRules(path: string): Promise<Rules> {
+  try {
+    return new Rules(parseRules(await Deno.readTextFile(path)));
+  } catch (cause) {
+    throw new SyntaxError(`Rules file ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
 }
 

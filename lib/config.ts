@@ -207,7 +207,7 @@ function parseFlags(args: readonly string[]): Record<string, string | boolean | 
     return parseArgs({ args: [...args], options, allowPositionals: false }).values;
   } catch (cause) {
     const detail = cause instanceof Error ? cause.message : String(cause);
-    throw new SyntaxError(`${detail.split(". ")[0]}: --help lists the flags`, { cause });
+    throw new SyntaxError(`${detail.split(/\.(?:\s|$)/)[0]}: --help lists the flags`, { cause });
   }
 }
 

@@ -35,69 +35,83 @@ const LONGEST_PAUSE_MILLISECONDS = 50;
  * @throws {Deno.errors.AddrInUse} when the port is taken
  */
 export function listenDeno(options: ListenOptions, fetch: Fetch): Listener {
-  const { hostname, port, idleTimeout, logger } = options;
-  const abort = new AbortController();
-  const server = Deno.serve(
-    { hostname, port, signal: abort.signal, onListen: () => {} },
-    async (request, info) => {
-      const address = info.remoteAddr.hostname;
-      return await fetch(request, {
-        address,
-        upgrade: (handler, upgrade) =>
-          upgradeRequest(request, handler, idleTimeout, logger, upgrade?.subprotocol),
-      });
-    },
-  );
-  return {
-    hostname: server.addr.hostname,
-    port: server.addr.port,
-    async close(deadlineMilliseconds) {
-      // A stalled WebSocket would keep shutdown() waiting for ever.
-      const timer = setTimeout(() => abort.abort(), deadlineMilliseconds);
-      await Promise.race([
-        server.shutdown(),
-        new Promise((resolve) => abort.signal.addEventListener("abort", resolve)),
-      ]);
-      clearTimeout(timer);
-    },
-  };
+  return new DenoListener(options, fetch);
 }
 
-function upgradeRequest(
-  request: Request,
-  handler: SocketHandler,
-  idleTimeout: number,
-  logger: Logger,
-  subprotocol: string | undefined,
-): Response {
-  checkHandshake(request);
-  const { socket: webSocket, response } = Deno.upgradeWebSocket(request, { idleTimeout });
-  if (subprotocol !== undefined) response.headers.set("sec-websocket-protocol", subprotocol);
-  webSocket.binaryType = "arraybuffer";
-  let ended = false;
-  const end = (code: number, reason: string) => {
-    if (ended) return;
-    ended = true;
-    handler.close(code, reason);
-  };
-  // An exception in a handler would end the process: each is caught here, whatever the protocol promises.
-  const guard = (run: () => void) => {
+class DenoListener implements Listener {
+  readonly #options: ListenOptions;
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #abort = new AbortController();
+  readonly #open = new Set<WebSocket>();
+  #onAllClosed: () => void = () => {};
+
+  constructor(options: ListenOptions, fetch: Fetch) {
+    this.#options = options;
+    const { hostname, port } = options;
+    this.#server = Deno.serve(
+      { hostname, port, signal: this.#abort.signal, onListen: () => {} },
+      async (request, info) =>
+        await fetch(request, {
+          address: info.remoteAddr.hostname,
+          upgrade: (handler, upgrade) => this.#upgrade(request, handler, upgrade?.subprotocol),
+        }),
+    );
+  }
+
+  get hostname(): string {
+    return this.#server.addr.hostname;
+  }
+
+  get port(): number {
+    return this.#server.addr.port;
+  }
+
+  async close(deadlineMilliseconds: number): Promise<void> {
+    const deadline = Promise.withResolvers<"late">();
+    const timer = setTimeout(() => deadline.resolve("late"), deadlineMilliseconds);
+    // shutdown() ends WebSockets with its own code 1001 and waits for stalled ones for ever: the protocols' own
+    // close frames go out first, and past the deadline everything is dropped.
+    const allClosed = new Promise<void>((resolve) => {
+      this.#onAllClosed = resolve;
+      if (this.#open.size === 0) resolve();
+    });
+    await Promise.race([allClosed, deadline.promise]);
+    const end = await Promise.race([this.#server.shutdown(), deadline.promise]);
+    clearTimeout(timer);
+    if (end === "late") this.#abort.abort();
+  }
+
+  #upgrade(request: Request, handler: SocketHandler, subprotocol: string | undefined): Response {
+    checkHandshake(request);
+    const { idleTimeout } = this.#options;
+    const { socket: webSocket, response } = Deno.upgradeWebSocket(request, { idleTimeout });
+    if (subprotocol !== undefined) response.headers.set("sec-websocket-protocol", subprotocol);
+    webSocket.binaryType = "arraybuffer";
+    this.#open.add(webSocket);
+    webSocket.onopen = () => this.#guard(webSocket, () => handler.open(new DenoSocket(webSocket)));
+    webSocket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) =>
+      this.#guard(webSocket, () => handler.message(typeof data === "string" ? data : new Uint8Array(data)));
+    webSocket.onclose = ({ code, reason }) => {
+      // It may fire twice.
+      if (!this.#open.delete(webSocket)) return;
+      this.#guard(webSocket, () => handler.close(code, reason));
+      if (this.#open.size === 0) this.#onAllClosed();
+    };
+    // Always followed by close, which does the work.
+    webSocket.onerror = (event) => event.preventDefault();
+    return response;
+  }
+
+  /** An exception in a handler would end the process: each is caught here, whatever the protocol promises. */
+  #guard(webSocket: WebSocket, run: () => void): void {
     try {
       run();
     } catch (error) {
-      logger.write("error", "socket handler failed", {
-        reason: error instanceof Error ? error.stack : String(error),
-      });
-      webSocket.close(1011, "internal error");
+      const reason = error instanceof Error ? error.stack : String(error);
+      this.#options.logger.write("error", "socket handler failed", { reason });
+      if (webSocket.readyState < WebSocket.CLOSING) webSocket.close(1011, "internal error");
     }
-  };
-  webSocket.onopen = () => guard(() => handler.open(new DenoSocket(webSocket)));
-  webSocket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) =>
-    guard(() => handler.message(typeof data === "string" ? data : new Uint8Array(data)));
-  webSocket.onclose = ({ code, reason }) => guard(() => end(code, reason));
-  // Always followed by close, which does the work.
-  webSocket.onerror = (event) => event.preventDefault();
-  return response;
+  }
 }
 
 /** @throws {MessagingError} what is missing of an opening handshake (RFC 6455 section 4.2.1) */

@@ -1,0 +1,72 @@
+/** Which pages may use the server: same origin, configured ones, and on loopback those of the developer's machine. */
+import assert from "node:assert/strict";
+import { MessagingError } from "../../lib/core/errors.ts";
+import { checkOrigin, isLoopback, type OriginPolicy, parseOrigin } from "../../lib/auth/origin.ts";
+
+const OPEN: OriginPolicy = { origins: [], openOnLoopback: true };
+const PUBLIC: OriginPolicy = { origins: ["https://app.example"], openOnLoopback: false };
+
+function check(url: string, origin: string | undefined, policy: OriginPolicy): string {
+  try {
+    checkOrigin(new Request(url, origin === undefined ? {} : { headers: { origin } }), policy);
+    return "allowed";
+  } catch (error) {
+    assert.ok(error instanceof MessagingError);
+    return error.code;
+  }
+}
+
+const CASES: readonly [string, string, string | undefined, OriginPolicy, string][] = [
+  ["a client that sends no origin", "http://localhost:8000/", undefined, OPEN, "allowed"],
+  ["the same origin", "http://localhost:8000/", "http://localhost:8000", OPEN, "allowed"],
+  ["another port of localhost", "http://localhost:8000/", "http://127.0.0.1:5173", OPEN, "allowed"],
+  ["a page from disk", "http://localhost:8000/", "null", OPEN, "allowed"],
+  ["another site", "http://localhost:8000/", "https://elsewhere.example", OPEN, "origin_refused"],
+  [
+    "a site that looks like localhost",
+    "http://localhost:8000/",
+    "http://localhost.evil.example",
+    OPEN,
+    "origin_refused",
+  ],
+  ["an origin that is no URL", "http://localhost:8000/", "nonsense", OPEN, "origin_refused"],
+  ["a rebound host name", "http://evil.example:8000/", "http://evil.example:8000", OPEN, "wrong_host"],
+  ["a rebound host name without origin", "http://evil.example:8000/", undefined, OPEN, "wrong_host"],
+  ["the same origin in public", "https://chat.example/", "https://chat.example", PUBLIC, "allowed"],
+  ["a configured origin", "https://chat.example/", "https://app.example", PUBLIC, "allowed"],
+  ["a configured origin over http", "https://chat.example/", "http://app.example", PUBLIC, "origin_refused"],
+  ["a page from disk in public", "https://chat.example/", "null", PUBLIC, "origin_refused"],
+  ["localhost in public", "https://chat.example/", "http://localhost:8000", PUBLIC, "origin_refused"],
+  ["any origin when * is configured", "https://chat.example/", "https://any.example", {
+    origins: ["*"],
+    openOnLoopback: false,
+  }, "allowed"],
+  ["a proxied host name that is configured", "http://chat.example/", "https://chat.example", {
+    origins: ["https://chat.example"],
+    openOnLoopback: true,
+  }, "allowed"],
+];
+
+for (const [name, url, origin, policy, expected] of CASES) {
+  Deno.test(`checkOrigin(): ${name} is ${expected}`, () => {
+    assert.equal(check(url, origin, policy), expected);
+  });
+}
+
+Deno.test("isLoopback() knows this machine's names and no others", () => {
+  for (const name of ["localhost", "app.localhost", "127.0.0.1", "127.1.2.3", "[::1]", "::1"]) {
+    assert.ok(isLoopback(name), name);
+  }
+  for (const name of ["0.0.0.0", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", ""]) {
+    assert.ok(!isLoopback(name), name);
+  }
+});
+
+Deno.test("parseOrigin() refuses what browsers never send", () => {
+  assert.equal(parseOrigin("http://localhost:5173"), "http://localhost:5173");
+  for (
+    const text of ["localhost", "https://a.example/path", "https://A.example", "https://a.example:443", ""]
+  ) {
+    assert.throws(() => parseOrigin(text), SyntaxError, text);
+  }
+});

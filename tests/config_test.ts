@@ -1,0 +1,80 @@
+/** Flags and environment: defaults, precedence, and one clear line for everything that is wrong. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { type Config, ENVIRONMENT_VARIABLES, formatHelp, parseConfig } from "../lib/config.ts";
+
+function parse(args: string[], environment: Record<string, string> = {}): Config {
+  const config = parseConfig(args, environment);
+  assert.notEqual(config, "help");
+  return config as Config;
+}
+
+Deno.test("parseConfig() has development defaults", () => {
+  const { port, host, log, origins, maxBodyBytes, maxMessageBytes } = parse([]);
+  assert.deepEqual({ port, host, log, origins, maxBodyBytes, maxMessageBytes }, {
+    port: 8000,
+    host: "127.0.0.1",
+    log: "sqlite:./data/raindrops.db",
+    origins: [],
+    maxBodyBytes: 1_048_576,
+    maxMessageBytes: 65_536,
+  });
+});
+
+Deno.test("parseConfig() takes each setting as flag or variable, and the flag outranks", () => {
+  assert.equal(parse(["--port", "1"]).port, 1);
+  assert.equal(parse(["--port=2"]).port, 2);
+  assert.equal(parse([], { PORT: "3" }).port, 3);
+  assert.equal(parse(["--port", "4"], { PORT: "5" }).port, 4);
+  assert.deepEqual(parse([], { RAINDROPS_ORIGINS: "https://a.example, http://b.example:81" }).origins, [
+    "https://a.example",
+    "http://b.example:81",
+  ]);
+});
+
+const REFUSED: readonly [string[], Record<string, string>, RegExp][] = [
+  [["--prot", "1"], {}, /--prot.*--help/],
+  [["extra"], {}, /extra.*--help/],
+  [["--port"], {}, /--port.*--help/],
+  [["--port", "70000"], {}, /"70000" for --port: give a whole number from 0 to 65535/],
+  [["--port", "-1"], {}, /--port/],
+  [["--port", ""], {}, /"" for --port/],
+  [[], { PORT: "eighty" }, /"eighty" for PORT/],
+  [[], { RAINDROPS_LOGG: "memory:" }, /RAINDROPS_LOGG/],
+  [["--host", " "], {}, /--host: it must not be empty/],
+  [["--log", "postgres:x"], {}, /"postgres:x" for --log/],
+  [["--origins", "example.org"], {}, /no origin: write it like https:/],
+  [["--origins", "https://example.org/"], {}, /no origin/],
+  [["--log-level", "loud"], {}, /use debug or info or warn or error/],
+  [["--max-message-bytes", "0"], {}, /from 1 to/],
+];
+
+for (const [args, environment, message] of REFUSED) {
+  Deno.test(`parseConfig() refuses ${JSON.stringify([args, environment])} in one line that says what to do`, () => {
+    assert.throws(() => parseConfig(args, environment), (error: unknown) => {
+      assert.ok(error instanceof SyntaxError);
+      assert.match(error.message, message);
+      assert.ok(!error.message.includes("\n"), error.message);
+      return true;
+    });
+  });
+}
+
+Deno.test("parseConfig() either parses or throws a SyntaxError, whatever the arguments", () => {
+  const argument = fc.oneof(
+    fc.string(),
+    fc.constantFrom("--port", "--host", "--log", "--origins=", "--", "-h"),
+  );
+  fc.assert(fc.property(fc.array(argument), (args) => {
+    try {
+      parseConfig(args, {});
+    } catch (error) {
+      assert.ok(error instanceof SyntaxError, String(error));
+    }
+  }));
+});
+
+Deno.test("formatHelp() lists every variable, and --help asks for it", () => {
+  assert.equal(parseConfig(["--help"], {}), "help");
+  for (const variable of ENVIRONMENT_VARIABLES) assert.ok(formatHelp().includes(` ${variable} `), variable);
+});

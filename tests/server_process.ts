@@ -1,0 +1,128 @@
+/** The real program as a child process on a free port: what the end-to-end tests open pages of. */
+
+export interface ServerOptions {
+  /** Flags beyond a memory log and a free port, such as `["--idle-timeout", "5"]`. */
+  readonly flags?: readonly string[];
+  /** 0, the default, picks a free one. */
+  readonly port?: number;
+}
+
+const SERVER = new URL("../server.ts", import.meta.url);
+
+/** Starts the server, and resolves when it has printed its URL. */
+export async function startServer(options: ServerOptions = {}): Promise<ServerProcess> {
+  const server = new ServerProcess(options.flags ?? [], options.port ?? 0);
+  await server.start();
+  return server;
+}
+
+/** One server, which can be stopped and started again on the port it had. Disposing it stops it. */
+export class ServerProcess implements AsyncDisposable {
+  /** What it wrote to its log, line by line, across restarts. */
+  readonly lines: string[] = [];
+  readonly #flags: readonly string[];
+  #port: number;
+  #child: Deno.ChildProcess | undefined;
+  #logEnd = Promise.resolve();
+  readonly #awaited = new Map<RegExp, (line: string) => void>();
+
+  constructor(flags: readonly string[], port: number) {
+    this.#flags = flags;
+    this.#port = port;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** `http://127.0.0.1:PORT`, without a slash at the end. */
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  /** `ws://127.0.0.1:PORT`, without a slash at the end. */
+  get socketUrl(): string {
+    return `ws://127.0.0.1:${this.#port}`;
+  }
+
+  /** Starts it again after {@linkcode stop} or {@linkcode kill}, on the same port. */
+  async start(): Promise<void> {
+    const flags = ["--port", String(this.#port), "--log", "memory:", ...this.#flags];
+    this.#child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "--allow-all", "--no-check", SERVER.href, ...flags],
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    const { promise, resolve } = Promise.withResolvers<number | undefined>();
+    this.#logEnd = this.#readLog(this.#child.stderr, resolve);
+    const port = await promise;
+    if (port === undefined) throw new Error(`The server ended before it was up:\n${this.lines.join("\n")}`);
+    this.#port = port;
+  }
+
+  /** Asks it to drain and waits until it has ended. */
+  async stop(): Promise<Deno.CommandStatus | undefined> {
+    return await this.#end("SIGTERM");
+  }
+
+  /** Ends it without a warning, like a crash. */
+  async kill(): Promise<Deno.CommandStatus | undefined> {
+    return await this.#end("SIGKILL");
+  }
+
+  /** Sends a signal and does not wait for what comes of it. */
+  signal(signal: Deno.Signal): void {
+    this.#child?.kill(signal);
+  }
+
+  /** Resolves when it has ended by itself, or by a signal. */
+  async ended(): Promise<Deno.CommandStatus | undefined> {
+    const status = await this.#child?.status;
+    await this.#logEnd;
+    return status;
+  }
+
+  /** The first line of the log that matches, once it is there. */
+  line(pattern: RegExp): Promise<string> {
+    const found = this.lines.find((line) => pattern.test(line));
+    if (found !== undefined) return Promise.resolve(found);
+    return new Promise((resolve) => this.#awaited.set(pattern, resolve));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #end(signal: Deno.Signal): Promise<Deno.CommandStatus | undefined> {
+    const child = this.#child;
+    if (child === undefined) return undefined;
+    this.#child = undefined;
+    try {
+      child.kill(signal);
+    } catch {
+      // It has ended already.
+    }
+    const status = await child.status;
+    await this.#logEnd;
+    return status;
+  }
+
+  /** Collects the log, and tells the port once its URL appears, or undefined when the log ends before. */
+  async #readLog(log: ReadableStream<Uint8Array>, onPort: (port: number | undefined) => void): Promise<void> {
+    let unfinished = "";
+    for await (const text of log.pipeThrough(new TextDecoderStream())) {
+      const lines = (unfinished + text).split("\n");
+      unfinished = lines.pop() ?? "";
+      for (const line of lines) {
+        this.lines.push(line);
+        for (const [pattern, resolve] of this.#awaited) {
+          if (pattern.test(line) && this.#awaited.delete(pattern)) resolve(line);
+        }
+        const port = /http:\/\/127\.0\.0\.1:(\d+)\//.exec(line)?.[1];
+        if (port !== undefined) onPort(Number(port));
+      }
+    }
+    onPort(undefined);
+  }
+}

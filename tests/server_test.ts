@@ -1,0 +1,152 @@
+/** The program as its users start and stop it: flags, exit status, log lines, draining. Real child processes. */
+import assert from "node:assert/strict";
+import { type ServerProcess, startServer } from "./server_process.ts";
+import { TestSocket } from "./test_socket.ts";
+
+const SERVER = new URL("../server.ts", import.meta.url).href;
+
+async function run(...flags: string[]): Promise<{ code: number; output: string; errors: string }> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", "--no-check", SERVER, ...flags],
+  }).output();
+  const decoder = new TextDecoder();
+  return { code, output: decoder.decode(stdout), errors: decoder.decode(stderr) };
+}
+
+/** Opens a WebSocket that never reads, and publishes until the server holds data it cannot get rid of. */
+async function stallReader(server: ServerProcess): Promise<Disposable> {
+  const connection = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+  const handshake =
+    "GET /stalled HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+  await connection.write(new TextEncoder().encode(handshake));
+  await server.line(/client connected .*channel=stalled/);
+  const body = "x".repeat(60_000);
+  // More than the kernel's buffers on both ends take.
+  for (let i = 0; i < 300; i++) {
+    const response = await fetch(`${server.url}/stalled`, { method: "POST", body });
+    await response.body?.cancel();
+  }
+  return { [Symbol.dispose]: () => connection.close() };
+}
+
+Deno.test("--help lists the flags on standard output and exits 0", async () => {
+  const { code, output, errors } = await run("--help");
+  assert.equal(code, 0);
+  assert.match(output, /--port N +PORT/);
+  assert.equal(errors, "");
+});
+
+Deno.test("A bad flag or value is one clear line and exit status 2", async () => {
+  for (const flags of [["--prot", "1"], ["--port", "none"], ["--log", "redis:"]]) {
+    const { code, output, errors } = await run(...flags);
+    assert.equal(code, 2, errors);
+    assert.equal(output, "");
+    assert.match(errors, new RegExp(`^[^\n]*${flags[0]}[^\n]*\n$`));
+  }
+});
+
+Deno.test("A port in use is one clear line and exit status 1", async () => {
+  await using server = await startServer();
+  const { code, errors } = await run("--log", "memory:", "--port", String(server.port));
+  assert.equal(code, 1);
+  assert.match(
+    errors,
+    new RegExp(`^error: Port ${server.port} on 127\\.0\\.0\\.1 is in use: [^\n]*--port 0[^\n]*\n$`),
+  );
+});
+
+Deno.test("A rules file that is missing or wrong is one clear line and exit status 1", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/rules.json`, '[{"channels":"a","colour":1}]');
+    for (
+      const [file, reason] of [["rules.json", /unknown key "colour"/], [
+        "missing.json",
+        /missing\.json/,
+      ]] as const
+    ) {
+      const { code, errors } = await run("--log", "memory:", "--rules", `${folder}/${file}`);
+      assert.equal(code, 1);
+      assert.match(errors, reason);
+      assert.equal(errors.trimEnd().split("\n").length, 1, errors);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("The log tells where to go, who came, what was said and who left", async () => {
+  await using server = await startServer();
+  {
+    await using socket = await TestSocket.open(`${server.socketUrl}/news?name=John&id=id1`);
+    socket.send("it rains\n".repeat(20));
+    await server.line(/message received/);
+  }
+  await server.line(/client disconnected/);
+  const [open, hint, connected, received, disconnected] = server.lines;
+  assert.equal(open, `Raindrops is live: open ${server.url}/`);
+  assert.equal(hint, `Try: curl -d 'it rains' ${server.url}/`);
+  assert.equal(connected, "client connected id=id1 name=John channel=news protocol=plain");
+  assert.equal(received, `message received: ${"it rains\\n".repeat(11)}…`);
+  assert.equal(disconnected, "client disconnected id=id1 code=1005");
+});
+
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  Deno.test(`${signal} closes sockets with 1012, ends streams and exits 0`, async () => {
+    await using server = await startServer();
+    await using socket = await TestSocket.open(`${server.socketUrl}/news`);
+    const stream = await fetch(`${server.url}/news`, { headers: { accept: "text/event-stream" } });
+    server.signal(signal);
+    assert.deepEqual(await socket.closed, { code: 1012, reason: "service restart" });
+    await stream.text();
+    assert.equal((await server.ended())?.code, 0);
+    assert.equal(server.lines.at(-1), "stopped");
+  });
+}
+
+Deno.test("SIGTERM ends the process within 10 seconds though a reader has stalled", async () => {
+  await using server = await startServer({
+    flags: ["--max-queue-bytes", "1000000000", "--log-level", "debug"],
+  });
+  using _stalled = await stallReader(server);
+  const start = performance.now();
+  server.signal("SIGTERM");
+  assert.equal((await server.ended())?.code, 0);
+  assert.ok(performance.now() - start < 10_000);
+});
+
+Deno.test("A second signal ends the process at once", async () => {
+  await using server = await startServer({ flags: ["--max-queue-bytes", "1000000000"] });
+  using _stalled = await stallReader(server);
+  server.signal("SIGTERM");
+  await server.line(/^draining/);
+  server.signal("SIGTERM");
+  assert.equal((await server.ended())?.code, 130);
+});
+
+Deno.test("The hello client says Hello and prints what comes back", async () => {
+  await using server = await startServer();
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-net", new URL("../lib/clients/hello.ts", import.meta.url).href, server.socketUrl],
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  let printed = "";
+  const readUntil = async (text: string) => {
+    while (!printed.includes(text)) printed += (await reader.read()).value ?? "(ended)";
+  };
+  await readUntil("Received: World!\nReceived: World!\n");
+  assert.equal(printed, "Connected\nReceived: World!\nReceived: World!\n");
+  await server.stop();
+  await readUntil("again in");
+  await server.start();
+  await readUntil("Connected\n");
+  printed = "";
+  await readUntil("Received: World!");
+  child.kill("SIGINT");
+  const { signal, code } = await child.status;
+  assert.ok(signal === "SIGINT" || code === 130);
+  await reader.cancel();
+});

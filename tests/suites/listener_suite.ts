@@ -1,0 +1,211 @@
+/** What every listener must do with WebSockets, well-behaved or not. One suite, run over each of them. */
+import assert from "node:assert/strict";
+import { startApp, type TestApp } from "../test_app.ts";
+import { TestSocket } from "../test_socket.ts";
+
+const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
+const HANDSHAKE = `GET /news HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+  `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${KEY}\r\n\r\n`;
+
+/** A masked client frame (RFC 6455 section 5.2) with a payload of at most 125 bytes. */
+function createFrame(opcode: number, payload: string, bits = 0x80): Uint8Array<ArrayBuffer> {
+  const data = new TextEncoder().encode(payload);
+  const frame = new Uint8Array(6 + data.length);
+  frame[0] = bits | opcode;
+  frame[1] = 0x80 | data.length;
+  frame.set(data, 6);
+  return frame;
+}
+
+/** A raw TCP connection to a server. */
+class RawSocket implements Disposable {
+  readonly #connection: Deno.TcpConn;
+
+  private constructor(connection: Deno.TcpConn) {
+    this.#connection = connection;
+  }
+
+  static async open(port: number): Promise<RawSocket> {
+    return new RawSocket(await Deno.connect({ hostname: "127.0.0.1", port }));
+  }
+
+  async write(data: string | Uint8Array): Promise<void> {
+    const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
+    for (let written = 0; written < bytes.length;) {
+      written += await this.#connection.write(bytes.subarray(written));
+    }
+  }
+
+  /** What arrives until the given text has, or the connection ends. */
+  async readUntil(text: string): Promise<string> {
+    const buffer = new Uint8Array(4096);
+    let received = "";
+    while (!received.includes(text)) {
+      const count = await this.#connection.read(buffer).catch(() => null);
+      if (count === null) return received;
+      received += new TextDecoder("latin1").decode(buffer.subarray(0, count));
+    }
+    return received;
+  }
+
+  /** Reads until the server hangs up. */
+  async readToEnd(): Promise<string> {
+    return await this.readUntil("\u0000never\u0000");
+  }
+
+  [Symbol.dispose](): void {
+    this.#connection.close();
+  }
+}
+
+/** Resolves when the hub has noticed that only so many clients are left. */
+async function untilClients(server: TestApp, count: number): Promise<void> {
+  while (server.app.hub.clientCount !== count) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** What a misbehaving client sends after a good handshake. */
+const GARBAGE: readonly [string, Uint8Array][] = [
+  ["bytes that are no frame", new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n")],
+  ["an unmasked frame", new Uint8Array([0x81, 1, 97])],
+  ["a reserved opcode", createFrame(3, "a")],
+  ["a reserved bit", createFrame(1, "a", 0xc0)],
+  ["text that is not UTF-8", new Uint8Array([0x81, 0x81, 0, 0, 0, 0, 0xff])],
+  ["a fragmented ping", createFrame(9, "a", 0)],
+  ["a continuation of nothing", createFrame(0, "a")],
+];
+
+/** Half and wrong handshakes, and what they are answered. */
+const HANDSHAKES: readonly [string, string, RegExp][] = [
+  ["without a key", HANDSHAKE.replace(/Sec-WebSocket-Key.*\r\n/, ""), /^HTTP\/1\.1 400 /],
+  ["with a key that is no key", HANDSHAKE.replace(KEY, "short"), /^HTTP\/1\.1 400 /],
+  [
+    "with a wrong version",
+    HANDSHAKE.replace("Version: 13", "Version: 8"),
+    /^HTTP\/1\.1 426 [^]*sec-websocket-version: 13/i,
+  ],
+  ["without Connection: Upgrade", HANDSHAKE.replace("Connection: Upgrade\r\n", ""), /^HTTP\/1\.1 400 /],
+  [
+    "from another site's page",
+    HANDSHAKE.replace("\r\n\r\n", "\r\nOrigin: https://elsewhere.example\r\n\r\n"),
+    /^HTTP\/1\.1 403 /,
+  ],
+  ["to another host name", HANDSHAKE.replace("Host: localhost", "Host: rebound.example"), /^HTTP\/1\.1 421 /],
+];
+
+export interface ListenerUnderTest {
+  readonly name: string;
+  /** The flags that choose it. */
+  readonly flags: readonly string[];
+  /** What it cannot do, by the misbehaviour it lets pass, with the reason. */
+  readonly cannotRefuse: Readonly<Record<string, string>>;
+}
+
+/** Registers the suite for one listener. */
+export function testListener({ name, flags, cannotRefuse }: ListenerUnderTest): void {
+  Deno.test(`${name}: 1,000 sockets each receive 100 messages, in order, none twice, none missing`, async () => {
+    await using server = await startApp(...flags);
+    const sockets = await Promise.all(
+      Array.from({ length: 1_000 }, () => TestSocket.open(`${server.socketUrl}/news`)),
+    );
+    await using publisher = await TestSocket.open(`${server.socketUrl}/news`);
+    for (let i = 0; i < 100; i++) publisher.send(`message ${i}`);
+    const expected = Array.from({ length: 100 }, (_, i) => `message ${i}`);
+    for (const socket of sockets) {
+      const received: unknown[] = [];
+      while (received.length < 100) received.push(await socket.next());
+      assert.deepEqual(received, expected);
+    }
+    // A marker behind the messages: when it is there, nothing else can still be on its way.
+    publisher.send("end");
+    for (const socket of sockets) assert.equal(await socket.next(), "end");
+    assert.ok(sockets.every((socket) => socket.unread.length === 0));
+    await Promise.all(sockets.map((socket) => socket[Symbol.asyncDispose]()));
+    await untilClients(server, 1);
+    assert.equal(server.app.hub.countSubscribers("news"), 1);
+  });
+
+  for (const [what, bytes] of GARBAGE) {
+    const reason = cannotRefuse[what];
+    const promise = `${name}: a socket that sends ${what} is dropped and leaves nothing behind`;
+    Deno.test(
+      { name: reason ? `${promise} (skipped: ${reason})` : promise, ignore: reason !== undefined },
+      async () => {
+        await using server = await startApp(...flags);
+        await using witness = await TestSocket.open(`${server.socketUrl}/news`);
+        using raw = await RawSocket.open(server.port);
+        await raw.write(HANDSHAKE);
+        await raw.readUntil("\r\n\r\n");
+        await untilClients(server, 2);
+        await raw.write(bytes);
+        await raw.readToEnd();
+        await untilClients(server, 1);
+        assert.equal(server.app.hub.countSubscribers("news"), 1);
+        assert.deepEqual(witness.unread, []);
+      },
+    );
+  }
+
+  for (const [what, handshake, expected] of HANDSHAKES) {
+    Deno.test(`${name}: a handshake ${what} is refused and leaves nothing behind`, async () => {
+      await using server = await startApp(...flags);
+      using raw = await RawSocket.open(server.port);
+      await raw.write(handshake);
+      assert.match(await raw.readUntil("}"), expected);
+      assert.equal(server.app.hub.clientCount, 0);
+    });
+  }
+
+  Deno.test(`${name}: sockets that vanish, in or after the handshake, leave nothing behind`, async () => {
+    await using server = await startApp(...flags);
+    for (let i = 0; i < 20; i++) {
+      const raw = await RawSocket.open(server.port);
+      await raw.write(HANDSHAKE.slice(0, 10 * i));
+      raw[Symbol.dispose]();
+    }
+    for (let i = 0; i < 20; i++) {
+      const raw = await RawSocket.open(server.port);
+      await raw.write(HANDSHAKE);
+      if (i % 2 === 0) await raw.readUntil("\r\n\r\n");
+      // Half a frame.
+      await raw.write(createFrame(1, "hello").subarray(0, i % 8));
+      raw[Symbol.dispose]();
+    }
+    await using last = await TestSocket.open(`${server.socketUrl}/news`);
+    last.send("Hello");
+    assert.equal(await last.next(), "World!");
+    await untilClients(server, 1);
+  });
+
+  Deno.test(`${name}: a socket that answers no ping is dropped after the idle timeout`, async () => {
+    await using server = await startApp("--idle-timeout", "1", ...flags);
+    using raw = await RawSocket.open(server.port);
+    await raw.write(HANDSHAKE);
+    await raw.readUntil("\r\n\r\n");
+    await untilClients(server, 1);
+    await raw.readToEnd();
+    await untilClients(server, 0);
+  });
+
+  Deno.test(`${name}: a socket stays open beyond the idle timeout while its client answers pings`, async () => {
+    await using server = await startApp("--idle-timeout", "1", ...flags);
+    await using alive = await TestSocket.open(`${server.socketUrl}/news`);
+    using silent = await RawSocket.open(server.port);
+    await silent.write(HANDSHAKE);
+    // The silent one has been timed out by the time this ends, the other one has outlived it.
+    await silent.readToEnd();
+    alive.send("Hello");
+    assert.equal(await alive.next(), "World!");
+  });
+
+  Deno.test(`${name}: a draining server closes its sockets with 1012 and ends its streams`, async () => {
+    await using server = await startApp(...flags);
+    await using socket = await TestSocket.open(`${server.socketUrl}/news`);
+    const stream = await fetch(`${server.url}/news`, { headers: { accept: "text/event-stream" } });
+    server.app.hub.drain();
+    assert.deepEqual(await socket.closed, { code: 1012, reason: "service restart" });
+    await stream.text();
+    const refused = await fetch(`${server.url}/news`, { headers: { accept: "application/json" } });
+    assert.equal(refused.status, 503);
+    await refused.body?.cancel();
+  });
+}

@@ -1,0 +1,52 @@
+/** A whole Raindrops inside the test's process: the real app behind a real listener on a free port. */
+import { type App, createApp } from "../lib/app.ts";
+import { type Config, parseConfig } from "../lib/config.ts";
+import type { Logger } from "../lib/core/logger.ts";
+import { listenDeno, type Listener } from "../lib/listeners/deno.ts";
+import { RecordingLogger } from "./fakes/recording_logger.ts";
+
+export interface TestApp extends AsyncDisposable {
+  readonly app: App;
+  readonly port: number;
+  /** `http://127.0.0.1:PORT`, without a slash at the end. */
+  readonly url: string;
+  /** `ws://127.0.0.1:PORT`, without a slash at the end. */
+  readonly socketUrl: string;
+  readonly logger: RecordingLogger;
+}
+
+/** Configuration as the given flags make it, with a memory log and a free port unless they say otherwise. */
+export function createConfig(...flags: readonly string[]): Config {
+  const config = parseConfig(["--port", "0", "--log", "memory:", ...flags], {});
+  if (config === "help") throw new TypeError("--help makes no configuration");
+  return config;
+}
+
+/** Starts an app on a free port. Disposing it ends every connection, whatever clients do. */
+export async function startApp(...flags: readonly string[]): Promise<TestApp> {
+  const config = createConfig(...flags);
+  const logger = new RecordingLogger();
+  const app = await createApp(config, logger);
+  const listener = listen(config, logger, app);
+  const { port } = listener;
+  return {
+    app,
+    port,
+    url: `http://127.0.0.1:${port}`,
+    socketUrl: `ws://127.0.0.1:${port}`,
+    logger,
+    async [Symbol.asyncDispose]() {
+      app.hub.drain();
+      await listener.close(1_000);
+      await app[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function listen(config: Config, logger: Logger, app: App): Listener {
+  const { host, port, idleTimeout } = config;
+  return listenDeno(
+    { hostname: host, port, idleTimeout, logger },
+    (request, peer) => app.fetch(request, peer),
+  );
+}
