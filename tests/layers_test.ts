@@ -105,14 +105,14 @@ function findImportFault(from: string, specifier: string): string | undefined {
   return findSiblingFault(owner, from, target);
 }
 
-/** An engine or protocol stands alone: with its folder's helpers and files named after it, such as `x_codec.ts`. */
+/** An engine or protocol stands alone: with its folder's helpers, and the files `x_*.ts` that `x.ts` is made of. */
 function findSiblingFault(owner: string, from: string, target: string): string | undefined {
   const helpers = EXCHANGEABLE[owner];
   if (helpers === undefined) return undefined;
   const folder = `lib/${owner}`;
   const [importer, imported] = [relative(folder, from), relative(folder, target)];
   if (importer === "mod.ts" || helpers.includes(imported)) return undefined;
-  if (imported.startsWith(`${importer.replace(/\.ts$/, "")}_`)) return undefined;
+  if (imported.startsWith(`${importer.split(/[_.]/)[0]}_`)) return undefined;
   return `${owner} do not import their siblings`;
 }
 
@@ -223,6 +223,7 @@ Deno.test("the guard lets every arrow of the table pass", () => {
     ["lib/logs/mod.ts", 'import { X } from "./memory.ts";\nimport { Y } from "./sqlite.ts";'],
     ["lib/protocols/plain.ts", 'import { X } from "./protocol.ts";\nimport { Y } from "../auth/grants.ts";'],
     ["lib/protocols/centrifuge.ts", 'import { X } from "./centrifuge_codec.ts";'],
+    ["lib/logs/sqlite_writer.ts", 'import { X } from "./sqlite_row.ts";'],
     ["lib/http/publish.ts", 'import { X } from "./problem.ts";\nimport { Hono } from "hono";'],
     ["lib/listeners/deno.ts", 'import { X } from "../core/socket.ts";\nDeno.serve();'],
     ["lib/config.ts", 'import { X } from "./logs/mod.ts";'],

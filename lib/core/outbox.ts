@@ -16,7 +16,8 @@ export class Outbox {
   readonly #socket: Socket;
   readonly #limits: OutboxLimits;
   // Sockets report queued bytes but not frames. Counting what was sent up to a mark, and moving the mark once
-  // all bytes up to it have left, bounds the frames that still wait from above without a list of them.
+  // all bytes up to it have left, bounds the frames that still wait from above without a list of them. It counts
+  // too many by at most the queues at the last two marks: who stays within a third of the limit is never refused.
   #sentFrames = 0;
   #sentBytes = 0;
   #leftFrames = 0;

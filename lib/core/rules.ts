@@ -102,7 +102,11 @@ function parseEntry(value: unknown, index: number): RuleEntry {
   if (typeof value.channels !== "string") {
     throw new SyntaxError(`${where} needs "channels", a channel name or pattern`);
   }
-  parsePattern(value.channels);
+  try {
+    parsePattern(value.channels);
+  } catch (cause) {
+    throw new SyntaxError(`${where}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
   return value as RuleEntry;
 }
 

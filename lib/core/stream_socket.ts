@@ -1,56 +1,113 @@
 /** The Socket over the body of an HTTP response: what event streams and line streams write to. */
 import type { Frame, Socket } from "./socket.ts";
 
-/** A Socket whose frames become the chunks of a response body. Frames must hold bytes. */
+/** Queued chunks are joined up to this size, so that one write carries many small ones. */
+const JOINED_BYTES = 64 * 1024;
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/**
+ * A Socket whose frames become the chunks of a response body. Frames must hold bytes. The queue is its own, not the
+ * stream's: cutting a reader off drops the queue and ends the body at the end of a frame.
+ */
 export class StreamSocket implements Socket {
   readonly id = crypto.randomUUID();
   /** The response body. */
-  readonly body: ReadableStream<Uint8Array<ArrayBuffer>>;
-  #controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>> | undefined;
+  readonly body: ReadableStream<Bytes>;
+  #controller: ReadableStreamDefaultController<Bytes> | undefined;
+  #queue: Bytes[] = [];
+  #queuedBytes = 0;
+  /** Whether the reader has asked for a chunk and not got one. */
+  #wanted = false;
+  #closing = false;
   #wake: (() => void)[] = [];
 
   /** @param onEnd called once when the reader has gone away by itself */
   constructor(onEnd: () => void) {
-    this.body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    this.body = new ReadableStream<Bytes>({
       start: (controller) => {
         this.#controller = controller;
       },
-      pull: () => this.#notify(),
+      pull: () => {
+        this.#wanted = true;
+        this.#pass();
+      },
       cancel: () => {
-        this.#controller = undefined;
-        this.#notify();
+        this.#end();
         onEnd();
       },
-      // A high-water mark of one byte: pull is called exactly when the queue is empty.
-    }, { highWaterMark: 1, size: (chunk) => chunk.byteLength });
+    }, { highWaterMark: 0 });
   }
 
   send(frames: readonly Frame[]): void {
+    if (this.#controller === undefined || this.#closing) return;
     for (const { data } of frames) {
       if (typeof data === "string") throw new TypeError("A stream takes frames of bytes");
-      this.#controller?.enqueue(data);
+      this.#queue.push(data);
+      this.#queuedBytes += data.byteLength;
     }
+    this.#pass();
   }
 
   get queuedBytes(): number {
-    return this.#controller === undefined ? 0 : 1 - (this.#controller.desiredSize ?? 1);
+    return this.#queuedBytes;
   }
 
   drained(): Promise<void> {
-    if (this.queuedBytes === 0) return Promise.resolve();
+    if (this.#queuedBytes === 0) return Promise.resolve();
     return new Promise((resolve) => this.#wake.push(resolve));
   }
 
   /** Ends the body after what is queued; a stream has no place for a code. */
   close(): void {
-    this.#controller?.close();
-    this.#controller = undefined;
-    this.#notify();
+    this.#closing = true;
+    this.#pass();
   }
 
   terminate(): void {
-    this.#controller?.error(new Error("The reader was cut off"));
+    this.#queue = [];
+    this.close();
+  }
+
+  /** Hands the reader one chunk, if it wants one and there is one. */
+  #pass(): void {
+    if (this.#wanted && this.#queue.length > 0) {
+      this.#wanted = false;
+      this.#controller?.enqueue(this.#takeChunk());
+    }
+    if (this.#queue.length > 0) return;
+    this.#queuedBytes = 0;
+    if (this.#closing) {
+      this.#controller?.close();
+      this.#end();
+    } else this.#notify();
+  }
+
+  #takeChunk(): Bytes {
+    let size = 0;
+    let count = 0;
+    for (const data of this.#queue) {
+      if (count > 0 && size + data.byteLength > JOINED_BYTES) break;
+      size += data.byteLength;
+      count++;
+    }
+    const taken = this.#queue.splice(0, count);
+    this.#queuedBytes -= size;
+    const [only] = taken;
+    if (only !== undefined && taken.length === 1) return only;
+    const chunk = new Uint8Array(size);
+    let offset = 0;
+    for (const data of taken) {
+      chunk.set(data, offset);
+      offset += data.byteLength;
+    }
+    return chunk;
+  }
+
+  #end(): void {
     this.#controller = undefined;
+    this.#queue = [];
+    this.#queuedBytes = 0;
     this.#notify();
   }
 

@@ -53,7 +53,9 @@ export class Subscription {
         after: since,
         hold,
         write: async (messages) => {
-          this.#send(messages, undefined);
+          await this.client.socket.drained();
+          const others = this.#leaveOutOwn(messages);
+          if (others.length > 0) this.#send(others, undefined);
           await this.client.socket.drained();
           return !this.#closed;
         },
@@ -104,6 +106,12 @@ export class Subscription {
       this.close();
       this.#options.onLimit?.();
     }
+  }
+
+  /** What the client published itself while its replay was running, it does not get back. */
+  #leaveOutOwn(messages: readonly Message[]): readonly Message[] {
+    const { echo, socket } = this.client;
+    return echo ? messages : messages.filter((message) => message.socketId !== socket.id);
   }
 
   #postpone(messages: readonly Message[], conflate: boolean): void {

@@ -17,6 +17,9 @@ function createFrame(opcode: number, payload: string, bits = 0x80): Uint8Array<A
   return frame;
 }
 
+// One character a byte, at least for those that matter here: 0x88 becomes "\u02c6".
+const BINARY = new TextDecoder("windows-1252");
+
 /** A raw TCP connection to a server. */
 class RawSocket implements Disposable {
   readonly #connection: Deno.TcpConn;
@@ -38,12 +41,14 @@ class RawSocket implements Disposable {
 
   /** What arrives until the given text has, or the connection ends. */
   async readUntil(text: string): Promise<string> {
-    const buffer = new Uint8Array(4096);
+    const buffer = new Uint8Array(64 * 1024);
     let received = "";
-    while (!received.includes(text)) {
+    let searched = 0;
+    while (!received.includes(text, searched - text.length)) {
+      searched = received.length;
       const count = await this.#connection.read(buffer).catch(() => null);
       if (count === null) return received;
-      received += new TextDecoder("latin1").decode(buffer.subarray(0, count));
+      received += BINARY.decode(buffer.subarray(0, count));
     }
     return received;
   }
@@ -98,6 +103,11 @@ export interface ListenerUnderTest {
   readonly flags: readonly string[];
   /** What it cannot do, by the misbehaviour it lets pass, with the reason. */
   readonly cannotRefuse: Readonly<Record<string, string>>;
+}
+
+async function publish(server: TestApp, path: string, body: string): Promise<void> {
+  const response = await fetch(server.url + path, { method: "POST", body });
+  assert.equal(response.status, 200, await response.text());
 }
 
 /** Registers the suite for one listener. */
@@ -195,6 +205,80 @@ export function testListener({ name, flags, cannotRefuse }: ListenerUnderTest): 
     await silent.readToEnd();
     alive.send("Hello");
     assert.equal(await alive.next(), "World!");
+  });
+
+  Deno.test(`${name}: a stalled WebSocket is cut off with a code it can reconnect on, and nobody else waits`, async () => {
+    await using server = await startApp("--max-queue-bytes", "200000", ...flags);
+    using stalled = await RawSocket.open(server.port);
+    await stalled.write(HANDSHAKE);
+    await stalled.readUntil("\r\n\r\n");
+    await using reader = await TestSocket.open(`${server.socketUrl}/news`);
+    let published = 0;
+    while (server.app.hub.clientCount === 2) {
+      await publish(server, "/news", `${published++}`.padEnd(60_000));
+      assert.equal(String(await reader.next()).trimEnd(), String(published - 1));
+      assert.ok(published < 1_000, "it was not cut off");
+    }
+    assert.deepEqual(server.logger.find("client disconnected").map(({ code }) => code), [1013]);
+    // The close frame follows what was queued: opcode 8, code 1013 (0x03f5).
+    assert.match(
+      (await stalled.readUntil("Too many messages")).slice(-200),
+      /\u02c6..\u00f5Too many messages/s,
+    );
+    await using back = await TestSocket.open(`${server.socketUrl}/news?since=${published - 2}`);
+    assert.equal(String(await back.next()).trimEnd(), String(published - 2));
+    assert.equal(String(await back.next()).trimEnd(), String(published - 1));
+  });
+
+  Deno.test(`${name}: a stalled event stream is cut off and resumes from the log`, async () => {
+    await using server = await startApp("--max-queue-bytes", "200000", ...flags);
+    using stalled = await RawSocket.open(server.port);
+    await stalled.write(
+      "GET /news HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: text/event-stream\r\n\r\n",
+    );
+    const opening = await stalled.readUntil("retry");
+    assert.match(opening, /text\/event-stream/);
+    let published = 0;
+    while (server.app.hub.clientCount === 1) {
+      await publish(server, "/news", `${published++}`.padEnd(60_000));
+      assert.ok(published < 1_000, "it was not cut off");
+    }
+    const ids = [...(opening + await stalled.readToEnd()).matchAll(/^id: (\S+)$/gm)].map(([, id]) => id);
+    // The first id came with the opening, before any message.
+    const seen = ids.length - 1;
+    assert.ok(seen < published);
+    const resumed = await fetch(`${server.url}/news?limit=${published - seen}`, {
+      headers: { accept: "text/event-stream", "last-event-id": ids.at(-1) ?? "" },
+    });
+    const missed = [...(await resumed.text()).matchAll(/^data: (\d+)/gm)].map(([, text]) => Number(text));
+    assert.deepEqual(missed, Array.from({ length: published - seen }, (_, i) => seen + i));
+  });
+
+  Deno.test(`${name}: a stalled reader of a conflated channel stays, and gets the newest of each sender`, async () => {
+    const rules = await Deno.makeTempFile();
+    await Deno.writeTextFile(rules, '[{"channels":"news","conflate":true}]');
+    await using server = await startApp("--max-queue-bytes", "200000", "--rules", rules, ...flags);
+    await Deno.remove(rules);
+    using stalled = await RawSocket.open(server.port);
+    await stalled.write(HANDSHAKE);
+    await stalled.readUntil("\r\n\r\n");
+    await using ann = await TestSocket.open(`${server.socketUrl}/news?id=ann`);
+    await using bob = await TestSocket.open(`${server.socketUrl}/news?id=bob`);
+    // Far more than the kernel and the queue take.
+    for (let i = 0; i < 400; i++) {
+      ann.send(`ann ${i} `.padEnd(60_000));
+      await bob.next();
+    }
+    bob.send("bob last ");
+    await ann.next();
+    ann.send("ann last ");
+    await bob.next();
+    const received = await stalled.readUntil("ann last ");
+    assert.match(received, /bob last [^]*ann last $/);
+    const arrived = [...received.matchAll(/ann (\d+) /g)].map(([, i]) => Number(i));
+    assert.ok(arrived.length < 400, "nothing was conflated");
+    assert.deepEqual(arrived, arrived.toSorted((a, b) => a - b));
+    assert.equal(server.app.hub.clientCount, 3);
   });
 
   Deno.test(`${name}: a draining server closes its sockets with 1012 and ends its streams`, async () => {

@@ -1,0 +1,209 @@
+/** The grammar of channel names, and how selectors and patterns read several at once. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import {
+  directChannel,
+  LOBBY,
+  matchesPattern,
+  matchesSelector,
+  MAX_CHANNEL_LENGTH,
+  parseChannel,
+  parseChannelPath,
+  parsePattern,
+  parseSelectorPath,
+  RESERVED_SEGMENTS,
+  selectChannel,
+  selectPatterns,
+} from "../../lib/core/channel.ts";
+
+const ALPHABET = "ABCXYZabcxyz0189_-=@,.;:#$~!'()+";
+
+const arbitrarySegment = fc.string({ unit: fc.constantFrom(...ALPHABET), minLength: 1, maxLength: 12 });
+const arbitraryName = fc.array(arbitrarySegment, { minLength: 1, maxLength: 8 })
+  .map((segments) => segments.join("/"))
+  .filter((name) => isAccepted(name));
+
+function isAccepted(name: string): boolean {
+  try {
+    parseChannel(name);
+    return true;
+  } catch (error) {
+    assert.ok(error instanceof SyntaxError);
+    return false;
+  }
+}
+
+function encodePath(name: string): string {
+  return "/" + name.split("/").map(encodeURIComponent).join("/");
+}
+
+Deno.test("parseChannel() accepts every name of the grammar", () => {
+  const names = [
+    "a",
+    "news",
+    "orders/42",
+    "a/_b/@c/.d",
+    "a/...",
+    "Z0_-=@,.;:#$~!'()+",
+    "-",
+    "x".repeat(MAX_CHANNEL_LENGTH),
+    "metrics2",
+    "news/api",
+    "a/metrics",
+  ];
+  for (const name of names) assert.equal(parseChannel(name), name);
+});
+
+Deno.test("parseChannel() refuses every name outside the grammar", () => {
+  const names = [
+    "",
+    "/",
+    "/a",
+    "a/",
+    "a//b",
+    ".",
+    "..",
+    "a/.",
+    "a/../b",
+    "a b",
+    "a\n",
+    "a\0",
+    "é",
+    "🌧",
+    "a%20",
+    "a?b",
+    "a*",
+    "*",
+    "a/**",
+    "a\\b",
+    'a"b',
+    "<img>",
+    "a&b",
+    "a[0]",
+    "x".repeat(MAX_CHANNEL_LENGTH + 1),
+  ];
+  for (const name of names) assert.throws(() => parseChannel(name), SyntaxError, JSON.stringify(name));
+});
+
+Deno.test("parseChannel() keeps the server's own first segments for the server", () => {
+  const own = [...RESERVED_SEGMENTS, "_inspect", "_", "@id1", ".well-known"];
+  for (const segment of own) {
+    assert.throws(() => parseChannel(segment), /server's own/, segment);
+    assert.throws(() => parseChannel(`${segment}/a`), SyntaxError);
+  }
+  assert.throws(() => parseChannelPath("/%5Finspect"), /server's own/);
+  assert.throws(() => parseSelectorPath("/news,metrics"), /server's own/);
+  assert.throws(() => parsePattern("api/*"), /server's own/);
+});
+
+Deno.test("parseChannel() names what is wrong in a short line", () => {
+  assert.throws(() => parseChannel("a//b"), /"a\/\/b" has an empty segment/);
+  assert.throws(() => parseChannel("a/.."), /segment ".."/);
+  assert.throws(() => parseChannel("a b"), /character outside/);
+  assert.throws(() => parseChannel("x".repeat(300)), /300 characters: a channel name has at most 255/);
+  assert.throws(() => parseChannel("\n".repeat(200)), (error: SyntaxError) => error.message.length < 300);
+});
+
+Deno.test("parseChannel() ends in a name or a SyntaxError, whatever the text", () => {
+  fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 300 }), (text) => void isAccepted(text)));
+});
+
+Deno.test("parseChannelPath() reads back every accepted name from its percent-encoded path", () => {
+  fc.assert(fc.property(arbitraryName, (name) => {
+    assert.equal(parseChannelPath(encodePath(name)), name);
+    const { pathname } = new URL(encodePath(name), "http://localhost:8000");
+    assert.equal(parseChannelPath(pathname), name, "also after a URL has been through it");
+    assert.deepEqual(parseSelectorPath(pathname), selectChannel(name));
+  }));
+});
+
+Deno.test("parseChannelPath() reads the root as the lobby", () => {
+  assert.equal(parseChannelPath("/"), LOBBY);
+  assert.equal(parseSelectorPath("/").channel, LOBBY);
+  assert.equal(parseChannelPath("/lobby"), LOBBY);
+});
+
+Deno.test("parseChannelPath() refuses lists, patterns and bad encodings, and says why", () => {
+  assert.throws(() => parseChannelPath("/news,ops"), /list "news,ops".*%2C/);
+  assert.equal(parseChannelPath("/news%2Cops"), "news,ops");
+  assert.throws(() => parseChannelPath("/orders/*"), /patterns are for reading/);
+  assert.throws(() => parseChannelPath("/orders/%2A"), /patterns are for reading/);
+  for (const path of ["/%", "/%zz", "/%ff", "/a%c3"]) {
+    assert.throws(() => parseChannelPath(path), (error: SyntaxError) => {
+      assert.ok(error instanceof SyntaxError && error.cause instanceof URIError);
+      return /percent-encoded/.test(error.message);
+    });
+  }
+});
+
+Deno.test("parseSelectorPath() reads lists and patterns", () => {
+  const { channel, patterns } = parseSelectorPath("/ops,news/*,b%2Cc");
+  assert.equal(channel, undefined);
+  assert.deepEqual(patterns, [["b,c"], ["news", "*"], ["ops"]]);
+  assert.throws(() => parseSelectorPath("/news,"), SyntaxError);
+  assert.throws(() => parseSelectorPath("/,"), SyntaxError);
+});
+
+Deno.test("selectPatterns() has one key for one set of names, and it is never a channel's name", () => {
+  assert.equal(selectPatterns(["a", "b"]).key, selectPatterns(["b", "a", "b"]).key);
+  assert.notEqual(selectPatterns(["a", "b"]).key, selectPatterns(["a,b"]).key);
+  assert.deepEqual(selectPatterns(["a", "a"]), selectChannel("a"));
+  const arbitraryPattern = fc.oneof(
+    arbitraryName,
+    arbitraryName.map((name) => `${name}/*`),
+    fc.constant("**"),
+  );
+  fc.assert(fc.property(fc.array(arbitraryPattern, { minLength: 1, maxLength: 4 }), (names) => {
+    const selector = selectPatterns(names.filter((name) => name.length <= MAX_CHANNEL_LENGTH));
+    assert.equal(isAccepted(selector.key), selector.channel !== undefined);
+  }));
+});
+
+Deno.test("parsePattern() allows * for a segment and ** at the end, and nothing in between", () => {
+  for (const pattern of ["*", "**", "a/*", "a/**", "*/b", "*/**", "a/*/c"]) {
+    assert.deepEqual(parsePattern(pattern), pattern.split("/"));
+  }
+  for (const pattern of ["", "a*", "*a", "a/b*", "***", "**/a", "a/**/b", "**/**", "a//*", "*/", "_*"]) {
+    assert.throws(() => parsePattern(pattern), SyntaxError, pattern);
+  }
+});
+
+Deno.test("matchesPattern() takes * for one segment and ** for one or more", () => {
+  const cases: readonly [pattern: string, channel: string, matches: boolean][] = [
+    ["news", "news", true],
+    ["news", "news/a", false],
+    ["news", "ops", false],
+    ["*", "news", true],
+    ["*", "news/a", false],
+    ["a/*", "a/b", true],
+    ["a/*", "a", false],
+    ["a/*", "a/b/c", false],
+    ["a/*", "b/b", false],
+    ["*/b", "a/b", true],
+    ["*/b", "a/c", false],
+    ["a/*/c", "a/b/c", true],
+    ["a/**", "a/b", true],
+    ["a/**", "a/b/c/d", true],
+    ["a/**", "a", false],
+    ["a/**", "b/b", false],
+    ["*/**", "a", false],
+    ["*/**", "a/b", true],
+    ["**", "a", true],
+    ["**", "a/b/c", true],
+  ];
+  for (const [pattern, channel, matches] of cases) {
+    assert.equal(
+      matchesPattern(parsePattern(pattern), channel.split("/")),
+      matches,
+      `${pattern} on ${channel}`,
+    );
+    const selector = selectPatterns([pattern]);
+    assert.equal(matchesSelector(selector, channel), matches, `${pattern} on ${channel}`);
+    assert.equal(matchesSelector(selectPatterns([pattern, "other"]), channel), matches);
+  }
+});
+
+Deno.test("directChannel() is never a channel anybody can name", () => {
+  assert.equal(directChannel("id1"), "@id1");
+  assert.equal(isAccepted(directChannel("id1")), false);
+});
