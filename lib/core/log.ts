@@ -27,18 +27,28 @@ export type Cursor =
   | { readonly kind: "earliest" }
   /** The newest messages, as many as the query's limit. Never a gap. */
   | { readonly kind: "latest" }
-  /** After a log-wide id. */
-  | { readonly kind: "id"; readonly epoch: string; readonly sequence: number }
+  /** After a log-wide id. `asOf` comes from a page's `next` and says what its reader has been told already. */
+  | { readonly kind: "id"; readonly epoch: string; readonly sequence: number; readonly asOf?: AsOf }
   /** After an offset; only for a selector of exactly one channel. No epoch: whatever the log's is. */
   | { readonly kind: "offset"; readonly offset: number; readonly epoch?: string }
   /** From a moment on, in milliseconds since 1970. */
   | { readonly kind: "time"; readonly time: number };
+
+/** When a page was read. The pages that follow it call a gap only what is removed after that. */
+export interface AsOf {
+  /** How often the log had removed messages, other than those whose own ttl was over. */
+  readonly removals: number;
+  /** Milliseconds since 1970. */
+  readonly time: number;
+}
 
 export interface LogQuery {
   readonly selector: Selector;
   readonly after: Cursor;
   /** At most this many messages. */
   readonly limit: number;
+  /** End the page with the message that brings its payloads to this many bytes. */
+  readonly maxBytes?: number;
 }
 
 /**
@@ -51,8 +61,8 @@ export type LogPage =
     /** The newest position of the one channel read; offset 0 if it is empty or several were read. */
     readonly position: Position;
     /** Where to read on: no message between this page and that cursor is ever missed. */
-    readonly next: { readonly kind: "id"; readonly epoch: string; readonly sequence: number };
-    /** True when the limit cut the page short. */
+    readonly next: Cursor & { readonly kind: "id" };
+    /** True when a limit cut the page short. */
     readonly more: boolean;
   }
   & ({ readonly kind: "complete" } | { readonly kind: "gap"; readonly earliest: string });

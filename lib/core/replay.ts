@@ -3,8 +3,9 @@ import type { Selector } from "./channel.ts";
 import type { Cursor, Log, LogPage } from "./log.ts";
 import type { Message } from "./message.ts";
 
-/** Messages a page of a replay holds at most. */
+/** What a page of a replay holds at most: this is what one reader costs while it catches up. */
 const PAGE_MESSAGES = 256;
+const PAGE_BYTES = 256 * 1024;
 
 /** What a log told of a gap. */
 export type Gap = LogPage & { readonly kind: "gap" };
@@ -69,7 +70,7 @@ export async function replay(options: ReplayOptions): Promise<void> {
   let after = options.after;
   while (true) {
     hold.restart();
-    const page = await log.read({ selector, after, limit: PAGE_MESSAGES });
+    const page = await log.read({ selector, after, limit: PAGE_MESSAGES, maxBytes: PAGE_BYTES });
     if (page.kind === "gap" && !onGap(page)) return;
     if (page.messages.length > 0 && !await write(page.messages)) return;
     after = page.next;

@@ -9,6 +9,7 @@ import type { ReadOptions } from "./read_request.ts";
 
 /** Messages a document holds, and holds unless asked for fewer. */
 export const MAX_DOCUMENT_MESSAGES = 1_000;
+const MAX_DOCUMENT_BYTES = 8 * 1024 * 1024;
 
 /**
  * The stored messages after `since`, or the newest ones. `more` says that the limit cut the document short:
@@ -17,7 +18,12 @@ export const MAX_DOCUMENT_MESSAGES = 1_000;
 export async function handleHistory(hub: Hub, options: ReadOptions): Promise<Response> {
   const { selector, since } = options;
   const limit = Math.min(options.limit ?? MAX_DOCUMENT_MESSAGES, MAX_DOCUMENT_MESSAGES);
-  const page = await hub.read({ selector, after: since ?? { kind: "latest" }, limit });
+  const page = await hub.read({
+    selector,
+    after: since ?? { kind: "latest" },
+    limit,
+    maxBytes: MAX_DOCUMENT_BYTES,
+  });
   const head = {
     channel: selector.channel ?? selector.key,
     epoch: page.position.epoch,

@@ -5,7 +5,7 @@
 import { matchesSelector } from "../core/channel.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Cursor, Log, LogPage, LogQuery, Receipt } from "../core/log.ts";
-import { type Draft, formatId, isTransient, type Message } from "../core/message.ts";
+import { type Draft, formatId, isTransient, type Message, payloadSize } from "../core/message.ts";
 import type { Rules } from "../core/rules.ts";
 import { type Schedule, Turn } from "../core/turn.ts";
 import { createEpoch, IDEMPOTENCY_MILLISECONDS, stampMessage } from "./stamp.ts";
@@ -36,6 +36,9 @@ interface Channel {
   /** The newest message that was removed. */
   removedSequence: number;
   removedTime: number;
+  /** The newest message of the last removal that was not the end of a ttl, and which of the log's that was. */
+  cutSequence: number;
+  cutAt: number;
 }
 
 /** Channels whose retention is looked at with each batch, besides those written to. */
@@ -51,6 +54,7 @@ export class MemoryLog implements Log {
   readonly #receipts = new Map<string, { receipt: Receipt; expires: number }>();
   #sweep: Iterator<Channel> = [].values();
   #sequence = 0;
+  #removals = 0;
   #time = 0;
   #closed = false;
 
@@ -70,7 +74,7 @@ export class MemoryLog implements Log {
   }
 
   read(query: LogQuery): Promise<LogPage> {
-    const { selector, after, limit } = query;
+    const { selector, after, limit, maxBytes = Infinity } = query;
     const channels = selector.channel === undefined
       ? [...this.#channels.values()].filter((channel) => matchesSelector(selector, channel.name))
       : [this.#channels.get(selector.channel)].filter((channel) => channel !== undefined);
@@ -83,9 +87,11 @@ export class MemoryLog implements Log {
       )
       .map(({ message }) => message);
     if (channels.length > 1) found.sort((a, b) => a.sequence - b.sequence);
-    const messages = after.kind === "latest" ? found.slice(-limit) : found.slice(0, limit);
+    const messages = after.kind === "latest"
+      ? takeFitting(found.reverse(), limit, maxBytes).reverse()
+      : takeFitting(found, limit, maxBytes);
     const more = after.kind !== "latest" && found.length > messages.length;
-    const last = messages.at(-1);
+    const first = found[0];
     const page = {
       messages,
       more,
@@ -93,7 +99,10 @@ export class MemoryLog implements Log {
       next: {
         kind: "id" as const,
         epoch: this.#epoch,
-        sequence: more && last !== undefined ? last.sequence : this.#sequence,
+        sequence: more && first !== undefined
+          ? messages.at(-1)?.sequence ?? first.sequence - 1
+          : this.#sequence,
+        asOf: { removals: this.#removals, time: now },
       },
     };
     if (!this.#isGap(channels, after, page.position.offset)) {
@@ -160,7 +169,16 @@ export class MemoryLog implements Log {
   #openChannel(name: string): Channel {
     let channel = this.#channels.get(name);
     if (channel === undefined) {
-      channel = { name, offset: 0, stored: [], expiring: 0, removedSequence: 0, removedTime: 0 };
+      channel = {
+        name,
+        offset: 0,
+        stored: [],
+        expiring: 0,
+        removedSequence: 0,
+        removedTime: 0,
+        cutSequence: 0,
+        cutAt: 0,
+      };
       this.#channels.set(name, channel);
     }
     return channel;
@@ -179,7 +197,11 @@ export class MemoryLog implements Log {
         return false;
       case "id":
         return after.epoch !== this.#epoch || after.sequence > this.#sequence ||
-          channels.some((channel) => channel.removedSequence > after.sequence);
+          channels.some((channel) =>
+            after.asOf === undefined
+              ? channel.removedSequence > after.sequence
+              : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
+          );
       case "offset":
         return (after.epoch ?? this.#epoch) !== this.#epoch || after.offset > offset ||
           channels.some(({ stored, removedSequence }) =>
@@ -210,7 +232,10 @@ export class MemoryLog implements Log {
   }
 
   #remove(channel: Channel, count: number): number {
-    this.#noteRemoved(channel, channel.stored.splice(0, count));
+    const removed = channel.stored.splice(0, count);
+    this.#noteRemoved(channel, removed);
+    channel.cutSequence = removed.at(-1)?.message.sequence ?? channel.cutSequence;
+    channel.cutAt = ++this.#removals;
     return count;
   }
 
@@ -228,6 +253,15 @@ export class MemoryLog implements Log {
       this.#receipts.delete(key);
     }
   }
+}
+
+/** The first messages, as many as both limits allow, and one if there is any and any is wanted. */
+function takeFitting(messages: readonly Message[], limit: number, maxBytes: number): Message[] {
+  let count = 0;
+  for (let bytes = 0; count < Math.min(limit, messages.length) && bytes < maxBytes; count++) {
+    bytes += payloadSize(messages[count]!.payload);
+  }
+  return messages.slice(0, count);
 }
 
 /** Index of the first element the test holds for; it must hold for all that follow. */

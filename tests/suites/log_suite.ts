@@ -33,6 +33,15 @@ interface Bench extends AsyncDisposable {
   readonly announced: Message[];
 }
 
+/** Asserts where a page says to read on. */
+function assertNext({ next }: LogPage, { epoch, sequence }: Log["top"]): void {
+  assert.deepEqual({ kind: next.kind, epoch: next.epoch, sequence: next.sequence }, {
+    kind: "id",
+    epoch,
+    sequence,
+  });
+}
+
 /** Registers the tests of the Log port for one engine. */
 export function testLog(name: string, open: OpenLog): void {
   const test = (promise: string, body: (bench: Bench) => Promise<void>, rules: readonly RuleEntry[] = []) =>
@@ -232,7 +241,7 @@ export function testLog(name: string, open: OpenLog): void {
       assert.equal(page.kind, "complete", after.kind);
       assert.deepEqual(page.messages, []);
       assert.deepEqual(page.position, { epoch: log.top.epoch, offset: 0 });
-      assert.deepEqual(page.next, { kind: "id", ...log.top });
+      assertNext(page, log.top);
       assert.equal(page.more, false);
     }
   });
@@ -268,7 +277,7 @@ export function testLog(name: string, open: OpenLog): void {
       assert.equal(page.kind, "complete");
       assert.equal(page.more, false);
       assert.deepEqual(page.position, { epoch, offset: 4 });
-      assert.deepEqual(page.next, { kind: "id", ...log.top });
+      assertNext(page, log.top);
     }
   });
 
@@ -282,7 +291,7 @@ export function testLog(name: string, open: OpenLog): void {
     const page = await latest(1);
     assert.equal(page.kind, "complete");
     assert.equal(page.more, false, "older messages are not more to come");
-    assert.deepEqual(page.next, { kind: "id", ...log.top });
+    assertNext(page, log.top);
   });
 
   test("read() stays within the limit and says whether there is more", async ({ log }) => {
@@ -294,6 +303,62 @@ export function testLog(name: string, open: OpenLog): void {
     const none = await read(0);
     assert.deepEqual([none.messages.length, none.more, none.position.offset], [0, true, 5]);
     assert.equal((await log.read({ selector: NEWS, after: none.next, limit: ALL })).messages.length, 5);
+  });
+
+  test("read() ends a page with the message that brings it to its bytes", async ({ log }) => {
+    for (let i = 0; i < 6; i++) await log.append(draft("news", String(i).repeat(100)));
+    const read = async (maxBytes: number, after: Cursor = EARLIEST) => {
+      const page = await log.read({ selector: NEWS, after, limit: ALL, maxBytes });
+      return [texts(page).map((text) => text[0]).join(""), page.more];
+    };
+    assert.deepEqual(await read(1), ["0", true]);
+    assert.deepEqual(await read(200), ["01", true]);
+    assert.deepEqual(await read(201), ["012", true]);
+    assert.deepEqual(await read(600), ["012345", false]);
+    assert.deepEqual(await read(201, { kind: "latest" }), ["345", false]);
+    const selector = selectPatterns(["news", "other"]);
+    const page = await log.read({ selector, after: EARLIEST, limit: ALL, maxBytes: 150 });
+    assert.deepEqual([page.messages.length, page.more, page.next.sequence], [
+      2,
+      true,
+      page.messages[1]?.sequence,
+    ]);
+  });
+
+  test("read() page by page calls no gap what was gone before the first page", async ({ log, clock }) => {
+    for (let i = 0; i < 20; i++) await log.append(draft("calm", i));
+    for (let i = 0; i < 20; i++) await log.append(draft("busy", i));
+    await log.append({ ...draft("calm", "short"), ttl: 1 });
+    await log.clear("busy");
+    clock.advance(2_000);
+    await log.append(draft("calm", "last"));
+    const selector = selectPatterns(["calm", "busy"]);
+    let after: Cursor = EARLIEST;
+    const seen: string[] = [];
+    for (let more = true; more;) {
+      const page: LogPage = await log.read({ selector, after, limit: 3 });
+      assert.equal(page.kind, "complete");
+      seen.push(...texts(page));
+      ({ more, next: after } = page);
+    }
+    assert.deepEqual(seen, [...Array.from({ length: 20 }, (_, i) => `${i}`), "last"]);
+    const { epoch } = log.top;
+    assertGap(await log.read({ selector, after: { kind: "id", epoch, sequence: 5 }, limit: 3 }));
+  });
+
+  test("read() page by page tells of what is removed between its pages, once", async ({ log }) => {
+    for (let i = 0; i < 10; i++) await log.append(draft("calm", i));
+    for (let i = 0; i < 10; i++) await log.append(draft("busy", i));
+    const selector = selectPatterns(["calm", "busy"]);
+    const first = await log.read({ selector, after: EARLIEST, limit: 3 });
+    assert.equal(first.kind, "complete");
+    await log.clear("busy");
+    const second = await log.read({ selector, after: first.next, limit: 3 });
+    assertGap(second);
+    assert.deepEqual(texts(second), ["3", "4", "5"]);
+    const third = await log.read({ selector, after: second.next, limit: ALL });
+    assert.equal(third.kind, "complete");
+    assert.deepEqual(texts(third), ["6", "7", "8", "9"]);
   });
 
   test("read() of a pattern or a list is in sequence order over all its channels", async ({ log }) => {
@@ -396,7 +461,7 @@ export function testLog(name: string, open: OpenLog): void {
     for (const after of far) {
       const page = await log.read({ selector: NEWS, after, limit: ALL });
       assertGap(page);
-      assert.deepEqual(page.next, { kind: "id", epoch, sequence });
+      assertNext(page, { epoch, sequence });
       assert.equal(page.more, false);
     }
   });
