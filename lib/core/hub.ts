@@ -113,7 +113,7 @@ export class Hub {
     readers.add(subscription);
     group.size++;
     if (selector.channel !== undefined) this.presence.join(selector.channel, client);
-    void subscription.start(this.#log);
+    subscription.start(this.#log).catch((cause) => this.#failReplay(client, cause));
     return subscription;
   }
 
@@ -211,6 +211,17 @@ export class Hub {
     for (const client of [...this.#clients.keys()]) {
       client.end(new MessagingError("draining", "service restart"));
     }
+  }
+
+  /** A client whose history cannot be read would have a gap it knows nothing of: it is ended instead. */
+  #failReplay(client: Client, cause: unknown): void {
+    if (!this.#clients.has(client)) return;
+    const error = cause instanceof MessagingError
+      ? cause
+      : new MessagingError("internal", "Reading the history failed: reconnect to try again", { cause });
+    const reason = cause instanceof Error ? cause.stack : String(cause);
+    this.#logger.write("error", "reading history failed", { id: client.id, reason });
+    client.end(error);
   }
 
   #deliverShared(messages: readonly Message[]): void {

@@ -2,7 +2,7 @@
 import type { Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
 import { MessagingError } from "./errors.ts";
-import type { Cursor, Log } from "./log.ts";
+import type { Cursor, Log, LogPage } from "./log.ts";
 import type { Message } from "./message.ts";
 import { type Gap, Hold, replay } from "./replay.ts";
 import { encodeBatch, type Frame } from "./socket.ts";
@@ -12,7 +12,20 @@ const HOLD_MESSAGES = 1_024;
 /** Senders whose newest message waits for a client that is behind on conflated channels. */
 const PENDING_MESSAGES = 4_096;
 
+/** What a subscription opens with, for protocols whose answer to a subscribe carries the history itself. */
+export interface Opening {
+  readonly after: Cursor;
+  readonly limit: number;
+  /**
+   * Called once, when the subscription goes live: with a page of history and what was announced since it was read,
+   * each beyond the page's `next`. Nothing was announced that is in neither, nothing is in both.
+   */
+  onOpen(page: LogPage, announced: readonly Message[]): void;
+}
+
 export interface SubscribeOptions {
+  /** Read a page of history before going live, and hand it over instead of sending it. */
+  readonly opening?: Opening;
   /** Replay what is stored after this first; nothing when left out. */
   readonly since?: Cursor | undefined;
   /** End after this many messages. */
@@ -38,41 +51,56 @@ export class Subscription {
     this.selector = selector;
     this.#options = options;
     this.#left = options.limit ?? Infinity;
-    if (options.since !== undefined) this.#hold = new Hold(HOLD_MESSAGES);
+    if (options.since !== undefined || options.opening !== undefined) this.#hold = new Hold(HOLD_MESSAGES);
   }
 
-  /** Replays history, if any was asked for, and goes live. Never rejects. */
+  /**
+   * Replays history, if any was asked for, and goes live.
+   *
+   * @throws what reading the log throws
+   */
   async start(log: Pick<Log, "read">): Promise<void> {
-    const { since, onGap } = this.#options;
+    const { since, opening } = this.#options;
+    if (opening !== undefined) await this.#open(log, opening);
+    else if (since !== undefined) await this.#replay(log, since);
+  }
+
+  async #open(log: Pick<Log, "read">, { after, limit, onOpen }: Opening): Promise<void> {
     const hold = this.#hold;
-    if (since === undefined || hold === undefined) return;
-    try {
-      await replay({
-        log,
-        selector: this.selector,
-        after: since,
-        hold,
-        write: async (messages) => {
-          await this.client.socket.drained();
-          const others = this.#leaveOutOwn(messages);
-          if (others.length > 0) this.#send(others, undefined);
-          await this.client.socket.drained();
-          return !this.#closed;
-        },
-        onGap: (gap) => !this.#closed && (onGap?.(gap) ?? true),
-        goLive: (messages) => {
-          this.#hold = undefined;
-          if (messages.length > 0) this.#send(messages, undefined);
-        },
-      });
-    } catch (cause) {
-      if (this.#closed) return;
-      this.client.end(
-        cause instanceof MessagingError
-          ? cause
-          : new MessagingError("internal", "Reading the history failed; reconnect to try again", { cause }),
-      );
+    let announced: readonly Message[] | undefined;
+    while (hold !== undefined && announced === undefined && !this.#closed) {
+      hold.restart();
+      const page = await log.read({ selector: this.selector, after, limit });
+      announced = hold.release(page.next.sequence);
+      if (announced === undefined || this.#closed) continue;
+      this.#hold = undefined;
+      onOpen(page, announced);
     }
+  }
+
+  async #replay(log: Pick<Log, "read">, since: Cursor): Promise<void> {
+    const hold = this.#hold;
+    if (hold === undefined) return;
+    const { onGap } = this.#options;
+    const { socket } = this.client;
+    await replay({
+      log,
+      selector: this.selector,
+      after: since,
+      hold,
+      write: async (messages) => {
+        await socket.drained();
+        const others = this.#leaveOutOwn(messages);
+        if (others.length > 0) this.#send(others, undefined);
+        await socket.drained();
+        return !this.#closed;
+      },
+      onGap: (gap) => !this.#closed && (onGap?.(gap) ?? true),
+      goLive: (messages) => {
+        this.#hold = undefined;
+        if (messages.length > 0) this.#send(messages, undefined);
+      },
+    });
   }
 
   /**
