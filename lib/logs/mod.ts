@@ -1,13 +1,91 @@
-/** The registry of log engines, by URL scheme. */
+/** The registry of log engines: which URL opens which. Configuration checks URLs here, the app opens logs here. */
 import type { Log } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Rules } from "../core/rules.ts";
 import { MemoryLog } from "./memory.ts";
+import { openSqliteLog } from "./sqlite.ts";
 
-export function parseLogUrl(url: string): void {
-  if (url !== "memory:" && !url.startsWith("sqlite:")) throw new SyntaxError("use memory:");
+export interface OpenLogOptions {
+  readonly rules: Rules;
+  readonly logger: Logger;
+  /** The clock, in milliseconds since 1970. */
+  readonly now?: () => number;
 }
 
-export function openLog(_url: string, options: { rules: Rules; logger: Logger }): Promise<Log> {
-  return Promise.resolve(new MemoryLog(options));
+/** A log URL, checked: which engine keeps the log, and how. */
+export type LogUrl =
+  | { readonly kind: "memory" }
+  | { readonly kind: "sqlite"; readonly path: string; readonly synchronous: "normal" | "full" };
+
+const KNOWN = 'use "memory:", "sqlite:PATH" or "sqlite:PATH?synchronous=full"';
+
+/**
+ * Reads the URL of a log, such as `sqlite:./data/raindrops.db`, and opens nothing.
+ *
+ * @throws {SyntaxError} naming what is wrong and what is known
+ */
+export function parseLogUrl(url: string): LogUrl {
+  const [, scheme, rest = ""] = /^([a-z]+):(.*)$/s.exec(url) ?? [];
+  switch (scheme) {
+    case "memory":
+      if (rest !== "") throw new SyntaxError(`Log "${url}": "memory:" takes nothing after the colon`);
+      return { kind: "memory" };
+    case "sqlite":
+      return parseSqliteUrl(url, rest);
+    default:
+      throw new SyntaxError(`Log "${url}" is of no known kind: ${KNOWN}`);
+  }
+}
+
+/**
+ * Opens the log a URL names.
+ *
+ * @throws {SyntaxError} as `parseLogUrl` does
+ * @throws {MessagingError} what opening the engine throws
+ */
+// deno-lint-ignore require-await -- engines that connect to a server will wait, and errors come one way
+export async function openLog(url: string, options: OpenLogOptions): Promise<Log> {
+  const parsed = parseLogUrl(url);
+  switch (parsed.kind) {
+    case "memory":
+      return new MemoryLog(options);
+    case "sqlite":
+      return openSqliteLog({ ...options, path: parsed.path, synchronous: parsed.synchronous });
+  }
+}
+
+function parseSqliteUrl(url: string, rest: string): LogUrl {
+  const [encoded = "", query = ""] = splitOnce(rest, "?");
+  let path;
+  try {
+    path = decodeURIComponent(encoded);
+  } catch (cause) {
+    throw new SyntaxError(`Log "${url}": its path is not percent-encoded UTF-8; write % as %25`, { cause });
+  }
+  if (path === "" || path.endsWith("/")) throw new SyntaxError(`Log "${url}" names no file: ${KNOWN}`);
+  if (path.startsWith("//")) {
+    throw new SyntaxError(
+      `Log "${url}": a path follows the colon at once, as in "sqlite:./data/raindrops.db" or "sqlite:/var/lib/raindrops.db"`,
+    );
+  }
+  // SQLite reads these as something else than a path.
+  if (path.startsWith(":") || path.startsWith("file:") || path.includes("\0")) {
+    throw new SyntaxError(`Log "${url}": "${path}" is no path; ${KNOWN}`);
+  }
+  let synchronous: "normal" | "full" = "normal";
+  for (const [name, value] of new URLSearchParams(query)) {
+    if (name !== "synchronous") {
+      throw new SyntaxError(`Log "${url}" has the unknown parameter "${name}": there is only synchronous`);
+    }
+    if (value !== "normal" && value !== "full") {
+      throw new SyntaxError(`Log "${url}": synchronous is "normal" or "full", not "${value}"`);
+    }
+    synchronous = value;
+  }
+  return { kind: "sqlite", path, synchronous };
+}
+
+function splitOnce(text: string, separator: string): string[] {
+  const at = text.indexOf(separator);
+  return at === -1 ? [text] : [text.slice(0, at), text.slice(at + 1)];
 }

@@ -1,0 +1,178 @@
+/**
+ * The SQLite engine, the default log: one file that holds every channel's messages, offsets and idempotency keys.
+ *
+ * What survives, for messages whose append resolved:
+ * - the process killed: everything. A commit has reached the operating system, whatever becomes of the process.
+ * - a power cut or a crashed operating system, with `synchronous=normal` (the default): the file is whole, but the
+ *   commits of the last moments may be lost, those since the last checkpoint at most. The log then starts a new
+ *   epoch and keeps what is there, so that every reader who resumes is told of a gap. It does so too, to be on the
+ *   safe side, when it cannot tell whether the machine went down, for want of `--allow-sys=osUptime`.
+ * - the same with `synchronous=full`: everything, as far as the disk keeps what it says it wrote. Every commit
+ *   waits for the disk; all that is appended during one turn of the event loop shares one commit.
+ *
+ * When the disk is full, appends are refused and reads go on; once there is room, everything works again. Room is
+ * also what messages leave that are removed; but removing takes some itself, 5 MB at most, when the newest commits
+ * are yet to be moved into the file.
+ */
+import { MessagingError } from "../core/errors.ts";
+import type { Log, LogPage, LogQuery, Receipt } from "../core/log.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Draft, Message } from "../core/message.ts";
+import type { Rules } from "../core/rules.ts";
+import { type Schedule, Turn } from "../core/turn.ts";
+import type { SqliteDatabase, Synchronous } from "./sqlite_database.ts";
+import { toLogError } from "./sqlite_error.ts";
+import { openSqliteFile } from "./sqlite_file.ts";
+import { beginLife, endLife, readBootTime } from "./sqlite_life.ts";
+import { SqliteReader } from "./sqlite_reader.ts";
+import { SqliteRetention } from "./sqlite_retention.ts";
+import { SqliteState } from "./sqlite_state.ts";
+import { needsDisk, SqliteWriter } from "./sqlite_writer.ts";
+
+export interface SqliteLogOptions {
+  /** Path of the file; it and its directory are created when they are missing. */
+  readonly path: string;
+  readonly rules: Rules;
+  readonly logger: Logger;
+  readonly synchronous?: Synchronous;
+  /** The clock, in milliseconds since 1970. */
+  readonly now?: () => number;
+  readonly schedule?: Schedule;
+  /** When the machine was started, in milliseconds since 1970; undefined when that cannot be told. */
+  readonly bootTime?: () => number | undefined;
+  /** Pages of 4 KiB the file may grow to. Beyond it, the disk counts as full. */
+  readonly maxPages?: number;
+}
+
+interface Pending {
+  readonly draft: Draft;
+  readonly resolve: (receipt: Receipt) => void;
+  readonly reject: (error: MessagingError) => void;
+}
+
+/**
+ * Opens a log that is kept in a file. No other process can open it until the log is disposed.
+ *
+ * @throws {MessagingError} `log_unavailable` or `log_full`, saying what is wrong with the file and what to do
+ */
+export function openSqliteLog(options: SqliteLogOptions): SqliteLog {
+  const { path, logger, maxPages, synchronous = "normal", bootTime = readBootTime } = options;
+  const database = openSqliteFile({ path, logger, maxPages });
+  try {
+    const { epoch, renewed } = beginLife(database, synchronous, bootTime());
+    database.synchronous = synchronous;
+    if (renewed !== undefined) {
+      logger.write("warn", "log has a new epoch", { log: path, epoch, reason: renewed });
+    }
+    return new SqliteLog(database, new SqliteState(database, epoch), options);
+  } catch (cause) {
+    database[Symbol.dispose]();
+    throw toLogError(cause, `open the log "${path}"`);
+  }
+}
+
+export class SqliteLog implements Log {
+  onStored: (messages: readonly Message[]) => void = () => {};
+  readonly #database: SqliteDatabase;
+  readonly #state: SqliteState;
+  readonly #writer: SqliteWriter;
+  readonly #reader: SqliteReader;
+  readonly #retention: SqliteRetention;
+  readonly #turn: Turn<Pending>;
+  readonly #now: () => number;
+  #closed = false;
+
+  /** Takes over the database. Use {@linkcode openSqliteLog}. */
+  constructor(
+    database: SqliteDatabase,
+    state: SqliteState,
+    options: Pick<SqliteLogOptions, "rules" | "now" | "schedule">,
+  ) {
+    const { rules, now = Date.now, schedule } = options;
+    this.#database = database;
+    this.#state = state;
+    this.#now = now;
+    this.#writer = new SqliteWriter(database, state);
+    this.#reader = new SqliteReader(database, state, rules, now);
+    this.#retention = new SqliteRetention(database, state, rules, now);
+    this.#turn = new Turn((batch) => this.#store(batch), schedule);
+  }
+
+  get top(): Log["top"] {
+    return { epoch: this.#state.epoch, sequence: this.#state.sequence };
+  }
+
+  append(draft: Draft): Promise<Receipt> {
+    if (this.#closed) return Promise.reject(closedError());
+    return new Promise((resolve, reject) => this.#turn.add({ draft, resolve, reject }));
+  }
+
+  async read(query: LogQuery): Promise<LogPage> {
+    if (this.#closed) throw closedError();
+    try {
+      return await this.#reader.read(query);
+    } catch (cause) {
+      throw toLogError(cause, "read stored messages");
+    }
+  }
+
+  async clear(name: string): Promise<number> {
+    if (this.#closed) throw closedError();
+    this.#turn.flush();
+    const channel = this.#state.channels.get(name);
+    if (channel === undefined) return 0;
+    try {
+      return await this.#retention.clear(channel, channel.sequence);
+    } catch (cause) {
+      throw toLogError(cause, `remove the messages of "${name}"`);
+    }
+  }
+
+  /** Does what the rules and ttls ask for now, instead of bit by bit. */
+  sweep(): void {
+    this.#retention.sweep();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    this.#turn.flush();
+    this.#closed = true;
+    this.#retention.close();
+    try {
+      endLife(this.#database);
+    } catch (error) {
+      // As good as killed: the next start deals with it.
+      this.#database.reportFailure(error);
+    }
+    this.#database[Symbol.dispose]();
+    return Promise.resolve();
+  }
+
+  #store(batch: readonly Pending[]): void {
+    let stored;
+    try {
+      stored = this.#writer.store(batch.map(({ draft }) => draft), this.#now());
+    } catch (cause) {
+      return this.#refuse(batch, cause);
+    }
+    if (stored.written.length > 0) this.#database.reportSuccess();
+    if (stored.messages.length > 0) this.onStored(stored.messages);
+    batch.forEach(({ resolve }, i) => resolve(stored.receipts[i]!));
+    this.#retention.notice(stored.written);
+  }
+
+  /** Nothing of the batch is stored. What needs no disk is delivered all the same. */
+  #refuse(batch: readonly Pending[], cause: unknown): void {
+    const error = toLogError(cause, "store the message");
+    this.#database.reportFailure(error);
+    for (const { draft, reject } of batch) {
+      if (needsDisk(draft)) reject(error);
+    }
+    const rest = batch.filter(({ draft }) => !needsDisk(draft));
+    if (rest.length > 0) this.#store(rest);
+  }
+}
+
+function closedError(): MessagingError {
+  return new MessagingError("log_unavailable", "The log is closed");
+}
