@@ -88,5 +88,6 @@ async function install(command: string, args: readonly string[]): Promise<void> 
   }).output();
   if (success) return;
   const lines = new TextDecoder().decode(new Uint8Array([...stdout, ...stderr])).trim().split("\n");
-  console.log(`${command} ${args.join(" ")} failed:\n  ${lines.slice(0, 5).join("\n  ")}`);
+  const errors = lines.filter((line) => /error|fail/i.test(line)).slice(0, 3);
+  console.log(`${args.join(" ")} did not work:\n  ${errors.join("\n  ")}`);
 }

@@ -5,13 +5,19 @@ export interface ServerOptions {
   readonly flags?: readonly string[];
   /** 0, the default, picks a free one. */
   readonly port?: number;
+  /** Deno's permission flags; all permissions when left out. */
+  readonly permissions?: readonly string[];
 }
 
 const SERVER = new URL("../server.ts", import.meta.url);
 
 /** Starts the server, and resolves when it has printed its URL. */
 export async function startServer(options: ServerOptions = {}): Promise<ServerProcess> {
-  const server = new ServerProcess(options.flags ?? [], options.port ?? 0);
+  const server = new ServerProcess(
+    options.flags ?? [],
+    options.port ?? 0,
+    options.permissions ?? ["--allow-all"],
+  );
   await server.start();
   return server;
 }
@@ -21,13 +27,15 @@ export class ServerProcess implements AsyncDisposable {
   /** What it wrote to its log, line by line, across restarts. */
   readonly lines: string[] = [];
   readonly #flags: readonly string[];
+  readonly #permissions: readonly string[];
   #port: number;
   #child: Deno.ChildProcess | undefined;
   #logEnd = Promise.resolve();
   readonly #awaited = new Map<RegExp, (line: string) => void>();
 
-  constructor(flags: readonly string[], port: number) {
+  constructor(flags: readonly string[], port: number, permissions: readonly string[]) {
     this.#flags = flags;
+    this.#permissions = permissions;
     this.#port = port;
   }
 
@@ -49,7 +57,8 @@ export class ServerProcess implements AsyncDisposable {
   async start(): Promise<void> {
     const flags = ["--port", String(this.#port), "--log", "memory:", ...this.#flags];
     this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--allow-all", "--no-check", SERVER.href, ...flags],
+      args: ["run", ...this.#permissions, "--no-check", SERVER.href, ...flags],
+      cwd: new URL(".", SERVER),
       stdin: "null",
       stdout: "null",
       stderr: "piped",

@@ -1,6 +1,7 @@
 /** The program as its users start and stop it: flags, exit status, log lines, draining. Real child processes. */
 import assert from "node:assert/strict";
 import { type ServerProcess, startServer } from "./server_process.ts";
+import config from "../deno.json" with { type: "json" };
 import { TestSocket } from "./test_socket.ts";
 
 const SERVER = new URL("../server.ts", import.meta.url).href;
@@ -54,6 +55,53 @@ Deno.test("A port in use is one clear line and exit status 1", async () => {
     errors,
     new RegExp(`^error: Port ${server.port} on 127\\.0\\.0\\.1 is in use: [^\n]*--port 0[^\n]*\n$`),
   );
+});
+
+Deno.test("The start task's permissions are named, and enough to publish to a log in ./data", async () => {
+  const name = `data/test-${crypto.randomUUID()}.db`;
+  const permissions = config.tasks.start.command.split(" ").filter((part) => part.startsWith("--"));
+  assert.ok(
+    permissions.every((flag) => /^--allow-(net|env|read|write|sys)=./.test(flag)),
+    permissions.join(" "),
+  );
+  try {
+    await using server = await startServer({ flags: ["--log", `sqlite:./${name}`], permissions });
+    for (const offset of [1, 2]) {
+      const response = await fetch(`${server.url}/news`, { method: "POST", body: "it rains" });
+      assert.equal((await response.json()).offset, offset);
+      await server.kill();
+      await server.start();
+    }
+    assert.ok(!server.lines.some((line) => line.startsWith("warn")), server.lines.join("\n"));
+  } finally {
+    for (const suffix of ["", "-wal", "-shm"]) {
+      await Deno.remove(new URL(`../${name}${suffix}`, import.meta.url)).catch(() => {});
+    }
+  }
+});
+
+Deno.test("A log that cannot be opened is one clear line and exit status 1", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await using server = await startServer({ flags: ["--log", `sqlite:${folder}/one.db`] });
+    await Deno.writeTextFile(`${folder}/two.db`, "This is no database. ".repeat(100));
+    await Deno.writeTextFile(`${folder}/file`, "");
+    const cases: readonly [string, RegExp][] = [
+      ["one.db", /one\.db.*another/],
+      ["two.db", /two\.db.*(not|no) .*database/],
+      ["file/three.db", /three\.db/],
+    ];
+    for (const [name, expected] of cases) {
+      const { code, errors } = await run("--port", "0", "--log", `sqlite:${folder}/${name}`);
+      assert.equal(code, 1, errors);
+      assert.match(errors, expected);
+      assert.match(errors, /^error: [^\n]+\n$/);
+    }
+    const response = await fetch(`${server.url}/news`, { method: "POST", body: "still here" });
+    assert.equal((await response.json()).offset, 1);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("A rules file that is missing or wrong is one clear line and exit status 1", async () => {

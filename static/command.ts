@@ -1,0 +1,41 @@
+/** Commands to copy: fills in this server's address and adds a Copy button. The home and channel pages use it. */
+
+/** Turns every `<code class="command">` of the page into the command for this server, with a Copy button. */
+export function showCommands(): void {
+  for (const code of document.querySelectorAll<HTMLElement>("code.command")) {
+    code.textContent = (code.textContent ?? "")
+      .replace("ws://localhost:8000", location.origin.replace("http", "ws"))
+      .replace("http://localhost:8000", location.origin);
+    code.after(copyButton(code));
+  }
+}
+
+/** A word as a POSIX shell reads it back unchanged. */
+export function quoteForShell(word: string): string {
+  return /^[\w@%+=:.,/-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+function copyButton(code: HTMLElement): HTMLButtonElement {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.textContent = "Copy";
+  button.ariaLabel = `Copy: ${code.textContent}`;
+  button.onclick = async () => {
+    button.textContent = await copyText(code) ? "Copied" : "Selected";
+    setTimeout(() => button.textContent = "Copy", 2000);
+  };
+  return button;
+}
+
+/** Copies, or where the browser forbids it leaves the text selected for the user's own copy command. */
+async function copyText(code: HTMLElement): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(code.textContent ?? "");
+    return true;
+  } catch {
+    // Also when there is no clipboard at all: a page on plain http from another machine has none.
+    getSelection()?.selectAllChildren(code);
+    return false;
+  }
+}

@@ -1,0 +1,93 @@
+/** Hostile and awkward texts are shown as the text they are, on every page that shows messages. */
+import assert from "node:assert/strict";
+import type { Page } from "playwright";
+import { expect } from "playwright/test";
+import { expectLive, Site } from "./site.ts";
+
+const TEXTS: Readonly<Record<string, string>> = {
+  "markup": `<img src=x onerror="alert(1);window.hacked=1">`,
+  "a script": `<script>alert(1);window.hacked=1</script>`,
+  "a link": `javascript:alert(1)//"><svg/onload=window.hacked=1>`,
+  "control characters": "nul \u0000 bell \u0007 escape \u001b[31m red delete \u007f",
+  "64 KiB": "drip drop ".repeat(6553) + "drips!",
+  "emoji": "🌧️☔ 👩‍👩‍👧‍👦 🏳️‍🌈",
+  "right-to-left text": "שלום עולם, مرحبا",
+  "a right-to-left override": "safe\u202etxt.exe",
+};
+
+/** Each page, where its messages come from, and the elements that show them. */
+const PAGES = [
+  { name: "hello", path: "/_examples/hello", channel: "/hello", shown: "#log li", prefix: "Received: " },
+  { name: "chat", path: "/_examples/chat", channel: "/chat", shown: "#messages li p", prefix: "" },
+  { name: "raindrops", path: "/_examples/raindrops", channel: "/", shown: ".raindrop", prefix: "" },
+  { name: "channel", path: "/storm", channel: "/storm", shown: "#messages li p", prefix: "" },
+  { name: "home", path: "/", channel: "/", shown: "#messages li p", prefix: "" },
+];
+
+const site = new Site();
+
+for (const { name, path, channel, shown, prefix } of PAGES) {
+  site.test(`Hostile text is text on the ${name} page`, async ({ open, server }) => {
+    // A window too large to need room: the raindrops page drops the oldest otherwise.
+    const page = await open(path, { viewport: { width: 1600, height: 1000 } });
+    await expectLive(page);
+    for (const [kind, text] of Object.entries(TEXTS)) {
+      const answer = await fetch(server.url + channel, {
+        method: "POST",
+        headers: { "content-type": "text/plain; charset=utf-8" },
+        body: text,
+      });
+      assert.equal(answer.status, 200, kind);
+      await answer.body?.cancel();
+      const last = page.locator(shown).last();
+      await expect.poll(() => last.evaluate((element) => element.textContent), kind).toBe(prefix + text);
+    }
+    await expectHarmless(page, shown);
+  });
+}
+
+site.test("Hostile history, names and event names are text on the channel page", async ({ open, server }) => {
+  const hostile = TEXTS["markup"] ?? "";
+  const socket = new WebSocket(`${server.socketUrl}/storage?name=${encodeURIComponent(hostile)}`);
+  await new Promise((resolve) => socket.onopen = resolve);
+  const stored = new Promise((resolve) => socket.onmessage = resolve);
+  socket.send(hostile);
+  const answer = await fetch(`${server.url}/storage?event=${encodeURIComponent("<b>rain</b>")}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ data: { hostile } }),
+  });
+  assert.equal(answer.status, 200, await answer.text());
+  await stored;
+  socket.close();
+
+  const page = await open("/storage");
+  await expectLive(page);
+  await expect(page.locator("#messages li p")).toHaveText([hostile, JSON.stringify({ hostile })]);
+  await expect(page.locator("#messages li bdi")).toHaveText([hostile, "<b>rain</b>"]);
+  await expectHarmless(page, "#messages li p");
+});
+
+site.test("What hostile hands type is text to the writer too", async ({ open }) => {
+  const hostile = TEXTS["markup"] ?? "";
+  for (const [path, shown] of [["/_examples/chat", ".mine p"], ["/_examples/hello", "#log li"]] as const) {
+    const page = await open(path);
+    await expectLive(page);
+    await page.locator("#box").fill(hostile);
+    await page.locator("#box").press("Enter");
+    await expect(page.locator(shown).first()).toContainText(hostile);
+    await expectHarmless(page, shown);
+  }
+  const named = await open(`/_examples/chat?name=${encodeURIComponent(hostile)}`);
+  await expectLive(named);
+  const cursors = await open(`/_examples/cursors?name=${encodeURIComponent(hostile)}`);
+  await expectLive(cursors);
+  await expect(cursors.locator("#who")).toContainText(hostile);
+});
+
+/** No script of a message ran, none of its elements exist, and nothing pushes the page sideways. */
+async function expectHarmless(page: Page, shown: string): Promise<void> {
+  assert.equal(await page.evaluate("window.hacked"), undefined);
+  await expect(page.locator(`${shown} *`)).toHaveCount(0);
+  assert.equal(await page.evaluate("document.documentElement.scrollWidth > innerWidth"), false);
+}
