@@ -34,7 +34,10 @@ export type Cursor =
   /** From a moment on, in milliseconds since 1970. */
   | { readonly kind: "time"; readonly time: number };
 
-/** When a page was read. The pages that follow it call a gap only what is removed after that. */
+/**
+ * When a page was read. The pages that follow it call a gap only what is removed after that. It means something to
+ * the log that gave it and only while that is open: never write it down.
+ */
 export interface AsOf {
   /** How often the log had removed messages, other than those whose own ttl was over. */
   readonly removals: number;
