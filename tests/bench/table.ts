@@ -1,0 +1,56 @@
+/** Lays the medians out as the one table that the benchmark prints. */
+import type { Figure } from "./measure.ts";
+
+const HEADINGS = ["scenario", "case", "median", "CPU us/op", "server", "generator", "ratios"] as const;
+
+/** Formats the medians of all scenarios: name, figures by label. */
+export function formatTable(
+  scenarios: readonly { readonly name: string; readonly medians: ReadonlyMap<string, Figure> }[],
+): string {
+  const rows = scenarios.flatMap(({ name, medians }) =>
+    Array.from(medians.values(), (figure) => formatRow(name, figure, medians))
+  );
+  const widths = HEADINGS.map((heading, i) =>
+    Math.max(heading.length, ...rows.map((row) => row[i]?.length ?? 0))
+  );
+  // Words to the left, numbers to the right.
+  const formatLine = (cells: readonly string[]) =>
+    cells.map((cell, i) => i < 2 || i > 5 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))
+      .join("  ").trimEnd();
+  return [
+    formatLine(HEADINGS),
+    formatLine(widths.map((width) => "-".repeat(width))),
+    ...rows.map(formatLine),
+  ].join("\n");
+}
+
+function formatRow(name: string, figure: Figure, medians: ReadonlyMap<string, Figure>): readonly string[] {
+  const { label, value, unit, cost, ratios = [] } = figure;
+  const shown = ratios.map((ratio) => {
+    const other = medians.get(ratio.label)?.value;
+    return other === undefined ? "" : `${formatRatio(value / other)} of ${ratio.name}`;
+  });
+  return [
+    name,
+    label,
+    `${formatNumber(value)}${unit === "/s" ? "" : " "}${unit}`,
+    cost === undefined ? "" : formatNumber(cost.microseconds),
+    cost === undefined ? "" : formatShare(cost.serverBusy),
+    cost === undefined ? "" : formatShare(cost.generatorBusy),
+    shown.join(", "),
+  ];
+}
+
+/** Three digits or more: `0.123`, `12.3`, `123`, `12,345`. */
+export function formatNumber(value: number): string {
+  const digits = value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3;
+  return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+function formatRatio(value: number): string {
+  return value.toFixed(value >= 10 ? 1 : 2);
+}
+
+function formatShare(share: number): string {
+  return `${Math.round(share * 100)} %`;
+}
