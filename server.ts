@@ -82,8 +82,8 @@ const app = await createApp(config, logger).catch((error) => fail(logger, descri
 const listener = listen(config, logger, (request, peer) => app.fetch(request, peer));
 const host = listener.hostname.includes(":") ? `[${listener.hostname}]` : listener.hostname;
 const url = `http://${host === "0.0.0.0" || host === "[::]" ? "localhost" : host}:${listener.port}/`;
-logger.write("info", `Raindrops is live: open ${url}`);
-logger.write("info", `Try: curl -d 'it rains' ${url}`);
+logger.announce(`Raindrops is live: open ${url}`);
+logger.announce(`Try: curl -d 'it rains' ${url}`);
 
 let draining = false;
 async function drain(signal: string): Promise<void> {

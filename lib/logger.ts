@@ -19,7 +19,15 @@ export class LineLogger implements Logger {
   }
 
   write(level: LogLevel, event: string, fields: LogFields = {}): void {
-    if (LEVELS.indexOf(level) < this.#least) return;
+    if (LEVELS.indexOf(level) >= this.#least) this.#add(level, event, fields);
+  }
+
+  /** Writes what must be seen at every level, such as the port that was picked. */
+  announce(event: string): void {
+    this.#add("info", event, {});
+  }
+
+  #add(level: LogLevel, event: string, fields: LogFields): void {
     if (this.#lines === "") setImmediate(() => this.flush());
     this.#lines += this.#format(level, event, fields) + "\n";
   }

@@ -53,3 +53,11 @@ Deno.test("LineLogger.write() writes the lines of one turn at once, from its lev
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(written, ["one\nerror: two\n"]);
 });
+
+Deno.test("LineLogger.announce() writes at every level", () => {
+  const written: string[] = [];
+  const logger = new LineLogger({ format: "text", level: "error", write: (text) => written.push(text) });
+  logger.announce("Raindrops is live");
+  logger.flush();
+  assert.deepEqual(written, ["Raindrops is live\n"]);
+});

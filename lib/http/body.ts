@@ -9,37 +9,40 @@ export interface Body {
 }
 
 /**
- * Reads a whole body, counting while it arrives.
+ * Reads a whole body. One of announced length is read in one go, as the listener holds it to that length; any other is
+ * counted while it arrives.
  *
  * @throws {MessagingError} `too_large`, or `bad_body` when the client went away in the middle
  */
 export async function readBytes(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-  const refuse = () =>
-    new MessagingError(
-      "too_large",
-      `The body is larger than ${limit} bytes: send less, or raise --max-body-bytes`,
-    );
-  if (Number(request.headers.get("content-length") ?? 0) > limit) throw refuse();
-  if (request.body === null) return new Uint8Array(0);
-  const chunks: Uint8Array[] = [];
-  let size = 0;
+  const announced = request.headers.get("content-length");
+  if (Number(announced ?? 0) > limit) throw tooLarge(limit);
   try {
-    for await (const chunk of request.body) {
-      size += chunk.byteLength;
-      if (size > limit) throw refuse();
-      chunks.push(chunk);
-    }
+    const bytes = announced === null ? await readCounting(request.body, limit) : await request.bytes();
+    if (bytes.byteLength > limit) throw tooLarge(limit);
+    return bytes;
   } catch (cause) {
     if (cause instanceof MessagingError) throw cause;
     throw new MessagingError("bad_body", "The body ended early", { cause });
   }
-  const bytes = new Uint8Array(size);
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.byteLength;
+}
+
+async function readCounting(body: Request["body"], limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  for await (const chunk of body ?? []) {
+    size += chunk.byteLength;
+    if (size > limit) throw tooLarge(limit);
+    chunks.push(chunk);
   }
-  return bytes;
+  return await new Blob(chunks).bytes();
+}
+
+function tooLarge(limit: number): MessagingError {
+  return new MessagingError(
+    "too_large",
+    `The body is larger than ${limit} bytes: send less, or raise --max-body-bytes`,
+  );
 }
 
 /**

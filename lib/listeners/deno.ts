@@ -25,6 +25,8 @@ export interface Listener {
 
 type Fetch = (request: Request, peer: Peer) => Promise<Response>;
 
+/** Looks at a queue in turns of the event loop that follow each other, before there are pauses between them. */
+const QUICK_LOOKS = 4;
 /** Pauses between looks at a queue: the runtime has no event for a drained WebSocket. */
 const FIRST_PAUSE_MILLISECONDS = 1;
 const LONGEST_PAUSE_MILLISECONDS = 50;
@@ -148,6 +150,9 @@ class DenoSocket implements Socket {
   }
 
   async drained(): Promise<void> {
+    for (let look = 0; look < QUICK_LOOKS && this.queuedBytes > 0; look++) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
     for (let pause = FIRST_PAUSE_MILLISECONDS; this.queuedBytes > 0; pause *= 2) {
       await new Promise((resolve) => setTimeout(resolve, Math.min(pause, LONGEST_PAUSE_MILLISECONDS)));
     }

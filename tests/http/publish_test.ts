@@ -4,7 +4,7 @@ import { parseOptions } from "../../lib/http/publish.ts";
 import { type App, createApp } from "../../lib/app.ts";
 import type { Peer } from "../../lib/core/socket.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
-import { createConfig } from "../test_app.ts";
+import { createConfig, startApp } from "../test_app.ts";
 
 const PEER: Peer = {
   address: "127.0.0.1",
@@ -262,6 +262,27 @@ Deno.test("A body beyond the limit is refused with 413 while it is read, its lim
   const message = await send(app, "/news", { body: "x".repeat(101) });
   assert.equal(message.status, 413);
   assert.match((await message.json()).detail, /101 bytes and the limit is 100/);
+});
+
+Deno.test("A body that is longer than announced is not read beyond what was announced", async () => {
+  await using server = await startApp("--max-body-bytes", "1000");
+  const connection = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+  const head = "POST /news HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 5\r\n\r\n";
+  await connection.write(new TextEncoder().encode(head + "12345" + "6".repeat(5_000)));
+  await connection.read(new Uint8Array(64));
+  connection.close();
+  assert.deepEqual((await readStored(server.app, "news")).map(({ data }) => data), ["12345"]);
+});
+
+Deno.test("A body that is shorter than announced is never published", async () => {
+  await using server = await startApp();
+  const connection = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+  const head = "POST /news HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n";
+  await connection.write(new TextEncoder().encode(head + "12345"));
+  await connection.closeWrite();
+  await connection.read(new Uint8Array(64));
+  connection.close();
+  assert.deepEqual(await readStored(server.app, "news"), []);
 });
 
 Deno.test("A method that means nothing here is refused with 405 and Allow", async () => {
