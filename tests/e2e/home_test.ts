@@ -123,10 +123,3 @@ site.test("Page of a pattern only reads", async ({ open, server }) => {
   await curl("-d", "one umbrella", `${server.url}/orders/42`);
   await expect(page.locator("#messages li p")).toHaveText(["one umbrella"]);
 });
-
-for (const example of ["hello", "chat", "raindrops", "cursors"]) {
-  Deno.test(`Script of the ${example} example is under 80 lines`, async () => {
-    const script = await Deno.readTextFile(new URL(`../../static/examples/${example}.ts`, import.meta.url));
-    assert(script.trimEnd().split("\n").length < 80);
-  });
-}
