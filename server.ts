@@ -93,7 +93,7 @@ async function drain(signal: string): Promise<void> {
   }
   draining = true;
   logger.write("info", "draining", { signal });
-  app.hub.drain();
+  app.drain();
   await listener.close(DRAIN_MILLISECONDS);
   await app[Symbol.asyncDispose]();
   logger.write("info", "stopped");

@@ -4,7 +4,9 @@
  */
 import { type Context, Hono } from "hono";
 import PERFECT_CURSORS from "perfect-cursors/dist/esm/index.js" with { type: "text" };
+import { type Keys, type KeySource, openKeys } from "./auth/keys.ts";
 import { checkOrigin, isLoopback } from "./auth/origin.ts";
+import { TokenVerifier } from "./auth/tokens.ts";
 import type { Config } from "./config.ts";
 import { RESERVED_SEGMENTS } from "./core/channel.ts";
 import { MessagingError, toMessagingError } from "./core/errors.ts";
@@ -16,14 +18,24 @@ import type { Peer } from "./core/socket.ts";
 import { handleClear, handleHistory, handlePresence } from "./http/history.ts";
 import { Pages } from "./http/pages.ts";
 import { CHANNEL_METHODS, createProblem } from "./http/problem.ts";
+import { readBytes } from "./http/body.ts";
 import { handlePublish } from "./http/publish.ts";
 import { parseReadRequest } from "./http/read_request.ts";
 import { openLog } from "./logs/mod.ts";
 import {
+  type CentrifugeContext,
+  chooseWebSocket,
+  emulate,
   EVENT_STREAM_TYPE,
   NDJSON_TYPE,
+  openCentrifugeSocket,
+  openEventSession,
   openEventStream,
+  openLineSession,
   openLineStream,
+  openOneWayEvents,
+  openOneWayLines,
+  openOneWaySocket,
   openPlainSession,
   type ProtocolContext,
   streamHeaders,
@@ -32,11 +44,16 @@ import {
 /** A running Raindrops without a port: hand it requests. Disposing it closes the log. */
 export interface App extends AsyncDisposable {
   readonly hub: Hub;
+  /** Refuses new work and ends every connection, telling clients that the server restarts. */
+  drain(): void;
   /** Answers a request; never rejects. */
   fetch(request: Request, peer: Peer): Promise<Response>;
 }
 
 type Env = { Bindings: { readonly peer: Peer } };
+
+/** How sessions of the Centrifuge protocol end when the server drains. */
+const SHUTDOWN = { code: 3001, reason: "shutdown" };
 
 /** Paths that are pages or their parts and never channels. */
 const PAGE_PATHS = /^\/(_static\/|_examples\/|favicon\.ico$|robots\.txt$)/;
@@ -52,8 +69,19 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
   const pages = await Pages.load(new URL("../static/", import.meta.url), {
     "perfect-cursors": PERFECT_CURSORS,
   });
+  const keys = await readKeys(config);
+  for (const warning of keys?.warnings ?? []) logger.write("warn", warning);
   const log = await openLog(config.log, { rules, logger });
-  return new RaindropsApp(config, logger, rules, pages, log);
+  return new RaindropsApp({ config, logger, rules, pages, log, keys });
+}
+
+interface Parts {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly rules: Rules;
+  readonly pages: Pages;
+  readonly log: Log;
+  readonly keys: Keys | undefined;
 }
 
 class RaindropsApp implements App {
@@ -63,15 +91,18 @@ class RaindropsApp implements App {
   readonly #rules: Rules;
   readonly #pages: Pages;
   readonly #log: Log;
+  readonly #keys: Keys | undefined;
   readonly #protocolContext: ProtocolContext;
+  readonly #centrifugeContext: CentrifugeContext;
   readonly #routes: Hono<Env>;
 
-  constructor(config: Config, logger: Logger, rules: Rules, pages: Pages, log: Log) {
+  constructor({ config, logger, rules, pages, log, keys }: Parts) {
     this.#config = config;
     this.#logger = logger;
     this.#rules = rules;
     this.#pages = pages;
     this.#log = log;
+    this.#keys = keys;
     this.hub = new Hub({ log, rules, logger, maxMessageBytes: config.maxMessageBytes });
     this.#protocolContext = {
       hub: this.hub,
@@ -79,6 +110,19 @@ class RaindropsApp implements App {
       outboxLimits: { messages: config.maxQueueMessages, bytes: config.maxQueueBytes },
       maxMessageBytes: config.maxMessageBytes,
       keepAlive: config.keepAlive,
+    };
+    this.#centrifugeContext = {
+      ...this.#protocolContext,
+      rules,
+      verifier: keys === undefined ? undefined : new TokenVerifier({
+        keys,
+        audience: config.tokenAudience,
+        issuer: config.tokenIssuer,
+      }),
+      node: crypto.randomUUID(),
+      sessions: new Map(),
+      pingInterval: config.pingInterval,
+      pongTimeout: config.pongTimeout,
     };
     this.#routes = this.#createRoutes();
   }
@@ -97,8 +141,15 @@ class RaindropsApp implements App {
     return origin === null || response.status === 101 ? response : withCors(response, origin);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  drain(): void {
     this.hub.drain();
+    // Sessions that have not connected are no clients of the hub yet.
+    for (const session of [...this.#centrifugeContext.sessions.values()]) session.end(SHUTDOWN);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.drain();
+    this.#keys?.[Symbol.dispose]();
     await this.#log[Symbol.asyncDispose]();
   }
 
@@ -112,6 +163,7 @@ class RaindropsApp implements App {
       await next();
     });
     app.options("*", () => new Response(null, { status: 204, headers: { allow: CHANNEL_METHODS } }));
+    this.#addCentrifuge(app);
     app.get("*", (c) => this.#get(c));
     app.on(
       ["POST", "PUT"],
@@ -126,6 +178,26 @@ class RaindropsApp implements App {
       );
     });
     return app;
+  }
+
+  /** The Centrifuge protocol at the paths its clients know. */
+  #addCentrifuge(app: Hono<Env>): void {
+    const context = this.#centrifugeContext;
+    app.get("/connection/websocket", (c) => {
+      const { format, subprotocol } = chooseWebSocket(c.req.raw);
+      const handler = openCentrifugeSocket(context, format);
+      return c.env.peer.upgrade(handler, subprotocol === undefined ? {} : { subprotocol });
+    });
+    app.get("/connection/uni_websocket", (c) => c.env.peer.upgrade(openOneWaySocket(context, c.req.raw)));
+    const withBody =
+      (open: (context: CentrifugeContext, request: Request, body: Uint8Array) => Response) =>
+      async (c: Context<Env>) =>
+        open(context, c.req.raw, await readBytes(c.req.raw, this.#config.maxBodyBytes));
+    app.post("/connection/http_stream", withBody(openLineSession));
+    app.on(["GET", "POST"], "/connection/sse", withBody(openEventSession));
+    app.post("/connection/uni_http_stream", withBody(openOneWayLines));
+    app.on(["GET", "POST"], "/connection/uni_sse", withBody(openOneWayEvents));
+    app.post("/emulation", withBody(emulate));
   }
 
   /** What a GET gets, by upgrade, query and Accept. */
@@ -172,6 +244,32 @@ class RaindropsApp implements App {
   }
 }
 
+/** The keys tokens are signed with, or undefined while there are none and everybody is let in. */
+async function readKeys({ tokenSecret, tokenKey, tokenJwks }: Config): Promise<Keys | undefined> {
+  const sources: KeySource[] = [];
+  if (tokenSecret !== undefined) sources.push({ kind: "secret", secret: tokenSecret });
+  if (tokenKey !== undefined) sources.push({ kind: "pem", text: await readSetting("--token-key", tokenKey) });
+  if (tokenJwks !== undefined) {
+    sources.push(
+      /^https?:/.test(tokenJwks)
+        ? { kind: "jwks_url", url: tokenJwks }
+        : { kind: "jwks", text: await readSetting("--token-jwks", tokenJwks) },
+    );
+  }
+  return sources.length === 0 ? undefined : openKeys(sources);
+}
+
+async function readSetting(flag: string, path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (cause) {
+    throw new SyntaxError(
+      `Cannot read ${path} of ${flag}: ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    );
+  }
+}
+
 async function readRules(path: string): Promise<Rules> {
   try {
     return new Rules(parseRules(await Deno.readTextFile(path)));
@@ -191,6 +289,8 @@ function withCors(response: Response, origin: string): Response {
   const headers = new Headers(response.headers);
   headers.set("access-control-allow-origin", origin);
   headers.append("vary", "origin");
+  // Clients may send their cookies along, which nobody here looks at.
+  headers.set("access-control-allow-credentials", "true");
   headers.set("access-control-allow-methods", CHANNEL_METHODS);
   headers.set("access-control-allow-headers", "content-type, idempotency-key, last-event-id");
   headers.set("access-control-max-age", "600");

@@ -16,6 +16,14 @@ export interface Config {
   readonly rules: string | undefined;
   /** Other origins whose pages may connect, such as `https://example.org`, or `*` for all. */
   readonly origins: readonly string[];
+  /** Secret that HMAC tokens are signed with. */
+  readonly tokenSecret: string | undefined;
+  /** Path of a public key in PEM that tokens are signed with. */
+  readonly tokenKey: string | undefined;
+  /** Path or URL of a JSON Web Key Set that tokens are signed with. */
+  readonly tokenJwks: string | undefined;
+  readonly tokenAudience: string | undefined;
+  readonly tokenIssuer: string | undefined;
   readonly maxBodyBytes: number;
   readonly maxMessageBytes: number;
   readonly maxQueueMessages: number;
@@ -24,12 +32,16 @@ export interface Config {
   readonly idleTimeout: number;
   /** Seconds between the keep-alive comments of an event stream. */
   readonly keepAlive: number;
+  /** Seconds between the pings of a Centrifuge connection, and those a client has to answer one. */
+  readonly pingInterval: number;
+  readonly pongTimeout: number;
   readonly logFormat: "text" | "json";
   readonly logLevel: LogLevel;
 }
 
 interface Option<T> {
-  readonly flag: string;
+  /** Undefined for secrets, which command lines would show to every user of the machine. */
+  readonly flag: string | undefined;
   readonly variable: string;
   readonly value: string;
   readonly fallback: string;
@@ -71,7 +83,7 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     value: "FILE",
     fallback: "",
     help: "JSON file with channel rules",
-    parse: (text) => text === "" ? undefined : text,
+    parse: optional,
   },
   origins: {
     flag: "origins",
@@ -80,6 +92,46 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     fallback: "",
     help: "other origins whose pages may connect, by comma, such as https://example.org; * allows all",
     parse: (text) => text === "" ? [] : text.split(",").map((item) => parseOrigin(item.trim())),
+  },
+  tokenSecret: {
+    flag: undefined,
+    variable: "RAINDROPS_TOKEN_SECRET",
+    value: "",
+    fallback: "",
+    help: "secret that clients' tokens are signed with (HS256, HS384, HS512)",
+    parse: optional,
+  },
+  tokenKey: {
+    flag: "token-key",
+    variable: "RAINDROPS_TOKEN_KEY",
+    value: "FILE",
+    fallback: "",
+    help: "public key in PEM that clients' tokens are signed with",
+    parse: optional,
+  },
+  tokenJwks: {
+    flag: "token-jwks",
+    variable: "RAINDROPS_TOKEN_JWKS",
+    value: "FILE|URL",
+    fallback: "",
+    help: "JSON Web Key Set that clients' tokens are signed with",
+    parse: optional,
+  },
+  tokenAudience: {
+    flag: "token-audience",
+    variable: "RAINDROPS_TOKEN_AUDIENCE",
+    value: "NAME",
+    fallback: "",
+    help: "audience that tokens must name",
+    parse: optional,
+  },
+  tokenIssuer: {
+    flag: "token-issuer",
+    variable: "RAINDROPS_TOKEN_ISSUER",
+    value: "NAME",
+    fallback: "",
+    help: "issuer that tokens must name",
+    parse: optional,
   },
   maxBodyBytes: {
     flag: "max-body-bytes",
@@ -129,6 +181,22 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     help: "pause between the keep-alive lines of streams",
     parse: wholeNumber(1, 3_600),
   },
+  pingInterval: {
+    flag: "ping-interval",
+    variable: "RAINDROPS_PING_INTERVAL",
+    value: "SECONDS",
+    fallback: "25",
+    help: "pause between the pings of a Centrifuge connection",
+    parse: wholeNumber(1, 3_600),
+  },
+  pongTimeout: {
+    flag: "pong-timeout",
+    variable: "RAINDROPS_PONG_TIMEOUT",
+    value: "SECONDS",
+    fallback: "8",
+    help: "time a Centrifuge client has to answer a ping",
+    parse: wholeNumber(1, 3_600),
+  },
   logFormat: {
     flag: "log-format",
     variable: "RAINDROPS_LOG_FORMAT",
@@ -173,7 +241,7 @@ export function parseConfig(
   }
   const entries = NAMES.map((name) => {
     const option: Option<Config[keyof Config]> = OPTIONS[name];
-    const flag = flags[option.flag];
+    const flag = option.flag === undefined ? undefined : flags[option.flag];
     const variable = environment[option.variable];
     if (typeof flag === "string") return [name, parseValue(option, flag, `--${option.flag}`)];
     if (variable !== undefined) return [name, parseValue(option, variable, option.variable)];
@@ -187,7 +255,9 @@ export function formatHelp(): string {
   const rows = NAMES.map((name) => {
     const { flag, variable, value, fallback, help } = OPTIONS[name];
     const shown = fallback === "" ? "" : ` (${fallback})`;
-    return `  ${`--${flag} ${value}`.padEnd(30)} ${variable.padEnd(29)} ${help}${shown}`;
+    return `  ${(flag === undefined ? "" : `--${flag} ${value}`).padEnd(30)} ${
+      variable.padEnd(29)
+    } ${help}${shown}`;
   });
   return [
     "Raindrops: every URL path is a live channel.",
@@ -202,7 +272,10 @@ export function formatHelp(): string {
 
 function parseFlags(args: readonly string[]): Record<string, string | boolean | undefined> {
   const options: Record<string, { type: "string" | "boolean" }> = { help: { type: "boolean" } };
-  for (const name of NAMES) options[OPTIONS[name].flag] = { type: "string" };
+  for (const name of NAMES) {
+    const { flag } = OPTIONS[name];
+    if (flag !== undefined) options[flag] = { type: "string" };
+  }
   try {
     return parseArgs({ args: [...args], options, allowPositionals: false }).values;
   } catch (cause) {
@@ -236,6 +309,10 @@ function oneOf<T extends string>(...values: readonly T[]): (text: string) => T {
     if (value === undefined) throw new SyntaxError(`use ${values.join(" or ")}`);
     return value;
   };
+}
+
+function optional(text: string): string | undefined {
+  return text === "" ? undefined : text;
 }
 
 function nonEmpty(text: string): string {

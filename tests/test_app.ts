@@ -36,7 +36,7 @@ export async function startApp(...flags: readonly string[]): Promise<TestApp> {
     socketUrl: `ws://127.0.0.1:${port}`,
     logger,
     async [Symbol.asyncDispose]() {
-      app.hub.drain();
+      app.drain();
       await listener.close(1_000);
       await app[Symbol.asyncDispose]();
     },

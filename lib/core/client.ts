@@ -1,5 +1,6 @@
 /** A client as the hub knows it: one connection of one person or program, whatever protocol it speaks. */
 import type { MessagingError } from "./errors.ts";
+import type { Payload } from "./message.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Member } from "./presence.ts";
 import type { Encoder, Socket } from "./socket.ts";
@@ -13,6 +14,29 @@ export interface Client extends Member {
   readonly echo: boolean;
   /** Ends the connection, telling the client why in its protocol's words. Must not throw. */
   end(error: MessagingError): void;
+  /** What can be asked of it, if its protocol has words for that. */
+  readonly control?: ClientControl;
+}
+
+/** What an operator may do to a client whose protocol provides for it. Methods answer whether anything changed. */
+export interface ClientControl {
+  /** Ends the connection with a code and reason of the protocol's. */
+  disconnect(code: number, reason: string): void;
+  /** Subscribes the client on the server's behalf. Resolves when it is subscribed. */
+  subscribe(channel: string, options: ServerSubscribeOptions): Promise<boolean>;
+  /** Ends a subscription with a code and reason of the protocol's. */
+  unsubscribe(channel: string, code: number, reason: string): boolean;
+  /** Moves the end of the connection: seconds since 1970, 0 for none. An expired one is ended. */
+  refresh(expires: number): void;
+}
+
+export interface ServerSubscribeOptions {
+  /** Shown to others on the channel, as JSON text. */
+  readonly info?: string | undefined;
+  /** Handed to the client with the subscription. */
+  readonly data?: Payload | undefined;
+  /** When the subscription ends, in seconds since 1970; 0 for never. */
+  readonly expires?: number;
 }
 
 /** Longest client id and name, in characters. */

@@ -62,6 +62,25 @@ export class Hub {
     return this.#clients.size;
   }
 
+  /** The connected clients, longest there first. */
+  get clients(): Iterable<Client> {
+    return this.#clients.keys();
+  }
+
+  /** The channels that somebody reads by name, with the number of sockets on each. */
+  *listChannels(): Iterable<{ readonly channel: string; readonly subscribers: number }> {
+    for (const { selector, size } of this.#groups.values()) {
+      if (selector.channel !== undefined) yield { channel: selector.channel, subscribers: size };
+    }
+  }
+
+  /** How many subscriptions there are, over all clients. */
+  get subscriptionCount(): number {
+    let count = 0;
+    for (const { size } of this.#groups.values()) count += size;
+    return count;
+  }
+
   /** How many channels and patterns somebody reads. */
   get groupCount(): number {
     return this.#groups.size;
@@ -112,14 +131,14 @@ export class Hub {
     if (readers === undefined) group.readers.set(client.encoder, readers = new Set());
     readers.add(subscription);
     group.size++;
-    if (selector.channel !== undefined) this.presence.join(selector.channel, client);
+    if (selector.channel !== undefined) this.presence.join(selector.channel, subscription.member);
     subscription.start(this.#log).catch((cause) => this.#failReplay(client, cause));
     return subscription;
   }
 
   /** Ends a subscription. Ending it again does nothing. */
   unsubscribe(subscription: Subscription): void {
-    const { client, selector } = subscription;
+    const { client, selector, member } = subscription;
     const subscriptions = this.#clients.get(client);
     if (!subscriptions?.delete(subscription)) return;
     subscription.close();
@@ -130,9 +149,8 @@ export class Hub {
     group.size--;
     if (group.size === 0) this.#closeGroup(group);
     const { channel } = selector;
-    if (channel !== undefined && ![...subscriptions].some((other) => other.selector.channel === channel)) {
-      this.presence.leave(channel, client);
-    }
+    const isOther = (other: Subscription) => other.selector.channel === channel && other.member === member;
+    if (channel !== undefined && ![...subscriptions].some(isOther)) this.presence.leave(channel, member);
   }
 
   /**

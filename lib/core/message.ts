@@ -9,7 +9,11 @@ export type Payload =
 /** The client a message came from, as others may see it. */
 export interface Sender {
   readonly id: string;
-  readonly name?: string;
+  readonly name?: string | undefined;
+  /** Whom its token names. */
+  readonly user?: string | undefined;
+  /** What its token says of it, as JSON text. */
+  readonly info?: string | undefined;
 }
 
 /** What a publisher hands in. The log turns it into a {@linkcode Message}. */
@@ -97,7 +101,7 @@ export function encodeMessageJson(message: Message): string {
   }
   json += `,"time":"${formatTime(message.time)}","data":${encodePayloadJson(message.payload)}`;
   if (message.event !== undefined) json += `,"event":${JSON.stringify(message.event)}`;
-  if (message.from !== undefined) json += `,"from":${JSON.stringify(message.from)}`;
+  if (message.from !== undefined) json += `,"from":${encodeSender(message.from)}`;
   return json + "}";
 }
 
@@ -123,6 +127,11 @@ export function formatTime(time: number): string {
     lastTimeText = new Date(time).toISOString();
   }
   return lastTimeText;
+}
+
+function encodeSender({ id, name, user, info }: Sender): string {
+  const head = JSON.stringify({ id, name, user });
+  return info === undefined ? head : `${head.slice(0, -1)},"info":${info}}`;
 }
 
 /** The payload as one JSON value: text as a string, JSON as itself, bytes as `{ "base64": "..." }`. */

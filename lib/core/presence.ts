@@ -5,6 +5,11 @@ export interface Member {
   /** The client's id; one client may be on a channel with several connections. */
   readonly id: string;
   readonly name: string | undefined;
+  /** Whom its token names; undefined for the anonymous. */
+  readonly user?: string | undefined;
+  /** What its connection token says of it, and what the subscription's does, as JSON text. */
+  readonly info?: string | undefined;
+  readonly channelInfo?: string | undefined;
   readonly protocol: string;
   /** When it came, in milliseconds since 1970. */
   readonly since: number;
@@ -18,8 +23,9 @@ export interface PresenceChange {
 
 interface Attendance {
   readonly members: Set<Member>;
-  /** Connections by client id. */
+  /** Connections by client id, and by user; the anonymous are one user, "". */
   readonly ids: Map<string, number>;
+  readonly users: Map<string, number>;
 }
 
 /** Members by channel, with the changes announced to whoever watches a channel. */
@@ -31,11 +37,12 @@ export class Presence {
   join(channel: string, member: Member): void {
     let attendance = this.#channels.get(channel);
     if (attendance === undefined) {
-      this.#channels.set(channel, attendance = { members: new Set(), ids: new Map() });
+      this.#channels.set(channel, attendance = { members: new Set(), ids: new Map(), users: new Map() });
     }
     if (attendance.members.has(member)) return;
     attendance.members.add(member);
-    attendance.ids.set(member.id, (attendance.ids.get(member.id) ?? 0) + 1);
+    count(attendance.ids, member.id, 1);
+    count(attendance.users, member.user ?? "", 1);
     this.#announce({ kind: "join", channel, member });
   }
 
@@ -43,9 +50,8 @@ export class Presence {
   leave(channel: string, member: Member): void {
     const attendance = this.#channels.get(channel);
     if (!attendance?.members.delete(member)) return;
-    const left = (attendance.ids.get(member.id) ?? 1) - 1;
-    if (left > 0) attendance.ids.set(member.id, left);
-    else attendance.ids.delete(member.id);
+    count(attendance.ids, member.id, -1);
+    count(attendance.users, member.user ?? "", -1);
     if (attendance.members.size === 0) this.#channels.delete(channel);
     this.#announce({ kind: "leave", channel, member });
   }
@@ -55,10 +61,14 @@ export class Presence {
     return [...this.#channels.get(channel)?.members ?? []];
   }
 
-  /** How many connections and how many different clients are on a channel. */
-  count(channel: string): { readonly connections: number; readonly clients: number } {
+  /** How many connections, different clients and different users are on a channel. */
+  count(channel: string): { readonly connections: number; readonly clients: number; readonly users: number } {
     const attendance = this.#channels.get(channel);
-    return { connections: attendance?.members.size ?? 0, clients: attendance?.ids.size ?? 0 };
+    return {
+      connections: attendance?.members.size ?? 0,
+      clients: attendance?.ids.size ?? 0,
+      users: attendance?.users.size ?? 0,
+    };
   }
 
   /**
@@ -79,4 +89,10 @@ export class Presence {
   #announce(change: PresenceChange): void {
     for (const onChange of this.#watchers.get(change.channel) ?? []) onChange(change);
   }
+}
+
+function count(counts: Map<string, number>, key: string, change: number): void {
+  const now = (counts.get(key) ?? 0) + change;
+  if (now > 0) counts.set(key, now);
+  else counts.delete(key);
 }

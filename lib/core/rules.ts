@@ -7,6 +7,17 @@ export interface Retention {
   readonly seconds: number;
 }
 
+/** What a client can ask of a channel. */
+export const ACTIONS = ["subscribe", "publish", "presence", "history"] as const;
+
+export type Action = typeof ACTIONS[number];
+
+/** A list of actions, and the pattern of the rule it comes from; undefined where no rule sets it. */
+export interface Allowance {
+  readonly actions: readonly Action[];
+  readonly rule: string | undefined;
+}
+
 /** The rules in force for one channel. */
 export interface ChannelRules {
   readonly history: Retention;
@@ -16,6 +27,12 @@ export interface ChannelRules {
   readonly conflate: boolean;
   /** Who is on the channel may be asked for. */
   readonly presence: boolean;
+  /** What users may do without a token that names the channel. This and the next two hold once there is a key. */
+  readonly allow: Allowance;
+  /** What else those may do who are subscribed, or may subscribe by a token that names the channel. */
+  readonly allowSubscribers: Allowance;
+  /** What everybody may do, without any token. */
+  readonly allowAnonymous: Allowance;
 }
 
 /** One entry of a rules file: what it sets for the channels its pattern matches. */
@@ -23,6 +40,7 @@ export type RuleEntry =
   & { readonly channels: string }
   & {
     readonly [K in keyof ChannelRules]?: ChannelRules[K] extends Retention ? Partial<Retention>
+      : ChannelRules[K] extends Allowance ? readonly Action[]
       : ChannelRules[K];
   };
 
@@ -31,7 +49,13 @@ const DEFAULTS: ChannelRules = {
   ephemeral: false,
   conflate: false,
   presence: true,
+  allow: { actions: [], rule: undefined },
+  // They can have it anyway, by recovering from an early position; presence shows who others are.
+  allowSubscribers: { actions: ["history"], rule: undefined },
+  allowAnonymous: { actions: [], rule: undefined },
 };
+
+const ALLOWANCES = ["allow", "allowSubscribers", "allowAnonymous"] as const;
 
 /** Rules that hold unless a rules file says otherwise: the cursors example moves too often to be kept. */
 export const BUILT_IN_RULES: readonly RuleEntry[] = [
@@ -50,6 +74,11 @@ export class Rules {
     this.#entries = entries.map((entry) => ({ pattern: parsePattern(entry.channels), entry }));
   }
 
+  /** Whether a client without a token may do anything anywhere. */
+  get admitsAnonymous(): boolean {
+    return this.#entries.some(({ entry }) => (entry.allowAnonymous ?? []).length > 0);
+  }
+
   for(channel: string): ChannelRules {
     let rules = this.#cache.get(channel);
     if (rules === undefined) {
@@ -65,8 +94,15 @@ export class Rules {
     const matching = this.#entries.filter(({ pattern }) => matchesPattern(pattern, segments)).reverse();
     let rules = DEFAULTS;
     for (const { entry } of matching) {
-      const { channels: _, ...settings } = entry;
-      rules = { ...rules, ...settings, history: { ...rules.history, ...settings.history } };
+      const { channels: rule, allow, allowSubscribers, allowAnonymous, ...settings } = entry;
+      rules = {
+        ...rules,
+        ...settings,
+        history: { ...rules.history, ...settings.history },
+        allow: allow ? { actions: allow, rule } : rules.allow,
+        allowSubscribers: allowSubscribers ? { actions: allowSubscribers, rule } : rules.allowSubscribers,
+        allowAnonymous: allowAnonymous ? { actions: allowAnonymous, rule } : rules.allowAnonymous,
+      };
     }
     return rules;
   }
@@ -91,9 +127,11 @@ function parseEntry(value: unknown, index: number): RuleEntry {
   for (const [key, setting] of Object.entries(value)) {
     if (key === "channels") continue;
     if (key === "history") parseRetention(setting, where);
+    else if (ALLOWANCES.some((known) => known === key)) parseActions(key, setting, where);
     else if (key !== "ephemeral" && key !== "conflate" && key !== "presence") {
       throw new SyntaxError(
-        `${where} has the unknown key "${key}": use channels, history, ephemeral, conflate or presence`,
+        `${where} has the unknown key "${key}": use channels, history, ephemeral, conflate, presence, ` +
+          ALLOWANCES.join(", "),
       );
     } else if (typeof setting !== "boolean") {
       throw new SyntaxError(`${where}: "${key}" must be true or false`);
@@ -119,6 +157,12 @@ function parseRetention(value: unknown, where: string): void {
     if (!Number.isSafeInteger(bound) || Number(bound) < 1) {
       throw new SyntaxError(`${where}: "history.${key}" must be a whole number from 1 on`);
     }
+  }
+}
+
+function parseActions(key: string, value: unknown, where: string): void {
+  if (!Array.isArray(value) || !value.every((action) => ACTIONS.includes(action))) {
+    throw new SyntaxError(`${where}: "${key}" must be a list of ${ACTIONS.map((a) => `"${a}"`).join(", ")}`);
   }
 }
 

@@ -4,6 +4,7 @@ import type { Client } from "./client.ts";
 import { MessagingError } from "./errors.ts";
 import type { Cursor, Log, LogPage } from "./log.ts";
 import type { Message } from "./message.ts";
+import type { Member } from "./presence.ts";
 import { type Gap, Hold, replay } from "./replay.ts";
 import { encodeBatch, type Frame } from "./socket.ts";
 
@@ -24,6 +25,8 @@ export interface Opening {
 }
 
 export interface SubscribeOptions {
+  /** Who is seen on the channel, when that is not just the client. */
+  readonly member?: Member;
   /** Read a page of history before going live, and hand it over instead of sending it. */
   readonly opening?: Opening;
   /** Replay what is stored after this first; nothing when left out. */
@@ -39,6 +42,7 @@ export interface SubscribeOptions {
 export class Subscription {
   readonly client: Client;
   readonly selector: Selector;
+  readonly member: Member;
   readonly #options: SubscribeOptions;
   #hold: Hold | undefined;
   #left: number;
@@ -49,6 +53,7 @@ export class Subscription {
   constructor(client: Client, selector: Selector, options: SubscribeOptions) {
     this.client = client;
     this.selector = selector;
+    this.member = options.member ?? client;
     this.#options = options;
     this.#left = options.limit ?? Infinity;
     if (options.since !== undefined || options.opening !== undefined) this.#hold = new Hold(HOLD_MESSAGES);

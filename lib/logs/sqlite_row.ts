@@ -1,6 +1,6 @@
 /** How the SQLite engine writes a message as a row, and reads it back. */
 import type { SQLInputValue } from "node:sqlite";
-import type { Message, Payload } from "../core/message.ts";
+import type { Message, Payload, Sender } from "../core/message.ts";
 
 /** Columns of `messages`, in the order in which `pushRow` gives their values. */
 export const COLUMNS = [
@@ -15,6 +15,8 @@ export const COLUMNS = [
   "sender_id",
   "sender_name",
   "socket_id",
+  "sender_user",
+  "sender_info",
 ] as const;
 
 /** Text as it is bound to a column of type ANY. */
@@ -33,6 +35,8 @@ export interface Row {
   readonly sender_id: BoundText | null;
   readonly sender_name: BoundText | null;
   readonly socket_id: BoundText | null;
+  readonly sender_user: BoundText | null;
+  readonly sender_info: BoundText | null;
 }
 
 /** A payload's kind is stored as its place in this list: never reorder it. */
@@ -62,16 +66,22 @@ export function pushRow(
     expires,
     KINDS.indexOf(payload.kind),
     payload.kind === "bytes" ? payload.bytes : bindText(payload.text),
-    event === undefined ? null : bindText(event),
-    from === undefined ? null : bindText(from.id),
-    from?.name === undefined ? null : bindText(from.name),
-    socketId === undefined ? null : bindText(socketId),
+    bindOptional(event),
+    bindOptional(from?.id),
+    bindOptional(from?.name),
+    bindOptional(socketId),
+    bindOptional(from?.user),
+    bindOptional(from?.info),
   );
+}
+
+function bindOptional(text: string | undefined): BoundText | null {
+  return text === undefined ? null : bindText(text);
 }
 
 /** The message a row holds. */
 export function readRow(row: Row, channel: string, epoch: string): Message {
-  const { sequence, offset, time, event, sender_id, sender_name, socket_id } = row;
+  const { sequence, offset, time } = row;
   return {
     channel,
     payload: readPayload(row),
@@ -79,15 +89,25 @@ export function readRow(row: Row, channel: string, epoch: string): Message {
     offset,
     sequence,
     time,
-    event: event === null ? undefined : readText(event),
-    from: sender_id === null
-      ? undefined
-      : sender_name === null
-      ? { id: readText(sender_id) }
-      : { id: readText(sender_id), name: readText(sender_name) },
-    socketId: socket_id === null ? undefined : readText(socket_id),
+    event: readOptional(row.event),
+    from: readSender(row),
+    socketId: readOptional(row.socket_id),
     to: undefined,
   };
+}
+
+function readSender({ sender_id, sender_name, sender_user, sender_info }: Row): Sender | undefined {
+  if (sender_id === null) return undefined;
+  return {
+    id: readText(sender_id),
+    ...(sender_name === null ? {} : { name: readText(sender_name) }),
+    ...(sender_user === null ? {} : { user: readText(sender_user) }),
+    ...(sender_info === null ? {} : { info: readText(sender_info) }),
+  };
+}
+
+function readOptional(value: BoundText | null): string | undefined {
+  return value === null ? undefined : readText(value);
 }
 
 function readPayload({ kind, data }: Row): Payload {

@@ -63,4 +63,8 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX receipts_by_expiry ON receipts (expires);
   `,
+  `
+  ALTER TABLE messages ADD COLUMN sender_user ANY;
+  ALTER TABLE messages ADD COLUMN sender_info ANY;
+  `,
 ];

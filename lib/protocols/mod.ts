@@ -1,4 +1,15 @@
 /** The registry of protocols: everything `app.ts` can put on a channel's URL. */
+export {
+  chooseWebSocket,
+  emulate,
+  openCentrifugeSocket,
+  openEventSession,
+  openLineSession,
+  openOneWayEvents,
+  openOneWayLines,
+  openOneWaySocket,
+} from "./centrifuge.ts";
+export type { CentrifugeContext } from "./centrifuge_session.ts";
 export { EVENT_STREAM_TYPE, openEventStream } from "./event_stream.ts";
 export { NDJSON_TYPE, openLineStream } from "./ndjson.ts";
 export { openPlainSession } from "./plain.ts";

@@ -356,7 +356,7 @@ Deno.test("Hub.disconnect() of one connection leaves the client's others alone",
   const bench = new Bench();
   const [one, two] = [bench.read(NEWS, { id: "id1" }), bench.read(NEWS, { id: "id1" })];
   bench.hub.disconnect(one);
-  assert.deepEqual(bench.hub.presence.count("news"), { connections: 1, clients: 1 });
+  assert.deepEqual(bench.hub.presence.count("news"), { connections: 1, clients: 1, users: 1 });
   await bench.publish(createDraft("a"), createDraft("b", { channel: directChannel("id1"), to: "id1" }));
   assert.deepEqual(one.socket.texts, []);
   assert.deepEqual(two.socket.texts, ["a", "b"]);

@@ -7,19 +7,19 @@ function createMember(id: string, name?: string): Member {
   return { id, name, protocol: "fake", since: 0 };
 }
 
-Deno.test("Presence.join() counts connections and different clients", () => {
+Deno.test("Presence.join() counts connections and different clients and users", () => {
   const presence = new Presence();
   const [tab1, tab2, other] = [createMember("john"), createMember("john"), createMember("jane")];
   for (const member of [tab1, tab2, other, tab1]) presence.join("news", member);
-  assert.deepEqual(presence.count("news"), { connections: 3, clients: 2 });
+  assert.deepEqual(presence.count("news"), { connections: 3, clients: 2, users: 1 });
   assert.deepEqual(presence.list("news"), [tab1, tab2, other]);
   presence.leave("news", tab1);
-  assert.deepEqual(presence.count("news"), { connections: 2, clients: 2 });
+  assert.deepEqual(presence.count("news"), { connections: 2, clients: 2, users: 1 });
   presence.leave("news", tab1);
   presence.leave("news", tab2);
-  assert.deepEqual(presence.count("news"), { connections: 1, clients: 1 });
+  assert.deepEqual(presence.count("news"), { connections: 1, clients: 1, users: 1 });
   presence.leave("news", other);
-  assert.deepEqual(presence.count("news"), { connections: 0, clients: 0 });
+  assert.deepEqual(presence.count("news"), { connections: 0, clients: 0, users: 0 });
   assert.deepEqual(presence.list("news"), []);
 });
 
@@ -29,7 +29,7 @@ Deno.test("Presence.leave() of somebody who is not there changes nothing", () =>
   presence.join("news", createMember("john"));
   presence.leave("news", createMember("john"));
   presence.leave("ops", createMember("john"));
-  assert.deepEqual(presence.count("news"), { connections: 1, clients: 1 });
+  assert.deepEqual(presence.count("news"), { connections: 1, clients: 1, users: 1 });
 });
 
 Deno.test("Presence.watch() is told each join and leave of its channel, once, until it ends", () => {
@@ -67,7 +67,11 @@ Deno.test("Presence.count() is the length of its list, whatever came and went", 
       for (const name of ["news", "ops"]) {
         const list = presence.list(name);
         const clients = new Set(list.map(({ id }) => id)).size;
-        assert.deepEqual(presence.count(name), { connections: list.length, clients });
+        assert.deepEqual(presence.count(name), {
+          connections: list.length,
+          clients,
+          users: Math.min(list.length, 1),
+        });
       }
     }
   }));

@@ -7,6 +7,9 @@ const DEFAULT = {
   ephemeral: false,
   conflate: false,
   presence: true,
+  allow: { actions: [], rule: undefined },
+  allowSubscribers: { actions: ["history"], rule: undefined },
+  allowAnonymous: { actions: [], rule: undefined },
 };
 
 Deno.test("Rules.for() gives a channel no entry matches the defaults", () => {
@@ -21,8 +24,8 @@ Deno.test("Rules.for() lets the first entry that sets something decide it", () =
     { channels: "**", conflate: false, presence: false, history: { seconds: 1 } },
   ]);
   assert.deepEqual(rules.for("orders/42"), {
+    ...DEFAULT,
     history: { messages: 5, seconds: 60 },
-    ephemeral: false,
     conflate: true,
     presence: false,
   });
@@ -32,6 +35,18 @@ Deno.test("Rules.for() lets the first entry that sets something decide it", () =
     history: { messages: 1_000, seconds: 1 },
     presence: false,
   });
+});
+
+Deno.test("Rules.for() names the rule that allows, and an empty list allows nothing", () => {
+  const rules = new Rules([
+    { channels: "news/secret", allow: [] },
+    { channels: "news/*", allow: ["subscribe"], allowAnonymous: ["history"] },
+  ]);
+  assert.deepEqual(rules.for("news/1").allow, { actions: ["subscribe"], rule: "news/*" });
+  assert.deepEqual(rules.for("news/secret").allow, { actions: [], rule: "news/secret" });
+  assert.deepEqual(rules.for("news/secret").allowAnonymous, { actions: ["history"], rule: "news/*" });
+  assert.equal(rules.admitsAnonymous, true);
+  assert.equal(new Rules().admitsAnonymous, false);
 });
 
 Deno.test("Rules.for() answers alike for more channels than it remembers", () => {

@@ -1,0 +1,126 @@
+/**
+ * What a client may do on a channel. The Centrifuge session and the HTTP routes ask `mayUse()` before each
+ * subscribe, publish, presence and history; the answer to a denial says who denied and what would allow it.
+ *
+ * Without a verification key the server is open: everybody may do everything. With one, nobody may do anything
+ * until a token or a channel rule allows it:
+ *
+ * - A token that names the channel (`channels` or `subs` of the connection token, or a subscription token) allows
+ *   to subscribe, and with it what `allowSubscribers` lists.
+ * - Users, who have a connection token with a `sub`, may do what `allow` lists; once subscribed by it, also what
+ *   `allowSubscribers` lists.
+ * - Everybody, with or without a token, may do what `allowAnonymous` lists.
+ *
+ * Centrifugo's users know these settings as `allow_X_for_subscriber`, `allow_X_for_client` and
+ * `allow_X_for_anonymous`.
+ */
+import { type Action, ACTIONS, type ChannelRules } from "../core/rules.ts";
+
+/** What must be known of a channel's rules. */
+export type AccessRules = Pick<ChannelRules, "allow" | "allowSubscribers" | "allowAnonymous">;
+
+/** Who asks. */
+export type Requester =
+  /** The server has no verification key. */
+  | { readonly kind: "open" }
+  | {
+    readonly kind: "keyed";
+    /** "" without a connection token, or with one for nobody. */
+    readonly user: string;
+    /** The channels its connection token names. */
+    readonly channels: ReadonlySet<string>;
+  };
+
+/**
+ * What ties the requester to the channel besides its connection token: a `token` for this channel, presented now
+ * or with the subscription it has (a subscription made by the HTTP API counts the same), or a subscription it
+ * has because a `rule` allowed it.
+ */
+export type Tie = "none" | "rule" | "token";
+
+export type Decision = { readonly allowed: true } | Denial;
+
+export interface Denial {
+  readonly allowed: false;
+  /** Pattern of the rule that denied; undefined when it was the default. */
+  readonly rule: string | undefined;
+  /** What would allow it, as it has to stand in a rule for the channel. */
+  readonly setting: string;
+  /** For the log. */
+  readonly message: string;
+  /** For the client. Anonymous ones learn nothing of the rules. */
+  readonly clientMessage: string;
+}
+
+const BLAND = "permission denied";
+const ALLOWED: Decision = { allowed: true };
+
+const PHRASES: Readonly<Record<Action, string>> = {
+  subscribe: "subscribe to",
+  publish: "publish to",
+  presence: "read the presence of",
+  history: "read the history of",
+};
+
+/** Whether a requester may do something on a channel that has these rules. */
+export function mayUse(
+  action: Action,
+  channel: string,
+  requester: Requester,
+  rules: AccessRules,
+  tie: Tie = "none",
+): Decision {
+  if (requester.kind === "open" || rules.allowAnonymous.actions.includes(action)) return ALLOWED;
+  const anonymous = requester.user === "";
+  const named = tie === "token" || requester.channels.has(channel);
+  if (named && action === "subscribe") return ALLOWED;
+  if (!anonymous && rules.allow.actions.includes(action)) return ALLOWED;
+  // Anonymous clients whom a rule let in are anybody: what is for subscribers is not for them.
+  const subscriber = named || (tie === "rule" && !anonymous);
+  if (subscriber && rules.allowSubscribers.actions.includes(action)) return ALLOWED;
+
+  if (subscriber) return deny(action, channel, anonymous, rules, "allowSubscribers", "to subscribers");
+  if (anonymous) {
+    return deny(action, channel, anonymous, rules, "allowAnonymous", "to clients without a user");
+  }
+  const unless = action === "subscribe" || rules.allowSubscribers.actions.includes(action)
+    ? "without a subscription token"
+    : "to users";
+  return deny(action, channel, anonymous, rules, "allow", unless);
+}
+
+/**
+ * Whether a client without a connection token may connect at all.
+ *
+ * @param admits whether any rule allows anything to anonymous clients
+ */
+export function mayConnect(keyed: boolean, admits: boolean): Decision {
+  if (!keyed || admits) return ALLOWED;
+  const setting = '"allowAnonymous": ["subscribe"]';
+  return {
+    allowed: false,
+    rule: undefined,
+    setting,
+    message: "Cannot connect without a token: no rule allows anything to clients without a user; " +
+      `send a connection token, or set ${setting} in the rules`,
+    clientMessage: BLAND,
+  };
+}
+
+function deny(
+  action: Action,
+  channel: string,
+  anonymous: boolean,
+  rules: AccessRules,
+  key: keyof AccessRules,
+  unless: string,
+): Denial {
+  const { actions, rule } = rules[key];
+  // What is allowed already stays in, so that the setting can be copied as it is.
+  const listed = ACTIONS.filter((known) => known === action || actions.includes(known));
+  const setting = `"${key}": [${listed.map((known) => `"${known}"`).join(", ")}]`;
+  const denier = rule === undefined ? "no rule allows" : `rule "${rule}" does not allow`;
+  const message = `Cannot ${PHRASES[action]} ${JSON.stringify(channel)}: ${denier} "${action}" ${unless}; ` +
+    `set ${setting} in the rules`;
+  return { allowed: false, rule, setting, message, clientMessage: anonymous ? BLAND : message };
+}

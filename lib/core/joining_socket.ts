@@ -1,0 +1,70 @@
+/** A Socket that sends all frames of one turn as one: for protocols whose frames may hold any number of messages. */
+import type { Frame, Socket } from "./socket.ts";
+
+/** Collects what is sent until the running task ends, then hands it on, joined if it is more than one frame. */
+export class JoiningSocket implements Socket {
+  readonly #socket: Socket;
+  readonly #join: (frames: readonly Frame[]) => Frame;
+  #frames: Frame[] = [];
+  #bytes = 0;
+  #held = false;
+
+  /** @param join makes one frame of several; a frame that is alone is handed on as it is, shared */
+  constructor(socket: Socket, join: (frames: readonly Frame[]) => Frame) {
+    this.#socket = socket;
+    this.#join = join;
+  }
+
+  get id(): string {
+    return this.#socket.id;
+  }
+
+  send(frames: readonly Frame[]): void {
+    if (frames.length > 0 && this.#frames.length === 0) queueMicrotask(() => this.flush());
+    this.#frames.push(...frames);
+    for (const { byteLength } of frames) this.#bytes += byteLength;
+  }
+
+  get queuedBytes(): number {
+    return this.#bytes + this.#socket.queuedBytes;
+  }
+
+  drained(): Promise<void> {
+    this.flush();
+    return this.#socket.drained();
+  }
+
+  close(code: number, reason: string): void {
+    this.#held = false;
+    this.flush();
+    this.#socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#frames = [];
+    this.#bytes = 0;
+    this.#socket.terminate();
+  }
+
+  /** Keeps everything until `release`. */
+  hold(): void {
+    this.#held = true;
+  }
+
+  /** Sends a frame ahead of everything that was held. */
+  release(first: Frame): void {
+    this.#held = false;
+    this.#bytes += first.byteLength;
+    this.#frames.unshift(first);
+    this.flush();
+  }
+
+  /** Hands on what was collected. */
+  flush(): void {
+    const frames = this.#frames;
+    if (frames.length === 0 || this.#held) return;
+    this.#frames = [];
+    this.#bytes = 0;
+    this.#socket.send(frames.length === 1 ? frames : [this.#join(frames)]);
+  }
+}

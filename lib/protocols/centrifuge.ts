@@ -1,0 +1,182 @@
+/**
+ * What the Centrifuge protocol is carried by: WebSockets, streaming responses with commands beside them, and their
+ * one-way kin. Each gives a session a socket and the frames that arrive.
+ */
+import { MessagingError } from "../core/errors.ts";
+import type { Socket, SocketHandler } from "../core/socket.ts";
+import { cutReason } from "../core/errors.ts";
+import { StreamSocket } from "../core/stream_socket.ts";
+import type { ConnectRequest, End } from "./centrifuge_codec.ts";
+import {
+  type CentrifugeFormat,
+  JSON_EVENTS_FORMAT,
+  JSON_FORMAT,
+  JSON_LINES_FORMAT,
+  ONE_WAY_JSON_EVENTS_FORMAT,
+  ONE_WAY_JSON_FORMAT,
+  ONE_WAY_JSON_LINES_FORMAT,
+  ONE_WAY_PROTOBUF_FORMAT,
+  PROTOBUF_FORMAT,
+} from "./centrifuge_encoders.ts";
+import { DISCONNECTS } from "./centrifuge_errors.ts";
+import { JSON_CODEC } from "./centrifuge_json.ts";
+import { PROTOBUF_CODEC } from "./centrifuge_protobuf.ts";
+import { type CentrifugeContext, CentrifugeSession } from "./centrifuge_session.ts";
+import { createStreamFrame, streamHeaders } from "./stream.ts";
+
+/** Subprotocols by which a WebSocket says how it writes. */
+const SUBPROTOCOLS: ReadonlyMap<string, CentrifugeFormat> = new Map([
+  ["centrifuge-json", JSON_FORMAT],
+  ["centrifuge-protobuf", PROTOBUF_FORMAT],
+]);
+
+/** How a WebSocket's frames are written, and the subprotocol to answer the handshake with. */
+export interface WebSocketChoice {
+  readonly format: CentrifugeFormat;
+  readonly subprotocol: string | undefined;
+}
+
+/** Chooses by the subprotocols a handshake offers, else by its query. */
+export function chooseWebSocket(request: Request): WebSocketChoice {
+  const offered = (request.headers.get("sec-websocket-protocol") ?? "").split(",").map((name) => name.trim());
+  const subprotocol = offered.find((name) => SUBPROTOCOLS.has(name));
+  if (subprotocol !== undefined) return { format: SUBPROTOCOLS.get(subprotocol) ?? JSON_FORMAT, subprotocol };
+  return { format: asksForProtobuf(request) ? PROTOBUF_FORMAT : JSON_FORMAT, subprotocol: undefined };
+}
+
+/** A session over a WebSocket at `/connection/websocket`. */
+export function openCentrifugeSocket(context: CentrifugeContext, format: CentrifugeFormat): SocketHandler {
+  let session: CentrifugeSession | undefined;
+  return {
+    open: (socket) => session = openSession(context, format, socket),
+    message: (data) => session?.receive(data),
+    close: (code) => session?.closed(code),
+  };
+}
+
+/**
+ * A one-way session over a WebSocket at `/connection/uni_websocket`. The connect request is in the query, or is the
+ * first frame.
+ */
+export function openOneWaySocket(context: CentrifugeContext, request: Request): SocketHandler {
+  const format = asksForProtobuf(request) ? ONE_WAY_PROTOBUF_FORMAT : ONE_WAY_JSON_FORMAT;
+  const query = readConnectQuery(request);
+  let session: CentrifugeSession | undefined;
+  let connected = query !== undefined;
+  return {
+    open(socket) {
+      session = openSession(context, format, socket);
+      if (query !== undefined) connectOneWay(session, query);
+    },
+    message(data) {
+      // All that follows the request is of no interest on a one-way transport.
+      if (session === undefined || connected) return;
+      connected = true;
+      connectOneWay(session, data);
+    },
+    close: (code) => session?.closed(code),
+  };
+}
+
+/** A session over a response of lines, at `/connection/http_stream`; the body holds its first commands. */
+export function openLineSession(context: CentrifugeContext, request: Request, body: Uint8Array): Response {
+  const isProtobuf = /octet-stream|protobuf/.test(request.headers.get("content-type") ?? "") ||
+    asksForProtobuf(request);
+  const format = isProtobuf ? PROTOBUF_FORMAT : JSON_LINES_FORMAT;
+  const type = isProtobuf ? "application/octet-stream" : "application/json";
+  const { session, socket } = openStreamSession(context, format, "centrifuge-http_stream");
+  session.receive(body);
+  return new Response(socket.body, { headers: streamHeaders(type) });
+}
+
+/** A session over server-sent events, at `/connection/sse`; its first commands are in the query or the body. */
+export function openEventSession(context: CentrifugeContext, request: Request, body: Uint8Array): Response {
+  const { session, socket } = openStreamSession(context, JSON_EVENTS_FORMAT, "centrifuge-sse");
+  socket.send([createStreamFrame("\r\n")]);
+  session.receive(request.method === "GET" ? readConnectQuery(request) ?? "" : body);
+  return new Response(socket.body, { headers: streamHeaders("text/event-stream") });
+}
+
+/** A one-way session over lines, at `/connection/uni_http_stream`. */
+export function openOneWayLines(context: CentrifugeContext, _request: Request, body: Uint8Array): Response {
+  const { session, socket } = openStreamSession(
+    context,
+    ONE_WAY_JSON_LINES_FORMAT,
+    "centrifuge-uni_http_stream",
+  );
+  connectOneWay(session, body);
+  return new Response(socket.body, { headers: streamHeaders("application/json") });
+}
+
+/** A one-way session over server-sent events, at `/connection/uni_sse`. */
+export function openOneWayEvents(context: CentrifugeContext, request: Request, body: Uint8Array): Response {
+  const { session, socket } = openStreamSession(context, ONE_WAY_JSON_EVENTS_FORMAT, "centrifuge-uni_sse");
+  socket.send([createStreamFrame("\r\n")]);
+  connectOneWay(session, request.method === "GET" ? readConnectQuery(request) ?? "{}" : body);
+  return new Response(socket.body, { headers: streamHeaders("text/event-stream") });
+}
+
+/** Takes further commands of a streaming session, from `POST /emulation`. */
+export function emulate(context: CentrifugeContext, request: Request, body: Uint8Array): Response {
+  const isProtobuf = /octet-stream|protobuf/.test(request.headers.get("content-type") ?? "");
+  let emulation;
+  try {
+    emulation = (isProtobuf ? PROTOBUF_CODEC : JSON_CODEC).decodeEmulation(body);
+  } catch (cause) {
+    throw new MessagingError("bad_body", "The body must hold session, node and data", { cause });
+  }
+  if (emulation.node !== context.node) {
+    throw new MessagingError("not_found", "That session is of another node");
+  }
+  const session = context.sessions.get(emulation.session);
+  if (session === undefined) throw new MessagingError("not_found", "There is no such session: connect again");
+  session.receive(emulation.data);
+  return new Response(null, { status: 204 });
+}
+
+function openSession(
+  context: CentrifugeContext,
+  format: CentrifugeFormat,
+  socket: Socket,
+): CentrifugeSession {
+  return new CentrifugeSession(context, format, {
+    protocol: `${format.oneWay ? "centrifuge-uni" : "centrifuge"}-${format.codec.name}`,
+    socket,
+    emulated: false,
+    hangUp: ({ code, reason }) => socket.close(code, cutReason(reason)),
+  });
+}
+
+function openStreamSession(context: CentrifugeContext, format: CentrifugeFormat, protocol: string) {
+  const socket: StreamSocket = new StreamSocket(() => session.closed(1000));
+  const session: CentrifugeSession = new CentrifugeSession(context, format, {
+    protocol,
+    socket,
+    emulated: !format.oneWay,
+    hangUp(end: End) {
+      // A slow reader's queue is dropped, this with it; it learns from the end of the stream.
+      socket.send([format.encodeReplies([{ kind: "push", push: { kind: "disconnect", content: end } }])]);
+      socket.close();
+    },
+  });
+  return { session, socket };
+}
+
+function connectOneWay(session: CentrifugeSession, frame: string | Uint8Array): void {
+  let request: ConnectRequest;
+  try {
+    request = session.format.codec.decodeUniRequest(frame);
+  } catch (error) {
+    return session.end(DISCONNECTS.badRequest, error);
+  }
+  session.connect(request);
+}
+
+function readConnectQuery(request: Request): string | undefined {
+  return new URL(request.url).searchParams.get("cf_connect") ?? undefined;
+}
+
+function asksForProtobuf(request: Request): boolean {
+  const query = new URL(request.url).searchParams;
+  return query.get("format") === "protobuf" || query.get("cf_protocol") === "protobuf";
+}

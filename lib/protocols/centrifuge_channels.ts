@@ -1,0 +1,297 @@
+/** The subscriptions of one Centrifuge session: opening with recovery, expiry, joins and leaves, ending. */
+import type { Tie } from "../auth/grants.ts";
+import { mayUse } from "../auth/grants.ts";
+import type { ConnectionClaims, TokenSubscription } from "../auth/tokens.ts";
+import { selectChannel } from "../core/channel.ts";
+import type { ServerSubscribeOptions } from "../core/client.ts";
+import type { Cursor, LogPage } from "../core/log.ts";
+import type { Message, Payload } from "../core/message.ts";
+import type { Member, PresenceChange } from "../core/presence.ts";
+import { encodeBatch } from "../core/socket.ts";
+import type { Opening, Subscription } from "../core/subscription.ts";
+import type {
+  End,
+  Push,
+  SubRefreshRequest,
+  SubRefreshResult,
+  SubscribeRequest,
+  SubscribeResult,
+} from "./centrifuge_codec.ts";
+import { toClientInfo, toPublication } from "./centrifuge_encoders.ts";
+import {
+  CommandError,
+  DisconnectError,
+  DISCONNECTS,
+  ERRORS,
+  parseChannelOrThrow,
+  toExpiry,
+  UNSUBSCRIBES,
+} from "./centrifuge_errors.ts";
+import { MAX_PUBLICATIONS } from "./centrifuge_queries.ts";
+import type { CentrifugeSession } from "./centrifuge_session.ts";
+
+/** Channels one connection may be on. */
+const MAX_CHANNELS = 1_000;
+/** Seconds an expired subscription may still take to refresh. */
+const REFRESH_SECONDS = 25;
+const LONGEST_TIMER_MILLISECONDS = 2 ** 31 - 1;
+/** The flag by which a client asks for an error where there is no recovery. */
+const REJECT_UNRECOVERED = 2;
+
+/** One subscription, from when its channel is taken. */
+interface Entry {
+  readonly tie: Tie;
+  readonly serverSide: boolean;
+  subscription: Subscription | undefined;
+  unwatch: (() => void) | undefined;
+  expiryTimer: ReturnType<typeof setTimeout> | undefined;
+}
+
+/** How a subscription came about. */
+interface Admission {
+  readonly tie: Tie;
+  readonly serverSide: boolean;
+  readonly info: string | undefined;
+  readonly data: Payload | undefined;
+  /** Seconds since 1970; 0 for never. */
+  readonly expires: number;
+}
+
+type Position = Pick<SubscribeRequest, "recover" | "epoch" | "offset" | "flag" | "joinLeave">;
+
+const FROM_NOW: Position = { recover: false, epoch: "", offset: 0, flag: 0, joinLeave: false };
+
+export class CentrifugeChannels {
+  readonly #session: CentrifugeSession;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(session: CentrifugeSession) {
+    this.#session = session;
+  }
+
+  /** What ties the client to a channel. */
+  tie(channel: string): Tie {
+    return this.#entries.get(channel)?.tie ?? "none";
+  }
+
+  /**
+   * Subscribes by command. `onResult` sends the answer, before anything of the channel is pushed.
+   *
+   * @throws {CommandError} or {DisconnectError}
+   */
+  async subscribe(request: SubscribeRequest, onResult: (result: SubscribeResult) => void): Promise<void> {
+    const { channel } = request;
+    parseChannelOrThrow(channel);
+    if (request.type !== 0 || request.hasTagsFilter) {
+      throw new CommandError(ERRORS.notAvailable, "Only streams without filters can be subscribed to");
+    }
+    if (this.#entries.has(channel)) throw new CommandError(ERRORS.alreadySubscribed);
+    const admission = await this.#admit(request);
+    // Another command may have taken it while the token was checked.
+    if (this.#entries.has(channel)) throw new CommandError(ERRORS.alreadySubscribed);
+    await this.#open(channel, request, admission, onResult);
+  }
+
+  /** Subscribes to what the connection token names; the results go into the answer to connect. */
+  async openServerSide(
+    claims: ConnectionClaims | undefined,
+    positions: ReadonlyMap<string, SubscribeRequest>,
+  ): Promise<ReadonlyMap<string, SubscribeResult>> {
+    const results = new Map<string, SubscribeResult>();
+    await Promise.all((claims?.channels ?? []).map(async (channel) => {
+      const settings = claims?.subs.get(channel);
+      const position = positions.get(channel) ?? FROM_NOW;
+      await this.#open(
+        channel,
+        { ...position, flag: 0 },
+        admit(settings),
+        (result) => results.set(channel, result),
+      );
+    }));
+    return results;
+  }
+
+  /** Subscribes on the server's behalf, and tells the client. */
+  async subscribeByServer(channel: string, options: ServerSubscribeOptions): Promise<boolean> {
+    if (this.#entries.has(channel)) return false;
+    const { info, data, expires = 0 } = options;
+    const admission: Admission = { tie: "token", serverSide: true, info, data, expires };
+    await this.#open(
+      channel,
+      FROM_NOW,
+      admission,
+      ({ recoverable, positioned, epoch, offset }) =>
+        this.#push({ kind: "subscribe", channel, content: { recoverable, positioned, epoch, offset, data } }),
+    );
+    return true;
+  }
+
+  /** Ends a subscription and tells the client why. Answers whether there was one. */
+  unsubscribe(channel: string, end: End): boolean {
+    if (!this.close(channel)) return false;
+    this.#push({ kind: "unsubscribe", channel, content: end });
+    return true;
+  }
+
+  /** Ends a subscription in silence. Answers whether there was one. */
+  close(channel: string): boolean {
+    const entry = this.#entries.get(channel);
+    if (entry === undefined) return false;
+    this.#entries.delete(channel);
+    clearTimeout(entry.expiryTimer);
+    entry.unwatch?.();
+    if (entry.subscription !== undefined) this.#session.context.hub.unsubscribe(entry.subscription);
+    return true;
+  }
+
+  closeAll(): void {
+    for (const channel of [...this.#entries.keys()]) this.close(channel);
+  }
+
+  /** Takes a new token for a subscription. */
+  async refresh({ channel, token }: SubRefreshRequest): Promise<SubRefreshResult> {
+    const entry = this.#entries.get(channel);
+    if (entry === undefined) {
+      throw new CommandError(ERRORS.permissionDenied, `Not subscribed to "${channel}"`);
+    }
+    const claims = await this.#verify(channel, token);
+    if (claims === undefined) throw new CommandError(ERRORS.notAvailable, "Subscriptions do not expire here");
+    this.#expire(channel, entry, claims.expires);
+    return toExpiry(claims.expires);
+  }
+
+  /** Decides whether a client may subscribe, by its token or by the rules. */
+  async #admit({ channel, token }: SubscribeRequest): Promise<Admission> {
+    const session = this.#session;
+    const claims = token === "" ? undefined : await this.#verify(channel, token);
+    if (claims !== undefined) {
+      return { ...admit(claims), serverSide: false, expires: claims.expires };
+    }
+    session.check("subscribe", channel, "none");
+    const { requester } = session;
+    const named = requester.kind === "keyed" && requester.channels.has(channel);
+    return { tie: named ? "token" : "rule", serverSide: false, info: undefined, data: undefined, expires: 0 };
+  }
+
+  async #verify(channel: string, token: string) {
+    const { context, client } = this.#session;
+    if (context.verifier === undefined) return undefined;
+    const expected = { channel, user: client.user ?? "", client: client.id };
+    const result = await context.verifier.verifySubscriptionToken(token, expected);
+    if (result.kind === "valid") return result.claims;
+    context.logger.write("warn", "token refused", { id: client.id, channel, reason: result.reason });
+    if (result.kind === "mismatch") throw new DisconnectError(DISCONNECTS.invalidToken);
+    throw new CommandError(
+      result.kind === "expired"
+        ? ERRORS.tokenExpired
+        : result.kind === "unavailable"
+        ? ERRORS.internal
+        : ERRORS.permissionDenied,
+    );
+  }
+
+  async #open(
+    channel: string,
+    position: Position,
+    admission: Admission,
+    onResult: (result: SubscribeResult) => void,
+  ): Promise<void> {
+    const { client, context } = this.#session;
+    if (this.#entries.size >= MAX_CHANNELS) {
+      throw new CommandError(ERRORS.limitExceeded, `A connection may be on ${MAX_CHANNELS} channels`);
+    }
+    const { tie, serverSide, info, data, expires } = admission;
+    const entry: Entry = {
+      tie,
+      serverSide,
+      subscription: undefined,
+      unwatch: undefined,
+      expiryTimer: undefined,
+    };
+    this.#entries.set(channel, entry);
+    const member: Member = info === undefined ? client : { ...describe(client), channelInfo: info };
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const opening: Opening = {
+      after: toCursor(position),
+      limit: position.recover ? MAX_PUBLICATIONS : 0,
+      onOpen: (page, announced) => {
+        const opened = this.#describe(channel, position, page, announced);
+        if (position.recover && !opened.result.recovered && (position.flag & REJECT_UNRECOVERED) !== 0) {
+          this.close(channel);
+          return reject(new CommandError(ERRORS.unrecoverablePosition));
+        }
+        onResult({ ...opened.result, data, ...toExpiry(expires) });
+        if (opened.rest.length > 0) client.outbox.offer(encodeBatch(client.encoder, opened.rest));
+        if (position.joinLeave) entry.unwatch = this.#watch(channel);
+        this.#expire(channel, entry, expires);
+        resolve();
+      },
+    };
+    entry.subscription = context.hub.subscribe(client, selectChannel(channel), { member, opening });
+    await promise;
+  }
+
+  /** The answer to a subscribe, and what was announced meanwhile and is not in it. */
+  #describe(
+    channel: string,
+    position: Position,
+    page: LogPage,
+    announced: readonly Message[],
+  ): { result: SubscribeResult; rest: readonly Message[] } {
+    const { ephemeral } = this.#session.context.rules.for(channel);
+    if (ephemeral) return { result: { wasRecovering: position.recover }, rest: announced };
+    const { epoch } = page.position;
+    const base = { recoverable: true, positioned: true, epoch, wasRecovering: position.recover };
+    const stored = announced.filter(({ sequence }) => sequence > 0);
+    const missed = [...page.messages, ...stored];
+    if (position.recover && page.kind === "complete" && !page.more && missed.length <= MAX_PUBLICATIONS) {
+      const publications = missed.map(toPublication);
+      const rest = announced.filter(({ sequence }) => sequence === 0);
+      return { result: { ...base, recovered: true, offset: position.offset, publications }, rest };
+    }
+    if (position.recover) {
+      const rest = announced.filter(({ sequence }) => sequence === 0);
+      return { result: { ...base, offset: stored.at(-1)?.offset ?? page.position.offset }, rest };
+    }
+    return { result: { ...base, offset: page.position.offset }, rest: announced };
+  }
+
+  /** Pushes joins and leaves of a channel to a client that may know who is there. */
+  #watch(channel: string): (() => void) | undefined {
+    const { context, requester } = this.#session;
+    const rules = context.rules.for(channel);
+    if (!rules.presence || !mayUse("presence", channel, requester, rules, this.tie(channel)).allowed) {
+      return undefined;
+    }
+    return context.hub.presence.watch(channel, ({ kind, member }: PresenceChange) => {
+      this.#push({ kind, channel, content: { info: toClientInfo(member) } });
+    });
+  }
+
+  #expire(channel: string, entry: Entry, expires: number): void {
+    clearTimeout(entry.expiryTimer);
+    if (expires === 0) return;
+    const wait = Math.min((expires + REFRESH_SECONDS) * 1_000 - Date.now(), LONGEST_TIMER_MILLISECONDS);
+    entry.expiryTimer = setTimeout(() => this.unsubscribe(channel, UNSUBSCRIBES.expired), wait);
+  }
+
+  #push(push: Push): void {
+    this.#session.send({ kind: "push", push });
+  }
+}
+
+function admit(settings: TokenSubscription | undefined): Admission {
+  const data: Payload | undefined = settings?.data === undefined
+    ? undefined
+    : { kind: "json", text: settings.data };
+  return { tie: "token", serverSide: true, info: settings?.info, data, expires: 0 };
+}
+
+function describe({ id, name, user, info, protocol, since }: Member): Member {
+  return { id, name, user, info, protocol, since };
+}
+
+function toCursor({ recover, epoch, offset }: Position): Cursor {
+  if (!recover) return { kind: "latest" };
+  return epoch === "" ? { kind: "offset", offset } : { kind: "offset", offset, epoch };
+}

@@ -1,0 +1,105 @@
+/** The codes of the Centrifuge protocol, and which of them tells a client of one of our errors. */
+import { parseChannel } from "../core/channel.ts";
+import type { ErrorCode, MessagingError } from "../core/errors.ts";
+import type { End, ReplyError } from "./centrifuge_codec.ts";
+
+/** Errors a command is answered with. */
+export const ERRORS = {
+  internal: { code: 100, message: "internal server error", temporary: true },
+  unauthorized: { code: 101, message: "unauthorized" },
+  unknownChannel: { code: 102, message: "unknown channel" },
+  permissionDenied: { code: 103, message: "permission denied" },
+  methodNotFound: { code: 104, message: "method not found" },
+  alreadySubscribed: { code: 105, message: "already subscribed" },
+  limitExceeded: { code: 106, message: "limit exceeded" },
+  badRequest: { code: 107, message: "bad request" },
+  notAvailable: { code: 108, message: "not available" },
+  tokenExpired: { code: 109, message: "token expired" },
+  expired: { code: 110, message: "expired" },
+  tooManyRequests: { code: 111, message: "too many requests", temporary: true },
+  unrecoverablePosition: { code: 112, message: "unrecoverable position" },
+} as const satisfies Record<string, ReplyError>;
+
+/** Reasons a connection is ended for. Up to 3499, and from 4000 to 4499, the client comes back. */
+export const DISCONNECTS = {
+  shutdown: { code: 3001, reason: "shutdown" },
+  serverError: { code: 3004, reason: "internal server error" },
+  expired: { code: 3005, reason: "connection expired" },
+  slow: { code: 3008, reason: "slow" },
+  noPong: { code: 3012, reason: "no pong" },
+  invalidToken: { code: 3500, reason: "invalid token" },
+  badRequest: { code: 3501, reason: "bad request" },
+  stale: { code: 3502, reason: "stale" },
+  forced: { code: 3503, reason: "force disconnect" },
+  channelLimit: { code: 3505, reason: "channel limit" },
+} as const satisfies Record<string, End>;
+
+/** Reasons a subscription is ended for. From 2500 on the client subscribes again. */
+export const UNSUBSCRIBES = {
+  server: { code: 2000, reason: "server unsubscribe" },
+  expired: { code: 2501, reason: "subscription expired" },
+} as const satisfies Record<string, End>;
+
+const BY_CODE: { readonly [K in ErrorCode]?: ReplyError } = {
+  bad_channel: ERRORS.badRequest,
+  bad_body: ERRORS.badRequest,
+  bad_option: ERRORS.badRequest,
+  no_such_client: ERRORS.notAvailable,
+  too_large: ERRORS.limitExceeded,
+  draining: ERRORS.internal,
+  log_unavailable: ERRORS.internal,
+  log_full: ERRORS.internal,
+};
+
+/** What answers a command that failed with one of our errors. Its message is made for clients. */
+export function toReplyError(error: MessagingError): ReplyError {
+  const known = BY_CODE[error.code];
+  return known === undefined ? ERRORS.internal : { ...known, message: error.message };
+}
+
+/** What ends a connection that one of our errors ends. */
+export function toDisconnect(error: MessagingError): End {
+  switch (error.code) {
+    case "draining":
+      return DISCONNECTS.shutdown;
+    case "slow_reader":
+      return DISCONNECTS.slow;
+    default:
+      return DISCONNECTS.serverError;
+  }
+}
+
+/** The error of a command, thrown to be answered. */
+export class CommandError extends Error {
+  readonly reply: ReplyError;
+
+  constructor(reply: ReplyError, message: string = reply.message) {
+    super(message);
+    this.reply = { ...reply, message };
+  }
+}
+
+/** Ends the connection instead of answering a command. */
+export class DisconnectError extends Error {
+  readonly end: End;
+
+  constructor(end: End) {
+    super(end.reason);
+    this.end = end;
+  }
+}
+
+/** The fields that tell a client when it must refresh. */
+export function toExpiry(expires: number): { readonly expires?: boolean; readonly ttl?: number } {
+  if (expires === 0) return {};
+  return { expires: true, ttl: Math.max(1, Math.ceil(expires - Date.now() / 1_000)) };
+}
+
+/** @throws {CommandError} 107 for a name outside the grammar */
+export function parseChannelOrThrow(channel: string): string {
+  try {
+    return parseChannel(channel);
+  } catch (error) {
+    throw new CommandError(ERRORS.badRequest, error instanceof Error ? error.message : undefined);
+  }
+}

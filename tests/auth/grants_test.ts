@@ -1,0 +1,193 @@
+/** What clients may do, as one table of decisions, and what the denied and the operator are told. */
+import assert from "node:assert/strict";
+import {
+  type AccessRules,
+  type Denial,
+  mayConnect,
+  mayUse,
+  type Requester,
+  type Tie,
+} from "../../lib/auth/grants.ts";
+import { type Action, ACTIONS, Rules } from "../../lib/core/rules.ts";
+
+const DEFAULT_ACCESS: AccessRules = new Rules([]).for("any");
+
+const OPEN: Requester = { kind: "open" };
+const STRANGER: Requester = { kind: "keyed", user: "", channels: new Set() };
+const USER: Requester = { kind: "keyed", user: "ann", channels: new Set(["other"]) };
+const NAMED: Requester = { kind: "keyed", user: "ann", channels: new Set(["news"]) };
+const NAMED_STRANGER: Requester = { kind: "keyed", user: "", channels: new Set(["news"]) };
+
+const RULE = "news/**";
+
+/** Rules where the pattern `news/**` sets some, over others. */
+function set(
+  settings: { readonly [K in keyof AccessRules]?: readonly Action[] },
+  rules: AccessRules = DEFAULT_ACCESS,
+): AccessRules {
+  const entries = Object.entries(settings).map(([key, actions]) => [key, { actions, rule: RULE }]);
+  return { ...rules, ...Object.fromEntries(entries) };
+}
+
+const NONE = DEFAULT_ACCESS;
+const SHUT = set({ allow: [], allowSubscribers: [], allowAnonymous: [] });
+const READERS = set({ allow: ["subscribe"] });
+const WRITERS = set({ allow: ["publish", "presence"] });
+const CHAT = set({ allowSubscribers: ["publish", "presence", "history"] });
+const PUBLIC = set({ allowAnonymous: ["subscribe"] });
+const PUBLIC_CHAT = set({ allowAnonymous: ["subscribe"], allowSubscribers: ["publish"] });
+const EVERYTHING = set({ allowAnonymous: ACTIONS });
+
+const ALL = "subscribe publish presence history";
+
+/** Who, tied how, under which rules, may do what. */
+const TABLE: readonly [string, Requester, Tie, AccessRules, string][] = [
+  ["anybody without a key", OPEN, "none", NONE, ALL],
+  ["anybody without a key, whatever the rules", OPEN, "none", SHUT, ALL],
+
+  ["a stranger by default", STRANGER, "none", NONE, ""],
+  ["a stranger where users may subscribe", STRANGER, "none", READERS, ""],
+  ["a stranger where users may publish", STRANGER, "none", WRITERS, ""],
+  ["a stranger where subscribers may chat", STRANGER, "none", CHAT, ""],
+  ["a stranger where anybody may subscribe", STRANGER, "none", PUBLIC, "subscribe"],
+  ["a stranger where anybody may do everything", STRANGER, "none", EVERYTHING, ALL],
+  ["a stranger with a subscription token", STRANGER, "token", NONE, "subscribe history"],
+  ["a stranger with a subscription token where subscribers may chat", STRANGER, "token", CHAT, ALL],
+  ["a stranger whose connection token names the channel", NAMED_STRANGER, "none", NONE, "subscribe history"],
+  ["a stranger whom a rule let subscribe", STRANGER, "rule", PUBLIC_CHAT, "subscribe"],
+
+  ["a user by default", USER, "none", NONE, ""],
+  ["a user where users may subscribe", USER, "none", READERS, "subscribe"],
+  ["a user subscribed by that rule", USER, "rule", READERS, "subscribe history"],
+  ["a user where users may publish", USER, "none", WRITERS, "publish presence"],
+  ["a user where subscribers may chat", USER, "none", CHAT, ""],
+  ["a user where anybody may subscribe", USER, "none", PUBLIC, "subscribe"],
+  ["a user subscribed where anybody may subscribe", USER, "rule", PUBLIC_CHAT, "subscribe publish"],
+  ["a user where anybody may do everything", USER, "none", EVERYTHING, ALL],
+  ["a user with a subscription token", USER, "token", NONE, "subscribe history"],
+  ["a user with a subscription token where nothing is allowed", USER, "token", SHUT, "subscribe"],
+  ["a user with a subscription token where subscribers may chat", USER, "token", CHAT, ALL],
+  ["a user with a subscription token where users may publish", USER, "token", WRITERS, ALL],
+  ["a user whose connection token names the channel", NAMED, "none", NONE, "subscribe history"],
+  ["a user whose connection token names the channel where subscribers may chat", NAMED, "none", CHAT, ALL],
+  [
+    "a user whose connection token names the channel where nothing is allowed",
+    NAMED,
+    "none",
+    SHUT,
+    "subscribe",
+  ],
+];
+
+for (const [who, requester, tie, rules, expected] of TABLE) {
+  Deno.test(`mayUse(): ${who} may ${expected === "" ? "do nothing" : expected.replaceAll(" ", ", ")}`, () => {
+    const allowed = ACTIONS.filter((action) => mayUse(action, "news", requester, rules, tie).allowed);
+    assert.equal(allowed.join(" "), expected);
+  });
+}
+
+Deno.test("mayUse() takes no token for another channel than it names", () => {
+  for (const channel of ["News", "news/1", "new", ""]) {
+    assert.equal(mayUse("subscribe", channel, NAMED, NONE).allowed, false, channel);
+  }
+});
+
+const DENIALS: readonly [Action, Requester, Tie, AccessRules, Omit<Denial, "allowed" | "clientMessage">][] = [
+  ["subscribe", USER, "none", set({ allow: [] }), {
+    rule: RULE,
+    setting: '"allow": ["subscribe"]',
+    message:
+      'Cannot subscribe to "news": rule "news/**" does not allow "subscribe" without a subscription token; ' +
+      'set "allow": ["subscribe"] in the rules',
+  }],
+  ["subscribe", USER, "none", NONE, {
+    rule: undefined,
+    setting: '"allow": ["subscribe"]',
+    message: 'Cannot subscribe to "news": no rule allows "subscribe" without a subscription token; ' +
+      'set "allow": ["subscribe"] in the rules',
+  }],
+  ["publish", USER, "none", READERS, {
+    rule: RULE,
+    setting: '"allow": ["subscribe", "publish"]',
+    message: 'Cannot publish to "news": rule "news/**" does not allow "publish" to users; ' +
+      'set "allow": ["subscribe", "publish"] in the rules',
+  }],
+  ["publish", USER, "none", CHAT, {
+    rule: undefined,
+    setting: '"allow": ["publish"]',
+    message: 'Cannot publish to "news": no rule allows "publish" without a subscription token; ' +
+      'set "allow": ["publish"] in the rules',
+  }],
+  ["presence", USER, "token", NONE, {
+    rule: undefined,
+    setting: '"allowSubscribers": ["presence", "history"]',
+    message: 'Cannot read the presence of "news": no rule allows "presence" to subscribers; ' +
+      'set "allowSubscribers": ["presence", "history"] in the rules',
+  }],
+  ["history", NAMED, "none", SHUT, {
+    rule: RULE,
+    setting: '"allowSubscribers": ["history"]',
+    message: 'Cannot read the history of "news": rule "news/**" does not allow "history" to subscribers; ' +
+      'set "allowSubscribers": ["history"] in the rules',
+  }],
+  ["publish", STRANGER, "rule", PUBLIC, {
+    rule: RULE,
+    setting: '"allowAnonymous": ["subscribe", "publish"]',
+    message: 'Cannot publish to "news": rule "news/**" does not allow "publish" to clients without a user; ' +
+      'set "allowAnonymous": ["subscribe", "publish"] in the rules',
+  }],
+  ["publish", STRANGER, "token", set({ allowSubscribers: ["presence"] }), {
+    rule: RULE,
+    setting: '"allowSubscribers": ["publish", "presence"]',
+    message: 'Cannot publish to "news": rule "news/**" does not allow "publish" to subscribers; ' +
+      'set "allowSubscribers": ["publish", "presence"] in the rules',
+  }],
+];
+
+for (const [action, requester, tie, rules, expected] of DENIALS) {
+  Deno.test(`mayUse() denies: ${expected.message}`, () => {
+    const decision = mayUse(action, "news", requester, rules, tie);
+    const anonymous = requester.kind === "keyed" && requester.user === "";
+    assert.deepEqual(decision, {
+      allowed: false,
+      ...expected,
+      clientMessage: anonymous ? "permission denied" : expected.message,
+    });
+  });
+}
+
+Deno.test("the setting a denial names allows what was denied, and takes nothing away", () => {
+  const rules = [NONE, SHUT, READERS, WRITERS, CHAT, PUBLIC, PUBLIC_CHAT, EVERYTHING];
+  let denials = 0;
+  for (const requester of [STRANGER, USER, NAMED, NAMED_STRANGER]) {
+    for (const tie of ["none", "rule", "token"] as const) {
+      for (const before of rules) {
+        const may = (action: Action, access: AccessRules) => mayUse(action, "news", requester, access, tie);
+        for (const action of ACTIONS) {
+          const decision = may(action, before);
+          if (decision.allowed) continue;
+          denials++;
+          const changed = set(JSON.parse(`{${decision.setting}}`), before);
+          assert.ok(may(action, changed).allowed, decision.message);
+          for (const other of ACTIONS) {
+            if (may(other, before).allowed) assert.ok(may(other, changed).allowed, decision.message);
+          }
+        }
+      }
+    }
+  }
+  assert.ok(denials > 50);
+});
+
+Deno.test("mayConnect() asks for a token where a key is configured and no rule is for anybody", () => {
+  assert.deepEqual(mayConnect(false, false), { allowed: true });
+  assert.deepEqual(mayConnect(true, true), { allowed: true });
+  assert.deepEqual(mayConnect(true, false), {
+    allowed: false,
+    rule: undefined,
+    setting: '"allowAnonymous": ["subscribe"]',
+    message: "Cannot connect without a token: no rule allows anything to clients without a user; " +
+      'send a connection token, or set "allowAnonymous": ["subscribe"] in the rules',
+    clientMessage: "permission denied",
+  });
+});
