@@ -15,6 +15,7 @@ import type { Log } from "./core/log.ts";
 import type { Logger } from "./core/logger.ts";
 import { parseRules, Rules } from "./core/rules.ts";
 import type { Peer } from "./core/socket.ts";
+import { Access } from "./http/access.ts";
 import { handleClear, handleHistory, handlePresence } from "./http/history.ts";
 import { Pages } from "./http/pages.ts";
 import { CHANNEL_METHODS, createProblem } from "./http/problem.ts";
@@ -92,6 +93,7 @@ class RaindropsApp implements App {
   readonly #pages: Pages;
   readonly #log: Log;
   readonly #keys: Keys | undefined;
+  readonly #access: Access;
   readonly #protocolContext: ProtocolContext;
   readonly #centrifugeContext: CentrifugeContext;
   readonly #routes: Hono<Env>;
@@ -111,14 +113,14 @@ class RaindropsApp implements App {
       maxMessageBytes: config.maxMessageBytes,
       keepAlive: config.keepAlive,
     };
+    const verifier = keys === undefined
+      ? undefined
+      : new TokenVerifier({ keys, audience: config.tokenAudience, issuer: config.tokenIssuer });
+    this.#access = new Access({ verifier, rules, logger, isOperator: () => false });
     this.#centrifugeContext = {
       ...this.#protocolContext,
       rules,
-      verifier: keys === undefined ? undefined : new TokenVerifier({
-        keys,
-        audience: config.tokenAudience,
-        issuer: config.tokenIssuer,
-      }),
+      verifier,
       node: crypto.randomUUID(),
       sessions: new Map(),
       pingInterval: config.pingInterval,
@@ -168,9 +170,14 @@ class RaindropsApp implements App {
     app.on(
       ["POST", "PUT"],
       "*",
-      (c) => handlePublish(c.req.raw, { hub: this.hub, maxBodyBytes: this.#config.maxBodyBytes }),
+      (c) =>
+        handlePublish(c.req.raw, {
+          hub: this.hub,
+          access: this.#access,
+          maxBodyBytes: this.#config.maxBodyBytes,
+        }),
     );
-    app.delete("*", (c) => handleClear(c.req.raw, this.hub));
+    app.delete("*", (c) => handleClear(c.req.raw, this.hub, this.#access));
     app.all("*", (c) => {
       throw new MessagingError(
         "method_not_allowed",
@@ -204,26 +211,33 @@ class RaindropsApp implements App {
   async #get(c: Context<Env>): Promise<Response> {
     const request = c.req.raw;
     const { pathname } = new URL(request.url);
-    if (request.headers.get("upgrade")?.toLowerCase() === "websocket") {
-      const handler = openPlainSession(this.#protocolContext, parseReadRequest(request, Date.now()));
-      return c.env.peer.upgrade(handler);
-    }
-    if (PAGE_PATHS.test(pathname)) return await this.#pages.fetch(request);
+    const upgrades = request.headers.get("upgrade")?.toLowerCase() === "websocket";
+    if (!upgrades && PAGE_PATHS.test(pathname)) return await this.#pages.fetch(request);
     if (isReserved(pathname)) throw new MessagingError("not_found", `Nothing lives at ${pathname} yet`);
 
     const options = parseReadRequest(request, Date.now());
     const accept = request.headers.get("accept") ?? "*/*";
-    if (options.presence) return handlePresence(this.hub, this.#rules, options);
-    if (options.follow) {
-      return this.#stream(request, NDJSON_TYPE, () => openLineStream(this.#protocolContext, options));
-    }
-    if (accept.includes(EVENT_STREAM_TYPE)) {
-      return this.#stream(request, EVENT_STREAM_TYPE, () => openEventStream(this.#protocolContext, options));
-    }
+    const streams = upgrades || options.follow || accept.includes(EVENT_STREAM_TYPE);
     const wantsPage = accept.includes("text/html") || (pathname === "/" && accept.includes("*/*"));
-    if (wantsPage && options.since === undefined && options.limit === undefined) {
-      return await this.#pages.fetch(request);
+    const wantsData = streams || options.presence || options.since !== undefined ||
+      options.limit !== undefined;
+    if (wantsPage && !wantsData) return await this.#pages.fetch(request);
+
+    const pass = await this.#access.admit(request);
+    if (options.presence) {
+      pass.demand("presence", options.selector);
+      return handlePresence(this.hub, this.#rules, options);
     }
+    if (streams) pass.demand("subscribe", options.selector);
+    if (!streams || options.since !== undefined) pass.demand("history", options.selector);
+    const context = this.#protocolContext;
+    if (upgrades) {
+      const { channel } = options.selector;
+      const publishDenial = channel === undefined ? undefined : pass.deny("publish", channel);
+      return c.env.peer.upgrade(openPlainSession(context, { ...options, publishDenial }));
+    }
+    if (options.follow) return this.#stream(request, NDJSON_TYPE, () => openLineStream(context, options));
+    if (streams) return this.#stream(request, EVENT_STREAM_TYPE, () => openEventStream(context, options));
     return await handleHistory(this.hub, options);
   }
 

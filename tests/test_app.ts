@@ -15,16 +15,22 @@ export interface TestApp extends AsyncDisposable {
   readonly logger: RecordingLogger;
 }
 
-/** Configuration as the given flags make it, with a memory log and a free port unless they say otherwise. */
-export function createConfig(...flags: readonly string[]): Config {
-  const config = parseConfig(["--port", "0", "--log", "memory:", ...flags], {});
+/**
+ * Configuration as the given settings make it, with a memory log and a free port unless they say otherwise. Settings
+ * are flags, and environment variables such as `RAINDROPS_TOKEN_SECRET=secret`.
+ */
+export function createConfig(...settings: readonly string[]): Config {
+  const isVariable = (setting: string) => /^[A-Z_]+=/.test(setting);
+  const variables = settings.filter(isVariable).map((setting) => setting.split(/=(.*)/s).slice(0, 2));
+  const flags = settings.filter((setting) => !isVariable(setting));
+  const config = parseConfig(["--port", "0", "--log", "memory:", ...flags], Object.fromEntries(variables));
   if (config === "help") throw new TypeError("--help makes no configuration");
   return config;
 }
 
 /** Starts an app on a free port. Disposing it ends every connection, whatever clients do. */
-export async function startApp(...flags: readonly string[]): Promise<TestApp> {
-  const config = createConfig(...flags);
+export async function startApp(...settings: readonly string[]): Promise<TestApp> {
+  const config = createConfig(...settings);
   const logger = new RecordingLogger();
   const app = await createApp(config, logger);
   const listener = listen(config, logger, app);

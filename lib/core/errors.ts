@@ -20,6 +20,8 @@ const KINDS = {
   bad_option: { status: 400, close: 4400, retry: false, title: "Bad option" },
   bad_handshake: { status: 400, close: 4400, retry: false, title: "Bad WebSocket handshake" },
   wrong_version: { status: 426, close: 4426, retry: false, title: "Wrong WebSocket version" },
+  unauthorized: { status: 401, close: 4401, retry: false, title: "Credentials needed" },
+  forbidden: { status: 403, close: 4403, retry: false, title: "Permission denied" },
   origin_refused: { status: 403, close: 4403, retry: false, title: "Origin refused" },
   no_such_client: { status: 404, close: 4404, retry: false, title: "No such client" },
   not_found: { status: 404, close: 4404, retry: false, title: "Not found" },
@@ -31,6 +33,7 @@ const KINDS = {
   slow_reader: { status: 429, close: 1013, retry: true, title: "Reading too slowly" },
   internal: { status: 500, close: 1011, retry: true, title: "Internal error" },
   draining: { status: 503, close: 1012, retry: true, title: "Restarting" },
+  keys_unavailable: { status: 503, close: 1013, retry: true, title: "Keys unavailable" },
   log_unavailable: { status: 503, close: 1013, retry: true, title: "Log unavailable" },
   log_full: { status: 507, close: 1013, retry: true, title: "Log full" },
 } as const satisfies Record<string, ErrorKind>;

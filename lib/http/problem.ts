@@ -11,6 +11,7 @@ const RETRY_AFTER_SECONDS = "1";
 export function createProblem(error: unknown, allow: string = CHANNEL_METHODS): Response {
   const { code, status, title, message, retry } = toMessagingError(error);
   const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
+  if (status === 401) headers.set("www-authenticate", "Bearer");
   if (status === 405) headers.set("allow", allow);
   if (status === 426) headers.set("sec-websocket-version", "13");
   if (retry && status !== 500) headers.set("retry-after", RETRY_AFTER_SECONDS);

@@ -4,13 +4,18 @@ import { parseClientId } from "../core/client.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Hub, Published } from "../core/hub.ts";
 import { type Draft, formatId } from "../core/message.ts";
+import type { Access } from "./access.ts";
 import { parseBody, readBytes } from "./body.ts";
 import { parseOr } from "./problem.ts";
 
 export interface PublishContext {
   readonly hub: Hub;
+  readonly access: Access;
   readonly maxBodyBytes: number;
 }
+
+/** The channel on which everything comes back to its sender. */
+const ECHO = "echo";
 
 /** Event names that are the server's own in an event stream, or EventSource's own in a browser. */
 const RESERVED_EVENTS: ReadonlySet<string> = new Set(["gap", "open", "error"]);
@@ -25,11 +30,12 @@ type Options = Pick<Draft, (typeof OPTION_NAMES)[number]>;
 export async function handlePublish(request: Request, context: PublishContext): Promise<Response> {
   const url = new URL(request.url);
   const target = parseTarget(url.pathname);
+  if (target.channel !== ECHO) (await context.access.admit(request)).demand("publish", target.channel);
   const options = Object.fromEntries(url.searchParams);
   const idempotencyKey = parseIdempotencyKey(request.headers.get("idempotency-key"));
   const bytes = await readBytes(request, context.maxBodyBytes);
   const body = parseBody(bytes, request.headers);
-  if (target.channel === "echo") return createEcho(request, bytes);
+  if (target.channel === ECHO) return createEcho(request, bytes);
   const draft: Draft = {
     payload: body.payload,
     ...parseOptions({ ...body.options, ...options }),

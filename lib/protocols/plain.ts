@@ -90,7 +90,7 @@ class PlainSession implements SocketHandler {
     if (size > maxMessageBytes) {
       throw new MessagingError("too_large", `Message of ${size} bytes; the limit is ${maxMessageBytes}`);
     }
-    const { channel } = this.#request.selector;
+    const { publishDenial, selector: { channel } } = this.#request;
     if (channel === ECHO) return this.#answer(client, data);
     const reply = typeof data === "string" ? findReply(data) : undefined;
     if (reply !== undefined) {
@@ -103,6 +103,7 @@ class PlainSession implements SocketHandler {
         "Lists and patterns are for reading: send on one channel's URL",
       );
     }
+    if (publishDenial !== undefined) throw publishDenial;
     const payload: Payload = typeof data === "string"
       ? { kind: "text", text: data }
       : { kind: "bytes", bytes: data };

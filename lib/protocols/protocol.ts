@@ -1,6 +1,7 @@
 /** The Protocol port: what a WebSocket protocol is given, and what it makes of it. `app.ts` brings them together. */
 import type { Selector } from "../core/channel.ts";
 import type { Hub } from "../core/hub.ts";
+import type { MessagingError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Cursor } from "../core/log.ts";
 import type { OutboxLimits } from "../core/outbox.ts";
@@ -23,6 +24,8 @@ export interface ReadRequest {
   readonly id: string;
   readonly name: string | undefined;
   readonly since: Cursor | undefined;
+  /** Why it may not publish, if it may not. */
+  readonly publishDenial?: MessagingError | undefined;
   /** End after this many messages. */
   readonly limit: number | undefined;
 }

@@ -10,6 +10,8 @@ const CODES: Record<ErrorCode, boolean> = {
   bad_option: false,
   bad_handshake: false,
   wrong_version: false,
+  unauthorized: false,
+  forbidden: false,
   origin_refused: false,
   no_such_client: false,
   not_found: false,
@@ -21,6 +23,7 @@ const CODES: Record<ErrorCode, boolean> = {
   slow_reader: true,
   internal: true,
   draining: true,
+  keys_unavailable: true,
   log_unavailable: true,
   log_full: true,
 };

@@ -147,7 +147,6 @@ Deno.test("A handshake with a bad id, name or channel is refused with 400", asyn
       "/news?name=",
       "/news?name=a%0Ab",
       "/a//b",
-      "/_own",
       "/news?since=soon",
       "/x?y=1",
     ]

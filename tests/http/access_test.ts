@@ -1,0 +1,117 @@
+/** Reading and publishing by URL on a server with a key: tokens and rules decide, for HTTP and plain sockets alike. */
+import assert from "node:assert/strict";
+import { SignJWT } from "jose";
+import { startApp, type TestApp } from "../test_app.ts";
+
+const SECRET = "a secret of more than thirty-two bytes";
+const RULES = [
+  { channels: "open/*", allowAnonymous: ["subscribe", "history", "publish", "presence"] },
+  { channels: "users/*", allow: ["subscribe", "publish"] },
+];
+
+async function start(): Promise<TestApp> {
+  const rules = await Deno.makeTempFile();
+  await Deno.writeTextFile(rules, JSON.stringify(RULES));
+  const server = await startApp("--rules", rules, `RAINDROPS_TOKEN_SECRET=${SECRET}`);
+  await Deno.remove(rules);
+  return server;
+}
+
+function sign(claims: Record<string, unknown>, secret = SECRET): Promise<string> {
+  return new SignJWT({ sub: "ann", ...claims }).setProtectedHeader({ alg: "HS256" }).sign(
+    new TextEncoder().encode(secret),
+  );
+}
+
+interface Asked {
+  readonly method?: string;
+  readonly accept?: string;
+  readonly token?: string;
+}
+
+async function ask(
+  server: TestApp,
+  path: string,
+  { method = "GET", accept = "application/json", token }: Asked,
+) {
+  const abort = new AbortController();
+  const response = await fetch(server.url + path, {
+    method,
+    headers: { accept, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) },
+    ...(method === "POST" ? { body: "it rains" } : {}),
+    signal: abort.signal,
+  });
+  const { status, headers } = response;
+  const detail = status >= 400 ? (await response.json()).detail : undefined;
+  abort.abort();
+  return { status, detail, challenge: headers.get("www-authenticate") };
+}
+
+const WAYS: readonly [string, string, Asked][] = [
+  ["a document", "", {}],
+  ["an event stream", "", { accept: "text/event-stream" }],
+  ["a line stream", "?follow", {}],
+  ["presence", "?presence", {}],
+  ["a publish", "", { method: "POST" }],
+  ["a clear", "", { method: "DELETE" }],
+];
+
+for (const [name, query, asked] of WAYS) {
+  Deno.test(`With a key, ${name} needs a token or a rule`, async () => {
+    await using server = await start();
+    const anonymous = await ask(server, `/news${query}`, asked);
+    assert.deepEqual([anonymous.status, anonymous.challenge], [401, "Bearer"]);
+    assert.match(anonymous.detail, /Authorization: Bearer/);
+    assert.equal((await ask(server, `/open/1${query}`, asked)).status, 200);
+    const stranger = await ask(server, `/news${query}`, { ...asked, token: await sign({}) });
+    assert.equal(stranger.status, 403);
+    const forged = await ask(server, `/open/1${query}`, {
+      ...asked,
+      token: await sign({}, "another secret"),
+    });
+    assert.equal(forged.status, 401);
+    const expired = await ask(server, `/open/1${query}`, { ...asked, token: await sign({ exp: 1 }) });
+    assert.match(expired.detail, /expired/);
+    const [denied] = server.logger.find("permission denied");
+    assert.match(String(denied?.reason), /"news".*set "/);
+    assert.ok(!JSON.stringify(server.logger.entries).includes(SECRET));
+  });
+}
+
+Deno.test("With a key, a token that names a channel reads it, and a rule for users lets them publish", async () => {
+  await using server = await start();
+  const token = await sign({ channels: ["news"] });
+  assert.equal((await ask(server, "/news", { token })).status, 200);
+  assert.equal(
+    (await ask(server, "/news?since=earliest", { token, accept: "text/event-stream" })).status,
+    200,
+  );
+  assert.equal((await ask(server, "/news", { token, method: "POST" })).status, 403);
+  assert.equal((await ask(server, "/users/1", { token, method: "POST" })).status, 200);
+  assert.equal(
+    (await ask(server, "/users/1?since=earliest", { token, accept: "text/event-stream" })).status,
+    403,
+  );
+  assert.match((await ask(server, "/news,open/1", { token })).detail, /one channel/);
+  assert.equal((await ask(server, "/@id1", { token, method: "POST" })).status, 403);
+});
+
+Deno.test("With a key, plain sockets open and publish by the same rules", async () => {
+  await using server = await start();
+  const refused = new WebSocket(`${server.socketUrl}/news`);
+  refused.onerror = (event) => event.preventDefault();
+  await new Promise((resolve) => refused.onclose = resolve);
+  const allowed = new WebSocket(`${server.socketUrl}/open/1`);
+  await new Promise((resolve) => allowed.onopen = resolve);
+  allowed.send("Hello");
+  const answer = await new Promise<MessageEvent>((resolve) => allowed.onmessage = resolve);
+  assert.equal(answer.data, "World!");
+  const closed = new Promise((resolve) => allowed.onclose = resolve);
+  allowed.close();
+  await closed;
+});
+
+Deno.test("With a key, pages are still shown: what is on them asks for itself", async () => {
+  await using server = await start();
+  assert.equal((await ask(server, "/news", { accept: "text/html" })).status, 200);
+});
