@@ -6,17 +6,20 @@ import { createApp } from "./lib/app.ts";
 import { type Config, ENVIRONMENT_VARIABLES, formatHelp, parseConfig } from "./lib/config.ts";
 import { MessagingError } from "./lib/core/errors.ts";
 import { listenDeno, type Listener } from "./lib/listeners/deno.ts";
+import { LineWriter } from "./lib/line_writer.ts";
 import { LineLogger } from "./lib/logger.ts";
 
 /** How long open connections get to end on their own once the server drains. */
 const DRAIN_MILLISECONDS = 5_000;
 
-const UTF8 = new TextEncoder();
+/** How long whoever reads the log gets to take the last lines. */
+const LAST_LINES_MILLISECONDS = 1_000;
+
+const stderr = new LineWriter(Deno.stderr);
 
 function readConfig(): Config {
   try {
-    const environment = Object.fromEntries(ENVIRONMENT_VARIABLES.map((name) => [name, Deno.env.get(name)]));
-    const config = parseConfig(Deno.args, environment);
+    const config = parseConfig(Deno.args, readEnvironment());
     if (config !== "help") return config;
     console.log(formatHelp());
     Deno.exit(0);
@@ -25,6 +28,12 @@ function readConfig(): Config {
     console.error(error.message);
     Deno.exit(2);
   }
+}
+
+/** All of the environment where that is permitted, so that misspelt variables are noticed, else what is known. */
+function readEnvironment(): Record<string, string | undefined> {
+  if (Deno.permissions.querySync({ name: "env" }).state === "granted") return Deno.env.toObject();
+  return Object.fromEntries(ENVIRONMENT_VARIABLES.map((name) => [name, Deno.env.get(name)]));
 }
 
 function listen(config: Config, logger: LineLogger, fetch: Parameters<typeof listenDeno>[1]): Listener {
@@ -49,8 +58,13 @@ function describeListenError(error: unknown, host: string, port: number): string
 
 function fail(logger: LineLogger, message: string): never {
   logger.write("error", message);
+  exit(logger, 1);
+}
+
+function exit(logger: LineLogger, status: number): never {
   logger.flush();
-  Deno.exit(1);
+  stderr.flush();
+  Deno.exit(status);
 }
 
 function describeStartError(error: unknown): string {
@@ -62,10 +76,7 @@ const config = readConfig();
 const logger = new LineLogger({
   format: config.logFormat,
   level: config.logLevel,
-  write: (text) => {
-    const bytes = UTF8.encode(text);
-    for (let written = 0; written < bytes.length;) written += Deno.stderr.writeSync(bytes.subarray(written));
-  },
+  write: (lines) => stderr.write(lines),
 });
 
 // No client may end the process with an exception, not even one raised inside the runtime.
@@ -87,18 +98,20 @@ logger.announce(`Try: curl -d 'it rains' ${url}`);
 
 let draining = false;
 async function drain(signal: string): Promise<void> {
-  if (draining) {
-    logger.flush();
-    Deno.exit(130);
-  }
+  if (draining) exit(logger, 130);
   draining = true;
   logger.write("info", "draining", { signal });
-  app.drain();
-  await listener.close(DRAIN_MILLISECONDS);
-  await app[Symbol.asyncDispose]();
-  logger.write("info", "stopped");
-  logger.flush();
-  Deno.exit(0);
+  try {
+    app.drain();
+    await listener.close(DRAIN_MILLISECONDS);
+    await app[Symbol.asyncDispose]();
+    logger.write("info", "stopped");
+    logger.flush();
+    await stderr.finish(LAST_LINES_MILLISECONDS);
+  } catch (error) {
+    fail(logger, `Stopping failed: ${error instanceof Error ? error.stack : error}`);
+  }
+  exit(logger, 0);
 }
 Deno.addSignalListener("SIGTERM", () => void drain("SIGTERM"));
 Deno.addSignalListener("SIGINT", () => void drain("SIGINT"));

@@ -65,7 +65,7 @@ export function formatJson(level: LogLevel, event: string, fields: LogFields): s
 }
 
 function cut(text: string): string {
-  return text.length <= MAX_DATA_LENGTH ? text : [...text.slice(0, MAX_DATA_LENGTH - 1)].join("") + "…";
+  return text.length <= MAX_DATA_LENGTH ? text : text.slice(0, MAX_DATA_LENGTH - 1).toWellFormed() + "…";
 }
 
 // Also the separators U+2028 and U+2029 and the bidirectional controls: a message must not forge or reorder lines.

@@ -162,6 +162,39 @@ Deno.test("SIGTERM ends the process within 10 seconds though a reader has stalle
   server.signal("SIGTERM");
   assert.equal((await server.ended())?.code, 0);
   assert.ok(performance.now() - start < 10_000);
+  assert.deepEqual(server.lines.filter((line) => line.startsWith("error:")), []);
+});
+
+Deno.test("A server whose log nobody reads any more serves on and stops on a signal", async () => {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", "--no-check", SERVER, "--log", "memory:", "--port", "0"],
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const reader = child.stderr.getReader();
+  let printed = "";
+  while (!printed.includes("Try:")) printed += new TextDecoder().decode((await reader.read()).value);
+  await reader.cancel();
+  const url = /http:\/\/\S+/.exec(printed)?.[0] ?? "";
+  for (let i = 0; i < 3; i++) {
+    const response = await fetch(url, { method: "POST", body: "it rains" });
+    assert.equal(await response.text(), "Cool thanks");
+  }
+  child.kill("SIGTERM");
+  assert.equal((await child.status).code, 0);
+});
+
+Deno.test("A misspelt variable is one clear line and exit status 2", async () => {
+  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", "--no-check", SERVER, "--log", "memory:"],
+    env: { RAINDROPS_LOGG: "x" },
+  }).output();
+  assert.equal(code, 2);
+  assert.match(
+    new TextDecoder().decode(stderr),
+    /^Unknown variable RAINDROPS_LOGG: --help lists them all\n$/,
+  );
 });
 
 Deno.test("A second signal ends the process at once", async () => {
