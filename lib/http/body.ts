@@ -1,5 +1,6 @@
 /** Reads the body of a publish request into a payload, by its content type and never beyond the limit. */
 import { MessagingError } from "../core/errors.ts";
+import { isJsonObject, parseExactJson, toJsonPayload } from "../core/exact_json.ts";
 import type { Payload } from "../core/message.ts";
 
 /** A payload, and the options that stood beside it in a JSON object or form. */
@@ -81,46 +82,21 @@ export function parseBody(bytes: Uint8Array<ArrayBuffer>, headers: Headers): Bod
 }
 
 function parseJson(text: string): Body {
-  const value = parseJsonExactly(text);
-  if (isObject(value) && Object.hasOwn(value, "data")) {
-    const { data, ...options } = value;
-    return { payload: toPayload(data), options };
-  }
-  return withoutOptions(toPayload(value));
-}
-
-/** Numbers that a double cannot hold, such as 64-bit ids, keep their digits. */
-function parseJsonExactly(text: string): unknown {
   try {
-    return EXACT_JSON.parse(text, (_key, value, { source }) => {
-      const rounded = typeof value === "number" && source !== undefined && String(value) !== source;
-      return rounded ? EXACT_JSON.rawJSON(source) : value;
-    });
+    const value = parseExactJson(text);
+    if (isJsonObject(value) && Object.hasOwn(value, "data")) {
+      const { data, ...options } = value;
+      return { payload: toJsonPayload(data), options };
+    }
+    return withoutOptions(toJsonPayload(value));
   } catch (cause) {
-    const detail = cause instanceof Error ? cause.message : String(cause);
+    if (!(cause instanceof SyntaxError)) throw cause;
     throw new MessagingError(
       "bad_body",
-      `The body is not JSON (${detail}): mend it, or send it as text/plain`,
-      {
-        cause,
-      },
+      `The body cannot be read as JSON (${cause.message}): mend it, or send it as text/plain`,
+      { cause },
     );
   }
-}
-
-// ES2026's source text access, which TypeScript's library does not know yet.
-const EXACT_JSON = JSON as unknown as {
-  parse(
-    text: string,
-    revive: (key: string, value: unknown, context: { source?: string }) => unknown,
-  ): unknown;
-  rawJSON(text: string): unknown;
-};
-
-function toPayload(value: unknown): Payload {
-  return typeof value === "string"
-    ? { kind: "text", text: value }
-    : { kind: "json", text: JSON.stringify(value) };
 }
 
 function parseForm(text: string): Body {
@@ -145,8 +121,4 @@ function decodeText(bytes: Uint8Array): string {
       { cause },
     );
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,5 @@
 /** The Centrifuge client protocol as lines of JSON: what JavaScript, Python and Go clients speak. */
+import { isJsonObject, parseExactJson, toJsonPayload } from "../core/exact_json.ts";
 import { encodePayloadJson, type Payload, utf8Length } from "../core/message.ts";
 import {
   type Codec,
@@ -12,15 +13,7 @@ import {
   type Reply,
   type UniPush,
 } from "./centrifuge_codec.ts";
-import {
-  defaultOf,
-  isObject,
-  parseJson,
-  PONG,
-  toCommand,
-  toPayload,
-  type Values,
-} from "./centrifuge_decode.ts";
+import { defaultOf, PONG, toCommand, type Values } from "./centrifuge_decode.ts";
 import {
   COMMAND,
   CONNECT_REQUEST,
@@ -196,8 +189,8 @@ function decodeUtf8(frame: string | Uint8Array): string {
 
 function parseObject(text: string): { readonly [name: string]: unknown } {
   if (text.trim() === "") throw new SyntaxError("A blank line");
-  const value = parseJson(text);
-  if (!isObject(value)) throw new SyntaxError("Not a JSON object");
+  const value = parseExactJson(text);
+  if (!isJsonObject(value)) throw new SyntaxError("Not a JSON object");
   return value;
 }
 
@@ -222,14 +215,14 @@ function decodeValue({ name, type }: Field, value: unknown): unknown {
       if (typeof value === "string") return value;
       break;
     case "payload":
-      return toPayload(value);
+      return toJsonPayload(value);
     case "present":
       return true;
     case "message":
-      if (isObject(value)) return decodeFields(type.shape, value);
+      if (isJsonObject(value)) return decodeFields(type.shape, value);
       break;
     case "map":
-      if (isObject(value)) return decodeMap(type.entry, value);
+      if (isJsonObject(value)) return decodeMap(type.entry, value);
       break;
   }
   throw new SyntaxError(`The field "${name}" is not a ${type.kind} that is allowed`);

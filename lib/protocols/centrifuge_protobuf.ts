@@ -1,4 +1,5 @@
 /** The Centrifuge client protocol as Protobuf messages: what Dart, Swift and Java clients speak. */
+import { parseExactJson, toJsonPayload } from "../core/exact_json.ts";
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { encodePayloadJson, type Payload } from "../core/message.ts";
 import {
@@ -12,7 +13,7 @@ import {
   type Reply,
   type UniPush,
 } from "./centrifuge_codec.ts";
-import { defaultOf, parseJson, PONG, toCommand, toPayload, type Values } from "./centrifuge_decode.ts";
+import { defaultOf, PONG, toCommand, type Values } from "./centrifuge_decode.ts";
 import {
   COMMAND,
   CONNECT_REQUEST,
@@ -243,9 +244,9 @@ function decodeData(bytes: Uint8Array): Payload | undefined {
   if (bytes.length === 0) return undefined;
   let value: unknown;
   try {
-    value = parseJson(UTF8.decode(bytes));
+    value = parseExactJson(UTF8.decode(bytes));
   } catch {
     return { kind: "bytes", bytes: bytes.slice() };
   }
-  return toPayload(value);
+  return toJsonPayload(value);
 }
