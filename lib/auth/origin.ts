@@ -38,9 +38,17 @@ export function isLoopback(hostname: string): boolean {
  * An open server on loopback also insists on being addressed as this machine: else a page could give its own
  * host name the address 127.0.0.1 and pass for the same origin (DNS rebinding).
  *
- * @throws {MessagingError} `origin_refused` or `wrong_host`
+ * @throws {MessagingError} `bad_host`, `wrong_host` or `origin_refused`
  */
 export function checkOrigin(request: Request, policy: OriginPolicy): void {
+  // The runtime builds the URL from the Host header, whatever that holds.
+  const host = request.headers.get("host");
+  if ((host !== null && !/^[\w.\-:[\]]+$/.test(host)) || !URL.canParse(request.url)) {
+    throw new MessagingError(
+      "bad_host",
+      "The Host header must be a host name or address, and a port if need be",
+    );
+  }
   const url = new URL(request.url);
   const listed = (origin: string) => policy.origins.includes("*") || policy.origins.includes(origin);
   if (

@@ -179,7 +179,8 @@ function parseSegments(name: string, grammar: RegExp, subject: string): readonly
   return segments;
 }
 
-function decodePath(raw: string): string {
+/** @throws {SyntaxError} for a path that is not percent-encoded UTF-8 */
+export function decodePath(raw: string): string {
   try {
     return decodeURIComponent(raw);
   } catch (cause) {

@@ -18,6 +18,7 @@ const KINDS = {
   bad_channel: { status: 400, close: 4400, retry: false, title: "Bad channel name" },
   bad_body: { status: 400, close: 4400, retry: false, title: "Bad body" },
   bad_option: { status: 400, close: 4400, retry: false, title: "Bad option" },
+  bad_host: { status: 400, close: 4400, retry: false, title: "Bad Host header" },
   bad_handshake: { status: 400, close: 4400, retry: false, title: "Bad WebSocket handshake" },
   wrong_version: { status: 426, close: 4426, retry: false, title: "Wrong WebSocket version" },
   unauthorized: { status: 401, close: 4401, retry: false, title: "Credentials needed" },

@@ -95,14 +95,23 @@ export class Hub {
     return this.#log.top;
   }
 
-  /** Adds a client; it gets its direct messages from now on. */
-  connect(client: Client, channel?: string): void {
+  /**
+   * Adds a client; it gets its direct messages from now on. While the server drains the client is ended instead.
+   *
+   * @returns whether it was added
+   */
+  connect(client: Client, channel?: string): boolean {
+    if (this.#draining) {
+      client.end(new MessagingError("draining", "service restart"));
+      return false;
+    }
     this.#clients.set(client, new Set());
     let sameId = this.#clientsById.get(client.id);
     if (sameId === undefined) this.#clientsById.set(client.id, sameId = new Set());
     sameId.add(client);
     const { id, name, protocol } = client;
     this.#logger.write("info", "client connected", { id, name, channel, protocol });
+    return true;
   }
 
   /** Removes a client and its subscriptions. Removing it again does nothing. */

@@ -1,11 +1,14 @@
 /** The handover from history to live: no gap, no duplicate, no reorder, in bounded memory. Subscriptions run it. */
 import type { Selector } from "./channel.ts";
 import type { Cursor, Log, LogPage } from "./log.ts";
-import type { Message } from "./message.ts";
+import { type Message, payloadSize } from "./message.ts";
 
 /** What a page of a replay holds at most: this is what one reader costs while it catches up. */
 const PAGE_MESSAGES = 256;
 const PAGE_BYTES = 256 * 1024;
+/** What is held of live messages at most while it does. */
+const HELD_MESSAGES = 1_024;
+const HELD_BYTES = 1024 * 1024;
 
 /** What a log told of a gap. */
 export type Gap = LogPage & { readonly kind: "gap" };
@@ -17,16 +20,20 @@ export type Gap = LogPage & { readonly kind: "gap" };
 export class Hold {
   #held: Message[] = [];
   #overflowed = false;
-  readonly #bound: number;
+  readonly #maxMessages: number;
+  readonly #maxBytes: number;
+  #bytes = 0;
 
-  constructor(bound: number) {
-    this.#bound = bound;
+  constructor(maxMessages: number = HELD_MESSAGES, maxBytes: number = HELD_BYTES) {
+    this.#maxMessages = maxMessages;
+    this.#maxBytes = maxBytes;
   }
 
   add(messages: readonly Message[]): void {
     if (this.#overflowed) return;
-    if (this.#held.length + messages.length > this.#bound) {
-      this.#held = [];
+    for (const { payload } of messages) this.#bytes += payloadSize(payload);
+    if (this.#held.length + messages.length > this.#maxMessages || this.#bytes > this.#maxBytes) {
+      this.#forget();
       this.#overflowed = true;
     } else this.#held.push(...messages);
   }
@@ -40,6 +47,11 @@ export class Hold {
   release(sequence: number): readonly Message[] | undefined {
     if (this.#overflowed) return undefined;
     return this.#held.filter((message) => message.sequence === 0 || message.sequence > sequence);
+  }
+
+  #forget(): void {
+    this.#held = [];
+    this.#bytes = 0;
   }
 }
 

@@ -3,15 +3,15 @@ import type { Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
 import { MessagingError } from "./errors.ts";
 import type { Cursor, Log, LogPage } from "./log.ts";
-import type { Message } from "./message.ts";
+import { type Message, payloadSize } from "./message.ts";
 import type { Member } from "./presence.ts";
 import { type Gap, Hold, replay } from "./replay.ts";
 import { encodeBatch, type Frame } from "./socket.ts";
 
-/** Live messages held at most while history is replayed. */
-const HOLD_MESSAGES = 1_024;
-/** Senders whose newest message waits for a client that is behind on conflated channels. */
+/** Newest messages, one a sender, that wait for a client that is behind on conflated channels. */
 const PENDING_MESSAGES = 4_096;
+/** How much of them is sent at once; the rest waits until that has left. */
+const PENDING_SLICE_BYTES = 256 * 1024;
 
 /** What a subscription opens with, for protocols whose answer to a subscribe carries the history itself. */
 export interface Opening {
@@ -56,7 +56,7 @@ export class Subscription {
     this.member = options.member ?? client;
     this.#options = options;
     this.#left = options.limit ?? Infinity;
-    if (options.since !== undefined || options.opening !== undefined) this.#hold = new Hold(HOLD_MESSAGES);
+    if (options.since !== undefined || options.opening !== undefined) this.#hold = new Hold();
   }
 
   /**
@@ -150,11 +150,7 @@ export class Subscription {
   #postpone(messages: readonly Message[], conflate: boolean): void {
     if (this.#pending === undefined) {
       this.#pending = new Map();
-      void this.client.socket.drained().then(() => {
-        const pending = this.#pending;
-        this.#pending = undefined;
-        if (pending !== undefined) this.#send([...pending.values()], undefined);
-      });
+      void this.#sendPending(this.#pending);
     }
     for (const message of messages) {
       // A message that must not be conflated waits in line with the others, under a key of its own.
@@ -163,6 +159,25 @@ export class Subscription {
       this.#pending.set(key, message);
     }
     if (this.#pending.size > PENDING_MESSAGES) this.#cutOff();
+  }
+
+  /** Sends what waits, a slice whenever the socket has room, until nothing waits. */
+  async #sendPending(pending: Map<string, Message>): Promise<void> {
+    while (!this.#closed) {
+      await this.client.socket.drained();
+      const slice: Message[] = [];
+      let bytes = 0;
+      for (const [key, message] of pending) {
+        bytes += payloadSize(message.payload);
+        if (slice.length > 0 && bytes > PENDING_SLICE_BYTES) break;
+        pending.delete(key);
+        slice.push(message);
+      }
+      if (slice.length > 0) this.#send(slice, undefined);
+      if (pending.size > 0) continue;
+      this.#pending = undefined;
+      return;
+    }
   }
 
   #cutOff(): void {

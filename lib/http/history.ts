@@ -12,6 +12,8 @@ import type { ReadOptions } from "./read_request.ts";
 export const MAX_DOCUMENT_MESSAGES = 1_000;
 const MAX_DOCUMENT_BYTES = 8 * 1024 * 1024;
 
+const UTF8 = new TextEncoder();
+
 /**
  * The stored messages after `since`, or the newest ones. `more` says that the limit cut the document short:
  * ask again since `next`.
@@ -66,5 +68,8 @@ export async function handleClear(request: Request, hub: Hub, access: Access): P
 }
 
 function createJson(text: string): Response {
-  return new Response(text, { headers: { "content-type": "application/json", "cache-control": "no-store" } });
+  const body = UTF8.encode(text);
+  // Said here, that HEAD says it too.
+  const headers = { "content-length": String(body.byteLength), "content-type": "application/json" };
+  return new Response(body, { headers: { ...headers, "cache-control": "no-store" } });
 }

@@ -8,7 +8,7 @@ import { Hono } from "hono";
 import { MessagingError } from "../core/errors.ts";
 
 interface Asset {
-  readonly body: string | Uint8Array<ArrayBuffer>;
+  readonly body: Uint8Array<ArrayBuffer>;
   readonly type: string;
 }
 
@@ -31,6 +31,8 @@ const PAGE_HEADERS = {
   "vary": "accept",
   "x-content-type-options": "nosniff",
 };
+
+const UTF8 = new TextEncoder();
 
 /** Where packages for the browser are served, by the specifier that names them in `static/`. */
 const PACKAGES = "/_static/vendor/";
@@ -62,7 +64,7 @@ export class Pages {
   static async load(folder: URL, packages: Readonly<Record<string, string>>): Promise<Pages> {
     const assets = new Map<string, Asset>();
     for (const [name, body] of Object.entries(packages)) {
-      assets.set(`vendor/${name}.js`, { body, type: TYPES.js ?? "" });
+      assets.set(`vendor/${name}.js`, { body: UTF8.encode(body), type: TYPES.js ?? "" });
     }
     await readFolder(folder, "", assets, Object.keys(packages));
     return new Pages(assets);
@@ -78,7 +80,10 @@ export class Pages {
     if (asset === undefined) {
       throw new MessagingError("not_found", `There is no ${JSON.stringify(path)} here`);
     }
-    return new Response(asset.body, { headers: { ...PAGE_HEADERS, "content-type": asset.type } });
+    const length = String(asset.body.byteLength);
+    return new Response(asset.body, {
+      headers: { ...PAGE_HEADERS, "content-length": length, "content-type": asset.type },
+    });
   }
 }
 
@@ -96,7 +101,7 @@ async function readFolder(
     if (entry.isDirectory) await readFolder(new URL(`${url}/`), `${path}/`, assets, packages);
     else if (type === undefined || !entry.isFile) continue;
     else if (extension === "ts") {
-      assets.set(path, { body: toJavaScript(await Deno.readTextFile(url), packages), type });
+      assets.set(path, { body: UTF8.encode(toJavaScript(await Deno.readTextFile(url), packages)), type });
     } else assets.set(path, { body: await Deno.readFile(url), type });
   }
 }

@@ -1,5 +1,5 @@
 /** `POST` and `PUT` on a channel or on `/@id`: one message from an HTTP request to the hub. */
-import { directChannel, parseChannelPath } from "../core/channel.ts";
+import { decodePath, directChannel, parseChannelPath } from "../core/channel.ts";
 import { parseClientId } from "../core/client.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Hub, Published } from "../core/hub.ts";
@@ -36,9 +36,17 @@ export async function handlePublish(request: Request, context: PublishContext): 
   const bytes = await readBytes(request, context.maxBodyBytes);
   const body = parseBody(bytes, request.headers);
   if (target.channel === ECHO) return createEcho(request, bytes);
+  const parsed = parseOptions({ ...body.options, ...options });
+  const addressee = target.to ?? parsed.to;
+  if (target.to !== undefined && parsed.to !== undefined) {
+    throw new MessagingError("bad_option", `The path says whom this is for: leave out "to"`);
+  }
+  if (addressee !== undefined && parsed.ttl !== undefined) {
+    throw new MessagingError("bad_option", `A message for one client is not kept: leave out "ttl"`);
+  }
   const draft: Draft = {
     payload: body.payload,
-    ...parseOptions({ ...body.options, ...options }),
+    ...parsed,
     ...target,
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
   };
@@ -51,7 +59,7 @@ export async function handlePublish(request: Request, context: PublishContext): 
 function parseTarget(path: string): { channel: string; to?: string } {
   return parseOr("bad_channel", () => {
     if (!path.startsWith("/@")) return { channel: parseChannelPath(path) };
-    const id = parseClientId(decodeURIComponent(path.slice(2)));
+    const id = parseClientId(decodePath(path.slice(2)));
     return { channel: directChannel(id), to: id };
   });
 }
@@ -60,6 +68,9 @@ function parseTarget(path: string): { channel: string; to?: string } {
 export function parseOptions(values: Readonly<Record<string, unknown>>): Options {
   const options: { -readonly [K in keyof Options]: Options[K] } = {};
   for (const [name, value] of Object.entries(values)) {
+    if (!["string", "number", "boolean"].includes(typeof value)) {
+      throw new MessagingError("bad_option", `${quote(name)} must be a plain value`);
+    }
     switch (name) {
       case "event":
         options.event = parseEvent(value);
@@ -76,11 +87,15 @@ export function parseOptions(values: Readonly<Record<string, unknown>>): Options
       default:
         throw new MessagingError(
           "bad_option",
-          `Unknown option ${JSON.stringify(name)}: beside the data there may be ${OPTION_NAMES.join(", ")}`,
+          `Unknown option ${quote(name)}: beside the data there may be ${OPTION_NAMES.join(", ")}`,
         );
     }
   }
   return options;
+}
+
+function quote(name: string): string {
+  return JSON.stringify(name.length > 60 ? name.slice(0, 60) + "..." : name);
 }
 
 function parseEvent(value: unknown): string {

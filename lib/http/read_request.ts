@@ -33,7 +33,7 @@ export function parseReadRequest(request: Request, now: number): ReadOptions {
     if (!QUERY_NAMES.some((known) => known === name)) {
       throw new MessagingError(
         "bad_option",
-        `Unknown query parameter ${JSON.stringify(name)}: there are ${QUERY_NAMES.join(", ")}`,
+        `Unknown query parameter ${JSON.stringify(name.slice(0, 60))}: there are ${QUERY_NAMES.join(", ")}`,
       );
     }
   }

@@ -43,7 +43,6 @@ export function listenDeno(options: ListenOptions, fetch: Fetch): Listener {
 class DenoListener implements Listener {
   readonly #options: ListenOptions;
   readonly #server: Deno.HttpServer<Deno.NetAddr>;
-  readonly #abort = new AbortController();
   readonly #open = new Set<WebSocket>();
   #onAllClosed: () => void = () => {};
 
@@ -51,7 +50,7 @@ class DenoListener implements Listener {
     this.#options = options;
     const { hostname, port } = options;
     this.#server = Deno.serve(
-      { hostname, port, signal: this.#abort.signal, onListen: () => {} },
+      { hostname, port, onListen: () => {} },
       async (request, info) =>
         await fetch(request, {
           address: info.remoteAddr.hostname,
@@ -69,18 +68,17 @@ class DenoListener implements Listener {
   }
 
   async close(deadlineMilliseconds: number): Promise<void> {
-    const deadline = Promise.withResolvers<"late">();
-    const timer = setTimeout(() => deadline.resolve("late"), deadlineMilliseconds);
+    const deadline = Promise.withResolvers<void>();
+    const timer = setTimeout(deadline.resolve, deadlineMilliseconds);
     // shutdown() ends WebSockets with its own code 1001 and waits for stalled ones for ever: the protocols' own
-    // close frames go out first, and past the deadline everything is dropped.
+    // close frames go out first. What is left at the deadline ends with the process.
     const allClosed = new Promise<void>((resolve) => {
       this.#onAllClosed = resolve;
       if (this.#open.size === 0) resolve();
     });
     await Promise.race([allClosed, deadline.promise]);
-    const end = await Promise.race([this.#server.shutdown(), deadline.promise]);
+    await Promise.race([this.#server.shutdown(), deadline.promise]);
     clearTimeout(timer);
-    if (end === "late") this.#abort.abort();
   }
 
   #upgrade(request: Request, handler: SocketHandler, subprotocol: string | undefined): Response {

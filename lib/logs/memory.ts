@@ -43,6 +43,8 @@ interface Channel {
 
 /** Channels whose retention is looked at with each batch, besides those written to. */
 const SWEPT_CHANNELS = 4;
+/** Channels from which on a read of several lets others go first. */
+const MANY_CHANNELS = 256;
 
 export class MemoryLog implements Log {
   onStored: (messages: readonly Message[]) => void = () => {};
@@ -73,8 +75,12 @@ export class MemoryLog implements Log {
     return new Promise((resolve) => this.#turn.add({ draft, resolve }));
   }
 
-  read(query: LogQuery): Promise<LogPage> {
+  async read(query: LogQuery): Promise<LogPage> {
     const { selector, after, limit, maxBytes = Infinity } = query;
+    // Each page of many channels looks at all of them: others have their turn before it.
+    if (selector.channel === undefined && this.#channels.size > MANY_CHANNELS) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
     const channels = selector.channel === undefined
       ? [...this.#channels.values()].filter((channel) => matchesSelector(selector, channel.name))
       : [this.#channels.get(selector.channel)].filter((channel) => channel !== undefined);
@@ -105,11 +111,8 @@ export class MemoryLog implements Log {
         asOf: { removals: this.#removals, time: now },
       },
     };
-    if (!this.#isGap(channels, after, page.position.offset)) {
-      return Promise.resolve({ kind: "complete", ...page });
-    }
-    const earliest = formatId(this.#epoch, messages[0]?.sequence ?? this.#sequence);
-    return Promise.resolve({ kind: "gap", earliest, ...page });
+    if (!this.#isGap(channels, after, page.position.offset)) return { kind: "complete", ...page };
+    return { kind: "gap", earliest: formatId(this.#epoch, messages[0]?.sequence ?? this.#sequence), ...page };
   }
 
   clear(name: string): Promise<number> {
@@ -149,7 +152,7 @@ export class MemoryLog implements Log {
     for (let i = 0; i < SWEPT_CHANNELS && this.#channels.size > 0; i++) {
       const next = this.#sweep.next();
       if (next.done) this.#sweep = this.#channels.values();
-      else this.#retain(next.value, now);
+      else this.#expire(next.value, now);
     }
     if (messages.length > 0) this.onStored(messages);
     batch.forEach(({ resolve }, i) => resolve(receipts[i]!));

@@ -54,7 +54,7 @@ class PlainSession implements SocketHandler {
       },
     };
     this.#client = client;
-    hub.connect(client, selector.channel ?? selector.key);
+    if (!hub.connect(client, selector.channel ?? selector.key)) return;
     hub.subscribe(client, selector, {
       since,
       limit,

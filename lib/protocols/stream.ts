@@ -58,7 +58,8 @@ export function openStream(format: StreamFormat, context: ProtocolContext, reque
     hub.disconnect(client, code);
   }
 
-  hub.connect(client, selector.channel ?? selector.key);
+  const response = new Response(socket.body, { headers: streamHeaders(format.contentType) });
+  if (!hub.connect(client, selector.channel ?? selector.key)) return response;
   socket.send([createStreamFrame(format.encodeOpening(since === undefined ? hub.top : undefined))]);
   hub.subscribe(client, selector, {
     since,
@@ -72,5 +73,5 @@ export function openStream(format: StreamFormat, context: ProtocolContext, reque
       leave();
     },
   });
-  return new Response(socket.body, { headers: streamHeaders(format.contentType) });
+  return response;
 }

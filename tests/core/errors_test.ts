@@ -8,6 +8,7 @@ const CODES: Record<ErrorCode, boolean> = {
   bad_channel: false,
   bad_body: false,
   bad_option: false,
+  bad_host: false,
   bad_handshake: false,
   wrong_version: false,
   unauthorized: false,

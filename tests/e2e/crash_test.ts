@@ -44,7 +44,9 @@ class CrashingServer {
     if (--this.#untilCrash > 0 || this.crashes >= CRASHES) return;
     this.#untilCrash = pickCrash();
     this.crashes++;
-    this.#up = this.#server.kill().then(() => this.#server.start());
+    // A moment of its own: not always the one of an acknowledgement.
+    const moment = new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
+    this.#up = moment.then(() => this.#server.kill()).then(() => this.#server.start());
   }
 }
 

@@ -51,6 +51,31 @@ Deno.test("A page that has not changed is answered 304 by its etag", async () =>
   assert.equal(second.status, 304);
 });
 
+Deno.test("HEAD has the length that GET has", async () => {
+  await using server = await startApp();
+  for (const accept of ["text/html", "application/json"]) {
+    const [head, get] = await Promise.all(
+      ["HEAD", "GET"].map((method) =>
+        fetch(`${server.url}/news`, { method, headers: { accept, "accept-encoding": "identity" } })
+      ),
+    );
+    const length = (await get!.arrayBuffer()).byteLength;
+    assert.equal(head!.headers.get("content-length"), String(length));
+  }
+});
+
+Deno.test("A browser gets the page whatever the query says, unless it asks for a stream", async () => {
+  await using server = await startApp();
+  const headers = { accept: "text/html,*/*" };
+  for (const query of ["?utm_source=x", "?since=earliest", "?name=John"]) {
+    const response = await fetch(`${server.url}/news${query}`, { headers });
+    assert.match(await response.text(), /^<!doctype html>/i, query);
+  }
+  const refused = await fetch(`${server.url}/a//b`, { headers });
+  assert.equal(refused.status, 400);
+  await refused.body?.cancel();
+});
+
 Deno.test("HEAD of a page has its headers and no body", async () => {
   await using server = await startApp();
   const response = await fetch(`${server.url}/news`, { method: "HEAD", headers: { accept: "text/html" } });

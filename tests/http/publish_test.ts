@@ -61,6 +61,7 @@ const BODIES: readonly { name: string; type?: string; body: BodyInit; data: unkn
     body: "it rains & pours",
     data: "it rains & pours",
   },
+  { name: "half a surrogate pair", type: "application/json", body: '"a\\ud800"', data: "a\ufffd" },
   { name: "text", type: "text/plain", body: "\u{1F327} déjà", data: "\u{1F327} déjà" },
   { name: "no type", body: new TextEncoder().encode("plain"), data: "plain" },
   { name: "an empty body", type: "text/plain", body: "", data: "" },
@@ -167,7 +168,7 @@ Deno.test("The same Idempotency-Key on the same channel stores once and answers 
 
 const JSON_TYPE = { "content-type": "application/json" };
 const REFUSALS: readonly ({ name: string; path?: string; status: number; detail: RegExp } & Sent)[] = [
-  { name: "bad JSON", body: "{data:1}", headers: JSON_TYPE, status: 400, detail: /not JSON/ },
+  { name: "bad JSON", body: "{data:1}", headers: JSON_TYPE, status: 400, detail: /Not JSON at position 1/ },
   {
     name: "bad UTF-8",
     body: new Uint8Array([0xff]),
@@ -194,7 +195,7 @@ const REFUSALS: readonly ({ name: string; path?: string; status: number; detail:
   { name: "the event name gap", path: "/news?event=gap", status: 400, detail: /taken/ },
   { name: "an unclear switch", path: "/news?ephemeral=maybe", status: 400, detail: /true or false/ },
   { name: "a reserved channel", path: "/_own/x", status: 400, detail: /server's own/ },
-  { name: "the api", path: "/api/publish", status: 400, detail: /server's own/ },
+  { name: "a path kept for later", path: "/apps/x", status: 400, detail: /server's own/ },
   { name: "an empty segment", path: "/a//b", status: 400, detail: /empty segment/ },
   { name: "a list", path: "/a,b", status: 400, detail: /list/ },
   { name: "a pattern", path: "/a/*", status: 400, detail: /pattern/ },
@@ -203,6 +204,30 @@ const REFUSALS: readonly ({ name: string; path?: string; status: number; detail:
   { name: "a client that is not there", path: "/@nobody", status: 404, detail: /"nobody".*not connected/ },
   { name: "a reader that is not there", path: "/news?to=nobody", status: 404, detail: /"nobody"/ },
   { name: "a bad client id", path: "/@a%20b", status: 400, detail: /Client id/ },
+  { name: "a bad percent sign in a client id", path: "/@%zz", status: 400, detail: /percent/ },
+  { name: "two addressees", path: "/@x?to=y", status: 400, detail: /leave out "to"/ },
+  { name: "a ttl for one client", path: "/@x?ttl=5", status: 400, detail: /leave out "ttl"/ },
+  {
+    name: "an option that is no plain value",
+    body: '{"data":1,"ttl":[5]}',
+    headers: JSON_TYPE,
+    status: 400,
+    detail: /"ttl"/,
+  },
+  {
+    name: "an inexact number as option",
+    body: '{"data":1,"ttl":1.0}',
+    headers: JSON_TYPE,
+    status: 400,
+    detail: /"ttl"/,
+  },
+  {
+    name: "JSON nested too deeply",
+    body: "[".repeat(20_000) + "1.0" + "]".repeat(20_000),
+    headers: JSON_TYPE,
+    status: 400,
+    detail: /too deeply/,
+  },
   { name: "compression", headers: { "content-encoding": "gzip" }, status: 415, detail: /gzip/ },
   {
     name: "another charset",

@@ -110,6 +110,9 @@ async function publish(server: TestApp, path: string, body: string): Promise<voi
   assert.equal(response.status, 200, await response.text());
 }
 
+/** Host headers that are none, and what becomes of them. */
+const HOSTS = ["a b", "%%%", "[", "localhost/x?"];
+
 /** Registers the suite for one listener. */
 export function testListener({ name, flags, cannotRefuse }: ListenerUnderTest): void {
   Deno.test(`${name}: 1,000 sockets each receive 100 messages, in order, none twice, none missing`, async () => {
@@ -164,6 +167,36 @@ export function testListener({ name, flags, cannotRefuse }: ListenerUnderTest): 
       assert.equal(server.app.hub.clientCount, 0);
     });
   }
+
+  for (const host of HOSTS) {
+    Deno.test(`${name}: a request for the host ${host} is refused with 400`, async () => {
+      await using server = await startApp(...flags);
+      using raw = await RawSocket.open(server.port);
+      await raw.write(`GET /news HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      assert.match(await raw.readToEnd(), /^HTTP\/1\.1 400 /);
+      assert.deepEqual(server.logger.find("request failed"), []);
+    });
+  }
+
+  Deno.test(`${name}: a socket that opens while the server drains is closed like all others`, async () => {
+    await using server = await startApp(...flags);
+    // The handshake is answered in one turn and the socket opens in a later one: the drain comes between.
+    const sockets = Array.from({ length: 50 }, () => new WebSocket(`${server.socketUrl}/news`));
+    const endings = sockets.map((socket) => {
+      socket.onerror = (event) => event.preventDefault();
+      let opened = false;
+      socket.onopen = () => opened = true;
+      return new Promise<{ opened: boolean; code: number }>((resolve) => {
+        socket.onclose = ({ code }) => resolve({ opened, code });
+      });
+    });
+    await new Promise((resolve) => sockets[0]?.addEventListener("open", resolve));
+    server.app.drain();
+    for (const { opened, code } of await Promise.all(endings)) {
+      if (opened) assert.equal(code, 1012);
+    }
+    assert.equal(server.app.hub.clientCount, 0);
+  });
 
   Deno.test(`${name}: sockets that vanish, in or after the handshake, leave nothing behind`, async () => {
     await using server = await startApp(...flags);
