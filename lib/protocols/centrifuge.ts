@@ -30,6 +30,12 @@ const SUBPROTOCOLS: ReadonlyMap<string, CentrifugeFormat> = new Map([
   ["centrifuge-protobuf", PROTOBUF_FORMAT],
 ]);
 
+/**
+ * Opens an event stream before there is an event. Centrifugo has "\r\n", which version 2 of the npm package eventsource
+ * takes amiss when events follow in the same chunk: it never hands them over.
+ */
+const OPENING = createStreamFrame("\n");
+
 /** How a WebSocket's frames are written, and the subprotocol to answer the handshake with. */
 export interface WebSocketChoice {
   readonly format: CentrifugeFormat;
@@ -92,7 +98,7 @@ export function openLineSession(context: CentrifugeContext, request: Request, bo
 /** A session over server-sent events, at `/connection/sse`; its first commands are in the query or the body. */
 export function openEventSession(context: CentrifugeContext, request: Request, body: Uint8Array): Response {
   const { session, socket } = openStreamSession(context, JSON_EVENTS_FORMAT, "centrifuge-sse");
-  socket.send([createStreamFrame("\r\n")]);
+  socket.send([OPENING]);
   session.receive(request.method === "GET" ? readConnectQuery(request) ?? "" : body);
   return new Response(socket.body, { headers: streamHeaders("text/event-stream") });
 }
@@ -111,7 +117,7 @@ export function openOneWayLines(context: CentrifugeContext, _request: Request, b
 /** A one-way session over server-sent events, at `/connection/uni_sse`. */
 export function openOneWayEvents(context: CentrifugeContext, request: Request, body: Uint8Array): Response {
   const { session, socket } = openStreamSession(context, ONE_WAY_JSON_EVENTS_FORMAT, "centrifuge-uni_sse");
-  socket.send([createStreamFrame("\r\n")]);
+  socket.send([OPENING]);
   connectOneWay(session, request.method === "GET" ? readConnectQuery(request) ?? "{}" : body);
   return new Response(socket.body, { headers: streamHeaders("text/event-stream") });
 }

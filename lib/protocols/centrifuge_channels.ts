@@ -4,6 +4,7 @@ import { mayUse } from "../auth/grants.ts";
 import type { ConnectionClaims, TokenSubscription } from "../auth/tokens.ts";
 import { selectChannel } from "../core/channel.ts";
 import type { ServerSubscribeOptions } from "../core/client.ts";
+import { MessagingError } from "../core/errors.ts";
 import type { Cursor, LogPage } from "../core/log.ts";
 import type { Message, Payload } from "../core/message.ts";
 import type { Member, PresenceChange } from "../core/presence.ts";
@@ -41,10 +42,15 @@ const REJECT_UNRECOVERED = 2;
 /** One subscription, from when its channel is taken. */
 interface Entry {
   readonly tie: Tie;
-  readonly serverSide: boolean;
   subscription: Subscription | undefined;
   unwatch: (() => void) | undefined;
   expiryTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Whether its history is still being read. */
+  opening: boolean;
+  /** Why the server ends it as soon as it is open. */
+  end: End | undefined;
+  /** Called when it is open, or closed before it ever was. */
+  settle(): void;
 }
 
 /** How a subscription came about. */
@@ -64,6 +70,9 @@ const FROM_NOW: Position = { recover: false, epoch: "", offset: 0, flag: 0, join
 export class CentrifugeChannels {
   readonly #session: CentrifugeSession;
   readonly #entries = new Map<string, Entry>();
+  /** The last subscribe or unsubscribe command under way on a channel. None of these rejects. */
+  readonly #turns = new Map<string, Promise<void>>();
+  #closed = false;
 
   constructor(session: CentrifugeSession) {
     this.#session = session;
@@ -85,11 +94,18 @@ export class CentrifugeChannels {
     if (request.type !== 0 || request.hasTagsFilter) {
       throw new CommandError(ERRORS.notAvailable, "Only streams without filters can be subscribed to");
     }
-    if (this.#entries.has(channel)) throw new CommandError(ERRORS.alreadySubscribed);
-    const admission = await this.#admit(request);
-    // Another command may have taken it while the token was checked.
-    if (this.#entries.has(channel)) throw new CommandError(ERRORS.alreadySubscribed);
-    await this.#open(channel, request, admission, onResult);
+    await this.#inTurn(channel, async () => {
+      if (this.#entries.has(channel)) throw new CommandError(ERRORS.alreadySubscribed);
+      const admission = await this.#admit(request);
+      // The server may have taken it while the token was checked.
+      if (this.#entries.has(channel)) throw new CommandError(ERRORS.alreadySubscribed);
+      await this.#open(channel, request, admission, onResult);
+    });
+  }
+
+  /** Unsubscribes by command, after a subscribe that is still under way. */
+  async unsubscribe(channel: string): Promise<void> {
+    await this.#inTurn(channel, () => void this.close(channel));
   }
 
   /** Subscribes to what the connection token names; the results go into the answer to connect. */
@@ -116,20 +132,24 @@ export class CentrifugeChannels {
     if (this.#entries.has(channel)) return false;
     const { info, data, expires = 0 } = options;
     const admission: Admission = { tie: "token", serverSide: true, info, data, expires };
-    await this.#open(
-      channel,
-      FROM_NOW,
-      admission,
-      ({ recoverable, positioned, epoch, offset }) =>
-        this.#push({ kind: "subscribe", channel, content: { recoverable, positioned, epoch, offset, data } }),
-    );
-    return true;
+    let opened = false;
+    await this.#open(channel, FROM_NOW, admission, ({ recoverable, positioned, epoch, offset }) => {
+      opened = true;
+      this.#push({ kind: "subscribe", channel, content: { recoverable, positioned, epoch, offset, data } });
+    });
+    return opened;
   }
 
-  /** Ends a subscription and tells the client why. Answers whether there was one. */
-  unsubscribe(channel: string, end: End): boolean {
-    if (!this.close(channel)) return false;
-    this.#push({ kind: "unsubscribe", channel, content: end });
+  /** Ends a subscription on the server's behalf and tells the client why. Answers whether there was one. */
+  unsubscribeByServer(channel: string, end: End): boolean {
+    const entry = this.#entries.get(channel);
+    if (entry === undefined) return false;
+    // The client has to hear of the subscription before it hears of its end.
+    if (entry.opening) entry.end = end;
+    else {
+      this.close(channel);
+      this.#push({ kind: "unsubscribe", channel, content: end });
+    }
     return true;
   }
 
@@ -141,10 +161,13 @@ export class CentrifugeChannels {
     clearTimeout(entry.expiryTimer);
     entry.unwatch?.();
     if (entry.subscription !== undefined) this.#session.context.hub.unsubscribe(entry.subscription);
+    entry.settle();
     return true;
   }
 
+  /** Ends all subscriptions in silence; none is opened any more. */
   closeAll(): void {
+    this.#closed = true;
     for (const channel of [...this.#entries.keys()]) this.close(channel);
   }
 
@@ -156,6 +179,10 @@ export class CentrifugeChannels {
     }
     const claims = await this.#verify(channel, token);
     if (claims === undefined) throw new CommandError(ERRORS.notAvailable, "Subscriptions do not expire here");
+    // It may have ended while the token was checked.
+    if (this.#entries.get(channel) !== entry) {
+      throw new CommandError(ERRORS.permissionDenied, `Not subscribed to "${channel}"`);
+    }
     this.#expire(channel, entry, claims.expires);
     return toExpiry(claims.expires);
   }
@@ -190,40 +217,64 @@ export class CentrifugeChannels {
     );
   }
 
+  /** Runs a command on a channel after those that came before it. */
+  async #inTurn(channel: string, run: () => Promise<void> | void): Promise<void> {
+    const result = (this.#turns.get(channel) ?? Promise.resolve()).then(run);
+    const turn = result.catch(() => {});
+    this.#turns.set(channel, turn);
+    try {
+      await result;
+    } finally {
+      if (this.#turns.get(channel) === turn) this.#turns.delete(channel);
+    }
+  }
+
+  /** Resolves when the subscription is open, or the connection has ended before. */
   async #open(
     channel: string,
     position: Position,
     admission: Admission,
     onResult: (result: SubscribeResult) => void,
   ): Promise<void> {
+    if (this.#closed) return;
     const { client, context } = this.#session;
-    if (this.#entries.size >= MAX_CHANNELS) {
-      throw new CommandError(ERRORS.limitExceeded, `A connection may be on ${MAX_CHANNELS} channels`);
-    }
     const { tie, serverSide, info, data, expires } = admission;
+    if (this.#entries.size >= MAX_CHANNELS) {
+      const message = `A connection may be on ${MAX_CHANNELS} channels`;
+      if (serverSide) return this.#session.end(DISCONNECTS.channelLimit, message);
+      throw new CommandError(ERRORS.limitExceeded, message);
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
     const entry: Entry = {
       tie,
-      serverSide,
       subscription: undefined,
       unwatch: undefined,
       expiryTimer: undefined,
+      opening: true,
+      end: undefined,
+      settle: resolve,
     };
     this.#entries.set(channel, entry);
     const member: Member = info === undefined ? client : { ...describe(client), channelInfo: info };
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
     const opening: Opening = {
       after: toCursor(position),
       limit: position.recover ? MAX_PUBLICATIONS : 0,
       onOpen: (page, announced) => {
+        entry.opening = false;
         const opened = this.#describe(channel, position, page, announced);
         if (position.recover && !opened.result.recovered && (position.flag & REJECT_UNRECOVERED) !== 0) {
-          this.close(channel);
-          return reject(new CommandError(ERRORS.unrecoverablePosition));
+          reject(new CommandError(ERRORS.unrecoverablePosition));
+          return void this.close(channel);
         }
         onResult({ ...opened.result, data, ...toExpiry(expires) });
-        if (opened.rest.length > 0) client.outbox.offer(encodeBatch(client.encoder, opened.rest));
+        if (opened.rest.length > 0 && !client.outbox.offer(encodeBatch(client.encoder, opened.rest))) {
+          client.end(new MessagingError("slow_reader", "Too many messages are waiting for you: reconnect"));
+        }
+        // A client that has no room for all this is gone by now.
+        if (this.#closed) return;
         if (position.joinLeave) entry.unwatch = this.#watch(channel);
         this.#expire(channel, entry, expires);
+        if (entry.end !== undefined) this.unsubscribeByServer(channel, entry.end);
         resolve();
       },
     };
@@ -271,8 +322,10 @@ export class CentrifugeChannels {
   #expire(channel: string, entry: Entry, expires: number): void {
     clearTimeout(entry.expiryTimer);
     if (expires === 0) return;
-    const wait = Math.min((expires + REFRESH_SECONDS) * 1_000 - Date.now(), LONGEST_TIMER_MILLISECONDS);
-    entry.expiryTimer = setTimeout(() => this.unsubscribe(channel, UNSUBSCRIBES.expired), wait);
+    const wait = (expires + REFRESH_SECONDS) * 1_000 - Date.now();
+    entry.expiryTimer = wait > LONGEST_TIMER_MILLISECONDS
+      ? setTimeout(() => this.#expire(channel, entry, expires), LONGEST_TIMER_MILLISECONDS)
+      : setTimeout(() => this.unsubscribeByServer(channel, UNSUBSCRIBES.expired), wait);
   }
 
   #push(push: Push): void {

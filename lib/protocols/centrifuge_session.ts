@@ -208,7 +208,7 @@ export class CentrifugeSession {
         await channels.subscribe(command.request, (result) => this.send({ id, kind: "subscribe", result }));
         return undefined;
       case "unsubscribe":
-        channels.close(command.request.channel);
+        await channels.unsubscribe(command.request.channel);
         return { id, kind: "unsubscribe", result: {} };
       case "publish":
         await this.#publish(command.request);
@@ -281,8 +281,11 @@ export class CentrifugeSession {
       control: {
         disconnect: (code, reason) => this.end({ code, reason }),
         subscribe: (channel, options) => channels.subscribeByServer(channel, options),
-        unsubscribe: (channel, code, reason) => channels.unsubscribe(channel, { code, reason }),
-        refresh: (expires) => this.#expire(expires, 0),
+        unsubscribe: (channel, code, reason) => channels.unsubscribeByServer(channel, { code, reason }),
+        refresh: (expires) => {
+          this.#expire(expires, 0);
+          this.send({ kind: "push", push: { kind: "refresh", content: toExpiry(expires) } });
+        },
       },
     };
     const channels = new CentrifugeChannels(this);
@@ -360,10 +363,9 @@ export class CentrifugeSession {
     clearTimeout(this.#expiryTimer);
     if (expires === 0 || this.#isEnded) return;
     const wait = (expires + grace) * 1_000 - Date.now();
-    this.#expiryTimer = setTimeout(
-      () => this.end(DISCONNECTS.expired),
-      Math.min(wait, LONGEST_TIMER_MILLISECONDS),
-    );
+    this.#expiryTimer = wait > LONGEST_TIMER_MILLISECONDS
+      ? setTimeout(() => this.#expire(expires, grace), LONGEST_TIMER_MILLISECONDS)
+      : setTimeout(() => this.end(DISCONNECTS.expired), wait);
   }
 
   #ping(): void {
@@ -389,6 +391,7 @@ export class CentrifugeSession {
     // A connect that failed takes everything that waited for it along; the client tries again or gives up.
     if (wasConnecting) this.#waiting = [];
     if (this.format.oneWay) {
+      if (reply.temporary) return this.end(DISCONNECTS.serverError);
       return this.end(reply.code === 109 ? DISCONNECTS.expired : DISCONNECTS.badRequest);
     }
     this.send({ id, kind: "error", error: reply });
