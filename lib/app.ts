@@ -4,11 +4,12 @@
  */
 import { type Context, Hono } from "hono";
 import PERFECT_CURSORS from "perfect-cursors/dist/esm/index.js" with { type: "text" };
+import { ApiKeys } from "./auth/api_keys.ts";
 import { type Keys, type KeySource, openKeys } from "./auth/keys.ts";
 import { checkOrigin, isLoopback } from "./auth/origin.ts";
 import { TokenVerifier } from "./auth/tokens.ts";
 import type { Config } from "./config.ts";
-import { RESERVED_SEGMENTS } from "./core/channel.ts";
+import { parseSelectorPath, RESERVED_SEGMENTS } from "./core/channel.ts";
 import { MessagingError, toMessagingError } from "./core/errors.ts";
 import { Hub } from "./core/hub.ts";
 import type { Log } from "./core/log.ts";
@@ -16,9 +17,10 @@ import type { Logger } from "./core/logger.ts";
 import { parseRules, Rules } from "./core/rules.ts";
 import type { Peer } from "./core/socket.ts";
 import { Access } from "./http/access.ts";
+import { type ApiContext, handleApi, Versions } from "./http/api.ts";
 import { handleClear, handleHistory, handlePresence } from "./http/history.ts";
 import { Pages } from "./http/pages.ts";
-import { CHANNEL_METHODS, createProblem } from "./http/problem.ts";
+import { CHANNEL_METHODS, createProblem, parseOr } from "./http/problem.ts";
 import { readBytes } from "./http/body.ts";
 import { handlePublish } from "./http/publish.ts";
 import { parseReadRequest } from "./http/read_request.ts";
@@ -52,6 +54,9 @@ export interface App extends AsyncDisposable {
 }
 
 type Env = { Bindings: { readonly peer: Peer } };
+
+/** What the API says of the program. */
+const VERSION = "raindrops";
 
 /** How sessions of the Centrifuge protocol end when the server drains. */
 const SHUTDOWN = { code: 3001, reason: "shutdown" };
@@ -93,7 +98,9 @@ class RaindropsApp implements App {
   readonly #pages: Pages;
   readonly #log: Log;
   readonly #keys: Keys | undefined;
+  readonly #node = crypto.randomUUID();
   readonly #access: Access;
+  readonly #apiContext: ApiContext;
   readonly #protocolContext: ProtocolContext;
   readonly #centrifugeContext: CentrifugeContext;
   readonly #routes: Hono<Env>;
@@ -116,12 +123,27 @@ class RaindropsApp implements App {
     const verifier = keys === undefined
       ? undefined
       : new TokenVerifier({ keys, audience: config.tokenAudience, issuer: config.tokenIssuer });
-    this.#access = new Access({ verifier, rules, logger, isOperator: () => false });
+    // A server with token keys is not open, even where only a proxy reaches it.
+    const apiKeys = new ApiKeys(config.apiKeys, { open: isLoopback(config.host) && keys === undefined });
+    for (const warning of apiKeys.warnings) logger.write("warn", warning);
+    const isOperator = (request: Request) => apiKeys.isCarriedBy(request.headers);
+    this.#access = new Access({ verifier, rules, logger, isOperator });
+    this.#apiContext = {
+      hub: this.hub,
+      rules,
+      keys: apiKeys,
+      versions: new Versions(),
+      node: this.#node,
+      startedAt: Date.now(),
+      version: VERSION,
+      maxBodyBytes: config.maxBodyBytes,
+      logger,
+    };
     this.#centrifugeContext = {
       ...this.#protocolContext,
       rules,
       verifier,
-      node: crypto.randomUUID(),
+      node: this.#node,
       sessions: new Map(),
       pingInterval: config.pingInterval,
       pongTimeout: config.pongTimeout,
@@ -134,7 +156,7 @@ class RaindropsApp implements App {
     try {
       checkOrigin(request, {
         origins: this.#config.origins,
-        openOnLoopback: isLoopback(this.#config.host),
+        openOnLoopback: isLoopback(this.#config.host) && this.#keys === undefined,
       });
     } catch (error) {
       return this.#refuse(error);
@@ -166,6 +188,7 @@ class RaindropsApp implements App {
     });
     app.options("*", () => new Response(null, { status: 204, headers: { allow: CHANNEL_METHODS } }));
     this.#addCentrifuge(app);
+    app.all("/api/*", (c) => handleApi(c.req.raw, this.#apiContext));
     app.get("*", (c) => this.#get(c));
     app.on(
       ["POST", "PUT"],
@@ -215,14 +238,13 @@ class RaindropsApp implements App {
     if (!upgrades && PAGE_PATHS.test(pathname)) return await this.#pages.fetch(request);
     if (isReserved(pathname)) throw new MessagingError("not_found", `Nothing lives at ${pathname} yet`);
 
-    const options = parseReadRequest(request, Date.now());
     const accept = request.headers.get("accept") ?? "*/*";
+    if (!upgrades && wantsPage(request, accept)) {
+      parseOr("bad_channel", () => parseSelectorPath(pathname));
+      return await this.#pages.fetch(request);
+    }
+    const options = parseReadRequest(request, Date.now());
     const streams = upgrades || options.follow || accept.includes(EVENT_STREAM_TYPE);
-    const wantsPage = accept.includes("text/html") || (pathname === "/" && accept.includes("*/*"));
-    const wantsData = streams || options.presence || options.since !== undefined ||
-      options.limit !== undefined;
-    if (wantsPage && !wantsData) return await this.#pages.fetch(request);
-
     const pass = await this.#access.admit(request);
     if (options.presence) {
       pass.demand("presence", options.selector);
@@ -277,19 +299,32 @@ async function readSetting(flag: string, path: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
   } catch (cause) {
-    throw new SyntaxError(
-      `Cannot read ${path} of ${flag}: ${cause instanceof Error ? cause.message : cause}`,
-      { cause },
-    );
+    const reason = cause instanceof Deno.errors.NotCapable
+      ? `start with deno run --allow-read=${path} and the other flags of the start task`
+      : cause instanceof Error
+      ? cause.message
+      : cause;
+    throw new SyntaxError(`Cannot read ${path} of ${flag}: ${reason}`, { cause });
   }
 }
 
 async function readRules(path: string): Promise<Rules> {
+  const text = await readSetting("--rules", path);
   try {
-    return new Rules(parseRules(await Deno.readTextFile(path)));
+    return new Rules(parseRules(text));
   } catch (cause) {
     throw new SyntaxError(`Rules file ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
+}
+
+/** Browsers get the page of a channel, unless they ask for data; on `/` everybody does who does not care. */
+function wantsPage(request: Request, accept: string): boolean {
+  const { pathname, searchParams } = new URL(request.url);
+  const asksForData = accept.includes(EVENT_STREAM_TYPE) ||
+    ["follow", "presence"].some((name) => searchParams.has(name));
+  if (accept.includes("text/html")) return !asksForData;
+  const readsHistory = ["since", "limit"].some((name) => searchParams.has(name));
+  return pathname === "/" && accept.includes("*/*") && !asksForData && !readsHistory;
 }
 
 /** Whether a path is the server's own rather than a channel or a list of them. */
@@ -306,7 +341,8 @@ function withCors(response: Response, origin: string): Response {
   // Clients may send their cookies along, which nobody here looks at.
   headers.set("access-control-allow-credentials", "true");
   headers.set("access-control-allow-methods", CHANNEL_METHODS);
-  headers.set("access-control-allow-headers", "content-type, idempotency-key, last-event-id");
+  headers.set("access-control-expose-headers", "allow, retry-after, www-authenticate");
+  headers.set("access-control-allow-headers", "authorization, content-type, idempotency-key, last-event-id");
   headers.set("access-control-max-age", "600");
   return new Response(response.body, { status: response.status, headers });
 }

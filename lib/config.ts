@@ -3,6 +3,7 @@
  * values are errors whose message is fit to show as it is.
  */
 import { parseArgs } from "node:util";
+import { parseApiKeys } from "./auth/api_keys.ts";
 import { parseOrigin } from "./auth/origin.ts";
 import type { LogLevel } from "./core/logger.ts";
 import { parseLogUrl } from "./logs/mod.ts";
@@ -22,6 +23,8 @@ export interface Config {
   readonly tokenKey: string | undefined;
   /** Path or URL of a JSON Web Key Set that tokens are signed with. */
   readonly tokenJwks: string | undefined;
+  /** Keys of operators: for the HTTP API, and for everything else where tokens are asked for. */
+  readonly apiKeys: readonly string[];
   readonly tokenAudience: string | undefined;
   readonly tokenIssuer: string | undefined;
   readonly maxBodyBytes: number;
@@ -116,6 +119,14 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     fallback: "",
     help: "JSON Web Key Set that clients' tokens are signed with",
     parse: optional,
+  },
+  apiKeys: {
+    flag: undefined,
+    variable: "RAINDROPS_API_KEYS",
+    value: "",
+    fallback: "",
+    help: "keys for the HTTP API, by comma; several at once let them be changed one by one",
+    parse: parseApiKeys,
   },
   tokenAudience: {
     flag: "token-audience",
@@ -289,6 +300,10 @@ function parseValue<T>(option: Option<T>, text: string, source: string): T {
     return option.parse(text);
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
+    // What has no flag is secret, and not repeated.
+    if (option.flag === undefined) {
+      throw new SyntaxError(`Bad value for ${source}: ${cause.message}`, { cause });
+    }
     throw new SyntaxError(`Bad value ${JSON.stringify(text)} for ${source}: ${cause.message}`, { cause });
   }
 }

@@ -60,6 +60,18 @@ for (const [args, environment, message] of REFUSED) {
   });
 }
 
+Deno.test("parseConfig() takes secrets from the environment alone and never repeats them", () => {
+  assert.equal(parse([], { RAINDROPS_TOKEN_SECRET: "s3cret" }).tokenSecret, "s3cret");
+  assert.deepEqual(parse([], { RAINDROPS_API_KEYS: "one,two" }).apiKeys, ["one", "two"]);
+  assert.throws(() => parseConfig(["--token-secret", "s3cret"], {}), /--token-secret/);
+  for (const keys of ["s3cret,", "s3cret,s3 cret", "\u0000s3cret"]) {
+    assert.throws(() => parseConfig([], { RAINDROPS_API_KEYS: keys }), (error: unknown) => {
+      return error instanceof SyntaxError && /RAINDROPS_API_KEYS/.test(error.message) &&
+        !/s3/.test(error.message);
+    });
+  }
+});
+
 Deno.test("parseConfig() either parses or throws a SyntaxError, whatever the arguments", () => {
   const argument = fc.oneof(
     fc.string(),

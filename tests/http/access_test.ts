@@ -111,6 +111,29 @@ Deno.test("With a key, plain sockets open and publish by the same rules", async 
   await closed;
 });
 
+Deno.test("With a key, the API needs one of its own, which opens everything else too", async () => {
+  await using server = await startApp(
+    `RAINDROPS_TOKEN_SECRET=${SECRET}`,
+    "RAINDROPS_API_KEYS=old-key,new-key",
+  );
+  const call = (headers: Record<string, string>) =>
+    fetch(`${server.url}/api/publish`, { method: "POST", body: '{"channel":"news","data":"hi"}', headers });
+  const refused = await call({});
+  assert.equal(refused.status, 401);
+  await refused.body?.cancel();
+  for (const headers of [{ "x-api-key": "old-key" }, { authorization: "apikey new-key" }]) {
+    assert.equal((await (await call(headers)).json()).result.epoch, server.app.hub.top.epoch);
+    const document = await fetch(`${server.url}/**?since=earliest`, { headers });
+    assert.ok((await document.json()).messages.length > 0);
+  }
+});
+
+Deno.test("Without any key, the API is open on loopback", async () => {
+  await using server = await startApp();
+  const response = await fetch(`${server.url}/api/info`, { method: "POST", body: "{}" });
+  assert.equal((await response.json()).result.nodes.length, 1);
+});
+
 Deno.test("With a key, pages are still shown: what is on them asks for itself", async () => {
   await using server = await start();
   assert.equal((await ask(server, "/news", { accept: "text/html" })).status, 200);

@@ -133,7 +133,7 @@ Deno.test("GET of a bad channel, option or reserved path is a clear problem", as
   assert.match((await read(server, "/_unknown", 404)).detail, /_unknown/);
   assert.match((await read(server, "/_static/unknown.css", 404)).detail, /unknown\.css/);
   assert.match((await read(server, "/_examples/..%2f..%2fdeno", 404)).detail, /There is no/);
-  assert.match((await read(server, "/api/info", 404)).detail, /api/);
+  assert.match((await read(server, "/apps/x", 404)).detail, /apps/);
 });
 
 Deno.test("GET ?presence lists who is on a channel and counts them", async () => {

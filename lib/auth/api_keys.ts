@@ -1,0 +1,98 @@
+/** The keys of the HTTP API: `app.ts` reads them from the configuration, `http/api.ts` asks before each call. */
+import { createHash, timingSafeEqual } from "node:crypto";
+
+/** Where keys are configured, as messages name it. */
+const SETTING = "RAINDROPS_API_KEYS";
+
+/** Fewer characters than this can be guessed. */
+const ADVISED_LENGTH = 16;
+
+/** Whether a call may go on. Messages are made for clients and hold no key. */
+export type KeyDecision =
+  | { readonly allowed: true }
+  | { readonly allowed: false; readonly message: string };
+
+export interface ApiKeyOptions {
+  /** Whether everybody may call while no key is configured: the server listens on loopback. */
+  readonly open: boolean;
+}
+
+/** The keys in force, any number at once, so that an old one can be replaced without a pause. Kept as hashes. */
+export class ApiKeys {
+  /** What an operator should know about the keys at start, without any of their contents. */
+  readonly warnings: readonly string[];
+  readonly #digests: readonly Uint8Array[];
+  readonly #open: boolean;
+
+  constructor(keys: readonly string[], options: ApiKeyOptions) {
+    this.#digests = keys.map(digest);
+    this.#open = options.open;
+    this.warnings = keys.some((key) => key.length < ADVISED_LENGTH)
+      ? [
+        `An API key has fewer than ${ADVISED_LENGTH} characters and can be guessed: use a longer, random one`,
+      ]
+      : [];
+  }
+
+  /** Whether a request with these headers may call the API. */
+  check(headers: Headers): KeyDecision {
+    if (this.#digests.length === 0) {
+      if (this.#open) return { allowed: true };
+      return deny(`The API is closed, as the server has no key for it: set ${SETTING}`);
+    }
+    const key = findKey(headers);
+    if (key === undefined) {
+      return deny("The API needs a key: send it as X-API-Key: <key>, or as Authorization: apikey <key>");
+    }
+    if (this.#isKnown(key)) return { allowed: true };
+    return deny(`The API key is not known here: use one of those in ${SETTING}`);
+  }
+
+  /** Whether a request carries one of the keys. Never so while there is none, wherever the server is open. */
+  isCarriedBy(headers: Headers): boolean {
+    const key = findKey(headers);
+    return key !== undefined && this.#isKnown(key);
+  }
+
+  /** Hashes have one length, and each is compared to the end: the time tells nothing of any key. */
+  #isKnown(key: string): boolean {
+    const candidate = digest(key);
+    let known = false;
+    for (const expected of this.#digests) {
+      if (timingSafeEqual(expected, candidate)) known = true;
+    }
+    return known;
+  }
+}
+
+/**
+ * Reads a comma list of keys; nothing at all is no key.
+ *
+ * @throws {SyntaxError} which counts the keys and never quotes one
+ */
+export function parseApiKeys(text: string): readonly string[] {
+  if (text.trim() === "") return [];
+  const keys = text.split(",").map((key) => key.trim());
+  keys.forEach((key, index) => {
+    if (key === "") {
+      throw new SyntaxError(`API key ${index + 1} is empty: remove the comma, or write the key`);
+    }
+    if (!/^[\x21-\x7e]+$/.test(key)) {
+      throw new SyntaxError(`API key ${index + 1} has a space or a character that is not ASCII`);
+    }
+  });
+  return keys;
+}
+
+/** `X-API-Key: K`, else `Authorization: apikey K`. Never a key in the URL, which gets logged. */
+function findKey(headers: Headers): string | undefined {
+  return headers.get("x-api-key") || /^apikey +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+}
+
+function digest(key: string): Uint8Array {
+  return createHash("sha256").update(key).digest();
+}
+
+function deny(message: string): KeyDecision {
+  return { allowed: false, message };
+}

@@ -1,0 +1,29 @@
+/** What every method of the HTTP API works with. */
+import type { ApiKeys } from "../auth/api_keys.ts";
+import type { Hub } from "../core/hub.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Rules } from "../core/rules.ts";
+import type { Fields } from "./api_fields.ts";
+import type { Versions } from "./api_versions.ts";
+
+export interface ApiContext {
+  readonly hub: Hub;
+  readonly rules: Rules;
+  readonly keys: ApiKeys;
+  /** The versions that were published, shared by all calls. */
+  readonly versions: Versions;
+  /** Names this process. */
+  readonly node: string;
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
+  readonly version: string;
+  readonly maxBodyBytes: number;
+  readonly logger: Logger;
+}
+
+/**
+ * Answers a request with its result as JSON text.
+ *
+ * @throws {ApiError} or {MessagingError} for what is answered with an error
+ */
+export type ApiMethod = (context: ApiContext, fields: Fields) => string | Promise<string>;

@@ -1,0 +1,54 @@
+/** The errors of the HTTP API: their codes, their HTTP status in transport mode, and which of ours each tells of. */
+import { type ErrorCode, type MessagingError, toMessagingError } from "../core/errors.ts";
+
+/**
+ * Centrifugo's codes, as far as they occur. 102 (unknown channel) and 113 (conflict) never do: a channel is there
+ * as soon as it has a name.
+ */
+const KINDS = {
+  internal: { code: 100, status: 500 },
+  methodNotFound: { code: 104, status: 404 },
+  badRequest: { code: 107, status: 400 },
+  notAvailable: { code: 108, status: 400 },
+  unrecoverablePosition: { code: 112, status: 416 },
+} as const satisfies Record<string, { readonly code: number; readonly status: number }>;
+
+export type ApiErrorKind = keyof typeof KINDS;
+
+/** What a method is refused with. The message is made for the caller and names the field that is at fault. */
+export class ApiError extends Error {
+  readonly kind: ApiErrorKind;
+
+  constructor(kind: ApiErrorKind, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "ApiError";
+    this.kind = kind;
+  }
+
+  get code(): number {
+    return KINDS[this.kind].code;
+  }
+
+  get status(): number {
+    return KINDS[this.kind].status;
+  }
+
+  /** `{ code, message }` as JSON text. */
+  toJson(): string {
+    return JSON.stringify({ code: this.code, message: this.message });
+  }
+}
+
+const BY_CODE: { readonly [K in ErrorCode]?: ApiErrorKind } = {
+  bad_channel: "badRequest",
+  bad_body: "badRequest",
+  bad_option: "badRequest",
+  too_large: "badRequest",
+};
+
+/** What a caller is told of any error: its own if it is meant for callers, else a bland one. */
+export function toApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  const known: MessagingError = toMessagingError(error);
+  return new ApiError(BY_CODE[known.code] ?? "internal", known.message, { cause: known.cause ?? error });
+}

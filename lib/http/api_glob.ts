@@ -1,0 +1,125 @@
+/**
+ * Glob patterns as Centrifugo has them for `channels`: `*` any text, slashes included, `?` one character, `[a-z]` and
+ * `[!a-z]` one of a set, `{a,b}` alternatives, `\` before a character that stands for itself.
+ */
+
+/** Takes no regular expression: a hostile pattern costs at most its length times the name's, for each alternative. */
+const MAX_PATTERN_LENGTH = 255;
+const MAX_ALTERNATIVES = 64;
+
+/** Any text, or a test for one character. */
+type Token = "any" | ((character: string) => boolean);
+type Tokens = readonly Token[];
+
+/**
+ * Compiles a pattern into a test for whole names.
+ *
+ * @throws {SyntaxError} saying what is wrong with it, to go on behind its name
+ */
+export function compileGlob(pattern: string): (text: string) => boolean {
+  if (pattern.length > MAX_PATTERN_LENGTH) {
+    throw new SyntaxError(`must have at most ${MAX_PATTERN_LENGTH} characters`);
+  }
+  const alternatives = new Parser(pattern).parse();
+  return (text) => alternatives.some((tokens) => matches(tokens, text));
+}
+
+/** Reads a pattern into sequences of tokens, one for each choice among its alternatives. */
+class Parser {
+  readonly #pattern: string;
+  #at = 0;
+
+  constructor(pattern: string) {
+    this.#pattern = pattern;
+  }
+
+  parse(): readonly Tokens[] {
+    const found = this.#parseSequence(false);
+    if (this.#at < this.#pattern.length) throw new SyntaxError("has a } that closes nothing");
+    return found;
+  }
+
+  /** Reads up to the end, or inside braces up to the comma or brace that ends an alternative. */
+  #parseSequence(inBraces: boolean): readonly Tokens[] {
+    let found: readonly Tokens[] = [[]];
+    while (this.#at < this.#pattern.length) {
+      const character = this.#pattern[this.#at]!;
+      if (character === "}" || (inBraces && character === ",")) break;
+      this.#at++;
+      const choices = character === "{" ? this.#parseBraces() : [[this.#parseToken(character)]];
+      if (found.length * choices.length > MAX_ALTERNATIVES) {
+        throw new SyntaxError(`has more than ${MAX_ALTERNATIVES} alternatives`);
+      }
+      found = found.flatMap((head) => choices.map((tail) => [...head, ...tail]));
+    }
+    return found;
+  }
+
+  #parseBraces(): readonly Tokens[] {
+    const choices: Tokens[] = [];
+    while (true) {
+      choices.push(...this.#parseSequence(true));
+      if (choices.length > MAX_ALTERNATIVES) {
+        throw new SyntaxError(`has more than ${MAX_ALTERNATIVES} alternatives`);
+      }
+      const end = this.#pattern[this.#at++];
+      if (end === undefined) throw new SyntaxError("has a { without its }");
+      if (end === "}") return choices;
+    }
+  }
+
+  #parseToken(character: string): Token {
+    switch (character) {
+      case "*":
+        return "any";
+      case "?":
+        return () => true;
+      case "[":
+        return this.#parseSet();
+      case "\\": {
+        const escaped = this.#pattern[this.#at++];
+        if (escaped === undefined) throw new SyntaxError("ends with a backslash");
+        return (other) => other === escaped;
+      }
+      default:
+        return (other) => other === character;
+    }
+  }
+
+  #parseSet(): Token {
+    const end = this.#pattern.indexOf("]", this.#at + 1);
+    if (end === -1) throw new SyntaxError("has a [ without its ]");
+    const negated = this.#pattern[this.#at] === "!";
+    const members = this.#pattern.slice(this.#at + (negated ? 1 : 0), end);
+    if (members === "") throw new SyntaxError("has an empty []");
+    this.#at = end + 1;
+    const ranges = [...members.matchAll(/([^])-([^])|([^])/g)].map(([, from, to, only = ""]) => {
+      if (from === undefined || to === undefined) return [only, only] as const;
+      if (from > to) throw new SyntaxError(`has the range ${from}-${to}, which is empty`);
+      return [from, to] as const;
+    });
+    return (character) => ranges.some(([from, to]) => from <= character && character <= to) !== negated;
+  }
+}
+
+/** Walks along both; where they part, the last `any` takes one character more. */
+function matches(tokens: Tokens, text: string): boolean {
+  let token = 0;
+  let at = 0;
+  let retryToken = -1;
+  let retryAt = 0;
+  while (at < text.length) {
+    const test = tokens[token];
+    if (test === "any") {
+      retryToken = ++token;
+      retryAt = at;
+    } else if (test?.(text[at]!)) {
+      token++;
+      at++;
+    } else if (retryToken >= 0) {
+      token = retryToken;
+      at = ++retryAt;
+    } else return false;
+  }
+  return tokens.slice(token).every((rest) => rest === "any");
+}

@@ -1,0 +1,125 @@
+/** The methods of the HTTP API about one channel and about the node: presence, history, info. */
+import { selectChannel } from "../core/channel.ts";
+import type { Cursor, Position } from "../core/log.ts";
+import { encodePayloadJson, type Message, type Sender } from "../core/message.ts";
+import type { Member } from "../core/presence.ts";
+import type { ApiContext } from "./api_context.ts";
+import { ApiError } from "./api_error.ts";
+import type { Fields } from "./api_fields.ts";
+
+/** Publications one answer holds at most. */
+export const MAX_PUBLICATIONS = 300;
+
+/** Who is on a channel, by client id; clients that share one are told apart by a number. */
+export function presence(context: ApiContext, fields: Fields): string {
+  const channel = readPresenceChannel(context, fields);
+  const counts = new Map<string, number>();
+  const members = context.hub.presence.list(channel).map((member) => {
+    const count = (counts.get(member.id) ?? 0) + 1;
+    counts.set(member.id, count);
+    // No client's id has a "#".
+    const key = count === 1 ? member.id : `${member.id}#${count}`;
+    return `${JSON.stringify(key)}:${encodeClientInfo(member)}`;
+  });
+  return `{"presence":{${members.join(",")}}}`;
+}
+
+export function presenceStats(context: ApiContext, fields: Fields): string {
+  const channel = readPresenceChannel(context, fields);
+  const { connections, users } = context.hub.presence.count(channel);
+  return JSON.stringify({ num_clients: connections, num_users: users });
+}
+
+/**
+ * Stored publications, forwards after a position or backwards from one. Without a limit there is only the position,
+ * a negative one asks for as many as an answer holds.
+ */
+export async function history(context: ApiContext, fields: Fields): Promise<string> {
+  const channel = readHistoryChannel(context, fields);
+  const asked = fields.integer("limit", -(2 ** 31), 2 ** 31 - 1);
+  const reverse = fields.boolean("reverse");
+  const since = readSince(context, fields.object("since"));
+  if (reverse && since?.offset === 0) {
+    throw fields.refuse("since.offset", "is 0, and nothing comes before that");
+  }
+  const wanted = asked < 0 ? MAX_PUBLICATIONS : Math.min(asked, MAX_PUBLICATIONS);
+  const [after, limit] = toQuery(since, reverse, wanted);
+  const page = await context.hub.read({ selector: selectChannel(channel), after, limit });
+  const publications = page.messages.map(encodePublication);
+  if (reverse) publications.reverse();
+  const { epoch, offset } = page.position;
+  return `{"publications":[${publications.join(",")}],"epoch":${JSON.stringify(epoch)},"offset":${offset}}`;
+}
+
+export async function historyRemove(context: ApiContext, fields: Fields): Promise<string> {
+  const channel = readHistoryChannel(context, fields);
+  const removed = await context.hub.clear(channel);
+  context.logger.write("info", "api call", { method: "history_remove", channel, removed });
+  return "{}";
+}
+
+/** The one node there is. */
+export function info({ hub, node, version, startedAt }: ApiContext): string {
+  const users = new Set<string>();
+  for (const { user } of hub.clients) users.add(user ?? "");
+  let channels = 0;
+  for (const _ of hub.listChannels()) channels++;
+  return JSON.stringify({
+    nodes: [{
+      uid: node,
+      name: "raindrops",
+      version,
+      num_clients: hub.clientCount,
+      num_users: users.size,
+      num_subs: hub.subscriptionCount,
+      num_channels: channels,
+      uptime: Math.max(0, Math.floor((Date.now() - startedAt) / 1_000)),
+    }],
+  });
+}
+
+function readPresenceChannel({ rules }: ApiContext, fields: Fields): string {
+  const channel = fields.channel();
+  if (rules.for(channel).presence) return channel;
+  throw new ApiError("notAvailable", `Presence is off for "${channel}" by the rule "presence": false`);
+}
+
+function readHistoryChannel({ rules }: ApiContext, fields: Fields): string {
+  const channel = fields.channel();
+  if (!rules.for(channel).ephemeral) return channel;
+  throw new ApiError("notAvailable", `History is off for "${channel}" by the rule "ephemeral": true`);
+}
+
+function readSince({ hub }: ApiContext, fields: Fields | undefined): Position | undefined {
+  if (fields === undefined) return undefined;
+  const offset = fields.integer("offset", 0, Number.MAX_SAFE_INTEGER);
+  const epoch = fields.string("epoch");
+  if (epoch === "" || epoch === hub.top.epoch) return { offset, epoch };
+  throw new ApiError(
+    "unrecoverablePosition",
+    `since.epoch is not the log's, which is ${hub.top.epoch}: what was known of it before is gone`,
+  );
+}
+
+/** Backwards, the last ones before a position are those after a position that lies so much further back. */
+function toQuery(since: Position | undefined, reverse: boolean, limit: number): [Cursor, number] {
+  if (since === undefined) return [{ kind: reverse || limit === 0 ? "latest" : "earliest" }, limit];
+  if (!reverse) return [{ kind: "offset", offset: since.offset }, limit];
+  const first = Math.max(1, since.offset - limit);
+  return [{ kind: "offset", offset: first - 1 }, since.offset - first];
+}
+
+function encodePublication({ payload, offset, from }: Message): string {
+  const info = from === undefined ? "" : `"info":${encodeClientInfo(from)},`;
+  return `{"data":${encodePayloadJson(payload)},${info}"offset":${offset}}`;
+}
+
+/** What plain clients have to say of themselves is their name. */
+function encodeClientInfo(client: Sender & Partial<Pick<Member, "channelInfo">>): string {
+  const { id, name, user = "", info, channelInfo } = client;
+  const shown = info ?? (name === undefined ? undefined : JSON.stringify({ name }));
+  let json = `{"user":${JSON.stringify(user)},"client":${JSON.stringify(id)}`;
+  if (shown !== undefined) json += `,"conn_info":${shown}`;
+  if (channelInfo !== undefined) json += `,"chan_info":${channelInfo}`;
+  return json + "}";
+}
