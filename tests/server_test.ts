@@ -1,5 +1,6 @@
 /** The program as its users start and stop it: flags, exit status, log lines, draining. Real child processes. */
 import assert from "node:assert/strict";
+import { mayMount, mountTemporary } from "./logs/sqlite_mount.ts";
 import { type ServerProcess, startServer } from "./server_process.ts";
 import config from "../deno.json" with { type: "json" };
 import { TestSocket } from "./test_socket.ts";
@@ -102,6 +103,37 @@ Deno.test("A log that cannot be opened is one clear line and exit status 1", asy
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+const FULL_DISK =
+  "A full disk answers POST with 507, loses nothing that was acknowledged, and works again once there is room";
+Deno.test({
+  name: mayMount ? FULL_DISK : `${FULL_DISK} (skipped: this process may not mount a small disk)`,
+  ignore: !mayMount,
+  async fn() {
+    const folder = await Deno.makeTempDir();
+    await using disk = await mountTemporary(folder, "size=6m");
+    await using server = await startServer({ flags: ["--log", `sqlite:${folder}/raindrops.db`] });
+    const body = "x".repeat(60_000);
+    const publish = async (channel: string) => {
+      const response = await fetch(`${server.url}/${channel}`, { method: "POST", body });
+      const { offset, detail } = await response.json();
+      return { status: response.status, offset, detail };
+    };
+    let acknowledged = 0;
+    let refused = await publish("news");
+    for (; refused.status === 200; refused = await publish("news")) acknowledged = refused.offset;
+    assert.equal(refused.status, 507);
+    assert.match(refused.detail, /full|space/i);
+    const document = await fetch(`${server.url}/news?since=earliest`, {
+      headers: { accept: "application/json" },
+    });
+    assert.equal((await document.json()).messages.length, acknowledged);
+    await disk.remount("size=24m");
+    const again = await publish("news");
+    assert.deepEqual([again.status, again.offset], [200, acknowledged + 1]);
+    await server.stop();
+  },
 });
 
 Deno.test("A rules file that is missing or wrong is one clear line and exit status 1", async () => {
