@@ -61,6 +61,18 @@ export class Presence {
     return [...this.#channels.get(channel)?.members ?? []];
   }
 
+  /** The members of a channel by client id; those that share one are told apart by a number behind a "#". */
+  listById(channel: string): ReadonlyMap<string, Member> {
+    const counts = new Map<string, number>();
+    return new Map(
+      this.list(channel).map((member) => {
+        const number = (counts.get(member.id) ?? 0) + 1;
+        counts.set(member.id, number);
+        return [number === 1 ? member.id : `${member.id}#${number}`, member];
+      }),
+    );
+  }
+
   /** How many connections, different clients and different users are on a channel. */
   count(channel: string): { readonly connections: number; readonly clients: number; readonly users: number } {
     const attendance = this.#channels.get(channel);

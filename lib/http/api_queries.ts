@@ -1,26 +1,17 @@
 /** The methods of the HTTP API about one channel and about the node: presence, history, info. */
-import { selectChannel } from "../core/channel.ts";
-import type { Cursor, Position } from "../core/log.ts";
+import { readHistory } from "../core/history.ts";
+import type { Position } from "../core/log.ts";
 import { encodePayloadJson, type Message, type Sender } from "../core/message.ts";
 import type { Member } from "../core/presence.ts";
 import type { ApiContext } from "./api_context.ts";
 import { ApiError } from "./api_error.ts";
 import type { Fields } from "./api_fields.ts";
 
-/** Publications one answer holds at most. */
-export const MAX_PUBLICATIONS = 300;
-
 /** Who is on a channel, by client id; clients that share one are told apart by a number. */
 export function presence(context: ApiContext, fields: Fields): string {
   const channel = readPresenceChannel(context, fields);
-  const counts = new Map<string, number>();
-  const members = context.hub.presence.list(channel).map((member) => {
-    const count = (counts.get(member.id) ?? 0) + 1;
-    counts.set(member.id, count);
-    // No client's id has a "#".
-    const key = count === 1 ? member.id : `${member.id}#${count}`;
-    return `${JSON.stringify(key)}:${encodeClientInfo(member)}`;
-  });
+  const members = [...context.hub.presence.listById(channel)]
+    .map(([id, member]) => `${JSON.stringify(id)}:${encodeClientInfo(member)}`);
   return `{"presence":{${members.join(",")}}}`;
 }
 
@@ -42,12 +33,9 @@ export async function history(context: ApiContext, fields: Fields): Promise<stri
   if (reverse && since?.offset === 0) {
     throw fields.refuse("since.offset", "is 0, and nothing comes before that");
   }
-  const wanted = asked < 0 ? MAX_PUBLICATIONS : Math.min(asked, MAX_PUBLICATIONS);
-  const [after, limit] = toQuery(since, reverse, wanted);
-  const page = await context.hub.read({ selector: selectChannel(channel), after, limit });
-  const publications = page.messages.map(encodePublication);
-  if (reverse) publications.reverse();
-  const { epoch, offset } = page.position;
+  const { messages, position } = await readHistory(context.hub, { channel, limit: asked, since, reverse });
+  const publications = messages.map(encodePublication);
+  const { epoch, offset } = position;
   return `{"publications":[${publications.join(",")}],"epoch":${JSON.stringify(epoch)},"offset":${offset}}`;
 }
 
@@ -99,14 +87,6 @@ function readSince({ hub }: ApiContext, fields: Fields | undefined): Position | 
     "unrecoverablePosition",
     `since.epoch is not the log's, which is ${hub.top.epoch}: what was known of it before is gone`,
   );
-}
-
-/** Backwards, the last ones before a position are those after a position that lies so much further back. */
-function toQuery(since: Position | undefined, reverse: boolean, limit: number): [Cursor, number] {
-  if (since === undefined) return [{ kind: reverse || limit === 0 ? "latest" : "earliest" }, limit];
-  if (!reverse) return [{ kind: "offset", offset: since.offset }, limit];
-  const first = Math.max(1, since.offset - limit);
-  return [{ kind: "offset", offset: first - 1 }, since.offset - first];
 }
 
 function encodePublication({ payload, offset, from }: Message): string {

@@ -5,6 +5,7 @@ import type { ConnectionClaims, TokenSubscription } from "../auth/tokens.ts";
 import { selectChannel } from "../core/channel.ts";
 import type { ServerSubscribeOptions } from "../core/client.ts";
 import { MessagingError } from "../core/errors.ts";
+import { MAX_HISTORY_MESSAGES } from "../core/history.ts";
 import type { Cursor, LogPage } from "../core/log.ts";
 import type { Message, Payload } from "../core/message.ts";
 import type { Member, PresenceChange } from "../core/presence.ts";
@@ -28,7 +29,6 @@ import {
   toExpiry,
   UNSUBSCRIBES,
 } from "./centrifuge_errors.ts";
-import { MAX_PUBLICATIONS } from "./centrifuge_queries.ts";
 import type { CentrifugeSession } from "./centrifuge_session.ts";
 
 /** Channels one connection may be on. */
@@ -258,7 +258,7 @@ export class CentrifugeChannels {
     const member: Member = info === undefined ? client : { ...describe(client), channelInfo: info };
     const opening: Opening = {
       after: toCursor(position),
-      limit: position.recover ? MAX_PUBLICATIONS : 0,
+      limit: position.recover ? MAX_HISTORY_MESSAGES : 0,
       onOpen: (page, announced) => {
         entry.opening = false;
         const opened = this.#describe(channel, position, page, announced);
@@ -295,7 +295,7 @@ export class CentrifugeChannels {
     const base = { recoverable: true, positioned: true, epoch, wasRecovering: position.recover };
     const stored = announced.filter(({ sequence }) => sequence > 0);
     const missed = [...page.messages, ...stored];
-    if (position.recover && page.kind === "complete" && !page.more && missed.length <= MAX_PUBLICATIONS) {
+    if (position.recover && page.kind === "complete" && !page.more && missed.length <= MAX_HISTORY_MESSAGES) {
       const publications = missed.map(toPublication);
       const rest = announced.filter(({ sequence }) => sequence === 0);
       return { result: { ...base, recovered: true, offset: position.offset, publications }, rest };

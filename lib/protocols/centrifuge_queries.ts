@@ -1,8 +1,6 @@
 /** Answers of the Centrifuge protocol that read and change nothing: presence and history. */
-import { selectChannel } from "../core/channel.ts";
-import type { Cursor } from "../core/log.ts";
+import { readHistory } from "../core/history.ts";
 import type {
-  ClientInfo,
   HistoryRequest,
   HistoryResult,
   PresenceResult,
@@ -12,21 +10,13 @@ import { toClientInfo, toPublication } from "./centrifuge_encoders.ts";
 import { CommandError, ERRORS } from "./centrifuge_errors.ts";
 import type { CentrifugeContext } from "./centrifuge_session.ts";
 
-/** Publications one answer holds at most. */
-export const MAX_PUBLICATIONS = 300;
-
 type Context = Pick<CentrifugeContext, "hub" | "rules">;
 
 /** Who is on a channel, by client id; clients of other protocols may share one, and are told apart by a number. */
 export function answerPresence({ hub, rules }: Context, channel: string): PresenceResult {
   demandPresence(rules, channel);
-  const presence = new Map<string, ClientInfo>();
-  for (const member of hub.presence.list(channel)) {
-    let key = member.id;
-    for (let i = 2; presence.has(key); i++) key = `${member.id}#${i}`;
-    presence.set(key, toClientInfo(member));
-  }
-  return { presence };
+  const members = hub.presence.listById(channel);
+  return { presence: new Map([...members].map(([id, member]) => [id, toClientInfo(member)])) };
 }
 
 export function answerPresenceStats({ hub, rules }: Context, channel: string): PresenceStatsResult {
@@ -54,20 +44,8 @@ export async function answerHistory(
   if (reverse && since?.offset === 0) {
     throw new CommandError(ERRORS.badRequest, "Nothing comes before offset 0");
   }
-  const wanted = request.limit < 0 ? MAX_PUBLICATIONS : Math.min(request.limit, MAX_PUBLICATIONS);
-  const [after, limit] = toQuery(since, reverse, wanted);
-  const page = await hub.read({ selector: selectChannel(channel), after, limit });
-  const publications = page.messages.map(toPublication);
-  if (reverse) publications.reverse();
-  return { publications, epoch: page.position.epoch, offset: page.position.offset };
-}
-
-/** Backwards, the last ones before a position are those after a position that lies so much further back. */
-function toQuery(since: HistoryRequest["since"], reverse: boolean, limit: number): [Cursor, number] {
-  if (since === undefined) return [{ kind: reverse || limit === 0 ? "latest" : "earliest" }, limit];
-  if (!reverse) return [{ kind: "offset", offset: since.offset }, limit];
-  const first = Math.max(1, since.offset - limit);
-  return [{ kind: "offset", offset: first - 1 }, since.offset - first];
+  const { messages, position } = await readHistory(hub, request);
+  return { publications: messages.map(toPublication), epoch: position.epoch, offset: position.offset };
 }
 
 function demandPresence(rules: Context["rules"], channel: string): void {

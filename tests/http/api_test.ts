@@ -11,7 +11,7 @@ import { type RuleEntry, Rules } from "../../lib/core/rules.ts";
 import { type ApiContext, handleApi, MAX_COMMANDS, Versions } from "../../lib/http/api.ts";
 import { compileGlob } from "../../lib/http/api_glob.ts";
 import { MAX_BROADCAST_CHANNELS } from "../../lib/http/api_publish.ts";
-import { MAX_PUBLICATIONS } from "../../lib/http/api_queries.ts";
+import { MAX_HISTORY_MESSAGES } from "../../lib/core/history.ts";
 import { MemoryLog } from "../../lib/logs/memory.ts";
 import { createDraft } from "../fakes/message.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
@@ -797,11 +797,11 @@ withBench("history of a channel without messages is its position", async (bench)
 });
 
 withBench("history holds so many publications at most", async (bench) => {
-  const drafts = Array.from({ length: MAX_PUBLICATIONS + 5 }, () => createDraft("x"));
+  const drafts = Array.from({ length: MAX_HISTORY_MESSAGES + 5 }, () => createDraft("x"));
   await Promise.all(drafts.map((draft) => bench.hub.publish(draft)));
   for (const limit of [-1, 1_000]) {
     const result = await bench.ask("history", { channel: "news", limit }) as { publications: unknown[] };
-    assert.equal(result.publications.length, MAX_PUBLICATIONS);
+    assert.equal(result.publications.length, MAX_HISTORY_MESSAGES);
   }
 });
 
