@@ -14,16 +14,16 @@ import { MessagingError, toMessagingError } from "./core/errors.ts";
 import { Hub } from "./core/hub.ts";
 import type { Log } from "./core/log.ts";
 import type { Logger } from "./core/logger.ts";
-import { parseRules, Rules } from "./core/rules.ts";
+import { type Action, parseRules, Rules } from "./core/rules.ts";
 import type { Peer } from "./core/socket.ts";
-import { Access } from "./http/access.ts";
+import { Access, type Pass } from "./http/access.ts";
 import { type ApiContext, handleApi, Versions } from "./http/api.ts";
 import { handleClear, handleHistory, handlePresence } from "./http/history.ts";
 import { Pages } from "./http/pages.ts";
 import { CHANNEL_METHODS, createProblem, parseOr } from "./http/problem.ts";
 import { readBytes } from "./http/body.ts";
 import { handlePublish } from "./http/publish.ts";
-import { parseReadRequest } from "./http/read_request.ts";
+import { parseReadRequest, type ReadOptions } from "./http/read_request.ts";
 import { openLog } from "./logs/mod.ts";
 import {
   type CentrifugeContext,
@@ -252,15 +252,34 @@ class RaindropsApp implements App {
     }
     if (streams) pass.demand("subscribe", options.selector);
     if (!streams || options.since !== undefined) pass.demand("history", options.selector);
-    const context = this.#protocolContext;
-    if (upgrades) {
-      const { channel } = options.selector;
-      const publishDenial = channel === undefined ? undefined : pass.deny("publish", channel);
-      return c.env.peer.upgrade(openPlainSession(context, { ...options, publishDenial }));
+    const { searchParams } = new URL(request.url);
+    if (!pass.isTrusted && (searchParams.has("id") || searchParams.has("name"))) {
+      throw new MessagingError("forbidden", "Ids and names come from tokens here: leave out id and name");
     }
-    if (options.follow) return this.#stream(request, NDJSON_TYPE, () => openLineStream(context, options));
-    if (streams) return this.#stream(request, EVENT_STREAM_TYPE, () => openEventStream(context, options));
+    const { user, info, expires } = pass;
+    const reader = {
+      ...options,
+      user,
+      info,
+      expires,
+      deny: (action: Action) => this.#deny(pass, action, options),
+    };
+    const context = this.#protocolContext;
+    if (upgrades) return c.env.peer.upgrade(openPlainSession(context, reader));
+    if (options.follow) return this.#stream(request, NDJSON_TYPE, () => openLineStream(context, reader));
+    if (streams) return this.#stream(request, EVENT_STREAM_TYPE, () => openEventStream(context, reader));
     return await handleHistory(this.hub, options);
+  }
+
+  #deny(pass: Pass, action: Action, { selector }: ReadOptions): MessagingError | undefined {
+    const { channel } = selector;
+    if (channel !== undefined && action === "presence" && !this.#rules.for(channel).presence) {
+      return new MessagingError(
+        "not_found",
+        `Presence is off for "${channel}" by the rule "presence": false`,
+      );
+    }
+    return pass.deny(action, selector);
   }
 
   /** A HEAD is answered with the headers of the stream, which is not opened for it. */

@@ -62,7 +62,8 @@ export function checkOrigin(request: Request, policy: OriginPolicy): void {
     );
   }
   const origin = request.headers.get("origin");
-  if (origin === null || listed(origin)) return;
+  if (origin === null) return checkFetchMetadata(request, policy);
+  if (listed(origin)) return;
   if (origin !== "null" && URL.canParse(origin)) {
     const { host, hostname } = new URL(origin);
     if (host === url.host || (policy.openOnLoopback && isLoopback(hostname))) return;
@@ -70,5 +71,19 @@ export function checkOrigin(request: Request, policy: OriginPolicy): void {
   throw new MessagingError(
     "origin_refused",
     `Pages of ${JSON.stringify(origin)} may not use this server: allow them with --origins`,
+  );
+}
+
+/**
+ * Browsers send no Origin with what a page merely embeds, such as an image: Fetch Metadata tells whose page it is.
+ * Links are followed from everywhere.
+ */
+function checkFetchMetadata({ headers }: Request, policy: OriginPolicy): void {
+  const site = headers.get("sec-fetch-site");
+  const isForeign = site === "cross-site" || (site === "same-site" && !policy.openOnLoopback);
+  if (!isForeign || headers.get("sec-fetch-mode") === "navigate" || policy.origins.includes("*")) return;
+  throw new MessagingError(
+    "origin_refused",
+    "Other sites may not embed what is here: allow them with --origins",
   );
 }

@@ -65,8 +65,14 @@ export class StreamSocket implements Socket {
   }
 
   terminate(): void {
-    this.#queue = [];
+    this.discard();
     this.close();
+  }
+
+  /** Forgets what is queued. */
+  discard(): void {
+    this.#queue = [];
+    this.#queuedBytes = 0;
   }
 
   /** Hands the reader one chunk, if it wants one and there is one. */

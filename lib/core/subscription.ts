@@ -17,6 +17,7 @@ const PENDING_SLICE_BYTES = 256 * 1024;
 export interface Opening {
   readonly after: Cursor;
   readonly limit: number;
+  readonly maxBytes?: number;
   /**
    * Called once, when the subscription goes live: with a page of history and what was announced since it was read,
    * each beyond the page's `next`. Nothing was announced that is in neither, nothing is in both.
@@ -70,12 +71,13 @@ export class Subscription {
     else if (since !== undefined) await this.#replay(log, since);
   }
 
-  async #open(log: Pick<Log, "read">, { after, limit, onOpen }: Opening): Promise<void> {
+  async #open(log: Pick<Log, "read">, opening: Opening): Promise<void> {
+    const { after, limit, maxBytes = Infinity, onOpen } = opening;
     const hold = this.#hold;
     let announced: readonly Message[] | undefined;
     while (hold !== undefined && announced === undefined && !this.#closed) {
       hold.restart();
-      const page = await log.read({ selector: this.selector, after, limit });
+      const page = await log.read({ selector: this.selector, after, limit, maxBytes });
       announced = hold.release(page.next.sequence);
       if (announced === undefined || this.#closed) continue;
       this.#hold = undefined;

@@ -3,7 +3,7 @@
  * clients, on tokens sent as `Authorization: Bearer`. Without a key everybody may do everything.
  */
 import { mayUse, type Requester } from "../auth/grants.ts";
-import type { TokenVerifier } from "../auth/tokens.ts";
+import type { ConnectionClaims, TokenVerifier } from "../auth/tokens.ts";
 import type { Selector } from "../core/channel.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
@@ -18,13 +18,29 @@ export interface AccessOptions {
   readonly isOperator: (request: Request) => boolean;
 }
 
-/** What a request may do, its token already read. */
+/** Who sent a request and what it may do, its token already read. */
 export interface Pass {
+  /** The server has no key, or the request carries an operator's: it may do everything, and call itself anything. */
+  readonly isTrusted: boolean;
+  /** Whom the token names, and what it says of it as JSON text. */
+  readonly user: string | undefined;
+  readonly info: string | undefined;
+  /** When the token expires, in seconds since 1970; 0 for never. */
+  readonly expires: number;
   /** Why it may not do something on one channel or on the channels of a selector; undefined when it may. */
   deny(action: Action, target: string | Selector): MessagingError | undefined;
   /** @throws {MessagingError} `unauthorized` or `forbidden` */
   demand(action: Action, target: string | Selector): void;
 }
+
+const TRUSTED: Pass = {
+  isTrusted: true,
+  user: undefined,
+  info: undefined,
+  expires: 0,
+  deny: () => undefined,
+  demand: () => {},
+};
 
 export class Access {
   readonly #options: AccessOptions;
@@ -40,17 +56,28 @@ export class Access {
    */
   async admit(request: Request): Promise<Pass> {
     const { verifier, isOperator } = this.#options;
-    if (verifier === undefined || isOperator(request)) return createPass(() => undefined);
+    if (verifier === undefined || isOperator(request)) return TRUSTED;
     const token = /^Bearer (.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
-    const requester = token === undefined ? ANONYMOUS : await this.#identify(verifier, token);
-    return createPass((action, target) => this.#deny(requester, token === undefined, action, target));
+    const claims = token === undefined ? undefined : await this.#verify(verifier, token);
+    const user = claims?.user ?? "";
+    const requester: Requester = { kind: "keyed", user, channels: new Set(claims?.channels) };
+    const deny: Pass["deny"] = (action, target) => this.#deny(requester, token === undefined, action, target);
+    return {
+      isTrusted: false,
+      user: user === "" ? undefined : user,
+      info: claims?.info,
+      expires: claims?.expires ?? 0,
+      deny,
+      demand(action, target) {
+        const denial = deny(action, target);
+        if (denial !== undefined) throw denial;
+      },
+    };
   }
 
-  async #identify(verifier: TokenVerifier, token: string): Promise<Requester> {
+  async #verify(verifier: TokenVerifier, token: string): Promise<ConnectionClaims> {
     const result = await verifier.verifyConnectionToken(token);
-    if (result.kind === "valid") {
-      return { kind: "keyed", user: result.claims.user, channels: new Set(result.claims.channels) };
-    }
+    if (result.kind === "valid") return result.claims;
     this.#options.logger.write("warn", "token refused", { reason: result.reason });
     if (result.kind === "unavailable") {
       throw new MessagingError(
@@ -86,14 +113,12 @@ export class Access {
   }
 }
 
-const ANONYMOUS: Requester = { kind: "keyed", user: "", channels: new Set() };
-
-function createPass(deny: Pass["deny"]): Pass {
-  return {
-    deny,
-    demand(action, target) {
-      const denial = deny(action, target);
-      if (denial !== undefined) throw denial;
-    },
-  };
+/**
+ * Refuses what only operators may do once there is a key.
+ *
+ * @throws {MessagingError} `forbidden`, naming what was asked for
+ */
+export function demandTrust(pass: Pass, what: string): void {
+  if (pass.isTrusted) return;
+  throw new MessagingError("forbidden", `${what} needs an API key here: send it as X-API-Key`);
 }

@@ -4,7 +4,7 @@ import { parseClientId } from "../core/client.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Hub, Published } from "../core/hub.ts";
 import { type Draft, formatId } from "../core/message.ts";
-import type { Access } from "./access.ts";
+import { type Access, demandTrust } from "./access.ts";
 import { parseBody, readBytes } from "./body.ts";
 import { parseOr } from "./problem.ts";
 
@@ -30,7 +30,9 @@ type Options = Pick<Draft, (typeof OPTION_NAMES)[number]>;
 export async function handlePublish(request: Request, context: PublishContext): Promise<Response> {
   const url = new URL(request.url);
   const target = parseTarget(url.pathname);
-  if (target.channel !== ECHO) (await context.access.admit(request)).demand("publish", target.channel);
+  const pass = target.channel === ECHO ? undefined : await context.access.admit(request);
+  if (target.to !== undefined && pass !== undefined) demandTrust(pass, "A message to one client");
+  else pass?.demand("publish", target.channel);
   const options = Object.fromEntries(url.searchParams);
   const idempotencyKey = parseIdempotencyKey(request.headers.get("idempotency-key"));
   const bytes = await readBytes(request, context.maxBodyBytes);

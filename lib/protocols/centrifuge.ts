@@ -149,7 +149,12 @@ function openSession(
     protocol: `${format.oneWay ? "centrifuge-uni" : "centrifuge"}-${format.codec.name}`,
     socket,
     emulated: false,
-    hangUp: ({ code, reason }) => socket.close(code, cutReason(reason)),
+    hangUp({ code, reason }) {
+      socket.close(code, cutReason(reason));
+      if (code === DISCONNECTS.slow.code) socket.terminate();
+    },
+    // The close frame stands behind what is queued, and only a terminated socket is rid of both.
+    discard: () => {},
   });
 }
 
@@ -160,10 +165,10 @@ function openStreamSession(context: CentrifugeContext, format: CentrifugeFormat,
     socket,
     emulated: !format.oneWay,
     hangUp(end: End) {
-      // A slow reader's queue is dropped, this with it; it learns from the end of the stream.
       socket.send([format.encodeReplies([{ kind: "push", push: { kind: "disconnect", content: end } }])]);
       socket.close();
     },
+    discard: () => socket.discard(),
   });
   return { session, socket };
 }

@@ -5,7 +5,7 @@ import type { ConnectionClaims, TokenSubscription } from "../auth/tokens.ts";
 import { selectChannel } from "../core/channel.ts";
 import type { ServerSubscribeOptions } from "../core/client.ts";
 import { MessagingError } from "../core/errors.ts";
-import { MAX_HISTORY_MESSAGES } from "../core/history.ts";
+import { MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES } from "../core/history.ts";
 import type { Cursor, LogPage } from "../core/log.ts";
 import type { Message, Payload } from "../core/message.ts";
 import type { Member, PresenceChange } from "../core/presence.ts";
@@ -197,7 +197,13 @@ export class CentrifugeChannels {
     session.check("subscribe", channel, "none");
     const { requester } = session;
     const named = requester.kind === "keyed" && requester.channels.has(channel);
-    return { tie: named ? "token" : "rule", serverSide: false, info: undefined, data: undefined, expires: 0 };
+    return {
+      tie: named ? "token" : "rule",
+      serverSide: false,
+      info: undefined,
+      data: undefined,
+      expires: 0,
+    };
   }
 
   async #verify(channel: string, token: string) {
@@ -236,7 +242,18 @@ export class CentrifugeChannels {
     admission: Admission,
     onResult: (result: SubscribeResult) => void,
   ): Promise<void> {
+    if (!position.recover) return await this.#openNow(channel, position, admission, onResult);
+    await this.#session.inHeavyTurn(() => this.#openNow(channel, position, admission, onResult));
+  }
+
+  async #openNow(
+    channel: string,
+    position: Position,
+    admission: Admission,
+    onResult: (result: SubscribeResult) => void,
+  ): Promise<void> {
     if (this.#closed) return;
+    if (this.#entries.has(channel)) throw new CommandError(ERRORS.alreadySubscribed);
     const { client, context } = this.#session;
     const { tie, serverSide, info, data, expires } = admission;
     if (this.#entries.size >= MAX_CHANNELS) {
@@ -256,12 +273,14 @@ export class CentrifugeChannels {
     };
     this.#entries.set(channel, entry);
     const member: Member = info === undefined ? client : { ...describe(client), channelInfo: info };
+    const recovers = position.recover && this.#mayRecover(channel, tie);
     const opening: Opening = {
-      after: toCursor(position),
-      limit: position.recover ? MAX_HISTORY_MESSAGES : 0,
+      after: recovers ? toCursor(position) : { kind: "latest" },
+      limit: recovers ? MAX_HISTORY_MESSAGES : 0,
+      maxBytes: MAX_HISTORY_BYTES,
       onOpen: (page, announced) => {
         entry.opening = false;
-        const opened = this.#describe(channel, position, page, announced);
+        const opened = this.#describe(channel, position, recovers, page, announced);
         if (position.recover && !opened.result.recovered && (position.flag & REJECT_UNRECOVERED) !== 0) {
           reject(new CommandError(ERRORS.unrecoverablePosition));
           return void this.close(channel);
@@ -286,16 +305,18 @@ export class CentrifugeChannels {
   #describe(
     channel: string,
     position: Position,
+    recovers: boolean,
     page: LogPage,
     announced: readonly Message[],
   ): { result: SubscribeResult; rest: readonly Message[] } {
-    const { ephemeral } = this.#session.context.rules.for(channel);
-    if (ephemeral) return { result: { wasRecovering: position.recover }, rest: announced };
+    const { ephemeral, conflate } = this.#session.context.rules.for(channel);
+    // On a conflated channel offsets are passed over by rule: no position would hold.
+    if (ephemeral || conflate) return { result: { wasRecovering: position.recover }, rest: announced };
     const { epoch } = page.position;
     const base = { recoverable: true, positioned: true, epoch, wasRecovering: position.recover };
     const stored = announced.filter(({ sequence }) => sequence > 0);
     const missed = [...page.messages, ...stored];
-    if (position.recover && page.kind === "complete" && !page.more && missed.length <= MAX_HISTORY_MESSAGES) {
+    if (recovers && page.kind === "complete" && !page.more && missed.length <= MAX_HISTORY_MESSAGES) {
       const publications = missed.map(toPublication);
       const rest = announced.filter(({ sequence }) => sequence === 0);
       return { result: { ...base, recovered: true, offset: position.offset, publications }, rest };
@@ -305,6 +326,12 @@ export class CentrifugeChannels {
       return { result: { ...base, offset: stored.at(-1)?.offset ?? page.position.offset }, rest };
     }
     return { result: { ...base, offset: page.position.offset }, rest: announced };
+  }
+
+  /** Recovery is history by another name, and asks for the same permission. */
+  #mayRecover(channel: string, tie: Tie): boolean {
+    const { context, requester } = this.#session;
+    return mayUse("history", channel, requester, context.rules.for(channel), tie).allowed;
   }
 
   /** Pushes joins and leaves of a channel to a client that may know who is there. */

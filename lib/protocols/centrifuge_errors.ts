@@ -89,10 +89,16 @@ export class DisconnectError extends Error {
   }
 }
 
+/** What Protobuf clients have room for, and more than anybody waits. */
+const MAX_TTL_SECONDS = 2 ** 31 - 1;
+
 /** The fields that tell a client when it must refresh. */
 export function toExpiry(expires: number): { readonly expires?: boolean; readonly ttl?: number } {
   if (expires === 0) return {};
-  return { expires: true, ttl: Math.max(1, Math.ceil(expires - Date.now() / 1_000)) };
+  return {
+    expires: true,
+    ttl: Math.min(Math.max(1, Math.ceil(expires - Date.now() / 1_000)), MAX_TTL_SECONDS),
+  };
 }
 
 /** @throws {CommandError} 107 for a name outside the grammar */

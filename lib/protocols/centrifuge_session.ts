@@ -56,6 +56,8 @@ export interface CentrifugeTransport {
   readonly socket: Socket;
   /** Ends the connection, telling the client why in the transport's way. */
   hangUp(end: End): void;
+  /** Drops what is queued, of which there is too much. */
+  discard(): void;
   /** Whether further commands come by `POST /emulation`. */
   readonly emulated: boolean;
 }
@@ -78,6 +80,8 @@ export class CentrifugeSession {
   readonly #outbox: Outbox;
   #state: "new" | "connecting" | "connected" | "ended" = "new";
   #waiting: Command[] = [];
+  #heavyTurn: Promise<void> = Promise.resolve();
+  #heavyWaiting = 0;
   #client: Client | undefined;
   #channels: CentrifugeChannels | undefined;
   #requester: Requester = { kind: "open" };
@@ -127,9 +131,9 @@ export class CentrifugeSession {
       this.context.logger.write("warn", "client refused", { id: this.#client?.id, code: end.code, reason });
     }
     const slow = end.code === DISCONNECTS.slow.code;
-    this.#socket.flush();
+    if (slow) this.#transport.discard();
+    else this.#socket.flush();
     this.#transport.hangUp(end);
-    if (slow) this.#transport.socket.terminate();
     this.closed(end.code);
   }
 
@@ -175,6 +179,28 @@ export class CentrifugeSession {
     throw new CommandError(ERRORS.permissionDenied, decision.clientMessage);
   }
 
+  /**
+   * Runs what may read and answer much, one at a time and as the client takes it: however many commands it sends, it
+   * costs the server one page.
+   */
+  async inHeavyTurn<T>(run: () => Promise<T>): Promise<T> {
+    if (this.#heavyWaiting >= MAX_WAITING_COMMANDS) {
+      throw new CommandError(ERRORS.tooManyRequests, `At most ${MAX_WAITING_COMMANDS} reads may wait`);
+    }
+    this.#heavyWaiting++;
+    const result = this.#heavyTurn.then(async () => {
+      await this.#socket.drained();
+      if (this.#isEnded) throw new CommandError(ERRORS.internal);
+      return await run();
+    });
+    this.#heavyTurn = result.then(() => {}, () => {});
+    try {
+      return await result;
+    } finally {
+      this.#heavyWaiting--;
+    }
+  }
+
   /** Commands are taken in order; those that come while a connect is checked wait for it. */
   #take(command: Command): void {
     if (this.#state === "ended") return;
@@ -203,6 +229,10 @@ export class CentrifugeSession {
     const { id } = command;
     const channels = this.#channels;
     if (channels === undefined) throw new TypeError("A connected session has channels");
+    // Before rules are looked up by it. Ending what was never begun is no mistake.
+    if ("channel" in command.request && command.kind !== "unsubscribe") {
+      parseChannelOrThrow(command.request.channel);
+    }
     switch (command.kind) {
       case "subscribe":
         await channels.subscribe(command.request, (result) => this.send({ id, kind: "subscribe", result }));
@@ -225,7 +255,11 @@ export class CentrifugeSession {
         };
       case "history":
         this.check("history", command.request.channel, channels.tie(command.request.channel));
-        return { id, kind: "history", result: await answerHistory(this.context, command.request) };
+        return {
+          id,
+          kind: "history",
+          result: await this.inHeavyTurn(() => answerHistory(this.context, command.request)),
+        };
       case "ping":
         return { id, kind: "ping", result: {} };
       case "send":
@@ -246,7 +280,6 @@ export class CentrifugeSession {
   async #publish({ channel, data, type }: PublishRequest): Promise<void> {
     if (type !== 0) throw new CommandError(ERRORS.notAvailable, "Only streams can be published to");
     if (data === undefined) throw new CommandError(ERRORS.badRequest, "A publish needs data");
-    parseChannelOrThrow(channel);
     this.check("publish", channel, this.#channels?.tie(channel) ?? "none");
     const { id, name, user, info, socket } = this.client;
     await this.context.hub.publish({
@@ -355,6 +388,8 @@ export class CentrifugeSession {
     const claims = this.#accept(
       await verifier.verifyConnectionToken(token, { user: this.client.user ?? "" }),
     );
+    // What it is subscribed to stays, as Centrifugo's users expect; what it may ask for from now on is the new token's.
+    this.#requester = { kind: "keyed", user: claims.user, channels: new Set(claims.channels) };
     this.#expire(claims.expires);
     return { client: this.client.id, ...toExpiry(claims.expires) };
   }

@@ -7,7 +7,7 @@ import { cutReason, MessagingError, toMessagingError } from "../core/errors.ts";
 import { type Draft, type Message, type Payload, utf8Length } from "../core/message.ts";
 import { Outbox } from "../core/outbox.ts";
 import { type Encoder, Frame, type Socket, type SocketHandler } from "../core/socket.ts";
-import type { ProtocolContext, ReadRequest } from "./protocol.ts";
+import { endAtExpiry, type ProtocolContext, type ReadRequest } from "./protocol.ts";
 import { findReply } from "./replies.ts";
 
 /** The channel on which everything comes back to its sender, byte for byte, and nobody else gets it. */
@@ -29,6 +29,7 @@ class PlainSession implements SocketHandler {
   readonly #context: ProtocolContext;
   readonly #request: ReadRequest;
   #client: Client | undefined;
+  #forgetExpiry: () => void = () => {};
 
   constructor(context: ProtocolContext, request: ReadRequest) {
     this.#context = context;
@@ -37,10 +38,12 @@ class PlainSession implements SocketHandler {
 
   open(socket: Socket): void {
     const { hub, outboxLimits } = this.#context;
-    const { id, name, selector, since, limit } = this.#request;
+    const { id, name, user, info, expires = 0, selector, since, limit } = this.#request;
     const client: Client = {
       id,
       name,
+      user,
+      info,
       protocol: "plain",
       since: Date.now(),
       socket,
@@ -55,6 +58,7 @@ class PlainSession implements SocketHandler {
     };
     this.#client = client;
     if (!hub.connect(client, selector.channel ?? selector.key)) return;
+    this.#forgetExpiry = endAtExpiry(expires, client);
     hub.subscribe(client, selector, {
       since,
       limit,
@@ -81,6 +85,7 @@ class PlainSession implements SocketHandler {
   close(code: number): void {
     const client = this.#client;
     this.#client = undefined;
+    this.#forgetExpiry();
     if (client !== undefined) this.#context.hub.disconnect(client, code);
   }
 
@@ -90,11 +95,11 @@ class PlainSession implements SocketHandler {
     if (size > maxMessageBytes) {
       throw new MessagingError("too_large", `Message of ${size} bytes; the limit is ${maxMessageBytes}`);
     }
-    const { publishDenial, selector: { channel } } = this.#request;
+    const { deny, selector: { channel } } = this.#request;
     if (channel === ECHO) return this.#answer(client, data);
     const reply = typeof data === "string" ? findReply(data) : undefined;
     if (reply !== undefined) {
-      this.#answer(client, reply.answer({ hub, channel }));
+      this.#answer(client, reply.answer({ hub, channel, denyPresence: () => deny?.("presence") }));
       if (!reply.passedOn || channel === undefined) return;
     }
     if (channel === undefined) {
@@ -103,15 +108,16 @@ class PlainSession implements SocketHandler {
         "Lists and patterns are for reading: send on one channel's URL",
       );
     }
-    if (publishDenial !== undefined) throw publishDenial;
+    const denial = deny?.("publish");
+    if (denial !== undefined) throw denial;
     const payload: Payload = typeof data === "string"
       ? { kind: "text", text: data }
       : { kind: "bytes", bytes: data };
-    const { id, name } = client;
+    const { id, name, user, info } = client;
     const draft: Draft = {
       channel,
       payload,
-      from: name === undefined ? { id } : { id, name },
+      from: { id, name, user, info },
       socketId: client.socket.id,
     };
     hub.publish(draft).catch((error) => this.#fail(client, error));

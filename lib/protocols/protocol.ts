@@ -1,7 +1,8 @@
 /** The Protocol port: what a WebSocket protocol is given, and what it makes of it. `app.ts` brings them together. */
 import type { Selector } from "../core/channel.ts";
 import type { Hub } from "../core/hub.ts";
-import type { MessagingError } from "../core/errors.ts";
+import type { Client } from "../core/client.ts";
+import { MessagingError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Cursor } from "../core/log.ts";
 import type { OutboxLimits } from "../core/outbox.ts";
@@ -24,8 +25,12 @@ export interface ReadRequest {
   readonly id: string;
   readonly name: string | undefined;
   readonly since: Cursor | undefined;
-  /** Why it may not publish, if it may not. */
-  readonly publishDenial?: MessagingError | undefined;
+  /** Whom its token names, what that says of it as JSON text, and when it expires, in seconds since 1970. */
+  readonly user?: string | undefined;
+  readonly info?: string | undefined;
+  readonly expires?: number;
+  /** Why it may not do something on its channel, if it may not. */
+  readonly deny?: (action: "publish" | "presence") => MessagingError | undefined;
   /** End after this many messages. */
   readonly limit: number | undefined;
 }
@@ -35,3 +40,20 @@ export type OpenSession = (context: ProtocolContext, request: ReadRequest) => So
 
 /** A protocol spoken on response bodies. The signal fires when the client goes away. */
 export type OpenStream = (context: ProtocolContext, request: ReadRequest) => Response;
+
+const LONGEST_TIMER_MILLISECONDS = 2 ** 31 - 1;
+
+/**
+ * Ends a client when its token expires.
+ *
+ * @returns stops waiting for that
+ */
+export function endAtExpiry(expires: number, client: Client): () => void {
+  if (expires === 0) return () => {};
+  const wait = Math.min(Math.max(0, expires * 1_000 - Date.now()), LONGEST_TIMER_MILLISECONDS);
+  const timer = setTimeout(
+    () => client.end(new MessagingError("unauthorized", "The token has expired")),
+    wait,
+  );
+  return () => clearTimeout(timer);
+}

@@ -1,4 +1,5 @@
 /** The texts a plain socket gets an answer to, for its eyes only. To teach the server another one, add a line. */
+import type { MessagingError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
 
 /** Who asks, and where. */
@@ -6,6 +7,8 @@ export interface ReplyContext {
   readonly hub: Hub;
   /** The one channel the socket is on, if it is on one. */
   readonly channel: string | undefined;
+  /** Why it may not know who is there, if it may not. */
+  readonly denyPresence: () => MessagingError | undefined;
 }
 
 interface Reply {
@@ -33,8 +36,10 @@ export function findReply(text: string): Reply | undefined {
   return text.length > LONGEST_TEXT ? undefined : REPLIES.get(text);
 }
 
-function describeMembers({ hub, channel }: ReplyContext): string {
+function describeMembers({ hub, channel, denyPresence }: ReplyContext): string {
   if (channel === undefined) return "You are reading several channels: open one of them to ask who is there.";
+  const denial = denyPresence();
+  if (denial !== undefined) return denial.message;
   const members = hub.presence.list(channel);
   const names = members.slice(0, MAX_NAMES).map((member) => member.name ?? member.id).join(", ");
   const others = members.length - MAX_NAMES;

@@ -4,7 +4,7 @@ import { Outbox } from "../core/outbox.ts";
 import type { Gap } from "../core/replay.ts";
 import { type Encoder, Frame } from "../core/socket.ts";
 import { StreamSocket } from "../core/stream_socket.ts";
-import type { ProtocolContext, ReadRequest } from "./protocol.ts";
+import { endAtExpiry, type ProtocolContext, type ReadRequest } from "./protocol.ts";
 
 /** How one streaming protocol looks. */
 export interface StreamFormat {
@@ -33,12 +33,14 @@ export function streamHeaders(contentType: string): Record<string, string> {
 /** Answers a request with a stream of the channels it asked for. */
 export function openStream(format: StreamFormat, context: ProtocolContext, request: ReadRequest): Response {
   const { hub, outboxLimits, keepAlive } = context;
-  const { id, name, selector, since, limit } = request;
+  const { id, name, user, info, expires = 0, selector, since, limit } = request;
   const alive = createStreamFrame(format.keepAlive);
   const socket = new StreamSocket(() => leave());
   const client: Client = {
     id,
     name,
+    user,
+    info,
     protocol: format.protocol,
     since: Date.now(),
     socket,
@@ -53,7 +55,9 @@ export function openStream(format: StreamFormat, context: ProtocolContext, reque
     },
   };
   const timer = setInterval(() => client.outbox.offer([alive]), keepAlive * 1_000);
+  const forgetExpiry = endAtExpiry(expires, client);
   function leave(code?: number): void {
+    forgetExpiry();
     clearInterval(timer);
     hub.disconnect(client, code);
   }

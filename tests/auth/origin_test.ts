@@ -53,6 +53,20 @@ for (const [name, url, origin, policy, expected] of CASES) {
   });
 }
 
+Deno.test("checkOrigin() refuses what pages of other sites embed, and follows their links", () => {
+  const request = (site: string, mode: string) =>
+    new Request("http://localhost:8000/", { headers: { "sec-fetch-site": site, "sec-fetch-mode": mode } });
+  assert.throws(() => checkOrigin(request("cross-site", "no-cors"), OPEN), /embed/);
+  assert.throws(
+    () => checkOrigin(request("same-site", "no-cors"), { ...OPEN, openOnLoopback: false }),
+    /embed/,
+  );
+  checkOrigin(request("same-site", "no-cors"), OPEN);
+  checkOrigin(request("cross-site", "navigate"), OPEN);
+  checkOrigin(request("same-origin", "no-cors"), OPEN);
+  checkOrigin(request("cross-site", "no-cors"), { ...OPEN, origins: ["*"] });
+});
+
 Deno.test("isLoopback() knows this machine's names and no others", () => {
   for (const name of ["localhost", "app.localhost", "127.0.0.1", "127.1.2.3", "[::1]", "::1"]) {
     assert.ok(isLoopback(name), name);

@@ -1,6 +1,7 @@
 /** Reading and publishing by URL on a server with a key: tokens and rules decide, for HTTP and plain sockets alike. */
 import assert from "node:assert/strict";
 import { SignJWT } from "jose";
+import { TestSocket } from "../test_socket.ts";
 import { startApp, type TestApp } from "../test_app.ts";
 
 const SECRET = "a secret of more than thirty-two bytes";
@@ -53,7 +54,6 @@ const WAYS: readonly [string, string, Asked][] = [
   ["a line stream", "?follow", {}],
   ["presence", "?presence", {}],
   ["a publish", "", { method: "POST" }],
-  ["a clear", "", { method: "DELETE" }],
 ];
 
 for (const [name, query, asked] of WAYS) {
@@ -94,6 +94,46 @@ Deno.test("With a key, a token that names a channel reads it, and a rule for use
   );
   assert.match((await ask(server, "/news,open/1", { token })).detail, /one channel/);
   assert.equal((await ask(server, "/@id1", { token, method: "POST" })).status, 403);
+});
+
+Deno.test("With a key, clearing a channel and writing to one client is for operators, whatever the rules", async () => {
+  await using server = await start();
+  const token = await sign({ channels: ["open/1"] });
+  for (const credentials of [{}, { token }]) {
+    assert.equal((await ask(server, "/open/1", { ...credentials, method: "DELETE" })).status, 403);
+    const direct = await ask(server, "/@id1", { ...credentials, method: "POST" });
+    assert.equal(direct.status, 403);
+    assert.match(direct.detail, /API key/);
+  }
+});
+
+Deno.test("With a key, nobody takes an id or a name by URL", async () => {
+  await using server = await start();
+  for (const query of ["?follow&id=ann", "?follow&name=Ann"]) {
+    assert.match((await ask(server, `/open/1${query}`, {})).detail, /come from tokens/);
+  }
+});
+
+Deno.test("With a key, a stream shows its user in presence, and ends when its token expires", async () => {
+  await using server = await start();
+  const exp = Math.floor(Date.now() / 1_000) + 2;
+  const token = await sign({ exp, channels: ["news"], info: { name: "Ann" } });
+  const stream = await fetch(`${server.url}/news?follow`, { headers: { authorization: `Bearer ${token}` } });
+  const [member] = server.app.hub.presence.list("news");
+  assert.deepEqual([member?.user, member?.info], ["ann", '{"name":"Ann"}']);
+  await stream.text();
+  assert.ok(Date.now() >= exp * 1_000);
+  assert.equal(server.app.hub.clientCount, 0);
+});
+
+Deno.test("/who tells only those who may know", async () => {
+  const rules = await Deno.makeTempFile();
+  await Deno.writeTextFile(rules, JSON.stringify([{ channels: "secret", presence: false }]));
+  await using open = await startApp("--rules", rules);
+  await Deno.remove(rules);
+  await using socket = await TestSocket.open(`${open.socketUrl}/secret?name=Ann`);
+  socket.send("/who");
+  assert.match(String(await socket.next()), /Presence is off/);
 });
 
 Deno.test("With a key, plain sockets open and publish by the same rules", async () => {

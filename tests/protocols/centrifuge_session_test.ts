@@ -1,6 +1,7 @@
 /** The Centrifuge protocol as it is on the wire, over a real listener: every command, error and disconnect code. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import type { Payload } from "../../lib/core/message.ts";
 import { readLines } from "../read_lines.ts";
 import { startApp, type TestApp } from "../test_app.ts";
 import { TestSocket } from "../test_socket.ts";
@@ -819,5 +820,55 @@ Deno.test("Pages of an allowed origin may use every HTTP transport, with credent
     });
     await refused.body?.cancel();
     assert.equal(refused.status, 403);
+  }
+});
+
+Deno.test("Many reads in one frame are answered one at a time, in bounds, and all of them", async () => {
+  await using server = await startRuledApp([]);
+  const payload: Payload = { kind: "text", text: "x".repeat(60_000) };
+  await Promise.all(Array.from({ length: 60 }, () => server.app.hub.publish({ channel: "big", payload })));
+  await using client = await RawClient.open(server);
+  await client.call("connect");
+  const commands = Array.from(
+    { length: 40 },
+    (_, i) => ({ id: 100 + i, history: { channel: "big", limit: 300 } }),
+  );
+  client.send(...commands);
+  for (const { id } of commands) {
+    const reply = await client.next();
+    assert.equal(reply.id, id);
+    // A mebibyte of payloads ends a page.
+    assert.equal(reply.history.publications.length, 18);
+  }
+});
+
+Deno.test("Recovery asks for the permission that history asks for", async () => {
+  await using server = await startKeyedApp([{ channels: "news", allowAnonymous: ["subscribe"] }]);
+  await publish(server, "news", "1", "2");
+  await using client = await RawClient.open(server);
+  await client.call("connect");
+  assert.equal(await client.fail("history", { channel: "news", limit: 5 }), 103);
+  const { subscribe } = await client.call("subscribe", { channel: "news", recover: true, offset: 0 });
+  assert.deepEqual([subscribe.recovered, subscribe.publications, subscribe.offset], [
+    undefined,
+    undefined,
+    2,
+  ]);
+});
+
+Deno.test("A conflated channel claims no position", async () => {
+  await using server = await startRuledApp([{ channels: "ticker", conflate: true }]);
+  await using client = await RawClient.open(server);
+  await client.call("connect");
+  const { subscribe } = await client.call("subscribe", { channel: "ticker" });
+  assert.deepEqual(subscribe, {});
+});
+
+Deno.test("A name outside the grammar is refused before any rule is looked up by it", async () => {
+  await using server = await startRuledApp([]);
+  await using client = await RawClient.open(server);
+  await client.call("connect");
+  for (const method of ["presence", "presence_stats", "history", "publish", "subscribe", "sub_refresh"]) {
+    assert.equal(await client.fail(method, { channel: "a//b" }), 107, method);
   }
 });
