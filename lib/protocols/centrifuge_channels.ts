@@ -4,6 +4,7 @@ import { mayUse } from "../auth/grants.ts";
 import type { ConnectionClaims, TokenSubscription } from "../auth/tokens.ts";
 import { selectChannel } from "../core/channel.ts";
 import type { ServerSubscribeOptions } from "../core/client.ts";
+import { Deadline } from "../core/deadline.ts";
 import { MessagingError } from "../core/errors.ts";
 import { MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES } from "../core/history.ts";
 import type { Cursor, LogPage } from "../core/log.ts";
@@ -35,7 +36,6 @@ import type { CentrifugeSession } from "./centrifuge_session.ts";
 const MAX_CHANNELS = 1_000;
 /** Seconds an expired subscription may still take to refresh. */
 const REFRESH_SECONDS = 25;
-const LONGEST_TIMER_MILLISECONDS = 2 ** 31 - 1;
 /** The flag by which a client asks for an error where there is no recovery. */
 const REJECT_UNRECOVERED = 2;
 
@@ -44,7 +44,7 @@ interface Entry {
   readonly tie: Tie;
   subscription: Subscription | undefined;
   unwatch: (() => void) | undefined;
-  expiryTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly expiry: Deadline;
   /** Whether its history is still being read. */
   opening: boolean;
   /** Why the server ends it as soon as it is open. */
@@ -158,7 +158,7 @@ export class CentrifugeChannels {
     const entry = this.#entries.get(channel);
     if (entry === undefined) return false;
     this.#entries.delete(channel);
-    clearTimeout(entry.expiryTimer);
+    entry.expiry.clear();
     entry.unwatch?.();
     if (entry.subscription !== undefined) this.#session.context.hub.unsubscribe(entry.subscription);
     entry.settle();
@@ -266,7 +266,7 @@ export class CentrifugeChannels {
       tie,
       subscription: undefined,
       unwatch: undefined,
-      expiryTimer: undefined,
+      expiry: new Deadline(),
       opening: true,
       end: undefined,
       settle: resolve,
@@ -347,12 +347,10 @@ export class CentrifugeChannels {
   }
 
   #expire(channel: string, entry: Entry, expires: number): void {
-    clearTimeout(entry.expiryTimer);
+    entry.expiry.clear();
     if (expires === 0) return;
-    const wait = (expires + REFRESH_SECONDS) * 1_000 - Date.now();
-    entry.expiryTimer = wait > LONGEST_TIMER_MILLISECONDS
-      ? setTimeout(() => this.#expire(channel, entry, expires), LONGEST_TIMER_MILLISECONDS)
-      : setTimeout(() => this.unsubscribeByServer(channel, UNSUBSCRIBES.expired), wait);
+    const end = () => void this.unsubscribeByServer(channel, UNSUBSCRIBES.expired);
+    entry.expiry.set((expires + REFRESH_SECONDS) * 1_000, end);
   }
 
   #push(push: Push): void {

@@ -5,9 +5,12 @@
 import { type Decision, mayConnect, mayUse, type Requester, type Tie } from "../auth/grants.ts";
 import type { ConnectionClaims, TokenResult, TokenVerifier } from "../auth/tokens.ts";
 import { type Client, parseClientName } from "../core/client.ts";
+import { Deadline } from "../core/deadline.ts";
 import { MessagingError, toMessagingError } from "../core/errors.ts";
+import { Heartbeat } from "../core/heartbeat.ts";
 import { JoiningSocket } from "../core/joining_socket.ts";
 import { Outbox } from "../core/outbox.ts";
+import { Serial } from "../core/serial.ts";
 import type { Action, Rules } from "../core/rules.ts";
 import type { Socket } from "../core/socket.ts";
 import { CentrifugeChannels } from "./centrifuge_channels.ts";
@@ -66,7 +69,6 @@ export interface CentrifugeTransport {
 const STALE_SECONDS = 10;
 /** Seconds an expired client may still take to refresh: it starts when the time is up. */
 const REFRESH_SECONDS = 25;
-const LONGEST_TIMER_MILLISECONDS = 2 ** 31 - 1;
 /** Commands that may wait while a connect is checked: what one frame holds is plenty. */
 const MAX_WAITING_COMMANDS = 1_024;
 
@@ -80,15 +82,13 @@ export class CentrifugeSession {
   readonly #outbox: Outbox;
   #state: "new" | "connecting" | "connected" | "ended" = "new";
   #waiting: Command[] = [];
-  #heavyTurn: Promise<void> = Promise.resolve();
-  #heavyWaiting = 0;
+  readonly #heavy = new Serial();
   #client: Client | undefined;
   #channels: CentrifugeChannels | undefined;
   #requester: Requester = { kind: "open" };
   #staleTimer: ReturnType<typeof setTimeout> | undefined;
-  #pingTimer: ReturnType<typeof setTimeout> | undefined;
-  #pongTimer: ReturnType<typeof setTimeout> | undefined;
-  #expiryTimer: ReturnType<typeof setTimeout> | undefined;
+  #heartbeat: Heartbeat | undefined;
+  readonly #expiry = new Deadline();
 
   constructor(context: CentrifugeContext, format: CentrifugeFormat, transport: CentrifugeTransport) {
     this.context = context;
@@ -141,9 +141,9 @@ export class CentrifugeSession {
   closed(code: number): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
-    for (const timer of [this.#staleTimer, this.#pingTimer, this.#pongTimer, this.#expiryTimer]) {
-      clearTimeout(timer);
-    }
+    clearTimeout(this.#staleTimer);
+    this.#heartbeat?.stop();
+    this.#expiry.clear();
     this.#waiting = [];
     this.#channels?.closeAll();
     this.context.sessions.delete(this.id);
@@ -184,21 +184,14 @@ export class CentrifugeSession {
    * costs the server one page.
    */
   async inHeavyTurn<T>(run: () => Promise<T>): Promise<T> {
-    if (this.#heavyWaiting >= MAX_WAITING_COMMANDS) {
+    if (this.#heavy.waiting >= MAX_WAITING_COMMANDS) {
       throw new CommandError(ERRORS.tooManyRequests, `At most ${MAX_WAITING_COMMANDS} reads may wait`);
     }
-    this.#heavyWaiting++;
-    const result = this.#heavyTurn.then(async () => {
+    return await this.#heavy.run(async () => {
       await this.#socket.drained();
       if (this.#isEnded) throw new CommandError(ERRORS.internal);
       return await run();
     });
-    this.#heavyTurn = result.then(() => {}, () => {});
-    try {
-      return await result;
-    } finally {
-      this.#heavyWaiting--;
-    }
   }
 
   /** Commands are taken in order; those that come while a connect is checked wait for it. */
@@ -217,7 +210,10 @@ export class CentrifugeSession {
   }
 
   #run(command: Exclude<Command, { kind: "connect" }>): void {
-    if (command.kind === "pong") return this.#receivePong();
+    if (command.kind === "pong") {
+      if (!this.#heartbeat?.answer()) this.end(DISCONNECTS.badRequest, "a pong without a ping");
+      return;
+    }
     this.#answer(command).then(
       (reply) => reply !== undefined && this.send(reply),
       (error) => this.#fail(command.id, error),
@@ -332,7 +328,7 @@ export class CentrifugeSession {
     if (this.#isEnded) return;
     clearTimeout(this.#staleTimer);
     this.#state = "connected";
-    const { pingInterval, node } = this.context;
+    const { pingInterval, pongTimeout, node } = this.context;
     const result: ConnectResult = {
       client: client.id,
       version: "raindrops",
@@ -347,8 +343,12 @@ export class CentrifugeSession {
       : { id, kind: "connect", result };
     this.#socket.release(this.format.encodeReplies([reply]));
     this.#expire(claims?.expires ?? 0);
-    // Spread over time, lest all that reconnected together are pinged together.
-    this.#pingTimer = setTimeout(() => this.#ping(), pingInterval * 1_000 * (0.5 + Math.random() / 2));
+    this.#heartbeat = new Heartbeat({
+      interval: pingInterval,
+      timeout: this.format.oneWay ? undefined : pongTimeout,
+      ping: () => this.send({ kind: "server_ping" }),
+      onSilence: () => this.end(DISCONNECTS.noPong),
+    });
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const command of waiting) this.#take(command);
@@ -395,27 +395,9 @@ export class CentrifugeSession {
   }
 
   #expire(expires: number, grace = REFRESH_SECONDS): void {
-    clearTimeout(this.#expiryTimer);
+    this.#expiry.clear();
     if (expires === 0 || this.#isEnded) return;
-    const wait = (expires + grace) * 1_000 - Date.now();
-    this.#expiryTimer = wait > LONGEST_TIMER_MILLISECONDS
-      ? setTimeout(() => this.#expire(expires, grace), LONGEST_TIMER_MILLISECONDS)
-      : setTimeout(() => this.end(DISCONNECTS.expired), wait);
-  }
-
-  #ping(): void {
-    this.send({ kind: "server_ping" });
-    if (this.#isEnded) return;
-    const { pingInterval, pongTimeout } = this.context;
-    this.#pingTimer = setTimeout(() => this.#ping(), pingInterval * 1_000);
-    if (this.format.oneWay) return;
-    this.#pongTimer ??= setTimeout(() => this.end(DISCONNECTS.noPong), pongTimeout * 1_000);
-  }
-
-  #receivePong(): void {
-    if (this.#pongTimer === undefined) return this.end(DISCONNECTS.badRequest, "a pong without a ping");
-    clearTimeout(this.#pongTimer);
-    this.#pongTimer = undefined;
+    this.#expiry.set((expires + grace) * 1_000, () => this.end(DISCONNECTS.expired));
   }
 
   #fail(id: number, error: unknown): void {

@@ -2,6 +2,7 @@
 import type { Selector } from "../core/channel.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Client } from "../core/client.ts";
+import { Deadline } from "../core/deadline.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Cursor } from "../core/log.ts";
@@ -41,19 +42,15 @@ export type OpenSession = (context: ProtocolContext, request: ReadRequest) => So
 /** A protocol spoken on response bodies. The signal fires when the client goes away. */
 export type OpenStream = (context: ProtocolContext, request: ReadRequest) => Response;
 
-const LONGEST_TIMER_MILLISECONDS = 2 ** 31 - 1;
-
 /**
  * Ends a client when its token expires.
  *
+ * @param expires in seconds since 1970; 0 for never
  * @returns stops waiting for that
  */
 export function endAtExpiry(expires: number, client: Client): () => void {
-  if (expires === 0) return () => {};
-  const wait = Math.min(Math.max(0, expires * 1_000 - Date.now()), LONGEST_TIMER_MILLISECONDS);
-  const timer = setTimeout(
-    () => client.end(new MessagingError("unauthorized", "The token has expired")),
-    wait,
-  );
-  return () => clearTimeout(timer);
+  const deadline = new Deadline();
+  const end = () => client.end(new MessagingError("unauthorized", "The token has expired"));
+  if (expires !== 0) deadline.set(expires * 1_000, end);
+  return () => deadline.clear();
 }

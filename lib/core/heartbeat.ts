@@ -1,0 +1,47 @@
+/** Pings at intervals, and what becomes of those who do not answer. For protocols that ping by messages. */
+
+export interface HeartbeatOptions {
+  /** Seconds between pings. */
+  readonly interval: number;
+  /** Seconds there are to answer one; undefined where no answer is asked for. */
+  readonly timeout: number | undefined;
+  ping(): void;
+  /** Called when a ping was not answered in time. */
+  onSilence(): void;
+}
+
+export class Heartbeat {
+  readonly #options: HeartbeatOptions;
+  #pingTimer: ReturnType<typeof setTimeout> | undefined;
+  #answerTimer: ReturnType<typeof setTimeout> | undefined;
+  #stopped = false;
+
+  /** Starts it. The first ping comes after half an interval to a whole one. */
+  constructor(options: HeartbeatOptions) {
+    this.#options = options;
+    // Spread over time, lest all that reconnected together are pinged together.
+    this.#pingTimer = setTimeout(() => this.#beat(), options.interval * 1_000 * (0.5 + Math.random() / 2));
+  }
+
+  /** Notes the answer to a ping. Returns false when there was none to answer. */
+  answer(): boolean {
+    if (this.#answerTimer === undefined) return false;
+    clearTimeout(this.#answerTimer);
+    this.#answerTimer = undefined;
+    return true;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#pingTimer);
+    clearTimeout(this.#answerTimer);
+  }
+
+  #beat(): void {
+    const { interval, timeout, ping, onSilence } = this.#options;
+    ping();
+    if (this.#stopped) return;
+    this.#pingTimer = setTimeout(() => this.#beat(), interval * 1_000);
+    if (timeout !== undefined) this.#answerTimer ??= setTimeout(onSilence, timeout * 1_000);
+  }
+}
