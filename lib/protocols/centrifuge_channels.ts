@@ -65,6 +65,9 @@ interface Admission {
 
 type Position = Pick<SubscribeRequest, "recover" | "epoch" | "offset" | "flag" | "joinLeave">;
 
+/** How a channel is taken that a rule allows. */
+const BY_RULE: Admission = { tie: "rule", serverSide: true, info: undefined, data: undefined, expires: 0 };
+
 const FROM_NOW: Position = { recover: false, epoch: "", offset: 0, flag: 0, joinLeave: false };
 
 export class CentrifugeChannels {
@@ -108,23 +111,41 @@ export class CentrifugeChannels {
     await this.#inTurn(channel, () => void this.close(channel));
   }
 
-  /** Subscribes to what the connection token names; the results go into the answer to connect. */
+  /**
+   * Subscribes to what the connection token names, and on one-way transports to what the request asks for as far as
+   * that is allowed; the results go into the answer to connect.
+   */
   async openServerSide(
     claims: ConnectionClaims | undefined,
     positions: ReadonlyMap<string, SubscribeRequest>,
   ): Promise<ReadonlyMap<string, SubscribeResult>> {
     const results = new Map<string, SubscribeResult>();
-    await Promise.all((claims?.channels ?? []).map(async (channel) => {
-      const settings = claims?.subs.get(channel);
+    const claimed = claims?.channels ?? [];
+    const asked = this.#session.format.oneWay
+      ? [...positions.keys()].filter((name) => !claimed.includes(name))
+      : [];
+    const admissions = [
+      ...claimed.map((channel) => [channel, admit(claims?.subs.get(channel))] as const),
+      ...asked.filter((channel) => this.#mayAsk(channel)).map((channel) => [channel, BY_RULE] as const),
+    ];
+    await Promise.all(admissions.map(async ([channel, admission]) => {
       const position = positions.get(channel) ?? FROM_NOW;
-      await this.#open(
-        channel,
-        { ...position, flag: 0 },
-        admit(settings),
-        (result) => results.set(channel, result),
-      );
+      const onResult = (result: SubscribeResult) => void results.set(channel, result);
+      await this.#open(channel, { ...position, flag: 0 }, admission, onResult);
     }));
     return results;
+  }
+
+  /** Whether a one-way client gets a channel it asked for; the log is told why not. */
+  #mayAsk(channel: string): boolean {
+    try {
+      parseChannelOrThrow(channel);
+      this.#session.check("subscribe", channel, "none");
+      return true;
+    } catch (error) {
+      if (error instanceof CommandError) return false;
+      throw error;
+    }
   }
 
   /** Subscribes on the server's behalf, and tells the client. */

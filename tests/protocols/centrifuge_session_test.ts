@@ -872,3 +872,29 @@ Deno.test("A name outside the grammar is refused before any rule is looked up by
     assert.equal(await client.fail(method, { channel: "a//b" }), 107, method);
   }
 });
+
+Deno.test("A one-way client gets the channels it asks for, as far as it may", async () => {
+  await using server = await startKeyedApp([{
+    channels: "open/*",
+    allowAnonymous: ["subscribe", "history"],
+  }]);
+  await publish(server, "open/1", "missed");
+  const { epoch } = server.app.hub.top;
+  const request = { subs: { "open/1": { recover: true, offset: 0, epoch }, secret: {}, "a//b": {} } };
+  const query = new URLSearchParams({ cf_connect: JSON.stringify(request) });
+  await using stream = await readLines(`${server.url}/connection/uni_sse?${query}`);
+  const pushes = async (count: number) => {
+    const found: RawReply[] = [];
+    while (found.length < count) {
+      const [line = ""] = await stream.take(1);
+      if (line.startsWith("data: ")) found.push(JSON.parse(line.slice(6)));
+    }
+    return found;
+  };
+  const [{ connect }] = await pushes(1);
+  assert.deepEqual(Object.keys(connect.subs), ["open/1"]);
+  assert.deepEqual(connect.subs["open/1"].publications, [{ data: "missed", offset: 1 }]);
+  await publish(server, "secret", "hidden");
+  await publish(server, "open/1", "live");
+  assert.deepEqual(await pushes(1), [{ channel: "open/1", pub: { data: "live", offset: 2 } }]);
+});
