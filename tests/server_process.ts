@@ -7,6 +7,8 @@ export interface ServerOptions {
   readonly port?: number;
   /** Deno's permission flags; all permissions when left out. */
   readonly permissions?: readonly string[];
+  /** Variables beyond those of the tests, such as `{ RAINDROPS_API_KEYS: "key" }`. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 const SERVER = new URL("../server.ts", import.meta.url);
@@ -17,6 +19,7 @@ export async function startServer(options: ServerOptions = {}): Promise<ServerPr
     options.flags ?? [],
     options.port ?? 0,
     options.permissions ?? ["--allow-all"],
+    options.env ?? {},
   );
   await server.start();
   return server;
@@ -28,14 +31,21 @@ export class ServerProcess implements AsyncDisposable {
   readonly lines: string[] = [];
   readonly #flags: readonly string[];
   readonly #permissions: readonly string[];
+  readonly #env: Readonly<Record<string, string>>;
   #port: number;
   #child: Deno.ChildProcess | undefined;
   #logEnd = Promise.resolve();
   readonly #awaited = new Map<RegExp, (line: string) => void>();
 
-  constructor(flags: readonly string[], port: number, permissions: readonly string[]) {
+  constructor(
+    flags: readonly string[],
+    port: number,
+    permissions: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ) {
     this.#flags = flags;
     this.#permissions = permissions;
+    this.#env = env;
     this.#port = port;
   }
 
@@ -59,6 +69,7 @@ export class ServerProcess implements AsyncDisposable {
     this.#child = new Deno.Command(Deno.execPath(), {
       args: ["run", ...this.#permissions, "--no-check", SERVER.href, ...flags],
       cwd: new URL(".", SERVER),
+      env: this.#env,
       stdin: "null",
       stdout: "null",
       stderr: "piped",
