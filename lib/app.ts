@@ -14,7 +14,7 @@ import { MessagingError, toMessagingError } from "./core/errors.ts";
 import { Hub } from "./core/hub.ts";
 import type { Log } from "./core/log.ts";
 import type { Logger } from "./core/logger.ts";
-import { type Action, parseRules, Rules } from "./core/rules.ts";
+import { type Action, describePresenceOff, parseRules, Rules } from "./core/rules.ts";
 import type { Peer } from "./core/socket.ts";
 import { Access, type Pass } from "./http/access.ts";
 import { type ApiContext, handleApi, Versions } from "./http/api.ts";
@@ -276,7 +276,7 @@ class RaindropsApp implements App {
     if (channel !== undefined && action === "presence" && !this.#rules.for(channel).presence) {
       return new MessagingError(
         "not_found",
-        `Presence is off for "${channel}" by the rule "presence": false`,
+        describePresenceOff(channel),
       );
     }
     return pass.deny(action, selector);

@@ -3,6 +3,7 @@ import { readHistory } from "../core/history.ts";
 import type { Position } from "../core/log.ts";
 import { encodePayloadJson, type Message, type Sender } from "../core/message.ts";
 import type { Member } from "../core/presence.ts";
+import { describeHistoryOff, describePresenceOff } from "../core/rules.ts";
 import type { ApiContext } from "./api_context.ts";
 import { ApiError } from "./api_error.ts";
 import type { Fields } from "./api_fields.ts";
@@ -69,13 +70,13 @@ export function info({ hub, node, version, startedAt }: ApiContext): string {
 function readPresenceChannel({ rules }: ApiContext, fields: Fields): string {
   const channel = fields.channel();
   if (rules.for(channel).presence) return channel;
-  throw new ApiError("notAvailable", `Presence is off for "${channel}" by the rule "presence": false`);
+  throw new ApiError("notAvailable", describePresenceOff(channel));
 }
 
 function readHistoryChannel({ rules }: ApiContext, fields: Fields): string {
   const channel = fields.channel();
   if (!rules.for(channel).ephemeral) return channel;
-  throw new ApiError("notAvailable", `History is off for "${channel}" by the rule "ephemeral": true`);
+  throw new ApiError("notAvailable", describeHistoryOff(channel));
 }
 
 function readSince({ hub }: ApiContext, fields: Fields | undefined): Position | undefined {

@@ -3,7 +3,7 @@ import { parseChannelPath } from "../core/channel.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
 import { encodeMessageJson, formatId } from "../core/message.ts";
-import type { Rules } from "../core/rules.ts";
+import { describePresenceOff, type Rules } from "../core/rules.ts";
 import { type Access, demandTrust } from "./access.ts";
 import { parseOr } from "./problem.ts";
 import type { ReadOptions } from "./read_request.ts";
@@ -46,7 +46,7 @@ export function handlePresence(hub: Hub, rules: Rules, options: ReadOptions): Re
     throw new MessagingError("bad_channel", "Presence is of one channel: ask for each by its name");
   }
   if (!rules.for(channel).presence) {
-    throw new MessagingError("not_found", `Presence is off for "${channel}" by the rule "presence": false`);
+    throw new MessagingError("not_found", describePresenceOff(channel));
   }
   const members = hub.presence.list(channel).slice(0, options.limit ?? MAX_DOCUMENT_MESSAGES);
   const shown = members.map(({ id, name, protocol, since }) => ({

@@ -1,5 +1,6 @@
 /** Answers of the Centrifuge protocol that read and change nothing: presence and history. */
 import { readHistory } from "../core/history.ts";
+import { describeHistoryOff, describePresenceOff } from "../core/rules.ts";
 import type {
   HistoryRequest,
   HistoryResult,
@@ -34,7 +35,7 @@ export async function answerHistory(
   if (rules.for(channel).ephemeral) {
     throw new CommandError(
       ERRORS.notAvailable,
-      `History is off for "${channel}" by the rule "ephemeral": true`,
+      describeHistoryOff(channel),
     );
   }
   const { epoch } = hub.top;
@@ -52,6 +53,6 @@ function demandPresence(rules: Context["rules"], channel: string): void {
   if (rules.for(channel).presence) return;
   throw new CommandError(
     ERRORS.notAvailable,
-    `Presence is off for "${channel}" by the rule "presence": false`,
+    describePresenceOff(channel),
   );
 }
