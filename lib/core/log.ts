@@ -1,4 +1,5 @@
 /** The Log port: where messages are kept and put in order, and from where they are announced to the hub. */
+import type { Bus } from "./bus.ts";
 import type { Draft, Message } from "./message.ts";
 import type { Selector } from "./channel.ts";
 
@@ -89,4 +90,6 @@ export interface Log extends AsyncDisposable {
   clear(channel: string): Promise<number>;
   /** Called with what has just been stored, or was only to be delivered. Set once, by the hub; must not throw. */
   onStored: (messages: readonly Message[]) => void;
+  /** How nodes that share the log talk to each other; undefined for a log that has one node only. */
+  readonly bus?: Bus;
 }
