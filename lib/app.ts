@@ -3,7 +3,6 @@
  * each request; `server.ts` and tests create it.
  */
 import { type Context, Hono } from "hono";
-import PERFECT_CURSORS from "perfect-cursors/dist/esm/index.js" with { type: "text" };
 import { ApiKeys } from "./auth/api_keys.ts";
 import { type Keys, type KeySource, openKeys } from "./auth/keys.ts";
 import { checkOrigin, isLoopback } from "./auth/origin.ts";
@@ -61,9 +60,6 @@ const VERSION = "raindrops";
 /** How sessions of the Centrifuge protocol end when the server drains. */
 const SHUTDOWN = { code: 3001, reason: "shutdown" };
 
-/** Paths that are pages or their parts and never channels. */
-const PAGE_PATHS = /^\/(_static\/|_examples\/|favicon\.ico$|robots\.txt$)/;
-
 /**
  * Opens the log and puts everything together.
  *
@@ -72,9 +68,7 @@ const PAGE_PATHS = /^\/(_static\/|_examples\/|favicon\.ico$|robots\.txt$)/;
  */
 export async function createApp(config: Config, logger: Logger): Promise<App> {
   const rules = config.rules === undefined ? new Rules() : await readRules(config.rules);
-  const pages = await Pages.load(new URL("../static/", import.meta.url), {
-    "perfect-cursors": PERFECT_CURSORS,
-  });
+  const pages = await Pages.load(new URL("../static/", import.meta.url));
   const keys = await readKeys(config);
   for (const warning of keys?.warnings ?? []) logger.write("warn", warning);
   const log = await openLog(config.log, { rules, logger });
@@ -235,7 +229,7 @@ class RaindropsApp implements App {
     const request = c.req.raw;
     const { pathname } = new URL(request.url);
     const upgrades = request.headers.get("upgrade")?.toLowerCase() === "websocket";
-    if (!upgrades && PAGE_PATHS.test(pathname)) return await this.#pages.fetch(request);
+    if (!upgrades && this.#pages.owns(pathname)) return await this.#pages.fetch(request);
     if (isReserved(pathname)) throw new MessagingError("not_found", `Nothing lives at ${pathname} yet`);
 
     const accept = request.headers.get("accept") ?? "*/*";

@@ -1,113 +1,114 @@
-/**
- * The pages and their parts: everything below `static/`, read once at start, TypeScript served as JavaScript with
- * its types stripped. `app.ts` routes to it.
- */
-import { stripTypeScriptTypes } from "node:module";
-import { etag } from "hono/etag";
-import { Hono } from "hono";
+/** Answers a GET for a page or a part of one: which file a path shows, and how browsers may keep it. `app.ts` asks. */
 import { MessagingError } from "../core/errors.ts";
+import { type Asset, type Assets, type Coding, CODINGS, loadAssets } from "./assets.ts";
+import { BROWSER_PACKAGES } from "./browser_packages.ts";
 
-interface Asset {
-  readonly body: Uint8Array<ArrayBuffer>;
-  readonly type: string;
-}
-
-const TYPES: Readonly<Record<string, string>> = {
-  css: "text/css; charset=utf-8",
-  html: "text/html; charset=utf-8",
-  js: "text/javascript; charset=utf-8",
-  png: "image/png",
-  svg: "image/svg+xml",
-  ts: "text/javascript; charset=utf-8",
+/** Pages and other files that have a path of their own; what is not here or below is a channel's. */
+const FILES: Readonly<Record<string, string>> = {
+  "/": "home.html",
+  "/favicon.ico": "favicon.svg",
+  "/robots.txt": "robots.txt",
 };
+const EXAMPLES = "/_examples/";
+const STATIC = "/_static/";
+const CHANNEL_PAGE = "channel.html";
 
 /** Strict enough that text which slipped into a page as markup could still not run or call home. */
-const PAGE_HEADERS = {
-  "cache-control": "no-cache",
-  "content-security-policy":
-    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'; object-src 'none'",
+const HEADERS = {
+  "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; " +
+    "form-action 'self'; frame-ancestors 'self'; object-src 'none'",
   "cross-origin-opener-policy": "same-origin",
   "referrer-policy": "same-origin",
-  "vary": "accept",
   "x-content-type-options": "nosniff",
 };
 
-const UTF8 = new TextEncoder();
+/** A URL with the version in it never shows anything else. */
+const FOR_EVER = "public, max-age=31536000, immutable";
+/** Kept, and asked for again by its etag. */
+const ASK_AGAIN = "no-cache";
 
-/** Where packages for the browser are served, by the specifier that names them in `static/`. */
-const PACKAGES = "/_static/vendor/";
-
-/** The files of `static/`, ready to be sent. */
+/** The pages and their parts. */
 export class Pages {
-  readonly #assets: ReadonlyMap<string, Asset>;
-  readonly #routes = new Hono();
+  readonly #assets: Assets;
 
-  private constructor(assets: ReadonlyMap<string, Asset>) {
+  private constructor(assets: Assets) {
     this.#assets = assets;
-    this.#routes.onError((error) => {
-      throw error;
-    });
-    this.#routes.use(etag());
-    this.#routes.get("/_static/:path{.+}", (c) => this.#send(c.req.param("path")));
-    this.#routes.get("/_examples/:name", (c) => this.#send(`examples/${c.req.param("name")}.html`));
-    this.#routes.get("/favicon.ico", () => this.#send("favicon.svg"));
-    this.#routes.get("/robots.txt", () => new Response("User-agent: *\nDisallow: /\n"));
-    this.#routes.get("/", () => this.#send("home.html"));
-    this.#routes.get("*", () => this.#send("channel.html"));
+  }
+
+  /** Reads everything below a folder. */
+  static async load(folder: URL): Promise<Pages> {
+    return new Pages(await loadAssets(folder, BROWSER_PACKAGES));
+  }
+
+  /** Whether a path is a page or a part of one, and never a channel. `/` is both. */
+  owns(pathname: string): boolean {
+    return (pathname !== "/" && pathname in FILES) ||
+      [STATIC, EXAMPLES].some((root) => pathname.startsWith(root));
   }
 
   /**
-   * Reads all files below a folder.
+   * Answers with what a path shows; every path that is not its own is a channel's.
    *
-   * @param packages JavaScript modules for the browser by package name; a bare import of one is rewritten to it
+   * @throws {MessagingError} `not_found`
    */
-  static async load(folder: URL, packages: Readonly<Record<string, string>>): Promise<Pages> {
-    const assets = new Map<string, Asset>();
-    for (const [name, body] of Object.entries(packages)) {
-      assets.set(`vendor/${name}.js`, { body: UTF8.encode(body), type: TYPES.js ?? "" });
-    }
-    await readFolder(folder, "", assets, Object.keys(packages));
-    return new Pages(assets);
-  }
-
-  /** Answers a GET for a page or a part of one; every other path is a channel's page. */
   async fetch(request: Request): Promise<Response> {
-    return await this.#routes.fetch(request);
-  }
-
-  #send(path: string): Response {
-    const asset = this.#assets.get(path);
-    if (asset === undefined) {
-      throw new MessagingError("not_found", `There is no ${JSON.stringify(path)} here`);
+    const { pathname } = new URL(request.url);
+    const { version } = this.#assets;
+    const versioned = `${STATIC}${version}/`;
+    const asset = this.#find(pathname.startsWith(versioned) ? pathname.replace(versioned, STATIC) : pathname);
+    const isKept = pathname.startsWith(versioned);
+    const accepted = request.headers.get("accept-encoding") ?? "";
+    const coding = asset.isCompressible ? CODINGS.find((coding) => accepts(accepted, coding)) : undefined;
+    const etag = `"${asset.hash}${coding === undefined ? "" : `-${coding}`}"`;
+    const headers = {
+      ...HEADERS,
+      "cache-control": isKept ? FOR_EVER : ASK_AGAIN,
+      etag,
+      vary: isKept ? "accept-encoding" : "accept, accept-encoding",
+    };
+    if (matches(request.headers.get("if-none-match"), etag)) {
+      return new Response(null, { status: 304, headers });
     }
-    const length = String(asset.body.byteLength);
-    return new Response(asset.body, {
-      headers: { ...PAGE_HEADERS, "content-length": length, "content-type": asset.type },
+    const body = coding === undefined ? asset.body : await asset.encode(coding);
+    return new Response(body, {
+      headers: {
+        ...headers,
+        "content-length": String(body.byteLength),
+        "content-type": asset.type,
+        ...(coding === undefined ? {} : { "content-encoding": coding }),
+      },
     });
   }
-}
 
-async function readFolder(
-  folder: URL,
-  prefix: string,
-  assets: Map<string, Asset>,
-  packages: readonly string[],
-): Promise<void> {
-  for await (const entry of Deno.readDir(folder)) {
-    const url = new URL(entry.name, folder);
-    const path = prefix + entry.name;
-    const extension = entry.name.split(".").at(-1) ?? "";
-    const type = TYPES[extension];
-    if (entry.isDirectory) await readFolder(new URL(`${url}/`), `${path}/`, assets, packages);
-    else if (type === undefined || !entry.isFile) continue;
-    else if (extension === "ts") {
-      assets.set(path, { body: UTF8.encode(toJavaScript(await Deno.readTextFile(url), packages)), type });
-    } else assets.set(path, { body: await Deno.readFile(url), type });
+  #find(pathname: string): Asset {
+    const path = toFile(pathname);
+    // Pages that were opened before an update may still ask for parts by the version they know.
+    const asset = this.#assets.files.get(path) ?? this.#assets.files.get(path.replace(/^[0-9a-f]{12}\//, ""));
+    if (asset === undefined) {
+      throw new MessagingError("not_found", `There is no ${JSON.stringify(pathname)} here`);
+    }
+    return asset;
   }
 }
 
-function toJavaScript(source: string, packages: readonly string[]): string {
-  let code = stripTypeScriptTypes(source, { mode: "strip" });
-  for (const name of packages) code = code.replaceAll(`from "${name}"`, `from "${PACKAGES}${name}.js"`);
-  return code;
+function toFile(pathname: string): string {
+  const file = Object.hasOwn(FILES, pathname) ? FILES[pathname] : undefined;
+  if (file !== undefined) return file;
+  if (pathname.startsWith(STATIC)) return pathname.slice(STATIC.length);
+  if (pathname.startsWith(EXAMPLES)) return `examples/${pathname.slice(EXAMPLES.length)}.html`;
+  return CHANNEL_PAGE;
+}
+
+/** Whether `Accept-Encoding` names a coding without refusing it (RFC 9110 section 12.5.3). */
+function accepts(header: string, coding: Coding): boolean {
+  return header.toLowerCase().split(",").some((part) => {
+    const [name, weight] = part.split(";").map((text) => text.trim());
+    return name === coding && !/^q=0(\.0*)?$/.test(weight ?? "");
+  });
+}
+
+/** Whether `If-None-Match` names an etag (RFC 9110 section 13.1.2). */
+function matches(header: string | null, etag: string): boolean {
+  return header?.split(",").some((tag) => tag.trim() === "*" || tag.trim().replace(/^W\//, "") === etag) ??
+    false;
 }

@@ -1,5 +1,8 @@
 /** Pages and their parts as served: strict policy, types stripped, packages from this origin, nothing beyond static/. */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { get } from "node:http";
+import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { startApp } from "../test_app.ts";
 
 Deno.test("Every page forbids inline script and other origins", async () => {
@@ -34,21 +37,92 @@ Deno.test("TypeScript of the pages is served as JavaScript without types, packag
   assert.equal(response.headers.get("content-type"), "text/javascript; charset=utf-8");
   const code = await response.text();
   const specifiers = [...code.matchAll(/from "([^"]+)"/g)].map(([, specifier]) => specifier ?? "");
-  assert.ok(specifiers.includes("/_static/vendor/perfect-cursors.js"), specifiers.join(", "));
+  const vendor = specifiers.find((specifier) => specifier.endsWith("/vendor/perfect-cursors.js"));
+  assert.ok(vendor !== undefined, specifiers.join(", "));
   assert.ok(specifiers.every((specifier) => /^(\.\.?)?\//.test(specifier)), specifiers.join(", "));
   assert.doesNotMatch(code, /\binterface \w+ \{|: (string|number)\b/);
-  const vendor = await fetch(`${server.url}/_static/vendor/perfect-cursors.js`);
-  assert.match(await vendor.text(), /PerfectCursor/);
+  assert.match(await (await fetch(server.url + vendor)).text(), /PerfectCursor/);
+});
+
+Deno.test("Parts of a page are named by a version in their URL and kept for ever, the page is asked for again", async () => {
+  await using server = await startApp();
+  const page = await fetch(server.url, { headers: { accept: "text/html" } });
+  assert.equal(page.headers.get("cache-control"), "no-cache");
+  const html = await page.text();
+  const urls = [...html.matchAll(/(?:src|href)="(\/_static\/[^"]+)"/g)].map(([, url]) => url ?? "");
+  assert.ok(urls.some((url) => url.endsWith("/style.css")) && urls.some((url) => url.endsWith("/home.ts")));
+  for (const url of urls) {
+    assert.match(url, /^\/_static\/[0-9a-f]{12}\//);
+    const part = await fetch(server.url + url);
+    assert.equal(part.status, 200, url);
+    assert.equal(part.headers.get("cache-control"), "public, max-age=31536000, immutable");
+    const text = await part.text();
+    for (const [, inner] of text.matchAll(/"(\/_static\/[^"]+)"/g)) {
+      assert.match(inner ?? "", /^\/_static\/[0-9a-f]{12}\//, url);
+    }
+  }
+});
+
+Deno.test("A page names all modules it starts with in its head", async () => {
+  await using server = await startApp();
+  const html = await (await fetch(`${server.url}/_examples/cursors`)).text();
+  const preloaded = [...html.matchAll(/rel="modulepreload" href="\/_static\/[0-9a-f]+\/([^"]+)"/g)];
+  assert.deepEqual(preloaded.map(([, path]) => path).sort(), ["live_socket.ts", "vendor/perfect-cursors.js"]);
+});
+
+Deno.test("A part asked for by an older version is the current one, and not kept", async () => {
+  await using server = await startApp();
+  const response = await fetch(`${server.url}/_static/0123456789ab/style.css`);
+  assert.equal(response.status, 200);
+  assert.equal(response.headers.get("cache-control"), "no-cache");
+  assert.match(await response.text(), /--paper/);
+});
+
+Deno.test("Pages and their parts are compressed as the browser accepts, each coding under its own etag", async () => {
+  await using server = await startApp();
+  const etags = new Set<string>();
+  for (const path of ["/news", "/_static/style.css"]) {
+    for (
+      const [accepted, coding] of [
+        ["gzip, deflate, br, zstd", "br"],
+        ["gzip;q=0.5, br;q=0", "gzip"],
+        ["br;q=0.0, gzip;q=0", null],
+        ["identity", null],
+      ] as const
+    ) {
+      // Deno's fetch undoes the coding and then hides that there was one.
+      const { headers, body } = await getRaw(server.port, path, accepted);
+      assert.equal(headers.get("content-encoding"), coding, `${path} ${accepted}`);
+      assert.equal(headers.get("content-length"), String(body.byteLength));
+      assert.match(headers.get("vary") ?? "", /accept-encoding/);
+      etags.add(headers.get("etag") ?? "");
+      const plain = coding === "br"
+        ? brotliDecompressSync(body)
+        : coding === "gzip"
+        ? gunzipSync(body)
+        : body;
+      const expected = await fetch(server.url + path, { headers: { accept: "text/html" } });
+      assert.equal(new TextDecoder().decode(plain), await expected.text());
+    }
+  }
+  assert.equal(etags.size, 6);
 });
 
 Deno.test("A page that has not changed is answered 304 by its etag", async () => {
   await using server = await startApp();
-  const first = await fetch(`${server.url}/_static/style.css`);
-  await first.body?.cancel();
-  const etag = first.headers.get("etag") ?? "";
-  assert.match(etag, /"/);
-  const second = await fetch(`${server.url}/_static/style.css`, { headers: { "if-none-match": etag } });
-  assert.equal(second.status, 304);
+  for (const path of ["/_static/style.css", "/news", "/_examples/chat", "/favicon.ico"]) {
+    const headers = { accept: "text/html" };
+    const first = await fetch(server.url + path, { headers });
+    await first.body?.cancel();
+    const etag = first.headers.get("etag") ?? "";
+    for (const condition of [etag, `W/${etag}`, `"other", ${etag}`, "*"]) {
+      const second = await fetch(server.url + path, { headers: { ...headers, "if-none-match": condition } });
+      assert.equal(second.status, 304, `${path} ${condition}`);
+    }
+    const changed = await fetch(server.url + path, { headers: { ...headers, "if-none-match": '"other"' } });
+    assert.equal(changed.status, 200);
+    await changed.body?.cancel();
+  }
 });
 
 Deno.test("HEAD has the length that GET has", async () => {
@@ -98,3 +172,16 @@ Deno.test("Nothing outside static/ is served", async () => {
     assert.doesNotMatch(await response.text(), /compilerOptions|imports/, path);
   }
 });
+
+/** An answer as it crosses the wire. */
+async function getRaw(port: number, path: string, accepted: string) {
+  const { promise, resolve, reject } = Promise.withResolvers<{ headers: Headers; body: Uint8Array }>();
+  const headers = { "accept": "text/html", "accept-encoding": accepted, "connection": "close" };
+  get({ host: "127.0.0.1", port, path, headers }, async (response) => {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of response) chunks.push(chunk);
+    const fields = Object.entries(response.headers).map(([name, value]) => [name, String(value)]);
+    resolve({ headers: new Headers(fields as [string, string][]), body: Buffer.concat(chunks) });
+  }).on("error", reject);
+  return await promise;
+}

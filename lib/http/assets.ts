@@ -1,0 +1,172 @@
+/**
+ * The files of `static/` and of the browser packages, ready to be sent: TypeScript without its types, bare imports
+ * turned into URLs of this origin, every URL with the version of all files in it. `pages.ts` serves them.
+ */
+import { createHash } from "node:crypto";
+import { stripTypeScriptTypes } from "node:module";
+import { posix } from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
+
+/** Content codings (RFC 9110 section 8.4.1) an asset is sent in, best first. */
+export const CODINGS = ["br", "gzip"] as const;
+
+export type Coding = typeof CODINGS[number];
+
+/** Where assets are served. In every text file below `static/` a URL that begins so gets the version put in. */
+const ROOT = "/_static/";
+const VENDOR = "vendor/";
+
+const TYPES: Readonly<Record<string, string>> = {
+  css: "text/css; charset=utf-8",
+  html: "text/html; charset=utf-8",
+  js: "text/javascript; charset=utf-8",
+  png: "image/png",
+  svg: "image/svg+xml",
+  ts: "text/javascript; charset=utf-8",
+  txt: "text/plain; charset=utf-8",
+};
+
+/** Below this, headers outweigh what compressing saves. */
+const MIN_COMPRESSED_BYTES = 512;
+/** The last steps of brotli cost ten times as much time for the last twentieth of the bytes. */
+const BROTLI_QUALITY = 9;
+
+/** Imports that are loaded before a module runs, as deno fmt writes them, and those that it asks for later. */
+const STATIC_IMPORT = /^(?:import\b|export [{*])[^;"`]*?"([^"\n]+)"/gm;
+const DYNAMIC_IMPORT = /\bimport\("([^"\n]+)"\)/g;
+
+const UTF8 = new TextEncoder();
+
+/** One file as it is sent. */
+export class Asset {
+  readonly type: string;
+  readonly body: Uint8Array<ArrayBuffer>;
+  /** Changes with the content. */
+  readonly hash: string;
+  readonly #encoded = new Map<Coding, Promise<Uint8Array<ArrayBuffer>>>();
+
+  constructor(type: string, body: Uint8Array<ArrayBuffer>) {
+    this.type = type;
+    this.body = body;
+    this.hash = digest([body]);
+  }
+
+  /** Whether it is worth compressing: images are compressed already. */
+  get isCompressible(): boolean {
+    return this.type !== TYPES.png && this.body.byteLength >= MIN_COMPRESSED_BYTES;
+  }
+
+  /** The body in a coding. Compressed when first asked for, off the main thread, and kept. */
+  encode(coding: Coding): Promise<Uint8Array<ArrayBuffer>> {
+    let encoded = this.#encoded.get(coding);
+    if (encoded === undefined) this.#encoded.set(coding, encoded = compress(this.body, coding));
+    return encoded;
+  }
+}
+
+/** Assets by their path below `/_static/`, and the version that stands in their URLs. */
+export interface Assets {
+  readonly version: string;
+  readonly files: ReadonlyMap<string, Asset>;
+}
+
+/**
+ * Reads all files below a folder, once.
+ *
+ * @param packages other files by their name below `vendor/`
+ */
+export async function loadAssets(folder: URL, packages: Readonly<Record<string, string>>): Promise<Assets> {
+  const sources = new Map<string, Uint8Array<ArrayBuffer>>();
+  for (const [name, text] of Object.entries(packages)) sources.set(VENDOR + name, UTF8.encode(text));
+  await readFolder(folder, "", sources);
+  const paths = [...sources.keys()].sort();
+  // One version for all files: a module's relative imports then lead to the files it was written with.
+  const version = digest(paths.flatMap((path) => [UTF8.encode(`${path}\n`), sources.get(path)!]));
+
+  const texts = new Map<string, string>();
+  for (const path of paths) {
+    if (extensionOf(path) === "png") continue;
+    const text = new TextDecoder().decode(sources.get(path));
+    texts.set(path, path.startsWith(VENDOR) ? text : prepare(path, text, version, packages));
+  }
+  const files = paths.map((path) => {
+    const text = path.endsWith(".html") ? preload(texts.get(path)!, version, texts) : texts.get(path);
+    const body = text === undefined ? sources.get(path)! : UTF8.encode(text);
+    return [path, new Asset(TYPES[extensionOf(path)] ?? "", body)] as const;
+  });
+  return { version, files: new Map(files) };
+}
+
+async function readFolder(
+  folder: URL,
+  prefix: string,
+  sources: Map<string, Uint8Array<ArrayBuffer>>,
+): Promise<void> {
+  for await (const entry of Deno.readDir(folder)) {
+    const url = new URL(entry.name, folder);
+    if (entry.isDirectory) await readFolder(new URL(`${url}/`), `${prefix}${entry.name}/`, sources);
+    else if (entry.isFile && extensionOf(entry.name) in TYPES) {
+      sources.set(prefix + entry.name, await Deno.readFile(url));
+    }
+  }
+}
+
+/** A text as browsers get it. */
+function prepare(
+  path: string,
+  text: string,
+  version: string,
+  packages: Readonly<Record<string, string>>,
+): string {
+  const code = text.replaceAll(`"${ROOT}`, `"${ROOT}${version}/`);
+  if (!path.endsWith(".ts")) return code;
+  const resolve = (statement: string, specifier: string) => {
+    if (/^[./]/.test(specifier)) return statement;
+    if (!(`${specifier}.js` in packages)) {
+      throw new TypeError(`${path} imports "${specifier}", which is not among the browser packages`);
+    }
+    return statement.replace(`"${specifier}"`, `"${ROOT}${version}/${VENDOR}${specifier}.js"`);
+  };
+  return stripTypeScriptTypes(code, { mode: "strip" })
+    .replaceAll(STATIC_IMPORT, resolve)
+    .replaceAll(DYNAMIC_IMPORT, resolve);
+}
+
+/** Names a page's modules in its head, so that they are fetched at once and not one after the other. */
+function preload(html: string, version: string, texts: ReadonlyMap<string, string>): string {
+  const root = `${ROOT}${version}/`;
+  const entry = /<script type="module" src="([^"]+)"/.exec(html);
+  if (entry?.[1] === undefined) return html;
+  const found = new Set<string>();
+  const visit = (path: string) => {
+    for (const [, specifier = ""] of texts.get(path)?.matchAll(STATIC_IMPORT) ?? []) {
+      const target = posix.resolve(posix.dirname(root + path), specifier).slice(root.length);
+      if (found.has(target) || !texts.has(target)) continue;
+      found.add(target);
+      visit(target);
+    }
+  };
+  visit(entry[1].slice(root.length));
+  const links = [...found].map((path) => `<link rel="modulepreload" href="${root}${path}" />\n    `);
+  return html.replace(entry[0], () => links.join("") + entry[0]);
+}
+
+function extensionOf(path: string): string {
+  return path.split(".").at(-1) ?? "";
+}
+
+function digest(parts: readonly Uint8Array[]): string {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(part);
+  return hash.digest("hex").slice(0, 12);
+}
+
+async function compress(body: Uint8Array, coding: Coding): Promise<Uint8Array<ArrayBuffer>> {
+  const params = { [constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY };
+  return new Uint8Array(
+    coding === "br"
+      ? await promisify(brotliCompress)(body, { params })
+      : await promisify(gzip)(body, { level: 9 }),
+  );
+}
