@@ -13,6 +13,8 @@ import { MessagingError, toMessagingError } from "./core/errors.ts";
 import { Hub } from "./core/hub.ts";
 import type { Log } from "./core/log.ts";
 import type { Logger } from "./core/logger.ts";
+import { LoopLag } from "./core/loop_lag.ts";
+import { Metrics } from "./core/metrics.ts";
 import { type Action, describePresenceOff, parseRules, Rules } from "./core/rules.ts";
 import type { Peer } from "./core/socket.ts";
 import { Access, type Pass } from "./http/access.ts";
@@ -46,6 +48,8 @@ import {
 /** A running Raindrops without a port: hand it requests. Disposing it closes the log. */
 export interface App extends AsyncDisposable {
   readonly hub: Hub;
+  /** What it counts of itself. */
+  readonly metrics: Metrics;
   /** Refuses new work and ends every connection, telling clients that the server restarts. */
   drain(): void;
   /** Answers a request; never rejects. */
@@ -71,8 +75,9 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
   const pages = await Pages.load(new URL("../static/", import.meta.url));
   const keys = await readKeys(config);
   for (const warning of keys?.warnings ?? []) logger.write("warn", warning);
-  const log = await openLog(config.log, { rules, logger });
-  return new RaindropsApp({ config, logger, rules, pages, log, keys });
+  const metrics = new Metrics();
+  const log = await openLog(config.log, { rules, logger, metrics });
+  return new RaindropsApp({ config, logger, rules, pages, log, keys, metrics });
 }
 
 interface Parts {
@@ -82,10 +87,13 @@ interface Parts {
   readonly pages: Pages;
   readonly log: Log;
   readonly keys: Keys | undefined;
+  readonly metrics: Metrics;
 }
 
 class RaindropsApp implements App {
   readonly hub: Hub;
+  readonly metrics: Metrics;
+  readonly #lag: LoopLag;
   readonly #config: Config;
   readonly #logger: Logger;
   readonly #rules: Rules;
@@ -99,14 +107,16 @@ class RaindropsApp implements App {
   readonly #centrifugeContext: CentrifugeContext;
   readonly #routes: Hono<Env>;
 
-  constructor({ config, logger, rules, pages, log, keys }: Parts) {
+  constructor({ config, logger, rules, pages, log, keys, metrics }: Parts) {
     this.#config = config;
     this.#logger = logger;
     this.#rules = rules;
     this.#pages = pages;
     this.#log = log;
     this.#keys = keys;
-    this.hub = new Hub({ log, rules, logger, maxMessageBytes: config.maxMessageBytes });
+    this.metrics = metrics;
+    this.#lag = new LoopLag(metrics.lag);
+    this.hub = new Hub({ log, rules, logger, metrics, maxMessageBytes: config.maxMessageBytes });
     this.#protocolContext = {
       hub: this.hub,
       logger,
@@ -153,7 +163,7 @@ class RaindropsApp implements App {
         openOnLoopback: isLoopback(this.#config.host) && this.#keys === undefined,
       });
     } catch (error) {
-      return this.#refuse(error);
+      return this.#refuse(error, request, peer);
     }
     const response = await this.#routes.fetch(request, { peer });
     return origin === null || response.status === 101 ? response : withCors(response, origin);
@@ -167,13 +177,14 @@ class RaindropsApp implements App {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.drain();
+    this.#lag[Symbol.dispose]();
     this.#keys?.[Symbol.dispose]();
     await this.#log[Symbol.asyncDispose]();
   }
 
   #createRoutes(): Hono<Env> {
     const app = new Hono<Env>();
-    app.onError((error) => this.#refuse(error));
+    app.onError((error, c) => this.#refuse(error, c.req.raw, c.env.peer));
     app.use(async (_, next) => {
       if (this.hub.draining) {
         throw new MessagingError("draining", "The server is restarting: try again in a moment");
@@ -281,8 +292,9 @@ class RaindropsApp implements App {
     return request.method === "HEAD" ? new Response(null, { headers: streamHeaders(type) }) : open();
   }
 
-  #refuse(error: unknown): Response {
+  #refuse(error: unknown, request: Request, { address }: Peer): Response {
     const known = toMessagingError(error);
+    this.metrics.refused(known.code, { what: describeRequest(request), message: known.message, address });
     if (known.code === "internal") {
       const cause = known.cause;
       this.#logger.write("error", "request failed", {
@@ -290,6 +302,16 @@ class RaindropsApp implements App {
       });
     } else this.#logger.write("warn", "request refused", { code: known.code, reason: known.message });
     return createProblem(known);
+  }
+}
+
+/** Method and path of a request; never its query, which may hold a token. */
+function describeRequest(request: Request): string {
+  try {
+    return `${request.method} ${new URL(request.url).pathname}`;
+  } catch {
+    // What its Host header says is no host.
+    return request.method;
   }
 }
 

@@ -7,6 +7,7 @@ import type { Client } from "./client.ts";
 import { MessagingError } from "./errors.ts";
 import type { Log, LogPage, LogQuery, Receipt } from "./log.ts";
 import type { Logger } from "./logger.ts";
+import { Metrics } from "./metrics.ts";
 import { type Draft, isTransient, type Message, type Payload, payloadSize } from "./message.ts";
 import { PatternIndex } from "./pattern_index.ts";
 import { Presence } from "./presence.ts";
@@ -20,6 +21,8 @@ export interface HubOptions {
   readonly logger: Logger;
   /** Largest payload, in bytes. */
   readonly maxMessageBytes: number;
+  /** Where it counts; its own when left out. */
+  readonly metrics?: Metrics;
 }
 
 /** The log's receipt, and how many sockets the message was offered to. */
@@ -39,6 +42,7 @@ type FrameCache = Map<readonly Message[], Map<Encoder, readonly Frame[]>>;
 
 export class Hub {
   readonly presence = new Presence();
+  readonly metrics: Metrics;
   readonly #log: Log;
   readonly #rules: Rules;
   readonly #logger: Logger;
@@ -48,12 +52,15 @@ export class Hub {
   readonly #groups = new Map<string, Group>();
   readonly #patterns = new PatternIndex<Group>();
   #draining = false;
+  /** When the last batch was with its sockets, in milliseconds of `performance.now()`. */
+  #deliveredAt = 0;
 
   constructor(options: HubOptions) {
     this.#log = options.log;
     this.#rules = options.rules;
     this.#logger = options.logger;
     this.#maxMessageBytes = options.maxMessageBytes;
+    this.metrics = options.metrics ?? new Metrics();
     this.#log.onStored = (messages) => this.deliver(messages);
   }
 
@@ -110,6 +117,7 @@ export class Hub {
     if (sameId === undefined) this.#clientsById.set(client.id, sameId = new Set());
     sameId.add(client);
     const { id, name, protocol } = client;
+    this.metrics.connected(protocol);
     this.#logger.write("info", "client connected", { id, name, channel, protocol });
     return true;
   }
@@ -123,6 +131,7 @@ export class Hub {
     const sameId = this.#clientsById.get(client.id);
     sameId?.delete(client);
     if (sameId?.size === 0) this.#clientsById.delete(client.id);
+    this.metrics.disconnected(client.protocol);
     this.#logger.write("info", "client disconnected", { id: client.id, code });
   }
 
@@ -190,7 +199,12 @@ export class Hub {
       channel: draft.channel,
       data: describePayload(draft.payload),
     });
+    const start = performance.now();
     const receipt = await this.#log.append(draft);
+    this.metrics.publishedMessages++;
+    this.metrics.publishedBytes += size;
+    // The log resolves right after it has announced the batch: reading the clock once for all of it is enough.
+    if (!receipt.duplicate) this.metrics.latency.observe(this.#deliveredAt - start);
     return { ...receipt, subscribers: directed ?? this.countSubscribers(draft.channel) };
   }
 
@@ -230,6 +244,7 @@ export class Hub {
       start = i + 1;
     }
     this.#deliverShared(start === 0 ? messages : messages.slice(start));
+    this.#deliveredAt = performance.now();
   }
 
   /** Refuses new work and ends every client, telling it that the server restarts. */
@@ -285,6 +300,7 @@ export class Hub {
     const senders = socketIds(messages);
     for (const [encoder, readers] of group.readers) {
       const frames = encodeOnce(cache, encoder, messages);
+      this.#countDelivered(messages.length, frames, readers.size);
       for (const subscription of readers) {
         const { client } = subscription;
         if (senders !== undefined && !client.echo && senders.has(client.socket.id)) {
@@ -302,11 +318,13 @@ export class Hub {
     conflated: boolean,
   ): void {
     const { encoder, socket } = subscription.client;
+    this.#countDelivered(messages.length, frames, -1);
     const others = messages.filter((message) => message.socketId !== socket.id);
     if (others.length === 0) return;
     const theirs = encoder.kind === "joined"
       ? encodeBatch(encoder, others)
       : frames.filter((_, i) => messages[i]?.socketId !== socket.id);
+    this.#countDelivered(others.length, theirs, 1);
     subscription.take(others, theirs, conflated);
   }
 
@@ -314,10 +332,19 @@ export class Hub {
     const cache: FrameCache = new Map();
     const list = [message];
     for (const client of this.#recipients(message.channel, to)) {
-      if (!client.outbox.offer(encodeOnce(cache, client.encoder, list))) {
+      const frames = encodeOnce(cache, client.encoder, list);
+      this.#countDelivered(1, frames, 1);
+      if (!client.outbox.offer(frames)) {
         client.end(new MessagingError("slow_reader", "Too many messages are waiting for you: reconnect"));
       }
     }
+  }
+
+  #countDelivered(messages: number, frames: readonly Frame[], sockets: number): void {
+    let bytes = 0;
+    for (const { byteLength } of frames) bytes += byteLength;
+    this.metrics.deliveredMessages += messages * sockets;
+    this.metrics.deliveredBytes += bytes * sockets;
   }
 
   /** The connections of a client: all of them for its direct channel, else those that read the channel. */

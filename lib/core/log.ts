@@ -93,3 +93,21 @@ export interface Log extends AsyncDisposable {
   /** How nodes that share the log talk to each other; undefined for a log that has one node only. */
   readonly bus?: Bus;
 }
+
+/** What a log may tell of itself beside its port, each for those that can: whoever asks takes `Partial` of it. */
+export interface LogInsight {
+  /**
+   * Why the log cannot store messages at present, in words for the operator; undefined while it can. `/readyz` asks
+   * every few seconds: a log that was failing may try the disk or server again.
+   */
+  checkReady(): string | undefined;
+  /** The channels that ever had a stored message, in any order, with how many of them are stored now. */
+  listStored(): Iterable<StoredChannel>;
+}
+
+export interface StoredChannel {
+  readonly channel: string;
+  /** Of its newest message. */
+  readonly offset: number;
+  readonly stored: number;
+}

@@ -51,6 +51,8 @@ export async function handleApi(request: Request, context: ApiContext): Promise<
   const decision = context.keys.check(request.headers);
   if (!decision.allowed) {
     context.logger.write("warn", "api call refused", { reason: decision.message });
+    const what = `POST ${new URL(request.url).pathname}`;
+    context.hub.metrics.refused("unauthorized", { what, message: decision.message });
     return createUnauthorized(decision.message);
   }
   const method = new URL(request.url).pathname.replace(/^\/api\/?/, "");
@@ -124,9 +126,15 @@ async function runCommand(context: ApiContext, command: unknown, index: number):
 }
 
 /** Logs why a method failed: what is our fault in full. */
-function report({ logger }: ApiContext, method: string, cause: unknown): ApiError {
+function report({ hub, logger }: ApiContext, method: string, cause: unknown): ApiError {
   const error = toApiError(cause);
   const shown = METHODS.has(method) || method === "batch" ? method : quote(method);
+  const code = cause instanceof MessagingError
+    ? cause.code
+    : error.kind === "internal"
+    ? "internal"
+    : "api_error";
+  hub.metrics.refused(code, { what: `POST /api/${shown}`, message: error.message });
   if (error.kind === "internal" && error !== cause) {
     const reason = error.cause instanceof Error ? error.cause.stack : String(error.cause);
     logger.write("error", "api call failed", { method: shown, reason });

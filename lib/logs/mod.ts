@@ -1,6 +1,7 @@
 /** The registry of log engines: which URL opens which. Configuration checks URLs here, the app opens logs here. */
 import type { Log } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
+import type { Metrics } from "../core/metrics.ts";
 import type { Rules } from "../core/rules.ts";
 import { MemoryLog } from "./memory.ts";
 import { openSqliteLog } from "./sqlite.ts";
@@ -8,6 +9,7 @@ import { openSqliteLog } from "./sqlite.ts";
 export interface OpenLogOptions {
   readonly rules: Rules;
   readonly logger: Logger;
+  readonly metrics?: Metrics;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
 }

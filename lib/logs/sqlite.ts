@@ -17,6 +17,7 @@
 import { MessagingError } from "../core/errors.ts";
 import type { Log, LogPage, LogQuery, Receipt } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
+import type { Metrics } from "../core/metrics.ts";
 import type { Draft, Message } from "../core/message.ts";
 import type { Rules } from "../core/rules.ts";
 import { type Schedule, Turn } from "../core/turn.ts";
@@ -34,6 +35,8 @@ export interface SqliteLogOptions {
   readonly path: string;
   readonly rules: Rules;
   readonly logger: Logger;
+  /** Where the time of each commit is counted. */
+  readonly metrics?: Metrics | undefined;
   readonly synchronous?: Synchronous;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
@@ -80,18 +83,20 @@ export class SqliteLog implements Log {
   readonly #retention: SqliteRetention;
   readonly #turn: Turn<Pending>;
   readonly #now: () => number;
+  readonly #metrics: Metrics | undefined;
   #closed = false;
 
   /** Takes over the database. Use {@linkcode openSqliteLog}. */
   constructor(
     database: SqliteDatabase,
     state: SqliteState,
-    options: Pick<SqliteLogOptions, "rules" | "now" | "schedule">,
+    options: Pick<SqliteLogOptions, "rules" | "now" | "schedule" | "metrics">,
   ) {
     const { rules, now = Date.now, schedule } = options;
     this.#database = database;
     this.#state = state;
     this.#now = now;
+    this.#metrics = options.metrics;
     this.#writer = new SqliteWriter(database, state);
     this.#reader = new SqliteReader(database, state, rules, now);
     this.#retention = new SqliteRetention(database, state, rules, now);
@@ -150,12 +155,16 @@ export class SqliteLog implements Log {
 
   #store(batch: readonly Pending[]): void {
     let stored;
+    const start = performance.now();
     try {
       stored = this.#writer.store(batch.map(({ draft }) => draft), this.#now());
     } catch (cause) {
       return this.#refuse(batch, cause);
     }
-    if (stored.written.length > 0) this.#database.reportSuccess();
+    if (stored.written.length > 0) {
+      this.#metrics?.commit.observe(performance.now() - start);
+      this.#database.reportSuccess();
+    }
     if (stored.messages.length > 0) this.onStored(stored.messages);
     batch.forEach(({ resolve }, i) => resolve(stored.receipts[i]!));
     this.#retention.notice(stored.written);

@@ -40,6 +40,37 @@ export const UNSUBSCRIBES = {
   expired: { code: 2501, reason: "subscription expired" },
 } as const satisfies Record<string, End>;
 
+/** Under what a refusal is counted, by the code of its error or disconnect: in the words of `core/errors.ts`. */
+const REASONS: ReadonlyMap<number, string> = new Map([
+  [100, "internal"],
+  [101, "unauthorized"],
+  [102, "not_found"],
+  [103, "forbidden"],
+  [104, "not_found"],
+  [105, "bad_request"],
+  [106, "too_large"],
+  [107, "bad_request"],
+  [108, "not_available"],
+  [109, "unauthorized"],
+  [110, "unauthorized"],
+  [111, "too_many_requests"],
+  [112, "history_gone"],
+  [3001, "draining"],
+  [3004, "internal"],
+  [3005, "unauthorized"],
+  [3008, "slow_reader"],
+  [3012, "no_pong"],
+  [3500, "unauthorized"],
+  [3501, "bad_request"],
+  [3502, "stale"],
+  [3505, "too_many_subscriptions"],
+]);
+
+/** Under what a refusal is counted. Undefined for a code that an operator chose: that is no refusal of ours. */
+export function toReason(code: number): string | undefined {
+  return REASONS.get(code);
+}
+
 const BY_CODE: { readonly [K in ErrorCode]?: ReplyError } = {
   bad_channel: ERRORS.badRequest,
   bad_body: ERRORS.badRequest,

@@ -32,6 +32,7 @@ import {
   parseChannelOrThrow,
   toDisconnect,
   toExpiry,
+  toReason,
   toReplyError,
 } from "./centrifuge_errors.ts";
 import { answerHistory, answerPresence, answerPresenceStats } from "./centrifuge_queries.ts";
@@ -130,6 +131,7 @@ export class CentrifugeSession {
       const reason = cause instanceof Error ? cause.message : String(cause);
       this.context.logger.write("warn", "client refused", { id: this.#client?.id, code: end.code, reason });
     }
+    this.#count(end.code, cause instanceof Error ? cause.message : String(cause ?? end.reason));
     const slow = end.code === DISCONNECTS.slow.code;
     if (slow) this.#transport.discard();
     else this.#socket.flush();
@@ -411,8 +413,17 @@ export class CentrifugeSession {
       if (reply.temporary) return this.end(DISCONNECTS.serverError);
       return this.end(reply.code === 109 ? DISCONNECTS.expired : DISCONNECTS.badRequest);
     }
+    this.#count(reply.code, reply.message, error);
     this.send({ id, kind: "error", error: reply });
     if (wasConnecting) this.#state = "new";
+  }
+
+  #count(code: number, message: string, error?: unknown): void {
+    const reason = error instanceof MessagingError ? error.code : toReason(code);
+    const what = this.#transport.protocol;
+    if (reason !== undefined) {
+      this.context.hub.metrics.refused(reason, { what, message, client: this.#client?.id });
+    }
   }
 
   #describe(error: unknown): ReplyError {

@@ -51,6 +51,11 @@ class PlainSession implements SocketHandler {
       encoder: PLAIN_ENCODER,
       echo: false,
       end: (error) => {
+        hub.metrics.refused(error.code, {
+          what: `plain ${selector.key}`,
+          message: error.message,
+          client: id,
+        });
         socket.close(error.close, cutReason(error.message));
         if (error.code === "slow_reader") socket.terminate();
         this.close(error.close);

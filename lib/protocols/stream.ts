@@ -48,6 +48,11 @@ export function openStream(format: StreamFormat, context: ProtocolContext, reque
     encoder: format.encoder,
     echo: true,
     end(error) {
+      hub.metrics.refused(error.code, {
+        what: `${format.protocol} ${selector.key}`,
+        message: error.message,
+        client: id,
+      });
       // A slow reader's queue is what it is cut off for; all others get theirs.
       if (error.code === "slow_reader") socket.terminate();
       else socket.close();

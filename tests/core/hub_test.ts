@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { directChannel, selectChannel, type Selector, selectPatterns } from "../../lib/core/channel.ts";
 import { type ErrorCode, MessagingError } from "../../lib/core/errors.ts";
 import { Hub } from "../../lib/core/hub.ts";
-import type { Draft } from "../../lib/core/message.ts";
+import type { Draft, Message } from "../../lib/core/message.ts";
 import { type RuleEntry, Rules } from "../../lib/core/rules.ts";
+import { Frame } from "../../lib/core/socket.ts";
 import type { SubscribeOptions } from "../../lib/core/subscription.ts";
 import { MemoryLog } from "../../lib/logs/memory.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
@@ -17,6 +18,7 @@ import {
   type FakeClientOptions,
   JOINED,
   TEXT,
+  textOf,
 } from "../fakes/socket.ts";
 
 const NEWS = selectChannel("news");
@@ -526,4 +528,67 @@ Deno.test("Hub.deliver() serves everybody when clients go while it delivers", ()
     assert.equal(ended.length, i % 4 < 2 ? 1 : 0);
   }
   assert.equal(bench.hub.clientCount, 10);
+});
+
+Deno.test("Hub counts what was published and to how many sockets it went, in messages and bytes", async () => {
+  const bench = new Bench();
+  const { metrics } = bench.hub;
+  bench.read(NEWS);
+  bench.read(NEWS, { encoder: JOINED });
+  bench.read(selectPatterns(["*"]));
+  bench.read(selectChannel("sports"), { id: "anna" });
+  await bench.publish(
+    createDraft("ab"),
+    createDraft("c"),
+    createDraft("no", { to: "anna", channel: "sports" }),
+  );
+  assert.deepEqual([metrics.publishedMessages, metrics.publishedBytes], [3, 5]);
+  // Two readers got "ab" and "c", the third "ab+c", and Anna her own.
+  assert.deepEqual([metrics.deliveredMessages, metrics.deliveredBytes], [7, 3 + 3 + 4 + 2]);
+  await assert.rejects(bench.publish(createDraft("x".repeat(101))));
+  assert.equal(metrics.publishedMessages, 3, "what was refused was not published");
+});
+
+Deno.test("Hub counts no delivery to a sender that does not get its own message back", async () => {
+  for (const encoder of [TEXT, JOINED]) {
+    const bench = new Bench();
+    const { metrics } = bench.hub;
+    const sender = bench.read(NEWS, { encoder });
+    bench.read(NEWS, { encoder, echo: true });
+    await bench.publish(createDraft("own", { socketId: sender.socket.id }), createDraft("other"));
+    assert.deepEqual(sender.socket.texts, ["other"]);
+    assert.equal(metrics.deliveredMessages, 3);
+    assert.equal(metrics.deliveredBytes, (encoder === TEXT ? 8 : 9) + 5);
+  }
+});
+
+Deno.test("Hub counts connections by protocol", () => {
+  const { hub } = new Bench();
+  const [a, b] = [createClient(), createClient()];
+  hub.connect(a);
+  hub.connect(b);
+  hub.disconnect(a);
+  hub.disconnect(a);
+  assert.deepEqual(hub.metrics.connections.get("fake"), { opened: 2, open: 1 });
+});
+
+Deno.test("Hub takes the time from publish to the last socket, once for each message that is new", async () => {
+  const bench = new Bench();
+  let now = 0;
+  const { now: realNow } = performance;
+  performance.now = () => now;
+  try {
+    const encode = (message: Message) => (now += 5, new Frame(textOf(message)));
+    bench.read(NEWS, { encoder: { kind: "single", encode } });
+    const first = bench.hub.publish(createDraft("a", { idempotencyKey: "k" }));
+    now += 10;
+    await bench.publish(createDraft("b"));
+    await first;
+  } finally {
+    performance.now = realNow;
+  }
+  const { latency } = bench.hub.metrics;
+  assert.deepEqual([latency.count, latency.sum], [2, 20 + 10]);
+  await bench.publish(createDraft("again", { idempotencyKey: "k" }));
+  assert.equal(latency.count, 2);
 });
