@@ -57,9 +57,10 @@ const DEFAULTS: ChannelRules = {
 
 const ALLOWANCES = ["allow", "allowSubscribers", "allowAnonymous"] as const;
 
-/** Rules that hold unless a rules file says otherwise: the cursors example moves too often to be kept. */
+/** Rules that hold unless a rules file says otherwise: cursors of the example and of channel pages move too often. */
 export const BUILT_IN_RULES: readonly RuleEntry[] = [
   { channels: "cursors", ephemeral: true, conflate: true },
+  { channels: "cursors/**", ephemeral: true, conflate: true },
 ];
 
 const CACHED_CHANNELS = 10_000;

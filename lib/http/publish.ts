@@ -1,10 +1,10 @@
 /** `POST` and `PUT` on a channel or on `/@id`: one message from an HTTP request to the hub. */
 import { decodePath, directChannel, parseChannelPath } from "../core/channel.ts";
-import { parseClientId } from "../core/client.ts";
+import { parseClientId, parseClientName } from "../core/client.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Hub, Published } from "../core/hub.ts";
-import { type Draft, formatId } from "../core/message.ts";
-import { type Access, demandTrust } from "./access.ts";
+import { type Draft, formatId, type Sender } from "../core/message.ts";
+import { type Access, demandTrust, type Pass } from "./access.ts";
 import { parseBody, readBytes } from "./body.ts";
 import { parseOr } from "./problem.ts";
 
@@ -33,7 +33,8 @@ export async function handlePublish(request: Request, context: PublishContext): 
   const pass = target.channel === ECHO ? undefined : await context.access.admit(request);
   if (target.to !== undefined && pass !== undefined) demandTrust(pass, "A message to one client");
   else pass?.demand("publish", target.channel);
-  const options = Object.fromEntries(url.searchParams);
+  const { id, name, ...options } = Object.fromEntries(url.searchParams);
+  const from = pass && parseSender(pass, id, name);
   const idempotencyKey = parseIdempotencyKey(request.headers.get("idempotency-key"));
   const bytes = await readBytes(request, context.maxBodyBytes);
   const body = parseBody(bytes, request.headers);
@@ -50,6 +51,7 @@ export async function handlePublish(request: Request, context: PublishContext): 
     payload: body.payload,
     ...parsed,
     ...target,
+    ...(from === undefined ? {} : { from }),
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
   };
   const published = await context.hub.publish(draft);
@@ -64,6 +66,24 @@ function parseTarget(path: string): { channel: string; to?: string } {
     const id = parseClientId(decodePath(path.slice(2)));
     return { channel: directChannel(id), to: id };
   });
+}
+
+/** Who a message is from: whom the token names, or who an open server's publisher says it is; undefined if nobody. */
+function parseSender(
+  { isTrusted, user, info }: Pass,
+  id: string | undefined,
+  name: string | undefined,
+): Sender | undefined {
+  if (!isTrusted && (id !== undefined || name !== undefined)) {
+    throw new MessagingError("forbidden", "Ids and names come from tokens here: leave out id and name");
+  }
+  if (id === undefined && name === undefined && user === undefined) return undefined;
+  return parseOr("bad_option", () => ({
+    id: id === undefined ? user ?? crypto.randomUUID() : parseClientId(id),
+    name: name === undefined ? undefined : parseClientName(name),
+    user,
+    info,
+  }));
 }
 
 /** The options of a publish, from query parameters or JSON keys. */

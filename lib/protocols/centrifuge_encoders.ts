@@ -84,12 +84,13 @@ function toUniPush(reply: Reply): UniPush {
   throw new TypeError(`A one-way transport has no place for a ${reply.kind} reply`);
 }
 
-/** A message as the publication Centrifuge clients know it by. */
-export function toPublication(message: Message): Publication {
+/** A message as the publication Centrifuge clients know it by. The event name, for which they have no word, is a tag. */
+export function toPublication({ payload, from, offset, event }: Message): Publication {
   return {
-    data: message.payload,
-    info: message.from === undefined ? undefined : toSenderInfo(message.from),
-    offset: message.offset,
+    data: payload,
+    info: from === undefined ? undefined : toSenderInfo(from),
+    offset,
+    tags: event === undefined ? undefined : new Map([["event", event]]),
   };
 }
 

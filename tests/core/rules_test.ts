@@ -57,7 +57,10 @@ Deno.test("Rules.for() answers alike for more channels than it remembers", () =>
 });
 
 Deno.test("BUILT_IN_RULES keep cursors out of the log", () => {
-  assert.deepEqual(new Rules(BUILT_IN_RULES).for("cursors"), { ...DEFAULT, ephemeral: true, conflate: true });
+  const rules = new Rules(BUILT_IN_RULES);
+  for (const channel of ["cursors", "cursors/news", "cursors/weather/bergen"]) {
+    assert.deepEqual(rules.for(channel), { ...DEFAULT, ephemeral: true, conflate: true }, channel);
+  }
 });
 
 Deno.test("parseRules() puts the file's entries before the built-in ones", () => {

@@ -1,6 +1,7 @@
 /** Reading and publishing by URL on a server with a key: tokens and rules decide, for HTTP and plain sockets alike. */
 import assert from "node:assert/strict";
 import { SignJWT } from "jose";
+import { selectChannel } from "../../lib/core/channel.ts";
 import { TestSocket } from "../test_socket.ts";
 import { startApp, type TestApp } from "../test_app.ts";
 
@@ -177,4 +178,21 @@ Deno.test("Without any key, the API is open on loopback", async () => {
 Deno.test("With a key, pages are still shown: what is on them asks for itself", async () => {
   await using server = await start();
   assert.equal((await ask(server, "/news", { accept: "text/html" })).status, 200);
+});
+
+Deno.test("With a key, a publish is from whom its token names, and nobody else", async () => {
+  await using server = await start();
+  const token = await sign({ info: { name: "Ann" } });
+  assert.equal((await ask(server, "/users/1", { method: "POST", token })).status, 200);
+  const refused = await ask(server, "/users/1?name=Bob", { method: "POST", token });
+  assert.equal(refused.status, 403);
+  assert.match(refused.detail, /names come from tokens/);
+  assert.equal((await ask(server, "/open/1?id=ann", { method: "POST" })).status, 403);
+  const { messages } = await server.app.hub.read({
+    selector: selectChannel("users/1"),
+    after: { kind: "earliest" },
+    limit: 10,
+  });
+  const senders = messages.map(({ from }) => from);
+  assert.deepEqual(senders, [{ id: "ann", name: undefined, user: "ann", info: '{"name":"Ann"}' }]);
 });

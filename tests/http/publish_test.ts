@@ -329,3 +329,23 @@ Deno.test("parseOptions() reads numbers and switches from strings and from JSON 
   assert.deepEqual(parseOptions({ ttl: "60", ephemeral: "" }), { ttl: 60, ephemeral: true });
   assert.deepEqual(parseOptions({ ttl: 60, ephemeral: true }), { ttl: 60, ephemeral: true });
 });
+
+Deno.test("A publisher says who it is by name and id, and readers see it", async () => {
+  await using app = await openApp();
+  await send(app, "/news?name=J%C3%B6rg&id=id1", { body: "both" });
+  await send(app, "/news?id=id1", { body: "an id" });
+  await send(app, "/news?name=Ann", { body: "a name" });
+  await send(app, "/news", { body: "neither" });
+  const senders = (await readStored(app, "news")).map((message) =>
+    "from" in message ? message.from : undefined
+  );
+  const [both, id, name, neither] = senders as ({ id: string; name?: string } | undefined)[];
+  assert.deepEqual(both, { id: "id1", name: "Jörg" });
+  assert.deepEqual(id, { id: "id1" });
+  assert.equal(name?.name, "Ann");
+  assert.match(name?.id ?? "", /^[0-9a-f-]{36}$/);
+  assert.equal(neither, undefined);
+  for (const query of ["name=", "name=%07", "id=a%20b", `id=${"x".repeat(101)}`]) {
+    assert.equal((await send(app, `/news?${query}`, { body: "x" })).status, 400, query);
+  }
+});

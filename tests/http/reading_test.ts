@@ -116,7 +116,7 @@ Deno.test("GET answers by Accept: pages to browsers, JSON to others, and home to
   };
   const browser = "text/html,application/xhtml+xml,*/*;q=0.8";
   assert.match((await get("/news", browser)).type ?? "", /^text\/html/);
-  assert.equal((await get("/news", browser)).vary, "accept");
+  assert.equal((await get("/news", browser)).vary, "accept, accept-encoding");
   assert.equal((await get("/news", "*/*")).type, "application/json");
   assert.match((await get("/", "*/*")).type ?? "", /^text\/html/);
   assert.equal((await get("/", "application/json")).type, "application/json");
