@@ -2,10 +2,10 @@
  * The program: reads flags and environment, starts the server, logs, and drains on SIGTERM or SIGINT. The only file
  * that touches arguments, environment, signals and the exit status.
  */
-import { createApp } from "./lib/app.ts";
+import { type App, createApp } from "./lib/app.ts";
 import { type Config, ENVIRONMENT_VARIABLES, formatHelp, parseConfig } from "./lib/config.ts";
 import { MessagingError } from "./lib/core/errors.ts";
-import { listenDeno, type Listener } from "./lib/listeners/deno.ts";
+import { type Listener, LISTENERS } from "./lib/listeners/mod.ts";
 import { LineWriter } from "./lib/line_writer.ts";
 import { LineLogger } from "./lib/logger.ts";
 
@@ -36,12 +36,15 @@ function readEnvironment(): Record<string, string | undefined> {
   return Object.fromEntries(ENVIRONMENT_VARIABLES.map((name) => [name, Deno.env.get(name)]));
 }
 
-function listen(config: Config, logger: LineLogger, fetch: Parameters<typeof listenDeno>[1]): Listener {
-  const { host, port, idleTimeout } = config;
+async function listen(config: Config, logger: LineLogger, app: App): Promise<Listener> {
+  const { host: hostname, port } = config;
   try {
-    return listenDeno({ hostname: host, port, idleTimeout, logger }, fetch);
+    return await LISTENERS[config.listener](
+      { ...config, hostname, logger },
+      (request, peer) => app.fetch(request, peer),
+    );
   } catch (error) {
-    return fail(logger, describeListenError(error, host, port));
+    return fail(logger, describeListenError(error, hostname, port));
   }
 }
 
@@ -50,8 +53,8 @@ function describeListenError(error: unknown, host: string, port: number): string
     return `Port ${port} on ${host} is in use: choose another with --port, or --port 0 for any free one`;
   }
   if (error instanceof Deno.errors.NotCapable) {
-    return `Deno's permissions do not cover ${host}: start with deno run --allow-net=${host} and the other flags ` +
-      "of the start task";
+    return `Deno's permissions do not suffice to listen on ${host} (${error.message}): start with ` +
+      `deno run --allow-net=${host} and the other flags of the start task`;
   }
   return `Cannot listen on ${host}:${port}: ${error instanceof Error ? error.message : error}`;
 }
@@ -90,7 +93,7 @@ globalThis.addEventListener("unhandledrejection", (event) => {
 });
 
 const app = await createApp(config, logger).catch((error) => fail(logger, describeStartError(error)));
-const listener = listen(config, logger, (request, peer) => app.fetch(request, peer));
+const listener = await listen(config, logger, app);
 const host = listener.hostname.includes(":") ? `[${listener.hostname}]` : listener.hostname;
 const url = `http://${host === "0.0.0.0" || host === "[::]" ? "localhost" : host}:${listener.port}/`;
 logger.announce(`Raindrops is live: open ${url}`);

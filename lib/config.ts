@@ -11,6 +11,7 @@ import { parseLogUrl } from "./logs/mod.ts";
 export interface Config {
   readonly port: number;
   readonly host: string;
+  readonly listener: "deno" | "node";
   /** URL of the message log, such as `sqlite:./data/raindrops.db`. */
   readonly log: string;
   /** Path of a JSON file with channel rules. */
@@ -33,6 +34,10 @@ export interface Config {
   readonly maxQueueBytes: number;
   /** Seconds after which a silent WebSocket is pinged, and dropped if it stays silent. */
   readonly idleTimeout: number;
+  /** Seconds there are to send the line and headers of a request. */
+  readonly headerTimeout: number;
+  /** Seconds there are to send a whole request, and to take some of an answer. */
+  readonly bodyTimeout: number;
   /** Seconds between the keep-alive comments of an event stream. */
   readonly keepAlive: number;
   /** Seconds between the pings of a Centrifuge connection, and those a client has to answer one. */
@@ -68,6 +73,14 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     fallback: "127.0.0.1",
     help: "address to listen on",
     parse: nonEmpty,
+  },
+  listener: {
+    flag: "listener",
+    variable: "RAINDROPS_LISTENER",
+    value: "NAME",
+    fallback: "deno",
+    help: "who owns the port: deno, or node, which stands up to the open internet",
+    parse: oneOf("deno", "node"),
   },
   log: {
     flag: "log",
@@ -182,6 +195,22 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     value: "SECONDS",
     fallback: "30",
     help: "silence after which a WebSocket is pinged, and dropped if it stays silent",
+    parse: wholeNumber(1, 3_600),
+  },
+  headerTimeout: {
+    flag: "header-timeout",
+    variable: "RAINDROPS_HEADER_TIMEOUT",
+    value: "SECONDS",
+    fallback: "10",
+    help: "time a client has to send the headers of a request (node listener)",
+    parse: wholeNumber(1, 3_600),
+  },
+  bodyTimeout: {
+    flag: "body-timeout",
+    variable: "RAINDROPS_BODY_TIMEOUT",
+    value: "SECONDS",
+    fallback: "30",
+    help: "time a client has to send a whole request, and to take some of an answer (node listener)",
     parse: wholeNumber(1, 3_600),
   },
   keepAlive: {

@@ -230,7 +230,7 @@ Deno.test("the guard lets every arrow of the table pass", () => {
     ["lib/config.ts", 'import { X } from "./logs/mod.ts";'],
     ["lib/app.ts", 'import { X } from "./logs/mod.ts";\nimport { Y } from "./http/publish.ts";'],
     ["lib/clients/hello.ts", "Deno.args;"],
-    ["server.ts", 'import { X } from "./lib/app.ts";\nimport "./lib/listeners/deno.ts";\nDeno.exit(1);'],
+    ["server.ts", 'import { X } from "./lib/app.ts";\nimport "./lib/listeners/mod.ts";\nDeno.exit(1);'],
   ];
   for (const [path, text] of allowed) assert.deepEqual(findViolations([{ path, text }]), []);
 });

@@ -2,7 +2,7 @@
 import { type App, createApp } from "../lib/app.ts";
 import { type Config, parseConfig } from "../lib/config.ts";
 import type { Logger } from "../lib/core/logger.ts";
-import { listenDeno, type Listener } from "../lib/listeners/deno.ts";
+import { type Listener, LISTENERS } from "../lib/listeners/mod.ts";
 import { RecordingLogger } from "./fakes/recording_logger.ts";
 
 export interface TestApp extends AsyncDisposable {
@@ -33,7 +33,7 @@ export async function startApp(...settings: readonly string[]): Promise<TestApp>
   const config = createConfig(...settings);
   const logger = new RecordingLogger();
   const app = await createApp(config, logger);
-  const listener = listen(config, logger, app);
+  const listener = await listen(config, logger, app);
   const { port } = listener;
   return {
     app,
@@ -49,10 +49,9 @@ export async function startApp(...settings: readonly string[]): Promise<TestApp>
   };
 }
 
-function listen(config: Config, logger: Logger, app: App): Listener {
-  const { host, port, idleTimeout } = config;
-  return listenDeno(
-    { hostname: host, port, idleTimeout, logger },
+async function listen(config: Config, logger: Logger, app: App): Promise<Listener> {
+  return await LISTENERS[config.listener](
+    { ...config, hostname: config.host, logger },
     (request, peer) => app.fetch(request, peer),
   );
 }

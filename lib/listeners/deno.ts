@@ -2,28 +2,9 @@
  * The default listener: `Deno.serve` and `Deno.upgradeWebSocket`, each native WebSocket behind the Socket port.
  * It cannot bound the fragments of a message, drop a stalled connection at once, or time out slow headers.
  */
-import { MessagingError } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
-import type { Frame, Peer, Socket, SocketHandler } from "../core/socket.ts";
-
-export interface ListenOptions {
-  readonly hostname: string;
-  /** 0 picks a free port. */
-  readonly port: number;
-  /** Seconds of silence after which a WebSocket is pinged, and dropped if it stays silent. */
-  readonly idleTimeout: number;
-  readonly logger: Logger;
-}
-
-/** A listening server. */
-export interface Listener {
-  readonly hostname: string;
-  readonly port: number;
-  /** Stops listening and waits until all requests have ended, but no longer than the deadline. */
-  close(deadlineMilliseconds: number): Promise<void>;
-}
-
-type Fetch = (request: Request, peer: Peer) => Promise<Response>;
+import type { Frame, Socket, SocketHandler } from "../core/socket.ts";
+import { checkHandshake } from "./handshake.ts";
+import type { Fetch, Listener, ListenOptions } from "./listener.ts";
 
 /** Looks at a queue in turns of the event loop that follow each other, before there are pauses between them. */
 const QUICK_LOOKS = 4;
@@ -36,8 +17,8 @@ const LONGEST_PAUSE_MILLISECONDS = 50;
  *
  * @throws {Deno.errors.AddrInUse} when the port is taken
  */
-export function listenDeno(options: ListenOptions, fetch: Fetch): Listener {
-  return new DenoListener(options, fetch);
+export function listenDeno(options: ListenOptions, fetch: Fetch): Promise<Listener> {
+  return Promise.resolve(new DenoListener(options, fetch));
 }
 
 class DenoListener implements Listener {
@@ -112,19 +93,6 @@ class DenoListener implements Listener {
       if (webSocket.readyState < WebSocket.CLOSING) webSocket.close(1011, "internal error");
     }
   }
-}
-
-/** @throws {MessagingError} what is missing of an opening handshake (RFC 6455 section 4.2.1) */
-function checkHandshake({ method, headers }: Request): void {
-  const refuse = (detail: string) => new MessagingError("bad_handshake", detail);
-  if (method !== "GET") throw refuse("A WebSocket handshake is a GET");
-  const connection = headers.get("connection")?.toLowerCase().split(",").map((token) => token.trim());
-  if (!connection?.includes("upgrade")) throw refuse('A WebSocket handshake needs "Connection: Upgrade"');
-  if (headers.get("sec-websocket-version") !== "13") {
-    throw new MessagingError("wrong_version", "Only version 13 of the WebSocket protocol is spoken here");
-  }
-  const key = headers.get("sec-websocket-key") ?? "";
-  if (!/^[A-Za-z0-9+/]{22}==$/.test(key)) throw refuse("Sec-WebSocket-Key must be 16 bytes in base64");
 }
 
 class DenoSocket implements Socket {

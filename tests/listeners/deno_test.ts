@@ -7,4 +7,5 @@ testListener({
   cannotRefuse: {
     "an unmasked frame": "the runtime accepts unmasked client frames, against RFC 6455 section 5.1",
   },
+  canTerminate: false,
 });

@@ -1,0 +1,252 @@
+/**
+ * The listener for the open internet: `node:http` and the `ws` package behind the same ports. It bounds headers, bodies
+ * and messages in size and time, drops stalled connections for real, and writes all frames of a turn at once.
+ */
+import type { Buffer } from "node:buffer";
+import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http";
+import type { AddressInfo, Socket as TcpSocket } from "node:net";
+import type { Duplex } from "node:stream";
+// @ts-types="./ws.d.ts"
+import { type WebSocket, WebSocketServer } from "ws";
+import { MessagingError } from "../core/errors.ts";
+import type { SocketHandler } from "../core/socket.ts";
+import { checkHandshake } from "./handshake.ts";
+import { IdleWatch } from "./idle_watch.ts";
+import type { Fetch, Listener, ListenOptions } from "./listener.ts";
+import { createRequest, findAddress } from "./node_request.ts";
+import { sendResponse } from "./node_response.ts";
+import { NodeSocket } from "./node_socket.ts";
+
+/** How long a peer gets to answer a close frame, and to take what was queued before it. */
+const CLOSE_MILLISECONDS = 5_000;
+
+/** How often connections are looked through for those that have sent too slowly. */
+const CHECK_MILLISECONDS = 1_000;
+
+/** A handshake that the app has accepted: what its socket is to be. */
+interface Upgrade {
+  readonly handler: SocketHandler;
+  readonly subprotocol: string | undefined;
+}
+
+/**
+ * Starts to listen and hands every request to `fetch`.
+ *
+ * @throws {Deno.errors.AddrInUse} when the port is taken
+ */
+export async function listenNode(options: ListenOptions, fetch: Fetch): Promise<Listener> {
+  const listener = new NodeListener(options, fetch);
+  await listener.listen();
+  return listener;
+}
+
+class NodeListener implements Listener {
+  readonly #options: ListenOptions;
+  readonly #fetch: Fetch;
+  readonly #server: Server;
+  readonly #handshakes: WebSocketServer;
+  readonly #subprotocols = new WeakMap<IncomingMessage, string>();
+  readonly #open = new Set<NodeSocket>();
+  readonly #idleWatch: IdleWatch<NodeSocket>;
+  #address: AddressInfo = { address: "", family: "", port: 0 };
+  #onAllClosed: () => void = () => {};
+
+  constructor(options: ListenOptions, fetch: Fetch) {
+    this.#options = options;
+    this.#fetch = fetch;
+    const { idleTimeout, headerTimeout, bodyTimeout, maxMessageBytes } = options;
+    this.#server = createServer({
+      headersTimeout: Math.min(headerTimeout, bodyTimeout) * 1_000,
+      requestTimeout: bodyTimeout * 1_000,
+      keepAliveTimeout: idleTimeout * 1_000,
+      connectionsCheckingInterval: CHECK_MILLISECONDS,
+      // Others, such as `h2c`, may be ignored (RFC 9110 section 7.8) and are answered as plain requests.
+      ...{ shouldUpgradeCallback: isWebSocket },
+    });
+    this.#server.on("request", (incoming, outgoing) => void this.#answer(incoming, outgoing));
+    this.#server.on(
+      "upgrade",
+      (incoming, connection, head) => void this.#upgrade(incoming, connection, head),
+    );
+    this.#handshakes = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: maxMessageBytes,
+      handleProtocols: (_, incoming) => this.#subprotocols.get(incoming) ?? false,
+      closeTimeout: CLOSE_MILLISECONDS,
+    });
+    this.#idleWatch = new IdleWatch(idleTimeout * 1_000 / 2, (socket) => socket.lookForLife());
+  }
+
+  get hostname(): string {
+    return this.#address.address;
+  }
+
+  get port(): number {
+    return this.#address.port;
+  }
+
+  async listen(): Promise<void> {
+    const { hostname, port } = this.#options;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#server.once("error", reject);
+    try {
+      this.#server.listen(port, hostname, resolve);
+      await promise;
+    } catch (error) {
+      this.#idleWatch.stop();
+      if (error instanceof Error && "code" in error && error.code === "EADDRINUSE") {
+        throw new Deno.errors.AddrInUse(error.message, { cause: error });
+      }
+      throw error;
+    }
+    this.#address = this.#server.address() as AddressInfo;
+  }
+
+  async close(deadlineMilliseconds: number): Promise<void> {
+    const deadline = Promise.withResolvers<void>();
+    const timer = setTimeout(deadline.resolve, deadlineMilliseconds);
+    const allClosed = new Promise<void>((resolve) => {
+      this.#onAllClosed = resolve;
+      if (this.#open.size === 0) resolve();
+    });
+    await Promise.race([allClosed, deadline.promise]);
+    const ended = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    await Promise.race([ended, deadline.promise]);
+    clearTimeout(timer);
+    for (const socket of this.#open) socket.terminate();
+    this.#server.closeAllConnections();
+    this.#idleWatch.stop();
+    await ended;
+  }
+
+  async #answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    // What follows an error is the close event, which is what matters.
+    outgoing.on("error", () => {});
+    try {
+      const response = await this.#ask(incoming, () => {
+        throw new MessagingError("bad_handshake", "Nothing but a handshake may follow this one's headers");
+      });
+      await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
+    } catch (error) {
+      this.#report("answering failed", error);
+      outgoing.destroy();
+    }
+  }
+
+  async #upgrade(incoming: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
+    // From here on nobody else listens to it, and an error that nobody hears ends the process.
+    connection.on("error", () => {});
+    try {
+      let upgrade: Upgrade | undefined;
+      const response = await this.#ask(incoming, (handler, subprotocol) => {
+        upgrade = { handler, subprotocol };
+        return new Response(null, { status: 101 });
+      });
+      if (upgrade === undefined) return await this.#refuse(incoming, connection as TcpSocket, response);
+      this.#accept(incoming, connection, head, upgrade);
+    } catch (error) {
+      this.#report("upgrading failed", error);
+      connection.destroy();
+    }
+  }
+
+  async #ask(
+    incoming: IncomingMessage,
+    upgrade: (handler: SocketHandler, subprotocol: string | undefined) => Response,
+  ): Promise<Response> {
+    let request: Request;
+    try {
+      request = createRequest(incoming, "http");
+    } catch (cause) {
+      return createBadRequest(cause);
+    }
+    return await this.#fetch(request, {
+      address: findAddress(incoming.socket),
+      upgrade(handler, options) {
+        checkHandshake(request);
+        return upgrade(handler, options?.subprotocol);
+      },
+    });
+  }
+
+  async #refuse(incoming: IncomingMessage, connection: TcpSocket, response: Response): Promise<void> {
+    const outgoing = new ServerResponse(incoming);
+    outgoing.on("error", () => {});
+    outgoing.shouldKeepAlive = false;
+    outgoing.assignSocket(connection);
+    await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
+    connection.end();
+  }
+
+  #accept(incoming: IncomingMessage, connection: Duplex, head: Buffer, upgrade: Upgrade): void {
+    const { handler, subprotocol } = upgrade;
+    if (subprotocol !== undefined) this.#subprotocols.set(incoming, subprotocol);
+    let isOpen = false;
+    this.#handshakes.handleUpgrade(incoming, connection, head, (webSocket) => {
+      isOpen = true;
+      this.#serve(webSocket, new NodeSocket(webSocket, connection), handler);
+    });
+    // It went away while the app made up its mind.
+    if (!isOpen) this.#guard(() => handler.close(1006, ""));
+  }
+
+  #serve(webSocket: WebSocket, socket: NodeSocket, handler: SocketHandler): void {
+    this.#open.add(socket);
+    this.#idleWatch.add(socket);
+    webSocket.on("message", (data: Buffer, isBinary: boolean) => {
+      // A copy: what arrived is a part of a larger buffer, which would stay as long as the message does.
+      this.#guard(() => handler.message(isBinary ? new Uint8Array(data) : data.toString()), socket);
+    });
+    let isOver = false;
+    const leave = (code: number, reason: string) => {
+      if (!isOver) this.#guard(() => handler.close(code, reason));
+      isOver = true;
+    };
+    webSocket.on("error", ({ message }) => {
+      // The peer broke the protocol or a limit. `ws` has sent the close frame that says so, and reads what is still
+      // on its way lest a reset overtakes that frame; to everybody else the peer is gone.
+      socket.hangUp();
+      leave(1006, message);
+    });
+    webSocket.on("close", (code, reason) => {
+      this.#open.delete(socket);
+      this.#idleWatch.delete(socket);
+      leave(code, reason.toString());
+      if (this.#open.size === 0) this.#onAllClosed();
+    });
+    this.#guard(() => handler.open(socket), socket);
+  }
+
+  /** An exception in a handler would end the process: each is caught here, whatever the protocol promises. */
+  #guard(run: () => void, socket?: NodeSocket): void {
+    try {
+      run();
+    } catch (error) {
+      this.#report("socket handler failed", error);
+      socket?.close(1011, "internal error");
+    }
+  }
+
+  #report(message: string, error: unknown): void {
+    const reason = error instanceof Error ? error.stack : String(error);
+    this.#options.logger.write("error", message, { reason });
+  }
+}
+
+function isWebSocket({ headers }: IncomingMessage): boolean {
+  return headers.upgrade?.toLowerCase() === "websocket";
+}
+
+/** The answer to what makes no Request. */
+function createBadRequest(cause: unknown): Response {
+  const { title, status, message: detail } = new MessagingError(
+    "bad_host",
+    "The Host header and the target of the request make no URL, or its method is forbidden",
+    { cause },
+  );
+  const headers = { "content-type": "application/problem+json", "cache-control": "no-store" };
+  const body = { type: "urn:raindrops:bad_host", title, status, detail };
+  return new Response(JSON.stringify(body) + "\n", { status, headers });
+}

@@ -1,0 +1,76 @@
+/** Writes the Fetch standard's Response to `node:http`, as fast as the client takes it and no faster. */
+import type { ServerResponse } from "node:http";
+
+type Chunk = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
+
+/**
+ * Sends a response. A body that is there at once is sent whole with its length, any other one in chunks. It is cancelled
+ * when the client goes away, and the client is dropped when it takes nothing for too long.
+ *
+ * @param stallMilliseconds how long a client may take nothing of what waits for it
+ */
+export async function sendResponse(
+  response: Response,
+  outgoing: ServerResponse,
+  stallMilliseconds: number,
+): Promise<void> {
+  const { status, body } = response;
+  const headers = [...response.headers].flat();
+  if (body === null || outgoing.req.method === "HEAD") {
+    await body?.cancel();
+    outgoing.writeHead(status, headers).end();
+    return;
+  }
+  const reader = body.getReader();
+  outgoing.on("close", () => void reader.cancel().catch(() => {}));
+  const first = reader.read();
+  const early = await nowOrNever(first);
+  const second = early === undefined || early.done ? undefined : reader.read();
+  if (outgoing.destroyed) return;
+  if (early !== undefined && (early.done || (await nowOrNever(second!))?.done)) {
+    const bytes = early.value ?? new Uint8Array();
+    if (!response.headers.has("content-length")) headers.push("content-length", `${bytes.byteLength}`);
+    outgoing.writeHead(status, headers).end(bytes);
+  } else {
+    outgoing.writeHead(status, headers).flushHeaders();
+    await sendChunks(reader, [first, second], outgoing, stallMilliseconds);
+    outgoing.end();
+  }
+  await untilOr(outgoing, "finish", stallMilliseconds);
+}
+
+async function sendChunks(
+  reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>,
+  started: (Promise<Chunk> | undefined)[],
+  outgoing: ServerResponse,
+  stallMilliseconds: number,
+): Promise<void> {
+  while (true) {
+    const { done, value } = await (started.shift() ?? reader.read());
+    if (done || outgoing.destroyed) return;
+    if (!outgoing.write(value)) await untilOr(outgoing, "drain", stallMilliseconds);
+  }
+}
+
+/** What a promise resolves to without waiting for anything outside of the process. */
+async function nowOrNever<T>(promise: Promise<T>): Promise<T | undefined> {
+  return await Promise.race([promise, nextTurn()]);
+}
+
+function nextTurn(): Promise<undefined> {
+  return new Promise((resolve) => setImmediate(() => resolve(undefined)));
+}
+
+/** Resolves at an event or the end of the connection, which it is put to when the event takes too long. */
+function untilOr(outgoing: ServerResponse, event: "drain" | "finish", milliseconds: number): Promise<void> {
+  if (outgoing.destroyed || (event === "finish" && outgoing.writableFinished)) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => outgoing.destroy(), milliseconds);
+    const settle = () => {
+      clearTimeout(timer);
+      outgoing.off(event, settle).off("close", settle);
+      resolve();
+    };
+    outgoing.on(event, settle).on("close", settle);
+  });
+}

@@ -1,0 +1,44 @@
+/**
+ * What the node listener uses of the `ws` package, which brings no types. Those of `@types/ws` would replace Deno's
+ * own types of the `node:` modules everywhere.
+ */
+import type { Buffer } from "node:buffer";
+import type { EventEmitter } from "node:events";
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+
+export interface WebSocketEvents {
+  message: [data: Buffer, isBinary: boolean];
+  error: [error: Error];
+  close: [code: number, reason: Buffer];
+}
+
+export class WebSocket extends EventEmitter {
+  static readonly OPEN: 1;
+  readonly readyState: 0 | 1 | 2 | 3;
+  on<E extends keyof WebSocketEvents>(event: E, listener: (...args: WebSocketEvents[E]) => void): this;
+  ping(): void;
+  close(code: number, reason: string): void;
+  terminate(): void;
+}
+
+export interface ServerOptions {
+  readonly noServer: true;
+  readonly clientTracking: boolean;
+  readonly perMessageDeflate: false;
+  /** Largest message in bytes. */
+  readonly maxPayload: number;
+  /** Milliseconds a peer has to answer a close frame. */
+  readonly closeTimeout: number;
+  readonly handleProtocols: (offered: ReadonlySet<string>, request: IncomingMessage) => string | false;
+}
+
+export class WebSocketServer {
+  constructor(options: ServerOptions);
+  handleUpgrade(
+    request: IncomingMessage,
+    connection: Duplex,
+    head: Buffer,
+    onOpen: (webSocket: WebSocket) => void,
+  ): void;
+}
