@@ -53,6 +53,12 @@ export class ServerProcess implements AsyncDisposable {
     return this.#port;
   }
 
+  /** @throws {TypeError} while it does not run */
+  get pid(): number {
+    if (this.#child === undefined) throw new TypeError("The server does not run");
+    return this.#child.pid;
+  }
+
   /** `http://127.0.0.1:PORT`, without a slash at the end. */
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
