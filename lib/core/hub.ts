@@ -4,6 +4,8 @@
  */
 import { directChannel, type Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
+import type { Cluster, NodeInfo } from "./cluster.ts";
+import type { NodeSummary } from "./cluster_codec.ts";
 import { MessagingError } from "./errors.ts";
 import type { Log, LogPage, LogQuery, Receipt } from "./log.ts";
 import type { Logger } from "./logger.ts";
@@ -14,6 +16,7 @@ import { Presence } from "./presence.ts";
 import type { Rules } from "./rules.ts";
 import { encodeBatch, type Encoder, type Frame } from "./socket.ts";
 import { conflate, type SubscribeOptions, Subscription } from "./subscription.ts";
+import { Tally } from "./tally.ts";
 
 export interface HubOptions {
   readonly log: Log;
@@ -23,6 +26,16 @@ export interface HubOptions {
   readonly maxMessageBytes: number;
   /** Where it counts; its own when left out. */
   readonly metrics?: Metrics;
+  /** Who this node is. */
+  readonly identity?: NodeIdentity;
+  /** The other nodes, where the log may have any. */
+  readonly cluster?: Cluster | undefined;
+}
+
+/** A node, which is one life of one process. */
+export interface NodeIdentity extends Pick<NodeSummary, "name" | "version" | "startedAt"> {
+  /** Its id, which no other life has. */
+  readonly node: string;
 }
 
 /** The log's receipt, and how many sockets the message was offered to. */
@@ -41,8 +54,11 @@ interface Group {
 type FrameCache = Map<readonly Message[], Map<Encoder, readonly Frame[]>>;
 
 export class Hub {
-  readonly presence = new Presence();
+  /** Who is on which channel, on all nodes. */
+  readonly presence: Presence;
   readonly metrics: Metrics;
+  readonly identity: NodeIdentity;
+  readonly #cluster: Cluster | undefined;
   readonly #log: Log;
   readonly #rules: Rules;
   readonly #logger: Logger;
@@ -51,6 +67,7 @@ export class Hub {
   readonly #clientsById = new Map<string, Set<Client>>();
   readonly #groups = new Map<string, Group>();
   readonly #patterns = new PatternIndex<Group>();
+  readonly #users = new Tally();
   #draining = false;
   /** When the last batch was with its sockets, in milliseconds of `performance.now()`. */
   #deliveredAt = 0;
@@ -61,34 +78,67 @@ export class Hub {
     this.#logger = options.logger;
     this.#maxMessageBytes = options.maxMessageBytes;
     this.metrics = options.metrics ?? new Metrics();
+    this.identity = options.identity ??
+      { node: crypto.randomUUID(), name: "raindrops", version: "raindrops", startedAt: Date.now() };
+    this.#cluster = options.cluster;
+    this.presence = options.cluster?.presence ?? new Presence();
+    this.#cluster?.start(() => this.#summarize());
     this.#log.onStored = (messages) => this.deliver(messages);
   }
 
-  /** How many clients are connected. */
+  /** The nodes that share the log, as far as this one hears them: itself first. */
+  nodes(): readonly NodeInfo[] {
+    if (this.#cluster !== undefined) return this.#cluster.nodes();
+    return [{ ...this.#summarize(), node: this.identity.node, self: true, silent: 0 }];
+  }
+
+  #summarize(): NodeSummary {
+    const { name, version, startedAt } = this.identity;
+    let channels = 0;
+    for (const { selector } of this.#groups.values()) if (selector.channel !== undefined) channels++;
+    return {
+      name,
+      version,
+      startedAt,
+      clients: this.#clients.size,
+      users: this.#users.size,
+      subscriptions: this.subscriptionCount,
+      channels,
+      published: this.metrics.publishedMessages,
+      delivered: this.metrics.deliveredMessages,
+    };
+  }
+
+  /** How many clients are connected to this node. */
   get clientCount(): number {
     return this.#clients.size;
   }
 
-  /** The connected clients, longest there first. */
+  /** The clients connected to this node, longest there first. */
   get clients(): Iterable<Client> {
     return this.#clients.keys();
   }
 
-  /** The channels that somebody reads by name, with the number of sockets on each. */
+  /** The channels that somebody reads by name, on whatever node, with the number of sockets on each. */
   *listChannels(): Iterable<{ readonly channel: string; readonly subscribers: number }> {
-    for (const { selector, size } of this.#groups.values()) {
-      if (selector.channel !== undefined) yield { channel: selector.channel, subscribers: size };
+    const elsewhere = this.#cluster?.elsewhere;
+    for (const { selector: { channel }, size } of this.#groups.values()) {
+      if (channel === undefined) continue;
+      yield { channel, subscribers: size + (elsewhere?.countReaders(channel) ?? 0) };
+    }
+    for (const remote of elsewhere?.listChannels() ?? []) {
+      if (!this.#groups.has(remote.channel)) yield remote;
     }
   }
 
-  /** How many subscriptions there are, over all clients. */
+  /** How many subscriptions the clients of this node have. */
   get subscriptionCount(): number {
     let count = 0;
     for (const { size } of this.#groups.values()) count += size;
     return count;
   }
 
-  /** How many channels and patterns somebody reads. */
+  /** How many channels and patterns the clients of this node read. */
   get groupCount(): number {
     return this.#groups.size;
   }
@@ -116,6 +166,8 @@ export class Hub {
     let sameId = this.#clientsById.get(client.id);
     if (sameId === undefined) this.#clientsById.set(client.id, sameId = new Set());
     sameId.add(client);
+    this.#users.add(client.user ?? "");
+    this.#cluster?.connected(client);
     const { id, name, protocol } = client;
     this.metrics.connected(protocol);
     this.#logger.write("info", "client connected", { id, name, channel, protocol });
@@ -126,11 +178,13 @@ export class Hub {
   disconnect(client: Client, code?: number): void {
     const subscriptions = this.#clients.get(client);
     if (subscriptions === undefined) return;
+    this.#cluster?.disconnected(client, subscriptions);
     for (const subscription of subscriptions) this.unsubscribe(subscription);
     this.#clients.delete(client);
     const sameId = this.#clientsById.get(client.id);
     sameId?.delete(client);
     if (sameId?.size === 0) this.#clientsById.delete(client.id);
+    this.#users.remove(client.user ?? "");
     this.metrics.disconnected(client.protocol);
     this.#logger.write("info", "client disconnected", { id: client.id, code });
   }
@@ -150,6 +204,7 @@ export class Hub {
     readers.add(subscription);
     group.size++;
     if (selector.channel !== undefined) this.presence.join(selector.channel, subscription.member);
+    this.#cluster?.subscribed(subscription);
     subscription.start(this.#log).catch((cause) => this.#failReplay(client, cause));
     return subscription;
   }
@@ -160,6 +215,7 @@ export class Hub {
     const subscriptions = this.#clients.get(client);
     if (!subscriptions?.delete(subscription)) return;
     subscription.close();
+    this.#cluster?.unsubscribed(subscription);
     const group = this.#groups.get(selector.key);
     const readers = group?.readers.get(client.encoder);
     if (group === undefined || !readers?.delete(subscription)) return;
@@ -189,7 +245,7 @@ export class Hub {
           "or raise --max-message-bytes",
       );
     }
-    const directed = draft.to === undefined ? undefined : this.#recipients(draft.channel, draft.to).size;
+    const directed = draft.to === undefined ? undefined : this.#countRecipients(draft.channel, draft.to);
     if (directed === 0) {
       throw new MessagingError("no_such_client", this.#describeMissing(draft.channel, draft.to ?? ""));
     }
@@ -221,9 +277,10 @@ export class Hub {
     return await this.#log.clear(channel);
   }
 
-  /** How many sockets a message to a channel is offered to: its readers and those of matching patterns. */
+  /** How many sockets of all nodes a message to a channel is offered to: its readers and those of matching patterns. */
   countSubscribers(channel: string): number {
     let count = this.#groups.get(channel)?.size ?? 0;
+    if (this.#cluster !== undefined) count += this.#cluster.elsewhere.countSubscribers(channel);
     if (this.#patterns.size > 0) {
       for (const group of this.#patterns.match(channel)) count += group.size;
     }
@@ -347,7 +404,15 @@ export class Hub {
     this.metrics.deliveredBytes += bytes * sockets;
   }
 
-  /** The connections of a client: all of them for its direct channel, else those that read the channel. */
+  #countRecipients(channel: string, to: string): number {
+    const remote = this.#cluster?.elsewhere.countConnections(
+      to,
+      channel === directChannel(to) ? undefined : channel,
+    );
+    return this.#recipients(channel, to).size + (remote ?? 0);
+  }
+
+  /** The connections of a client to this node: all of them for its direct channel, else those that read the channel. */
   #recipients(channel: string, to: string): Set<Client> {
     const clients = this.#clientsById.get(to) ?? new Set<Client>();
     if (channel === directChannel(to)) return clients;

@@ -1,4 +1,8 @@
-/** Who is on a channel: the hub keeps it, pages, `/who` and protocols read it. Counts are kept, never scanned. */
+/**
+ * Who is on a channel: the hub keeps it, and the cluster for those on other nodes; pages, `/who` and protocols read
+ * it. Counts are kept, never scanned.
+ */
+import { Tally } from "./tally.ts";
 
 /** One connection of one client on one channel. */
 export interface Member {
@@ -13,6 +17,8 @@ export interface Member {
   readonly protocol: string;
   /** When it came, in milliseconds since 1970. */
   readonly since: number;
+  /** The node it is connected to; undefined for this one. */
+  readonly node?: string;
 }
 
 export interface PresenceChange {
@@ -24,8 +30,8 @@ export interface PresenceChange {
 interface Attendance {
   readonly members: Set<Member>;
   /** Connections by client id, and by user; the anonymous are one user, "". */
-  readonly ids: Map<string, number>;
-  readonly users: Map<string, number>;
+  readonly ids: Tally;
+  readonly users: Tally;
 }
 
 /** Members by channel, with the changes announced to whoever watches a channel. */
@@ -37,12 +43,12 @@ export class Presence {
   join(channel: string, member: Member): void {
     let attendance = this.#channels.get(channel);
     if (attendance === undefined) {
-      this.#channels.set(channel, attendance = { members: new Set(), ids: new Map(), users: new Map() });
+      this.#channels.set(channel, attendance = { members: new Set(), ids: new Tally(), users: new Tally() });
     }
     if (attendance.members.has(member)) return;
     attendance.members.add(member);
-    count(attendance.ids, member.id, 1);
-    count(attendance.users, member.user ?? "", 1);
+    attendance.ids.add(member.id);
+    attendance.users.add(member.user ?? "");
     this.#announce({ kind: "join", channel, member });
   }
 
@@ -50,8 +56,8 @@ export class Presence {
   leave(channel: string, member: Member): void {
     const attendance = this.#channels.get(channel);
     if (!attendance?.members.delete(member)) return;
-    count(attendance.ids, member.id, -1);
-    count(attendance.users, member.user ?? "", -1);
+    attendance.ids.remove(member.id);
+    attendance.users.remove(member.user ?? "");
     if (attendance.members.size === 0) this.#channels.delete(channel);
     this.#announce({ kind: "leave", channel, member });
   }
@@ -61,11 +67,18 @@ export class Presence {
     return [...this.#channels.get(channel)?.members ?? []];
   }
 
-  /** The members of a channel by client id; those that share one are told apart by a number behind a "#". */
+  /**
+   * The members of a channel by client id; those that share one are told apart by a number behind a "#", on all nodes
+   * alike: the first is the one that came first.
+   */
   listById(channel: string): ReadonlyMap<string, Member> {
     const counts = new Map<string, number>();
+    const attendance = this.#channels.get(channel);
+    let members = this.list(channel);
+    // Every node hears of the others' members at its own time.
+    if (members.length !== attendance?.ids.size) members = members.toSorted((a, b) => a.since - b.since);
     return new Map(
-      this.list(channel).map((member) => {
+      members.map((member) => {
         const number = (counts.get(member.id) ?? 0) + 1;
         counts.set(member.id, number);
         return [number === 1 ? member.id : `${member.id}#${number}`, member];
@@ -101,10 +114,4 @@ export class Presence {
   #announce(change: PresenceChange): void {
     for (const onChange of this.#watchers.get(change.channel) ?? []) onChange(change);
   }
-}
-
-function count(counts: Map<string, number>, key: string, change: number): void {
-  const now = (counts.get(key) ?? 0) + change;
-  if (now > 0) counts.set(key, now);
-  else counts.delete(key);
 }
