@@ -17,13 +17,18 @@ export interface TestApp extends AsyncDisposable {
 
 /**
  * Configuration as the given settings make it, with a memory log and a free port unless they say otherwise. Settings
- * are flags, and environment variables such as `RAINDROPS_TOKEN_SECRET=secret`.
+ * are flags, and environment variables such as `RAINDROPS_TOKEN_SECRET=secret`. `RAINDROPS_LISTENER` in the environment
+ * of the tests themselves chooses the listener for all that do not.
  */
 export function createConfig(...settings: readonly string[]): Config {
   const isVariable = (setting: string) => /^[A-Z_]+=/.test(setting);
   const variables = settings.filter(isVariable).map((setting) => setting.split(/=(.*)/s).slice(0, 2));
   const flags = settings.filter((setting) => !isVariable(setting));
-  const config = parseConfig(["--port", "0", "--log", "memory:", ...flags], Object.fromEntries(variables));
+  const listener = Deno.env.get("RAINDROPS_LISTENER") ?? "deno";
+  const config = parseConfig(
+    ["--port", "0", "--log", "memory:", "--listener", listener, ...flags],
+    Object.fromEntries(variables),
+  );
   if (config === "help") throw new TypeError("--help makes no configuration");
   return config;
 }

@@ -12,7 +12,7 @@ export interface ListenOptions {
   readonly headerTimeout: number;
   /** Seconds there are to send a whole request, and to take some of an answer. */
   readonly bodyTimeout: number;
-  /** Largest WebSocket message in bytes, over all of its fragments. */
+  /** Largest message a protocol takes, in bytes; far larger ones are not even collected. */
   readonly maxMessageBytes: number;
   readonly logger: Logger;
 }

@@ -23,6 +23,13 @@ const CLOSE_MILLISECONDS = 5_000;
 /** How often connections are looked through for those that have sent too slowly. */
 const CHECK_MILLISECONDS = 1_000;
 
+/**
+ * How much more than a message what arrives as one may have before it is cut off in the middle. Protocols escape, and
+ * put several commands together; what is too large for them they refuse in their own words, which say more.
+ */
+const PROTOCOL_FACTOR = 2;
+const PROTOCOL_BYTES = 128 * 1024;
+
 /** A handshake that the app has accepted: what its socket is to be. */
 interface Upgrade {
   readonly handler: SocketHandler;
@@ -72,7 +79,7 @@ class NodeListener implements Listener {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
-      maxPayload: maxMessageBytes,
+      maxPayload: PROTOCOL_FACTOR * maxMessageBytes + PROTOCOL_BYTES,
       handleProtocols: (_, incoming) => this.#subprotocols.get(incoming) ?? false,
       closeTimeout: CLOSE_MILLISECONDS,
     });

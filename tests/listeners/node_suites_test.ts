@@ -1,0 +1,17 @@
+/** Everything that protocols and HTTP promise, over the node listener too: their test files, run once more over it. */
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+
+const FOLDERS = ["protocols", "http"];
+
+Deno.test("node listener: every test of the protocols and of HTTP passes over it", async () => {
+  const files = FOLDERS.map((folder) => fileURLToPath(new URL(`../${folder}/`, import.meta.url)));
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["test", "--allow-all", "--no-check", "--reporter", "dot", ...files],
+    env: { RAINDROPS_LISTENER: "node", NO_COLOR: "1" },
+  }).output();
+  const decoder = new TextDecoder();
+  const printed = decoder.decode(stdout) + decoder.decode(stderr);
+  assert.ok(success, printed);
+  assert.ok(Number(/ok \| (\d+) passed/.exec(printed)?.[1]) > 300, printed);
+});
