@@ -8,6 +8,7 @@ import { type Keys, type KeySource, openKeys } from "./auth/keys.ts";
 import { checkOrigin, isLoopback } from "./auth/origin.ts";
 import { TokenVerifier } from "./auth/tokens.ts";
 import type { Config } from "./config.ts";
+import { Cluster } from "./core/cluster.ts";
 import { parseSelectorPath, RESERVED_SEGMENTS } from "./core/channel.ts";
 import { MessagingError, toMessagingError } from "./core/errors.ts";
 import { Hub } from "./core/hub.ts";
@@ -18,7 +19,7 @@ import { Metrics } from "./core/metrics.ts";
 import { type Action, describePresenceOff, parseRules, Rules } from "./core/rules.ts";
 import type { Peer } from "./core/socket.ts";
 import { Access, type Pass } from "./http/access.ts";
-import { type ApiContext, handleApi, Versions } from "./http/api.ts";
+import { answerCommands, type ApiContext, handleApi, Versions } from "./http/api.ts";
 import { handleClear, handleHistory, handlePresence } from "./http/history.ts";
 import { Pages } from "./http/pages.ts";
 import { CHANNEL_METHODS, createProblem, parseOr } from "./http/problem.ts";
@@ -27,6 +28,7 @@ import { handlePublish } from "./http/publish.ts";
 import { parseReadRequest, type ReadOptions } from "./http/read_request.ts";
 import { openLog } from "./logs/mod.ts";
 import {
+  answerEmulation,
   type CentrifugeContext,
   chooseWebSocket,
   emulate,
@@ -100,7 +102,7 @@ class RaindropsApp implements App {
   readonly #pages: Pages;
   readonly #log: Log;
   readonly #keys: Keys | undefined;
-  readonly #node = crypto.randomUUID();
+  readonly #cluster: Cluster | undefined;
   readonly #access: Access;
   readonly #apiContext: ApiContext;
   readonly #protocolContext: ProtocolContext;
@@ -116,7 +118,17 @@ class RaindropsApp implements App {
     this.#keys = keys;
     this.metrics = metrics;
     this.#lag = new LoopLag(metrics.lag);
-    this.hub = new Hub({ log, rules, logger, metrics, maxMessageBytes: config.maxMessageBytes });
+    const node = crypto.randomUUID();
+    this.#cluster = log.bus === undefined ? undefined : new Cluster({ bus: log.bus, node, logger });
+    this.hub = new Hub({
+      log,
+      rules,
+      logger,
+      metrics,
+      maxMessageBytes: config.maxMessageBytes,
+      identity: { node, name: config.nodeName, version: VERSION, startedAt: Date.now() },
+      cluster: this.#cluster,
+    });
     this.#protocolContext = {
       hub: this.hub,
       logger,
@@ -137,9 +149,7 @@ class RaindropsApp implements App {
       rules,
       keys: apiKeys,
       versions: new Versions(),
-      node: this.#node,
-      startedAt: Date.now(),
-      version: VERSION,
+      cluster: this.#cluster,
       maxBodyBytes: config.maxBodyBytes,
       logger,
     };
@@ -147,11 +157,16 @@ class RaindropsApp implements App {
       ...this.#protocolContext,
       rules,
       verifier,
-      node: this.#node,
+      node,
+      cluster: this.#cluster,
       sessions: new Map(),
       pingInterval: config.pingInterval,
       pongTimeout: config.pongTimeout,
     };
+    if (this.#cluster !== undefined) {
+      answerCommands(this.#apiContext, this.#cluster);
+      answerEmulation(this.#centrifugeContext, this.#cluster);
+    }
     this.#routes = this.#createRoutes();
   }
 
@@ -179,6 +194,7 @@ class RaindropsApp implements App {
     this.drain();
     this.#lag[Symbol.dispose]();
     this.#keys?.[Symbol.dispose]();
+    this.#cluster?.[Symbol.dispose]();
     await this.#log[Symbol.asyncDispose]();
   }
 
@@ -224,10 +240,11 @@ class RaindropsApp implements App {
       return c.env.peer.upgrade(handler, subprotocol === undefined ? {} : { subprotocol });
     });
     app.get("/connection/uni_websocket", (c) => c.env.peer.upgrade(openOneWaySocket(context, c.req.raw)));
-    const withBody =
-      (open: (context: CentrifugeContext, request: Request, body: Uint8Array) => Response) =>
-      async (c: Context<Env>) =>
-        open(context, c.req.raw, await readBytes(c.req.raw, this.#config.maxBodyBytes));
+    const withBody = (
+      open: (context: CentrifugeContext, request: Request, body: Uint8Array) => Response | Promise<Response>,
+    ) =>
+    async (c: Context<Env>) =>
+      open(context, c.req.raw, await readBytes(c.req.raw, this.#config.maxBodyBytes));
     app.post("/connection/http_stream", withBody(openLineSession));
     app.on(["GET", "POST"], "/connection/sse", withBody(openEventSession));
     app.post("/connection/uni_http_stream", withBody(openOneWayLines));

@@ -14,6 +14,8 @@ export interface Config {
   readonly listener: "deno" | "node";
   /** URL of the message log, such as `sqlite:./data/raindrops.db`. */
   readonly log: string;
+  /** What this node is called among those that share the log. */
+  readonly nodeName: string;
   /** Path of a JSON file with channel rules. */
   readonly rules: string | undefined;
   /** Other origins whose pages may connect, such as `https://example.org`, or `*` for all. */
@@ -92,6 +94,14 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
       parseLogUrl(text);
       return text;
     },
+  },
+  nodeName: {
+    flag: "node-name",
+    variable: "RAINDROPS_NODE_NAME",
+    value: "NAME",
+    fallback: "raindrops",
+    help: "what this node is called among those that share the log",
+    parse: nonEmpty,
   },
   rules: {
     flag: "rules",

@@ -13,6 +13,7 @@ import { history, historyRemove, info, presence, presenceStats } from "./api_que
 import { readBytes } from "./body.ts";
 import { createProblem } from "./problem.ts";
 
+export { answerCommands } from "./api_commands.ts";
 export type { ApiContext } from "./api_context.ts";
 export { Versions } from "./api_versions.ts";
 

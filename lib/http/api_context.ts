@@ -1,5 +1,6 @@
 /** What every method of the HTTP API works with. */
 import type { ApiKeys } from "../auth/api_keys.ts";
+import type { Cluster } from "../core/cluster.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Rules } from "../core/rules.ts";
@@ -12,11 +13,8 @@ export interface ApiContext {
   readonly keys: ApiKeys;
   /** The versions that were published, shared by all calls. */
   readonly versions: Versions;
-  /** Names this process. */
-  readonly node: string;
-  /** Milliseconds since 1970. */
-  readonly startedAt: number;
-  readonly version: string;
+  /** The other nodes, where there may be any. */
+  readonly cluster?: Cluster | undefined;
   readonly maxBodyBytes: number;
   readonly logger: Logger;
 }

@@ -1,4 +1,4 @@
-/** The methods of the HTTP API about one channel and about the node: presence, history, info. */
+/** The methods of the HTTP API about one channel and about the nodes: presence, history, info. */
 import { readHistory } from "../core/history.ts";
 import type { Position } from "../core/log.ts";
 import { encodePayloadJson, type Message, type Sender } from "../core/message.ts";
@@ -47,24 +47,19 @@ export async function historyRemove(context: ApiContext, fields: Fields): Promis
   return "{}";
 }
 
-/** The one node there is. */
-export function info({ hub, node, version, startedAt }: ApiContext): string {
-  const users = new Set<string>();
-  for (const { user } of hub.clients) users.add(user ?? "");
-  let channels = 0;
-  for (const _ of hub.listChannels()) channels++;
-  return JSON.stringify({
-    nodes: [{
-      uid: node,
-      name: "raindrops",
-      version,
-      num_clients: hub.clientCount,
-      num_users: users.size,
-      num_subs: hub.subscriptionCount,
-      num_channels: channels,
-      uptime: Math.max(0, Math.floor((Date.now() - startedAt) / 1_000)),
-    }],
-  });
+/** The nodes there are, the one that is asked first. */
+export function info({ hub }: ApiContext): string {
+  const nodes = hub.nodes().map((node) => ({
+    uid: node.node,
+    name: node.name,
+    version: node.version,
+    num_clients: node.clients,
+    num_users: node.users,
+    num_subs: node.subscriptions,
+    num_channels: node.channels,
+    uptime: Math.max(0, Math.floor((Date.now() - node.startedAt) / 1_000)),
+  }));
+  return JSON.stringify({ nodes });
 }
 
 function readPresenceChannel({ rules }: ApiContext, fields: Fields): string {

@@ -2,11 +2,12 @@
  * What the Centrifuge protocol is carried by: WebSockets, streaming responses with commands beside them, and their
  * one-way kin. Each gives a session a socket and the frames that arrive.
  */
+import type { Cluster } from "../core/cluster.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Socket, SocketHandler } from "../core/socket.ts";
 import { cutReason } from "../core/errors.ts";
 import { StreamSocket } from "../core/stream_socket.ts";
-import type { ConnectRequest, End } from "./centrifuge_codec.ts";
+import type { ConnectRequest, EmulationRequest, End } from "./centrifuge_codec.ts";
 import {
   type CentrifugeFormat,
   JSON_EVENTS_FORMAT,
@@ -122,8 +123,15 @@ export function openOneWayEvents(context: CentrifugeContext, request: Request, b
   return new Response(socket.body, { headers: streamHeaders("text/event-stream") });
 }
 
-/** Takes further commands of a streaming session, from `POST /emulation`. */
-export function emulate(context: CentrifugeContext, request: Request, body: Uint8Array): Response {
+/** The call by which a node hands on commands of a session that another one has. */
+const EMULATE = "centrifuge.emulate";
+
+/** Takes further commands of a streaming session, from `POST /emulation`, for whatever node has it. */
+export async function emulate(
+  context: CentrifugeContext,
+  request: Request,
+  body: Uint8Array,
+): Promise<Response> {
   const isProtobuf = /octet-stream|protobuf/.test(request.headers.get("content-type") ?? "");
   let emulation;
   try {
@@ -131,13 +139,41 @@ export function emulate(context: CentrifugeContext, request: Request, body: Uint
   } catch (cause) {
     throw new MessagingError("bad_body", "The body must hold session, node and data", { cause });
   }
-  if (emulation.node !== context.node) {
-    throw new MessagingError("not_found", "That session is of another node");
-  }
-  const session = context.sessions.get(emulation.session);
-  if (session === undefined) throw new MessagingError("not_found", "There is no such session: connect again");
-  session.receive(emulation.data);
+  const { node } = emulation;
+  const isFound = node === context.node ? receive(context, emulation) : await forward(context, emulation);
+  if (!isFound) throw new MessagingError("not_found", "There is no such session: connect again");
   return new Response(null, { status: 204 });
+}
+
+/** Takes the commands that other nodes hand on. */
+export function answerEmulation(context: CentrifugeContext, cluster: Cluster): void {
+  cluster.handle(EMULATE, (body) => {
+    const { session, text, base64 } = body as { session: string; text?: string; base64?: string };
+    return receive(context, { session, data: text ?? Uint8Array.fromBase64(base64 ?? "") });
+  });
+}
+
+function receive({ sessions }: CentrifugeContext, emulation: Omit<EmulationRequest, "node">): boolean {
+  const session = sessions.get(emulation.session);
+  session?.receive(emulation.data);
+  return session !== undefined;
+}
+
+async function forward({ cluster }: CentrifugeContext, emulation: EmulationRequest): Promise<boolean> {
+  const { node, session, data } = emulation;
+  if (cluster?.hears(node) !== true) {
+    throw new MessagingError("not_found", "That session is of a node that is not there: connect again");
+  }
+  const content = typeof data === "string" ? { text: data } : { base64: data.toBase64() };
+  try {
+    const outcome = await cluster.call(node, EMULATE, { session, ...content });
+    return outcome.kind === "answered" && outcome.body === true;
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new MessagingError("too_large", "The commands are too large to be handed to the session's node", {
+      cause,
+    });
+  }
 }
 
 function openSession(

@@ -5,6 +5,7 @@
 import { type Decision, mayConnect, mayUse, type Requester, type Tie } from "../auth/grants.ts";
 import type { ConnectionClaims, TokenResult, TokenVerifier } from "../auth/tokens.ts";
 import { type Client, parseClientName } from "../core/client.ts";
+import type { Cluster } from "../core/cluster.ts";
 import { Deadline } from "../core/deadline.ts";
 import { MessagingError, toMessagingError } from "../core/errors.ts";
 import { Heartbeat } from "../core/heartbeat.ts";
@@ -45,6 +46,8 @@ export interface CentrifugeContext extends ProtocolContext {
   readonly verifier: TokenVerifier | undefined;
   /** Names this process to clients. */
   readonly node: string;
+  /** The other nodes, where there may be any. */
+  readonly cluster?: Cluster | undefined;
   /** Sessions by their id, for commands that arrive by another request. */
   readonly sessions: Map<string, CentrifugeSession>;
   /** Seconds between pings. */

@@ -1,5 +1,6 @@
 /** The registry of protocols: everything `app.ts` can put on a channel's URL. */
 export {
+  answerEmulation,
   chooseWebSocket,
   emulate,
   openCentrifugeSocket,

@@ -7,7 +7,7 @@ import type { Subscription } from "../../lib/core/subscription.ts";
 import { MemoryLog } from "../../lib/logs/memory.ts";
 import { type FakeBus, FakeNetwork } from "./bus.ts";
 import { RecordingLogger } from "./recording_logger.ts";
-import { ManualSchedule } from "./schedule.ts";
+import { ManualSchedule, settle } from "./schedule.ts";
 import { createClient, type FakeClient, type FakeClientOptions } from "./socket.ts";
 
 export interface FakeNode {
@@ -85,6 +85,18 @@ export class FakeNodes {
       this.settle();
     }
   }
+}
+
+/** Delivers what is under way, again and again, until a promise has settled. */
+export async function runUntil<T>(nodes: FakeNodes, promise: Promise<T>): Promise<T> {
+  let settled = false;
+  const end = () => settled = true;
+  promise.then(end, end);
+  while (!settled) {
+    nodes.settle();
+    await settle();
+  }
+  return await promise;
 }
 
 export interface Reader {

@@ -45,15 +45,18 @@ class Bench {
 
   constructor(rest: Partial<ApiContext> = {}) {
     const rules = new Rules(RULES);
-    this.hub = new Hub({ log: new MemoryLog({ rules }), rules, logger: this.logger, maxMessageBytes: 1_000 });
+    this.hub = new Hub({
+      log: new MemoryLog({ rules }),
+      rules,
+      logger: this.logger,
+      maxMessageBytes: 1_000,
+      identity: { node: "node-1", name: "raindrops", version: "1.2.3", startedAt: Date.now() - 5_500 },
+    });
     this.context = {
       hub: this.hub,
       rules,
       keys: new ApiKeys([], { open: true }),
       versions: new Versions(),
-      node: "node-1",
-      startedAt: Date.now() - 5_500,
-      version: "1.2.3",
       maxBodyBytes: 100_000,
       logger: this.logger,
       ...rest,
