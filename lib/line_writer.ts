@@ -38,12 +38,13 @@ export class LineWriter {
     // Not at once: whoever writes and then ends the process can still flush.
     queueMicrotask(() => {
       this.#scheduled = false;
-      this.#writing ??= this.#drain();
+      this.#start();
     });
   }
 
   /** Waits until everything is written, or the deadline, as before an orderly end. */
   async finish(deadlineMilliseconds: number): Promise<void> {
+    this.#start();
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, deadlineMilliseconds);
     await Promise.race([this.#writing, promise]);
@@ -60,6 +61,10 @@ export class LineWriter {
     } catch {
       this.#broken = true;
     }
+  }
+
+  #start(): void {
+    if (this.#waiting !== "") this.#writing ??= this.#drain();
   }
 
   async #drain(): Promise<void> {

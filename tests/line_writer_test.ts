@@ -67,3 +67,25 @@ Deno.test("LineWriter.write() gives up a sink that fails, and throws nothing", a
   writer.flush();
   assert.equal(sink.text, "");
 });
+
+Deno.test("LineWriter.finish() waits for a line written just before", async () => {
+  const sink = new FakeSink();
+  sink.stall();
+  const writer = new LineWriter(sink);
+  writer.write("stopped\n");
+  const finished = writer.finish(60_000);
+  setImmediate(() => sink.resume());
+  await finished;
+  assert.equal(sink.text, "stopped\n");
+});
+
+Deno.test("LineWriter.write() still writes after a flush that came before its turn", async () => {
+  const sink = new FakeSink();
+  const writer = new LineWriter(sink);
+  writer.write("first\n");
+  writer.flush();
+  await endTurn();
+  writer.write("second\n");
+  await endTurn();
+  assert.equal(sink.text, "first\nsecond\n");
+});
