@@ -20,6 +20,7 @@ import { type Action, describePresenceOff, parseRules, Rules } from "./core/rule
 import type { Peer } from "./core/socket.ts";
 import { Access, type Pass } from "./http/access.ts";
 import { answerCommands, type ApiContext, handleApi, Versions } from "./http/api.ts";
+import { handleBackup } from "./http/backup.ts";
 import { handleClear, handleHistory, handlePresence } from "./http/history.ts";
 import { Pages } from "./http/pages.ts";
 import { CHANNEL_METHODS, createProblem, parseOr } from "./http/problem.ts";
@@ -209,6 +210,10 @@ class RaindropsApp implements App {
     });
     app.options("*", () => new Response(null, { status: 204, headers: { allow: CHANNEL_METHODS } }));
     this.#addCentrifuge(app);
+    app.get("/api/backup", (c) => {
+      const { keys, logger } = this.#apiContext;
+      return handleBackup(c.req.raw, { log: this.#log, keys, logger });
+    });
     app.all("/api/*", (c) => handleApi(c.req.raw, this.#apiContext));
     app.get("*", (c) => this.#get(c));
     app.on(

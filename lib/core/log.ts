@@ -94,6 +94,24 @@ export interface Log extends AsyncDisposable {
   readonly bus?: Bus;
 }
 
+/** A copy of a log as it was at one moment, to be kept elsewhere. */
+export interface Backup {
+  /** Bytes. */
+  readonly size: number;
+  /** Fails when the copy cannot be finished. What is not read of it is to be cancelled. */
+  readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
+}
+
+/** What a log can whose messages are in a file of its own. Whoever asks takes `Partial` of it. */
+export interface LogBackup {
+  /**
+   * Begins a copy with every message that is stored by now, while the log goes on.
+   *
+   * @throws {MessagingError} `log_unavailable` while another copy is under way, or `log_full`
+   */
+  openBackup(): Promise<Backup>;
+}
+
 /** What a log may tell of itself beside its port, each for those that can: whoever asks takes `Partial` of it. */
 export interface LogInsight {
   /**

@@ -15,12 +15,13 @@
  * are yet to be moved into the file.
  */
 import { MessagingError } from "../core/errors.ts";
-import type { Log, LogPage, LogQuery, Receipt } from "../core/log.ts";
+import type { Backup, Log, LogBackup, LogPage, LogQuery, Receipt } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Metrics } from "../core/metrics.ts";
 import type { Draft, Message } from "../core/message.ts";
 import type { Rules } from "../core/rules.ts";
 import { type Schedule, Turn } from "../core/turn.ts";
+import { SqliteBackups } from "./sqlite_backup.ts";
 import type { SqliteDatabase, Synchronous } from "./sqlite_database.ts";
 import { toLogError } from "./sqlite_error.ts";
 import { openSqliteFile } from "./sqlite_file.ts";
@@ -74,13 +75,14 @@ export function openSqliteLog(options: SqliteLogOptions): SqliteLog {
   }
 }
 
-export class SqliteLog implements Log {
+export class SqliteLog implements Log, LogBackup {
   onStored: (messages: readonly Message[]) => void = () => {};
   readonly #database: SqliteDatabase;
   readonly #state: SqliteState;
   readonly #writer: SqliteWriter;
   readonly #reader: SqliteReader;
   readonly #retention: SqliteRetention;
+  readonly #backups: SqliteBackups;
   readonly #turn: Turn<Pending>;
   readonly #now: () => number;
   readonly #metrics: Metrics | undefined;
@@ -100,6 +102,7 @@ export class SqliteLog implements Log {
     this.#writer = new SqliteWriter(database, state);
     this.#reader = new SqliteReader(database, state, rules, now);
     this.#retention = new SqliteRetention(database, state, rules, now);
+    this.#backups = new SqliteBackups(database);
     this.#turn = new Turn((batch) => this.#store(batch), schedule);
   }
 
@@ -133,6 +136,17 @@ export class SqliteLog implements Log {
     }
   }
 
+  // deno-lint-ignore require-await -- errors come one way
+  async openBackup(): Promise<Backup> {
+    if (this.#closed) throw closedError();
+    this.#turn.flush();
+    try {
+      return this.#backups.open();
+    } catch (cause) {
+      throw toLogError(cause, "back up the log");
+    }
+  }
+
   /** Does what the rules and ttls ask for now, instead of bit by bit. */
   sweep(): void {
     this.#retention.sweep();
@@ -143,6 +157,7 @@ export class SqliteLog implements Log {
     this.#turn.flush();
     this.#closed = true;
     this.#retention.close();
+    this.#backups.stop();
     try {
       endLife(this.#database);
     } catch (error) {
@@ -150,6 +165,7 @@ export class SqliteLog implements Log {
       this.#database.reportFailure(error);
     }
     this.#database[Symbol.dispose]();
+    this.#backups[Symbol.dispose]();
     return Promise.resolve();
   }
 

@@ -15,6 +15,8 @@ export class SqliteDatabase implements Disposable {
   readonly #commit: StatementSync;
   readonly #rollback: StatementSync;
   #failing = false;
+  /** After how many pages in the write-ahead log they are moved to the file, while that is not to happen. */
+  #checkpointPages: number | undefined;
 
   constructor(database: DatabaseSync, path: string, logger: Logger) {
     this.path = path;
@@ -56,6 +58,30 @@ export class SqliteDatabase implements Disposable {
     this.prepare(`PRAGMA synchronous = ${value}`).get();
   }
 
+  /**
+   * Moves all that is committed to the database file, which from then on stays as it is, while new commits gather in
+   * the write-ahead log.
+   *
+   * @param mark changes what the file says of itself, and changes it back behind the `commit` it calls
+   * @throws what SQLite throws; the file goes on changing then, once it is told to `thaw`
+   */
+  freeze(mark: (commit: () => void) => void): void {
+    if (this.#checkpointPages !== undefined) throw new TypeError("The file is frozen already");
+    this.#checkpointPages = Number(this.prepare("PRAGMA wal_autocheckpoint").get()?.wal_autocheckpoint);
+    this.prepare("PRAGMA wal_autocheckpoint = 0").get();
+    mark(() => {
+      const { busy } = this.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get() ?? {};
+      if (busy !== 0) throw new Error("The write-ahead log is in use");
+    });
+  }
+
+  /** Lets the file change again. */
+  thaw(): void {
+    if (this.#checkpointPages === undefined) return;
+    this.prepare(`PRAGMA wal_autocheckpoint = ${this.#checkpointPages}`).get();
+    this.#checkpointPages = undefined;
+  }
+
   /** Logs a failed write: the first one only, until `reportSuccess`. */
   reportFailure(error: unknown): void {
     if (this.#failing) return;
@@ -80,6 +106,7 @@ export class SqliteDatabase implements Disposable {
    * over in the space it has, and on a full disk messages can still be removed, or stored where others were.
    */
   #checkpoint(): void {
+    if (this.#checkpointPages !== undefined) return;
     try {
       this.prepare("PRAGMA wal_checkpoint(PASSIVE)").get();
     } catch {

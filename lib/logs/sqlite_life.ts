@@ -18,10 +18,14 @@ export function readBootTime(): number | undefined {
 /** Uptime counts whole seconds and clocks are set: boot times closer than this, in milliseconds, are the same. */
 const BOOT_TOLERANCE = 5_000;
 
+/** What `clean` says in a copy of the file. */
+const COPY = 2;
+
 /**
  * Notes in the file that it is in use, durably, and decides on the epoch. It goes on unless commits may be lost:
  * the log was not closed, its last process did not force them to the disk, and the machine was started since, or
- * nobody can tell whether it was. Better a gap that is none than a loss nobody hears of.
+ * nobody can tell whether it was. Better a gap that is none than a loss nobody hears of. A file that is a copy has a
+ * new epoch always: clients know what was stored after it was made.
  *
  * Call it while every transaction is forced to the disk: a power cut must not undo the mark.
  *
@@ -40,8 +44,7 @@ export function beginLife(
       database.prepare("INSERT INTO life VALUES (?, 0, ?, ?)").run(epoch, synchronous, boot);
       return { epoch, renewed: undefined };
     }
-    const safe = last.clean === 1 || last.synchronous === "full";
-    const renewed = safe ? undefined : describeBoot(last.boot, boot);
+    const renewed = describeLoss(last, boot);
     const epoch = renewed === undefined ? String(last.epoch) : createEpoch();
     database.prepare("UPDATE life SET epoch = ?, clean = 0, synchronous = ?, boot = ?")
       .run(epoch, synchronous, boot);
@@ -52,6 +55,26 @@ export function beginLife(
 /** Notes that the log was closed in order: all that was stored before is in the file. */
 export function endLife(database: SqliteDatabase): void {
   database.transact(() => database.prepare("UPDATE life SET clean = 1").run());
+}
+
+/**
+ * Says in the file that it is a copy, while `commit` moves all that is stored there, and takes it back.
+ *
+ * @throws what `commit` or SQLite throws; the file may then say that it is a copy until the log is opened again
+ */
+export function markCopy(database: SqliteDatabase, commit: () => void): void {
+  const mark = database.prepare("UPDATE life SET clean = ?");
+  database.transact(() => mark.run(COPY));
+  try {
+    commit();
+  } finally {
+    database.transact(() => mark.run(0));
+  }
+}
+
+function describeLoss(last: Record<string, unknown>, boot: number | null): string | undefined {
+  if (last.clean === COPY) return "the file is a backup: later messages are not in it";
+  return last.clean === 1 || last.synchronous === "full" ? undefined : describeBoot(last.boot, boot);
 }
 
 function describeBoot(last: unknown, now: number | null): string | undefined {

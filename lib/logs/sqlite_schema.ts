@@ -16,7 +16,7 @@ export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE life (
     epoch TEXT NOT NULL,
-    -- 1 from an orderly end to the next start.
+    -- 1 from an orderly end to the next start, 2 in a backup.
     clean INTEGER NOT NULL,
     -- How the last process to open the file wrote to it.
     synchronous TEXT NOT NULL,

@@ -1,0 +1,71 @@
+/**
+ * Copies the log of a running server into a file, and makes sure that the copy is whole. Run by
+ * `deno task backup FILE [URL]`, with the server's API key, if it has any, in RAINDROPS_API_KEYS.
+ */
+import { DatabaseSync } from "node:sqlite";
+
+const DEFAULT_URL = "http://localhost:8000";
+const USAGE = "Usage: deno task backup FILE [URL], such as deno task backup raindrops-backup.db " +
+  DEFAULT_URL;
+
+/** Something the user can mend. */
+class BackupError extends Error {}
+
+/**
+ * Writes the copy beside its place first, so that a good one is never replaced by half of one.
+ *
+ * @returns its size in bytes
+ */
+async function backup(file: string, url: string, key: string | undefined): Promise<number> {
+  const partial = `${file}.part`;
+  const response = await request(new URL("/api/backup", url), key);
+  try {
+    await Deno.writeFile(partial, response.body ?? new Uint8Array(), { mode: 0o600 });
+    check(partial);
+    await Deno.rename(partial, file);
+    return (await Deno.stat(file)).size;
+  } catch (error) {
+    await Deno.remove(partial).catch(() => {});
+    throw error instanceof TypeError ? new BackupError(`The copy broke off: ${error.message}`) : error;
+  }
+}
+
+async function request(url: URL, key: string | undefined): Promise<Response> {
+  let response;
+  try {
+    response = await fetch(url, { headers: key === undefined ? {} : { "x-api-key": key } });
+  } catch (error) {
+    throw new BackupError(`No server answers at ${url}: ${error instanceof Error ? error.message : error}`);
+  }
+  if (response.ok) return response;
+  const { detail } = await response.json().catch(() => ({ detail: undefined }));
+  throw new BackupError(`The server refuses with ${response.status}: ${detail ?? response.statusText}`);
+}
+
+function check(file: string): void {
+  const database = new DatabaseSync(file);
+  try {
+    // Read without a shared-memory file beside it.
+    database.prepare("PRAGMA locking_mode = EXCLUSIVE").get();
+    const answer = database.prepare("PRAGMA quick_check(1)").get()?.quick_check;
+    if (answer !== "ok") throw new BackupError(`The copy is damaged (${answer}): try again`);
+  } finally {
+    database.close();
+  }
+}
+
+if (import.meta.main) {
+  const [file, url = DEFAULT_URL, ...rest] = Deno.args;
+  if (file === undefined || file.startsWith("-") || rest.length > 0 || !URL.canParse(url)) {
+    console.error(USAGE);
+    Deno.exit(2);
+  }
+  try {
+    const [key] = (Deno.env.get("RAINDROPS_API_KEYS") ?? "").split(",").map((text) => text.trim());
+    console.log(`${file}: ${await backup(file, url, key === "" ? undefined : key)} bytes`);
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error;
+    console.error(error.message);
+    Deno.exit(1);
+  }
+}
