@@ -18,8 +18,8 @@ export interface Trend {
 }
 
 const MEBIBYTE = 1024 * 1024;
-/** Caches fill and the engine compiles in the first part of a run. */
-const WARM_UP = 0.25;
+/** In the first part of a run caches fill, code is compiled, and the engine's heap finds its size. */
+const WARM_UP = 0.5;
 
 export class Gauge {
   readonly samples: Sample[] = [];

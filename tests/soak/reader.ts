@@ -233,6 +233,8 @@ export class SoakReader {
       case "gap":
         return this.#takeGap();
       case "close":
+        // Without its answer the server would wait for one a while.
+        session.wire.sendClose();
         if (item.code !== 4410) return;
         session.gone = true;
         return this.#takeGap();

@@ -9,7 +9,7 @@ const HELP = `Lets many clients loose on the real server, and checks that each g
 
 Usage: deno task soak [--minutes N] [--seed S] [--listener deno|node] [--log URL]
 
-  --minutes N      how long (20); memory is judged from 5 minutes on
+  --minutes N      how long (20); memory is judged from 15 minutes on
   --seed S         what chance starts from; the same seed plays the same parts
   --listener, --log, and any flag after --   are handed to the server; the log is a SQLite file by default`;
 

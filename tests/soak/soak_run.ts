@@ -48,8 +48,10 @@ const TALKERS = 5;
 const CENTRIFUGE_ACTORS = 4;
 const PATTERN_READERS = 2;
 
-/** A run from here on has long stalls and absences, and its memory is judged. */
-const LONG_SECONDS = 300;
+/** A run from here on has long stalls and absences. */
+const LONG_SECONDS = 180;
+/** A run from here on tells growth from the ups and downs of a heap. */
+const JUDGED_SECONDS = 900;
 const SAMPLE_MILLISECONDS = 1_000;
 const PROGRESS_SAMPLES = 60;
 /** Most that memory may rise in a minute, in MiB. Less than that is the engine's own ups and downs. */
@@ -104,7 +106,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
     return end.descriptors <= start.descriptors + SPARE_DESCRIPTORS;
   });
   const memory = gauge.trend;
-  if (isLong && memory.slope > STEEPEST_SLOPE) {
+  if (options.seconds >= JUDGED_SECONDS && memory.slope > STEEPEST_SLOPE) {
     ledger.fault(`Memory rises by ${memory.slope.toFixed(2)} MiB a minute`);
   }
   const status = await server.stop();
