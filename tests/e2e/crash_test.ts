@@ -3,6 +3,15 @@
  * readers read. Nothing acknowledged is lost or stored twice, and readers that resume by themselves miss nothing.
  */
 import assert from "node:assert/strict";
+import {
+  END,
+  type Place,
+  publish,
+  readEvents,
+  readLines,
+  readStored,
+  type Stored,
+} from "../persistent_clients.ts";
 import { type ServerProcess, startServer } from "../server_process.ts";
 
 const CRASHES = 20;
@@ -10,17 +19,9 @@ const CHANNELS = ["crash/a", "crash/b", "crash/c"];
 const PUBLISHERS_PER_CHANNEL = 3;
 /** A crash comes after so many acknowledged messages: from the first to the last of these. */
 const ACKNOWLEDGED_BEFORE_CRASH = [20, 120] as const;
-const END = "end";
-
-interface Stored {
-  readonly channel: string;
-  readonly id: string;
-  readonly offset: number;
-  readonly data: string;
-}
 
 /** The server that crashes, and how to wait until it is back. */
-class CrashingServer {
+class CrashingServer implements Place {
   readonly #server: ServerProcess;
   #up = Promise.resolve();
   #untilCrash = pickCrash();
@@ -35,7 +36,7 @@ class CrashingServer {
   }
 
   /** Resolves when the server is up, as far as anybody knows. */
-  get up(): Promise<void> {
+  ready(): Promise<void> {
     return this.#up;
   }
 
@@ -55,25 +56,6 @@ function pickCrash(): number {
   return least + Math.floor(Math.random() * (most - least));
 }
 
-/** Publishes one message, as often as it takes until it is acknowledged. */
-async function publish(server: CrashingServer, channel: string, data: string): Promise<Stored> {
-  while (true) {
-    await server.up;
-    try {
-      const response = await fetch(`${server.url}/${channel}`, {
-        method: "POST",
-        body: data,
-        headers: { "idempotency-key": data },
-      });
-      const { id, offset } = await response.json();
-      if (response.ok) return { channel, id, offset, data };
-    } catch (error) {
-      // The connection broke, or was never made: nobody knows whether the message is stored.
-      if (!(error instanceof TypeError)) throw error;
-    }
-  }
-}
-
 /** Publishes without pause until the last crash is over. */
 async function publishAlong(server: CrashingServer, channel: string, name: string): Promise<Stored[]> {
   const acknowledged: Stored[] = [];
@@ -82,106 +64,6 @@ async function publishAlong(server: CrashingServer, channel: string, name: strin
     server.count();
   }
   return acknowledged;
-}
-
-/** What a reader saw: ids and texts in order of arrival, and how often it was told of a gap. */
-interface Seen {
-  readonly messages: { id: string; data: string }[];
-  gaps: number;
-}
-
-/** Reads lines of a stream, and connects again whenever it breaks, until `read` says that it has seen the end. */
-async function follow(
-  server: CrashingServer,
-  path: () => string,
-  headers: () => Record<string, string>,
-  read: (line: string) => boolean,
-): Promise<void> {
-  while (true) {
-    await server.up;
-    const abort = new AbortController();
-    try {
-      const response = await fetch(server.url + path(), { headers: headers(), signal: abort.signal });
-      let unfinished = "";
-      for await (const text of response.body!.pipeThrough(new TextDecoderStream())) {
-        const lines = (unfinished + text).split("\n");
-        unfinished = lines.pop() ?? "";
-        // A line that was cut off by the crash is not read: its message comes again.
-        if (lines.some(read)) return;
-      }
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error;
-    } finally {
-      abort.abort();
-    }
-  }
-}
-
-/** An EventSource by the book: remembers the last id of a whole event and sends it when it reconnects. */
-async function readEvents(server: CrashingServer, path: string, ends: number): Promise<Seen> {
-  const seen: Seen = { messages: [], gaps: 0 };
-  let lastEventId = "";
-  let event = { id: "", name: "", data: "" };
-  const headers = () => ({
-    accept: "text/event-stream",
-    ...(lastEventId === "" ? {} : { "last-event-id": lastEventId }),
-  });
-  await follow(
-    server,
-    () => {
-      event = { id: "", name: "", data: "" };
-      return path;
-    },
-    headers,
-    (line) => {
-      if (line.startsWith("id: ")) event.id = line.slice(4);
-      else if (line.startsWith("event: ")) event.name = line.slice(7);
-      else if (line.startsWith("data: ")) event.data = line.slice(6);
-      else if (line === "") {
-        if (event.id !== "") lastEventId = event.id;
-        if (event.name === "gap") seen.gaps++;
-        else if (event.data !== "") seen.messages.push({ id: event.id, data: event.data });
-        if (event.data.startsWith(END)) ends--;
-        event = { id: "", name: "", data: "" };
-      }
-      return ends === 0;
-    },
-  );
-  return seen;
-}
-
-/** A follower that resumes with the id of the last line it has read. */
-async function readLines(server: CrashingServer, path: string, ends: number): Promise<Seen> {
-  const seen: Seen = { messages: [], gaps: 0 };
-  let since = "earliest";
-  await follow(server, () => `${path}?follow&since=${since}`, () => ({}), (line) => {
-    if (line === "") return false;
-    const message = JSON.parse(line);
-    if (message.type === "gap") seen.gaps++;
-    else {
-      since = message.id;
-      seen.messages.push({ id: message.id, data: message.data });
-      if (message.data.startsWith(END)) ends--;
-    }
-    return ends === 0;
-  });
-  return seen;
-}
-
-/** All that is stored under a path, page by page. */
-async function readStored(server: CrashingServer, path: string): Promise<Stored[]> {
-  const stored: Stored[] = [];
-  for (let since = "earliest", more = true; more;) {
-    const response = await fetch(`${server.url}${path}?since=${since}`, {
-      headers: { accept: "application/json" },
-    });
-    const page = await response.json();
-    assert.equal(page.gap, undefined);
-    stored.push(...page.messages);
-    more = page.more === true;
-    since = page.next;
-  }
-  return stored;
 }
 
 Deno.test(`Nothing acknowledged is lost, doubled or missed over ${CRASHES} crashes`, async () => {

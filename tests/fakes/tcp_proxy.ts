@@ -1,16 +1,20 @@
-/** A network between client and server that tests can break: a TCP proxy whose connections are cut at will. */
+/**
+ * A network between client and server that tests can break, or a balancer in front of several servers: a TCP proxy
+ * whose connections are cut at will.
+ */
 
-/** Passes connections on to a port of this machine. Disposing it cuts them all. */
+/** Passes connections on to ports of this machine, in turn, those that refuse left out. Disposing it cuts them all. */
 export class TcpProxy implements AsyncDisposable {
   /** Whether new connections are dropped, until somebody says otherwise. */
   refuses = false;
   readonly #listener: Deno.TcpListener;
-  readonly #target: number;
+  readonly #targets: readonly number[];
+  #turn = 0;
   readonly #open = new Set<Deno.TcpConn>();
   readonly #running = new Set<Promise<void>>();
 
-  constructor(target: number) {
-    this.#target = target;
+  constructor(...targets: readonly number[]) {
+    this.#targets = targets;
     this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     this.#run(this.#accept());
   }
@@ -54,7 +58,7 @@ export class TcpProxy implements AsyncDisposable {
 
   async #connect(near: Deno.TcpConn): Promise<void> {
     try {
-      const far = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
+      const far = await this.#reach();
       if (!this.#open.has(near)) return far.close();
       this.#open.add(far);
       await Promise.all([this.#pass(near, far), this.#pass(far, near)]);
@@ -62,6 +66,16 @@ export class TcpProxy implements AsyncDisposable {
       // Nobody listens there at the moment.
     }
     if (this.#open.delete(near)) near.close();
+  }
+
+  /** @throws when nobody listens on any of the ports */
+  async #reach(): Promise<Deno.TcpConn> {
+    const connect = (port: number) => Deno.connect({ hostname: "127.0.0.1", port });
+    const first = this.#turn++ % this.#targets.length;
+    const [next = 0, ...others] = [...this.#targets.slice(first), ...this.#targets.slice(0, first)];
+    let reached = connect(next);
+    for (const port of others) reached = reached.catch(() => connect(port));
+    return await reached;
   }
 
   /** Passes bytes on until either side ends. */
