@@ -5,9 +5,10 @@
 import { type App, createApp } from "./lib/app.ts";
 import { type Config, ENVIRONMENT_VARIABLES, formatHelp, parseConfig } from "./lib/config.ts";
 import { MessagingError } from "./lib/core/errors.ts";
-import { type Listener, LISTENERS } from "./lib/listeners/mod.ts";
+import { type Certificate, type Listener, LISTENERS, parseCertificate } from "./lib/listeners/mod.ts";
 import { LineWriter } from "./lib/line_writer.ts";
 import { LineLogger } from "./lib/logger.ts";
+import { readSettingFile } from "./lib/setting_file.ts";
 
 /** How long open connections get to end on their own once the server drains. */
 const DRAIN_MILLISECONDS = 5_000;
@@ -38,14 +39,23 @@ function readEnvironment(): Record<string, string | undefined> {
 
 async function listen(config: Config, logger: LineLogger, app: App): Promise<Listener> {
   const { host: hostname, port } = config;
+  const certificate = await readCertificate(config).catch((error) => fail(logger, describeStartError(error)));
+  if (certificate !== undefined && certificate.validUntil.getTime() < Date.now()) {
+    logger.write("warn", `The certificate of --cert has expired on ${certificate.validUntil.toISOString()}`);
+  }
   try {
     return await LISTENERS[config.listener](
-      { ...config, hostname, logger },
+      { ...config, hostname, certificate, logger },
       (request, peer) => app.fetch(request, peer),
     );
   } catch (error) {
     return fail(logger, describeListenError(error, hostname, port));
   }
+}
+
+async function readCertificate({ cert, key }: Config): Promise<Certificate | undefined> {
+  if (cert === undefined || key === undefined) return undefined;
+  return parseCertificate(await readSettingFile("--cert", cert), await readSettingFile("--key", key));
 }
 
 function describeListenError(error: unknown, host: string, port: number): string {
@@ -95,7 +105,8 @@ globalThis.addEventListener("unhandledrejection", (event) => {
 const app = await createApp(config, logger).catch((error) => fail(logger, describeStartError(error)));
 const listener = await listen(config, logger, app);
 const host = listener.hostname.includes(":") ? `[${listener.hostname}]` : listener.hostname;
-const url = `http://${host === "0.0.0.0" || host === "[::]" ? "localhost" : host}:${listener.port}/`;
+const scheme = config.cert === undefined ? "http" : "https";
+const url = `${scheme}://${host === "0.0.0.0" || host === "[::]" ? "localhost" : host}:${listener.port}/`;
 logger.announce(`Raindrops is live: open ${url}`);
 logger.announce(`Try: curl -d 'it rains' ${url}`);
 

@@ -47,6 +47,7 @@ import {
   type ProtocolContext,
   streamHeaders,
 } from "./protocols/mod.ts";
+import { readSettingFile } from "./setting_file.ts";
 
 /** A running Raindrops without a port: hand it requests. Disposing it closes the log. */
 export interface App extends AsyncDisposable {
@@ -341,32 +342,21 @@ function describeRequest(request: Request): string {
 async function readKeys({ tokenSecret, tokenKey, tokenJwks }: Config): Promise<Keys | undefined> {
   const sources: KeySource[] = [];
   if (tokenSecret !== undefined) sources.push({ kind: "secret", secret: tokenSecret });
-  if (tokenKey !== undefined) sources.push({ kind: "pem", text: await readSetting("--token-key", tokenKey) });
+  if (tokenKey !== undefined) {
+    sources.push({ kind: "pem", text: await readSettingFile("--token-key", tokenKey) });
+  }
   if (tokenJwks !== undefined) {
     sources.push(
       /^https?:/.test(tokenJwks)
         ? { kind: "jwks_url", url: tokenJwks }
-        : { kind: "jwks", text: await readSetting("--token-jwks", tokenJwks) },
+        : { kind: "jwks", text: await readSettingFile("--token-jwks", tokenJwks) },
     );
   }
   return sources.length === 0 ? undefined : openKeys(sources);
 }
 
-async function readSetting(flag: string, path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (cause) {
-    const reason = cause instanceof Deno.errors.NotCapable
-      ? `start with deno run --allow-read=${path} and the other flags of the start task`
-      : cause instanceof Error
-      ? cause.message
-      : cause;
-    throw new SyntaxError(`Cannot read ${path} of ${flag}: ${reason}`, { cause });
-  }
-}
-
 async function readRules(path: string): Promise<Rules> {
-  const text = await readSetting("--rules", path);
+  const text = await readSettingFile("--rules", path);
   try {
     return new Rules(parseRules(text));
   } catch (cause) {

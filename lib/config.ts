@@ -12,6 +12,9 @@ export interface Config {
   readonly port: number;
   readonly host: string;
   readonly listener: "deno" | "node";
+  /** Paths of the certificate and its private key, in PEM, that https is served with. */
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
   /** URL of the message log, such as `sqlite:./data/raindrops.db`. */
   readonly log: string;
   /** What this node is called among those that share the log. */
@@ -83,6 +86,22 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     fallback: "deno",
     help: "who owns the port: deno, or node, which stands up to the open internet",
     parse: oneOf("deno", "node"),
+  },
+  cert: {
+    flag: "cert",
+    variable: "RAINDROPS_CERT",
+    value: "FILE",
+    fallback: "",
+    help: "certificate in PEM, to serve https and wss; needs --key too",
+    parse: optional,
+  },
+  key: {
+    flag: "key",
+    variable: "RAINDROPS_KEY",
+    value: "FILE",
+    fallback: "",
+    help: "private key of the certificate, in PEM",
+    parse: optional,
   },
   log: {
     flag: "log",
@@ -297,7 +316,11 @@ export function parseConfig(
     if (variable !== undefined) return [name, parseValue(option, variable, option.variable)];
     return [name, option.parse(option.fallback)];
   });
-  return Object.fromEntries(entries) as Config;
+  const config = Object.fromEntries(entries) as Config;
+  if ((config.cert === undefined) !== (config.key === undefined)) {
+    throw new SyntaxError("A certificate needs its private key: give both --cert and --key, or neither");
+  }
+  return config;
 }
 
 /** The text that `--help` prints. */

@@ -25,9 +25,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   clients: [],
   "logger.ts": ["core"],
   "config.ts": ["core", "auth", "logs"],
-  "app.ts": ["core", "auth", "logs", "protocols", "http", "config.ts", "logger.ts"],
+  "app.ts": ["core", "auth", "logs", "protocols", "http", "config.ts", "logger.ts", "setting_file.ts"],
   "line_writer.ts": [],
-  "server.ts": ["core", "listeners", "app.ts", "config.ts", "line_writer.ts", "logger.ts"],
+  "setting_file.ts": [],
+  "server.ts": ["core", "listeners", "app.ts", "config.ts", "line_writer.ts", "logger.ts", "setting_file.ts"],
 };
 
 /** Folders of parts that can be exchanged: from outside only through `mod.ts`, and none imports its siblings. */

@@ -33,6 +33,7 @@ export class ServerProcess implements AsyncDisposable {
   readonly #permissions: readonly string[];
   readonly #env: Readonly<Record<string, string>>;
   #port: number;
+  #isSecure = false;
   #child: Deno.ChildProcess | undefined;
   #logEnd = Promise.resolve();
   readonly #awaited = new Map<RegExp, (line: string) => void>();
@@ -59,14 +60,14 @@ export class ServerProcess implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** `http://127.0.0.1:PORT`, without a slash at the end. */
+  /** `http://127.0.0.1:PORT`, or https where it has a certificate, without a slash at the end. */
   get url(): string {
-    return `http://127.0.0.1:${this.#port}`;
+    return `http${this.#isSecure ? "s" : ""}://127.0.0.1:${this.#port}`;
   }
 
-  /** `ws://127.0.0.1:PORT`, without a slash at the end. */
+  /** `ws://127.0.0.1:PORT`, or wss, without a slash at the end. */
   get socketUrl(): string {
-    return `ws://127.0.0.1:${this.#port}`;
+    return `ws${this.#isSecure ? "s" : ""}://127.0.0.1:${this.#port}`;
   }
 
   /** Starts it again after {@linkcode stop} or {@linkcode kill}, on the same port. */
@@ -145,8 +146,10 @@ export class ServerProcess implements AsyncDisposable {
         for (const [pattern, resolve] of this.#awaited) {
           if (pattern.test(line) && this.#awaited.delete(pattern)) resolve(line);
         }
-        const port = /http:\/\/127\.0\.0\.1:(\d+)\//.exec(line)?.[1];
-        if (port !== undefined) onPort(Number(port));
+        const [, secure, port] = /http(s?):\/\/127\.0\.0\.1:(\d+)\//.exec(line) ?? [];
+        if (port === undefined) continue;
+        this.#isSecure = secure === "s";
+        onPort(Number(port));
       }
     }
     onPort(undefined);

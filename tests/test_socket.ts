@@ -30,8 +30,8 @@ export class TestSocket implements AsyncDisposable {
   }
 
   /** Connects; rejects when the handshake is refused. */
-  static async open(url: string): Promise<TestSocket> {
-    const socket = new TestSocket(new WebSocket(url));
+  static async open(url: string, options: WebSocketOptions = {}): Promise<TestSocket> {
+    const socket = new TestSocket(new WebSocket(url, options));
     const opened = new Promise<void>((resolve) => socket.webSocket.onopen = () => resolve());
     const refused = socket.closed.then(({ code }) => {
       throw new Error(`The socket was refused with ${code}`);

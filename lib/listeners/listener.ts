@@ -1,6 +1,7 @@
 /** The Listener port: who owns the TCP port, and turns requests and upgrades into what the app understands. */
 import type { Logger } from "../core/logger.ts";
 import type { Peer } from "../core/socket.ts";
+import type { Certificate } from "./certificate.ts";
 
 export interface ListenOptions {
   readonly hostname: string;
@@ -14,6 +15,8 @@ export interface ListenOptions {
   readonly bodyTimeout: number;
   /** Largest message a protocol takes, in bytes; far larger ones are not even collected. */
   readonly maxMessageBytes: number;
+  /** What https and wss are served with; http and ws when left out. */
+  readonly certificate?: Certificate | undefined;
   readonly logger: Logger;
 }
 

@@ -2,6 +2,7 @@
 import { listenDeno } from "./deno.ts";
 import type { Listen } from "./listener.ts";
 
+export { type Certificate, parseCertificate } from "./certificate.ts";
 export type { Listener, ListenOptions } from "./listener.ts";
 
 export const LISTENERS: Readonly<Record<"deno" | "node", Listen>> = {

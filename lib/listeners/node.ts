@@ -4,6 +4,7 @@
  */
 import type { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket as TcpSocket } from "node:net";
 import type { Duplex } from "node:stream";
 // @ts-types="./ws.d.ts"
@@ -51,6 +52,7 @@ class NodeListener implements Listener {
   readonly #options: ListenOptions;
   readonly #fetch: Fetch;
   readonly #server: Server;
+  readonly #scheme: "http" | "https";
   readonly #handshakes: WebSocketServer;
   readonly #subprotocols = new WeakMap<IncomingMessage, string>();
   readonly #open = new Set<NodeSocket>();
@@ -61,14 +63,21 @@ class NodeListener implements Listener {
   constructor(options: ListenOptions, fetch: Fetch) {
     this.#options = options;
     this.#fetch = fetch;
-    const { idleTimeout, headerTimeout, bodyTimeout, maxMessageBytes } = options;
-    this.#server = createServer({
+    const { idleTimeout, headerTimeout, bodyTimeout, maxMessageBytes, certificate } = options;
+    const settings = {
       headersTimeout: Math.min(headerTimeout, bodyTimeout) * 1_000,
       requestTimeout: bodyTimeout * 1_000,
       keepAliveTimeout: idleTimeout * 1_000,
       connectionsCheckingInterval: CHECK_MILLISECONDS,
       // Others, such as `h2c`, may be ignored (RFC 9110 section 7.8) and are answered as plain requests.
-      ...{ shouldUpgradeCallback: isWebSocket },
+      shouldUpgradeCallback: isWebSocket,
+    };
+    this.#scheme = certificate === undefined ? "http" : "https";
+    this.#server = certificate === undefined ? createServer(settings) : createTlsServer({
+      ...settings,
+      cert: certificate.cert,
+      key: certificate.key,
+      handshakeTimeout: headerTimeout * 1_000,
     });
     this.#server.on("request", (incoming, outgoing) => void this.#answer(incoming, outgoing));
     this.#server.on(
@@ -165,7 +174,7 @@ class NodeListener implements Listener {
   ): Promise<Response> {
     let request: Request;
     try {
-      request = createRequest(incoming, "http");
+      request = createRequest(incoming, this.#scheme);
     } catch (cause) {
       return createBadRequest(cause);
     }
