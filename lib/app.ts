@@ -5,23 +5,26 @@
 import { type Context, Hono } from "hono";
 import { ApiKeys } from "./auth/api_keys.ts";
 import { type Keys, type KeySource, openKeys } from "./auth/keys.ts";
-import { checkOrigin, isLoopback } from "./auth/origin.ts";
+import { checkOrigin } from "./auth/origin.ts";
 import { TokenVerifier } from "./auth/tokens.ts";
-import type { Config } from "./config.ts";
+import { type Config, isExposed } from "./config.ts";
 import { Cluster } from "./core/cluster.ts";
-import { parseSelectorPath, RESERVED_SEGMENTS } from "./core/channel.ts";
+import { parseSelectorPath, RESERVED_SEGMENTS, type Selector } from "./core/channel.ts";
 import { MessagingError, toMessagingError } from "./core/errors.ts";
 import { Hub } from "./core/hub.ts";
+import { type Connection, describeSubscriptionLimit, Limits } from "./core/limits.ts";
 import type { Log } from "./core/log.ts";
 import type { Logger } from "./core/logger.ts";
 import { LoopLag } from "./core/loop_lag.ts";
 import { Metrics } from "./core/metrics.ts";
 import { type Action, describePresenceOff, parseRules, Rules } from "./core/rules.ts";
-import type { Peer } from "./core/socket.ts";
+import type { Peer, SocketHandler } from "./core/socket.ts";
 import { Access, type Pass } from "./http/access.ts";
 import { answerCommands, type ApiContext, handleApi, Versions } from "./http/api.ts";
 import { handleBackup } from "./http/backup.ts";
+import { findClientAddress, type ProxyTrust } from "./http/client_address.ts";
 import { handleClear, handleHistory, handlePresence } from "./http/history.ts";
+import { checkIdentity } from "./http/identity.ts";
 import { Pages } from "./http/pages.ts";
 import { CHANNEL_METHODS, createProblem, parseOr } from "./http/problem.ts";
 import { readBytes } from "./http/body.ts";
@@ -46,6 +49,7 @@ import {
   openPlainSession,
   type ProtocolContext,
   streamHeaders,
+  type StreamRequest,
 } from "./protocols/mod.ts";
 import { readSettingFile } from "./setting_file.ts";
 
@@ -80,7 +84,7 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
   const keys = await readKeys(config);
   for (const warning of keys?.warnings ?? []) logger.write("warn", warning);
   const metrics = new Metrics();
-  const log = await openLog(config.log, { rules, logger, metrics });
+  const log = await openLog(config.log, { rules, maxChannels: config.maxChannels, logger, metrics });
   return new RaindropsApp({ config, logger, rules, pages, log, keys, metrics });
 }
 
@@ -105,7 +109,11 @@ class RaindropsApp implements App {
   readonly #log: Log;
   readonly #keys: Keys | undefined;
   readonly #cluster: Cluster | undefined;
+  /** Everybody is let in, and everybody is on this machine. */
+  readonly #openOnLoopback: boolean;
   readonly #access: Access;
+  readonly #limits: Limits;
+  readonly #proxies: ProxyTrust;
   readonly #apiContext: ApiContext;
   readonly #protocolContext: ProtocolContext;
   readonly #centrifugeContext: CentrifugeContext;
@@ -130,6 +138,7 @@ class RaindropsApp implements App {
       maxMessageBytes: config.maxMessageBytes,
       identity: { node, name: config.nodeName, version: VERSION, startedAt: Date.now() },
       cluster: this.#cluster,
+      maxChannelLength: config.maxChannelLength,
     });
     this.#protocolContext = {
       hub: this.hub,
@@ -141,11 +150,23 @@ class RaindropsApp implements App {
     const verifier = keys === undefined
       ? undefined
       : new TokenVerifier({ keys, audience: config.tokenAudience, issuer: config.tokenIssuer });
-    // A server with token keys is not open, even where only a proxy reaches it.
-    const apiKeys = new ApiKeys(config.apiKeys, { open: isLoopback(config.host) && keys === undefined });
-    for (const warning of apiKeys.warnings) logger.write("warn", warning);
-    const isOperator = (request: Request) => apiKeys.isCarriedBy(request.headers);
-    this.#access = new Access({ verifier, rules, logger, isOperator });
+    // A server with token keys is not open, even where only this machine reaches it.
+    const open = keys === undefined && (config.open || !isExposed(config));
+    this.#openOnLoopback = open && !isExposed(config);
+    // Once others reach it nobody is an operator without a key, however open the server is.
+    const apiKeys = new ApiKeys(config.apiKeys, { open: this.#openOnLoopback });
+    for (const warning of [...apiKeys.warnings, ...describeOpenness(config, keys)]) {
+      logger.write("warn", warning);
+    }
+    this.#access = new Access({ open, verifier, rules, logger, apiKeys });
+    this.#limits = new Limits({
+      connections: config.maxConnections,
+      connectionsPerAddress: config.maxConnectionsPerAddress,
+      publishRate: config.maxPublishRate,
+      publishRatePerAddress: config.maxPublishRatePerAddress,
+      publishBurst: config.publishBurst,
+    });
+    this.#proxies = { networks: config.trustedProxies, header: config.proxyHeader };
     this.#apiContext = {
       hub: this.hub,
       rules,
@@ -158,10 +179,13 @@ class RaindropsApp implements App {
     this.#centrifugeContext = {
       ...this.#protocolContext,
       rules,
+      open,
       verifier,
       node,
       cluster: this.#cluster,
       sessions: new Map(),
+      maxSubscriptions: config.maxSubscriptions,
+      handshakeTimeout: config.handshakeTimeout,
       pingInterval: config.pingInterval,
       pongTimeout: config.pongTimeout,
     };
@@ -172,12 +196,13 @@ class RaindropsApp implements App {
     this.#routes = this.#createRoutes();
   }
 
-  async fetch(request: Request, peer: Peer): Promise<Response> {
+  async fetch(request: Request, direct: Peer): Promise<Response> {
+    const peer = this.#findClient(request, direct);
     const origin = request.headers.get("origin");
     try {
       checkOrigin(request, {
         origins: this.#config.origins,
-        openOnLoopback: isLoopback(this.#config.host) && this.#keys === undefined,
+        openOnLoopback: this.#openOnLoopback,
       });
     } catch (error) {
       return this.#refuse(error, request, peer);
@@ -198,6 +223,47 @@ class RaindropsApp implements App {
     this.#keys?.[Symbol.dispose]();
     this.#cluster?.[Symbol.dispose]();
     await this.#log[Symbol.asyncDispose]();
+  }
+
+  /** The peer, or behind a trusted proxy whoever called that. */
+  #findClient(request: Request, peer: Peer): Peer {
+    if (this.#proxies.networks.length === 0) return peer;
+    const address = findClientAddress(peer.address, request.headers, this.#proxies);
+    return { address, upgrade: (handler, options) => peer.upgrade(handler, options) };
+  }
+
+  /** Answers a WebSocket handshake, counting the connection until it ends. */
+  #upgrade(
+    peer: Peer,
+    open: (connection: Connection) => SocketHandler,
+    options: { subprotocol?: string } = {},
+  ): Response {
+    const connection = this.#limits.connect(peer.address);
+    try {
+      const handler = open(connection);
+      return peer.upgrade({
+        open: (socket) => handler.open(socket),
+        message: (data) => handler.message(data),
+        close(code, reason) {
+          connection.release();
+          handler.close(code, reason);
+        },
+      }, options);
+    } catch (error) {
+      connection.release();
+      throw error;
+    }
+  }
+
+  /** Opens a stream, which releases its connection when it ends. */
+  #openStream(peer: Peer, open: (connection: Connection) => Response): Response {
+    const connection = this.#limits.connect(peer.address);
+    try {
+      return open(connection);
+    } catch (error) {
+      connection.release();
+      throw error;
+    }
   }
 
   #createRoutes(): Hono<Env> {
@@ -224,6 +290,8 @@ class RaindropsApp implements App {
         handlePublish(c.req.raw, {
           hub: this.hub,
           access: this.#access,
+          limits: this.#limits,
+          address: c.env.peer.address,
           maxBodyBytes: this.#config.maxBodyBytes,
         }),
     );
@@ -242,20 +310,29 @@ class RaindropsApp implements App {
     const context = this.#centrifugeContext;
     app.get("/connection/websocket", (c) => {
       const { format, subprotocol } = chooseWebSocket(c.req.raw);
-      const handler = openCentrifugeSocket(context, format);
-      return c.env.peer.upgrade(handler, subprotocol === undefined ? {} : { subprotocol });
+      const open = (connection: Connection) => openCentrifugeSocket(context, format, connection);
+      return this.#upgrade(c.env.peer, open, subprotocol === undefined ? {} : { subprotocol });
     });
-    app.get("/connection/uni_websocket", (c) => c.env.peer.upgrade(openOneWaySocket(context, c.req.raw)));
-    const withBody = (
-      open: (context: CentrifugeContext, request: Request, body: Uint8Array) => Response | Promise<Response>,
-    ) =>
-    async (c: Context<Env>) =>
-      open(context, c.req.raw, await readBytes(c.req.raw, this.#config.maxBodyBytes));
+    app.get(
+      "/connection/uni_websocket",
+      ({ env, req }) =>
+        this.#upgrade(env.peer, (connection) => openOneWaySocket(context, req.raw, connection)),
+    );
+    const withBody = (open: (request: StreamRequest) => Response) => async ({ env, req }: Context<Env>) => {
+      const body = await readBytes(req.raw, this.#config.maxBodyBytes);
+      return this.#openStream(
+        env.peer,
+        (connection) => open({ context, request: req.raw, body, connection }),
+      );
+    };
     app.post("/connection/http_stream", withBody(openLineSession));
     app.on(["GET", "POST"], "/connection/sse", withBody(openEventSession));
     app.post("/connection/uni_http_stream", withBody(openOneWayLines));
     app.on(["GET", "POST"], "/connection/uni_sse", withBody(openOneWayEvents));
-    app.post("/emulation", withBody(emulate));
+    app.post(
+      "/emulation",
+      async ({ req }) => emulate(context, req.raw, await readBytes(req.raw, this.#config.maxBodyBytes)),
+    );
   }
 
   /** What a GET gets, by upgrade, query and Accept. */
@@ -280,22 +357,32 @@ class RaindropsApp implements App {
     }
     if (streams) pass.demand("subscribe", options.selector);
     if (!streams || options.since !== undefined) pass.demand("history", options.selector);
+    const { peer } = c.env;
     const { searchParams } = new URL(request.url);
-    if (!pass.isTrusted && (searchParams.has("id") || searchParams.has("name"))) {
-      throw new MessagingError("forbidden", "Ids and names come from tokens here: leave out id and name");
-    }
+    const identity = { id: searchParams.has("id") ? options.id : undefined, name: options.name };
+    const choseId = checkIdentity(identity, pass, this.hub, peer.address);
+    if (streams) this.#checkSelector(options.selector);
     const { user, info, expires } = pass;
     const reader = {
       ...options,
+      choseId,
       user,
       info,
       expires,
       deny: (action: Action) => this.#deny(pass, action, options),
     };
     const context = this.#protocolContext;
-    if (upgrades) return c.env.peer.upgrade(openPlainSession(context, reader));
-    if (options.follow) return this.#stream(request, NDJSON_TYPE, () => openLineStream(context, reader));
-    if (streams) return this.#stream(request, EVENT_STREAM_TYPE, () => openEventStream(context, reader));
+    if (upgrades) {
+      return this.#upgrade(peer, (connection) => openPlainSession(context, { ...reader, connection }));
+    }
+    if (streams) {
+      const [type, open] = options.follow
+        ? [NDJSON_TYPE, openLineStream] as const
+        : [EVENT_STREAM_TYPE, openEventStream] as const;
+      // A HEAD is answered with the headers of the stream, which is not opened for it.
+      if (request.method === "HEAD") return new Response(null, { headers: streamHeaders(type) });
+      return this.#openStream(peer, (connection) => open(context, { ...reader, connection }));
+    }
     return await handleHistory(this.hub, options);
   }
 
@@ -310,9 +397,11 @@ class RaindropsApp implements App {
     return pass.deny(action, selector);
   }
 
-  /** A HEAD is answered with the headers of the stream, which is not opened for it. */
-  #stream(request: Request, type: string, open: () => Response): Response {
-    return request.method === "HEAD" ? new Response(null, { headers: streamHeaders(type) }) : open();
+  /** Lists count as many subscriptions as they have names and patterns. */
+  #checkSelector({ channel, patterns }: Selector): void {
+    const { maxSubscriptions } = this.#config;
+    if (patterns.length > maxSubscriptions) throw describeSubscriptionLimit(maxSubscriptions);
+    if (channel !== undefined) this.hub.checkName(channel);
   }
 
   #refuse(error: unknown, request: Request, { address }: Peer): Response {
@@ -353,6 +442,15 @@ async function readKeys({ tokenSecret, tokenKey, tokenJwks }: Config): Promise<K
     );
   }
   return sources.length === 0 ? undefined : openKeys(sources);
+}
+
+/** What an operator should hear at start of a server that is more open, or less, than asked for. */
+function describeOpenness(config: Config, keys: Keys | undefined): readonly string[] {
+  const { open, host } = config;
+  if (!open) return [];
+  if (keys !== undefined) return ["--open does nothing where there is a token key: tokens and rules decide"];
+  if (!isExposed(config)) return [];
+  return [`Everybody who reaches ${host} may read and publish everything, as --open says`];
 }
 
 async function readRules(path: string): Promise<Rules> {

@@ -3,8 +3,11 @@
  * values are errors whose message is fit to show as it is.
  */
 import { parseArgs } from "node:util";
-import { parseApiKeys } from "./auth/api_keys.ts";
-import { parseOrigin } from "./auth/origin.ts";
+import { type HashedKey, parseApiKeys } from "./auth/api_keys.ts";
+import { isLoopback, parseOrigin } from "./auth/origin.ts";
+import { type Network, parseNetwork } from "./core/address.ts";
+import { MAX_CHANNEL_LENGTH } from "./core/channel.ts";
+import type { Bound } from "./core/limits.ts";
 import type { LogLevel } from "./core/logger.ts";
 import { parseLogUrl } from "./logs/mod.ts";
 
@@ -15,6 +18,8 @@ export interface Config {
   /** Paths of the certificate and its private key, in PEM, that https is served with. */
   readonly cert: string | undefined;
   readonly key: string | undefined;
+  /** Whether everybody is let in beyond loopback, as long as there is no token key. */
+  readonly open: boolean;
   /** URL of the message log, such as `sqlite:./data/raindrops.db`. */
   readonly log: string;
   /** What this node is called among those that share the log. */
@@ -30,13 +35,30 @@ export interface Config {
   /** Path or URL of a JSON Web Key Set that tokens are signed with. */
   readonly tokenJwks: string | undefined;
   /** Keys of operators: for the HTTP API, and for everything else where tokens are asked for. */
-  readonly apiKeys: readonly string[];
+  readonly apiKeys: readonly HashedKey[];
   readonly tokenAudience: string | undefined;
   readonly tokenIssuer: string | undefined;
   readonly maxBodyBytes: number;
   readonly maxMessageBytes: number;
+  /** Connections in all, and of one address: WebSockets and streams. */
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: Bound;
+  /** Messages a second from one client, and from one address. */
+  readonly maxPublishRate: Bound;
+  readonly maxPublishRatePerAddress: Bound;
+  /** How many seconds' worth of messages may come at once. */
+  readonly publishBurst: number;
+  /** Channels one connection may be on. */
+  readonly maxSubscriptions: number;
+  /** Channels the log remembers. */
+  readonly maxChannels: number;
+  readonly maxChannelLength: number;
+  readonly trustedProxies: readonly Network[];
+  readonly proxyHeader: "x-forwarded-for" | "forwarded";
   readonly maxQueueMessages: number;
   readonly maxQueueBytes: number;
+  /** Seconds a Centrifuge client has to connect. */
+  readonly handshakeTimeout: number;
   /** Seconds after which a silent WebSocket is pinged, and dropped if it stays silent. */
   readonly idleTimeout: number;
   /** Seconds there are to send the line and headers of a request. */
@@ -56,6 +78,7 @@ interface Option<T> {
   /** Undefined for secrets, which command lines would show to every user of the machine. */
   readonly flag: string | undefined;
   readonly variable: string;
+  /** What stands for the value in the help; "" for flags that take none. */
   readonly value: string;
   readonly fallback: string;
   readonly help: string;
@@ -76,7 +99,7 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     variable: "HOST",
     value: "ADDRESS",
     fallback: "127.0.0.1",
-    help: "address to listen on",
+    help: "address to listen on; beyond this machine it takes a key, or --open",
     parse: nonEmpty,
   },
   listener: {
@@ -102,6 +125,14 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     fallback: "",
     help: "private key of the certificate, in PEM",
     parse: optional,
+  },
+  open: {
+    flag: "open",
+    variable: "RAINDROPS_OPEN",
+    value: "",
+    fallback: "",
+    help: "let everybody read and publish, beyond this machine too",
+    parse: onOrOff,
   },
   log: {
     flag: "log",
@@ -167,7 +198,8 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     variable: "RAINDROPS_API_KEYS",
     value: "",
     fallback: "",
-    help: "keys for the HTTP API, by comma; several at once let them be changed one by one",
+    help:
+      "keys that may do everything, the HTTP API included, by comma; several let them be changed one by one",
     parse: parseApiKeys,
   },
   tokenAudience: {
@@ -202,6 +234,86 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     help: "largest message, by HTTP or by socket",
     parse: wholeNumber(1, 32 * 1024 ** 2),
   },
+  maxConnections: {
+    flag: "max-connections",
+    variable: "RAINDROPS_MAX_CONNECTIONS",
+    value: "N",
+    fallback: "50000",
+    help: "WebSockets and streams at a time; 0 for no limit",
+    parse: limit,
+  },
+  maxConnectionsPerAddress: {
+    flag: "max-connections-per-address",
+    variable: "RAINDROPS_MAX_CONNECTIONS_PER_ADDRESS",
+    value: "N",
+    fallback: "",
+    help: "the same from one IP address (500, and no limit for this machine)",
+    parse: boundOr(500),
+  },
+  maxPublishRate: {
+    flag: "max-publish-rate",
+    variable: "RAINDROPS_MAX_PUBLISH_RATE",
+    value: "N",
+    fallback: "",
+    help: "messages a second from one client (100, and no limit for this machine)",
+    parse: boundOr(100),
+  },
+  maxPublishRatePerAddress: {
+    flag: "max-publish-rate-per-address",
+    variable: "RAINDROPS_MAX_PUBLISH_RATE_PER_ADDRESS",
+    value: "N",
+    fallback: "",
+    help: "messages a second from one IP address (1000, and no limit for this machine)",
+    parse: boundOr(1_000),
+  },
+  publishBurst: {
+    flag: "publish-burst",
+    variable: "RAINDROPS_PUBLISH_BURST",
+    value: "SECONDS",
+    fallback: "5",
+    help: "how many seconds' worth of messages may come at once",
+    parse: wholeNumber(1, 3_600),
+  },
+  maxSubscriptions: {
+    flag: "max-subscriptions",
+    variable: "RAINDROPS_MAX_SUBSCRIPTIONS",
+    value: "N",
+    fallback: "1000",
+    help: "channels and patterns one connection may be on; 0 for no limit",
+    parse: limit,
+  },
+  maxChannels: {
+    flag: "max-channels",
+    variable: "RAINDROPS_MAX_CHANNELS",
+    value: "N",
+    fallback: "100000",
+    help: "channels the log remembers, some 1.5 KB of memory each; 0 for no limit",
+    parse: limit,
+  },
+  maxChannelLength: {
+    flag: "max-channel-length",
+    variable: "RAINDROPS_MAX_CHANNEL_LENGTH",
+    value: "N",
+    fallback: String(MAX_CHANNEL_LENGTH),
+    help: "longest channel name, in characters",
+    parse: wholeNumber(1, MAX_CHANNEL_LENGTH),
+  },
+  trustedProxies: {
+    flag: "trusted-proxy",
+    variable: "RAINDROPS_TRUSTED_PROXY",
+    value: "LIST",
+    fallback: "",
+    help: "networks of proxies that say whose requests they pass on, by comma, such as 10.0.0.0/8",
+    parse: (text) => text === "" ? [] : text.split(",").map((item) => parseNetwork(item.trim())),
+  },
+  proxyHeader: {
+    flag: "proxy-header",
+    variable: "RAINDROPS_PROXY_HEADER",
+    value: "NAME",
+    fallback: "x-forwarded-for",
+    help: "the header in which they do: x-forwarded-for or forwarded",
+    parse: oneOf("x-forwarded-for", "forwarded"),
+  },
   maxQueueMessages: {
     flag: "max-queue-messages",
     variable: "RAINDROPS_MAX_QUEUE_MESSAGES",
@@ -217,6 +329,14 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     fallback: String(4 * 1024 * 1024),
     help: "bytes that may wait for one slow reader before it is cut off",
     parse: wholeNumber(1, 1024 ** 3),
+  },
+  handshakeTimeout: {
+    flag: "handshake-timeout",
+    variable: "RAINDROPS_HANDSHAKE_TIMEOUT",
+    value: "SECONDS",
+    fallback: "10",
+    help: "time a Centrifuge client has to send its connect command",
+    parse: wholeNumber(1, 3_600),
   },
   idleTimeout: {
     flag: "idle-timeout",
@@ -295,7 +415,8 @@ export const ENVIRONMENT_VARIABLES: readonly string[] = NAMES.map((name) => OPTI
  * @param args command-line arguments
  * @param environment environment variables by name
  * @returns the configuration, or "help" when `--help` is among the arguments
- * @throws {SyntaxError} for an unknown flag or `RAINDROPS_` variable, or a value that does not parse
+ * @throws {SyntaxError} for an unknown flag or `RAINDROPS_` variable, a value that does not parse, or a server beyond
+ * loopback with neither a key nor `--open`
  */
 export function parseConfig(
   args: readonly string[],
@@ -312,7 +433,7 @@ export function parseConfig(
     const option: Option<Config[keyof Config]> = OPTIONS[name];
     const flag = option.flag === undefined ? undefined : flags[option.flag];
     const variable = environment[option.variable];
-    if (typeof flag === "string") return [name, parseValue(option, flag, `--${option.flag}`)];
+    if (flag !== undefined) return [name, parseValue(option, String(flag), `--${option.flag}`)];
     if (variable !== undefined) return [name, parseValue(option, variable, option.variable)];
     return [name, option.parse(option.fallback)];
   });
@@ -320,7 +441,25 @@ export function parseConfig(
   if ((config.cert === undefined) !== (config.key === undefined)) {
     throw new SyntaxError("A certificate needs its private key: give both --cert and --key, or neither");
   }
+  demandKey(config);
   return config;
+}
+
+/** Whether others than this machine reach the server: it listens to them, or a proxy passes them on. */
+export function isExposed({ host, trustedProxies }: Config): boolean {
+  return !isLoopback(host) || trustedProxies.length > 0;
+}
+
+/** Nobody opens a server to the world by an address alone. */
+function demandKey(config: Config): void {
+  const { host, open, tokenSecret, tokenKey, tokenJwks, apiKeys } = config;
+  if (open || !isExposed(config) || apiKeys.length > 0) return;
+  if ([tokenSecret, tokenKey, tokenJwks].some((key) => key !== undefined)) return;
+  const what = isLoopback(host) ? "Serving a proxy, and with it others than" : `Listening on ${host}, beyond`;
+  throw new SyntaxError(
+    `${what} this machine, takes a key: set RAINDROPS_TOKEN_SECRET, --token-key, --token-jwks ` +
+      "or RAINDROPS_API_KEYS, or let everybody in with --open",
+  );
 }
 
 /** The text that `--help` prints. */
@@ -328,7 +467,7 @@ export function formatHelp(): string {
   const rows = NAMES.map((name) => {
     const { flag, variable, value, fallback, help } = OPTIONS[name];
     const shown = fallback === "" ? "" : ` (${fallback})`;
-    return `  ${(flag === undefined ? "" : `--${flag} ${value}`).padEnd(30)} ${
+    return `  ${(flag === undefined ? "" : `--${flag} ${value}`.trimEnd()).padEnd(30)} ${
       variable.padEnd(29)
     } ${help}${shown}`;
   });
@@ -346,8 +485,8 @@ export function formatHelp(): string {
 function parseFlags(args: readonly string[]): Record<string, string | boolean | undefined> {
   const options: Record<string, { type: "string" | "boolean" }> = { help: { type: "boolean" } };
   for (const name of NAMES) {
-    const { flag } = OPTIONS[name];
-    if (flag !== undefined) options[flag] = { type: "string" };
+    const { flag, value } = OPTIONS[name];
+    if (flag !== undefined) options[flag] = { type: value === "" ? "boolean" : "string" };
   }
   try {
     return parseArgs({ args: [...args], options, allowPositionals: false }).values;
@@ -380,12 +519,29 @@ function wholeNumber(from: number, to: number): (text: string) => number {
   };
 }
 
+/** A whole number, of which 0 stands for no limit. */
+function limit(text: string): number {
+  return wholeNumber(0, Number.MAX_SAFE_INTEGER)(text) || Infinity;
+}
+
+/** A limit that holds for everybody once it is set; until then it is a default one, and spares this machine. */
+function boundOr(fallback: number): (text: string) => Bound {
+  return (text) =>
+    text === "" ? { value: fallback, sparesLoopback: true } : { value: limit(text), sparesLoopback: false };
+}
+
 function oneOf<T extends string>(...values: readonly T[]): (text: string) => T {
   return (text) => {
     const value = values.find((candidate) => candidate === text);
     if (value === undefined) throw new SyntaxError(`use ${values.join(" or ")}`);
     return value;
   };
+}
+
+function onOrOff(text: string): boolean {
+  if (["true", "1", "yes"].includes(text)) return true;
+  if (["", "false", "0", "no"].includes(text)) return false;
+  throw new SyntaxError("use true or false");
 }
 
 function optional(text: string): string | undefined {

@@ -9,25 +9,36 @@ const ADVISED_LENGTH = 16;
 
 /** Whether a call may go on. Messages are made for clients and hold no key. */
 export type KeyDecision =
-  | { readonly allowed: true }
+  | {
+    readonly allowed: true;
+    /** Whether it carries a key; else nobody is asked for one. */
+    readonly byKey: boolean;
+  }
   | { readonly allowed: false; readonly message: string };
+
+/** A key as it is kept: its text is forgotten as soon as it is read. */
+export interface HashedKey {
+  readonly digest: Uint8Array;
+  /** Whether it is so short that it can be guessed. */
+  readonly isShort: boolean;
+}
 
 export interface ApiKeyOptions {
   /** Whether everybody may call while no key is configured: the server listens on loopback. */
   readonly open: boolean;
 }
 
-/** The keys in force, any number at once, so that an old one can be replaced without a pause. Kept as hashes. */
+/** The keys in force, any number at once, so that an old one can be replaced without a pause. */
 export class ApiKeys {
   /** What an operator should know about the keys at start, without any of their contents. */
   readonly warnings: readonly string[];
   readonly #digests: readonly Uint8Array[];
   readonly #open: boolean;
 
-  constructor(keys: readonly string[], options: ApiKeyOptions) {
-    this.#digests = keys.map(digest);
+  constructor(keys: readonly HashedKey[], options: ApiKeyOptions) {
+    this.#digests = keys.map(({ digest }) => digest);
     this.#open = options.open;
-    this.warnings = keys.some((key) => key.length < ADVISED_LENGTH)
+    this.warnings = keys.some(({ isShort }) => isShort)
       ? [
         `An API key has fewer than ${ADVISED_LENGTH} characters and can be guessed: use a longer, random one`,
       ]
@@ -37,26 +48,20 @@ export class ApiKeys {
   /** Whether a request with these headers may call the API. */
   check(headers: Headers): KeyDecision {
     if (this.#digests.length === 0) {
-      if (this.#open) return { allowed: true };
+      if (this.#open) return { allowed: true, byKey: false };
       return deny(`The API is closed, as the server has no key for it: set ${SETTING}`);
     }
     const key = findKey(headers);
     if (key === undefined) {
       return deny("The API needs a key: send it as X-API-Key: <key>, or as Authorization: apikey <key>");
     }
-    if (this.#isKnown(key)) return { allowed: true };
+    if (this.#isKnown(key)) return { allowed: true, byKey: true };
     return deny(`The API key is not known here: use one of those in ${SETTING}`);
-  }
-
-  /** Whether a request carries one of the keys. Never so while there is none, wherever the server is open. */
-  isCarriedBy(headers: Headers): boolean {
-    const key = findKey(headers);
-    return key !== undefined && this.#isKnown(key);
   }
 
   /** Hashes have one length, and each is compared to the end: the time tells nothing of any key. */
   #isKnown(key: string): boolean {
-    const candidate = digest(key);
+    const candidate = hash(key);
     let known = false;
     for (const expected of this.#digests) {
       if (timingSafeEqual(expected, candidate)) known = true;
@@ -66,22 +71,22 @@ export class ApiKeys {
 }
 
 /**
- * Reads a comma list of keys; nothing at all is no key.
+ * Reads a comma list of keys, and keeps their hashes; nothing at all is no key.
  *
  * @throws {SyntaxError} which counts the keys and never quotes one
  */
-export function parseApiKeys(text: string): readonly string[] {
+export function parseApiKeys(text: string): readonly HashedKey[] {
   if (text.trim() === "") return [];
-  const keys = text.split(",").map((key) => key.trim());
-  keys.forEach((key, index) => {
+  return text.split(",").map((part, index) => {
+    const key = part.trim();
     if (key === "") {
       throw new SyntaxError(`API key ${index + 1} is empty: remove the comma, or write the key`);
     }
     if (!/^[\x21-\x7e]+$/.test(key)) {
       throw new SyntaxError(`API key ${index + 1} has a space or a character that is not ASCII`);
     }
+    return { digest: hash(key), isShort: key.length < ADVISED_LENGTH };
   });
-  return keys;
 }
 
 /** `X-API-Key: K`, else `Authorization: apikey K`. Never a key in the URL, which gets logged. */
@@ -89,7 +94,7 @@ function findKey(headers: Headers): string | undefined {
   return headers.get("x-api-key") || /^apikey +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
 }
 
-function digest(key: string): Uint8Array {
+function hash(key: string): Uint8Array {
   return createHash("sha256").update(key).digest();
 }
 

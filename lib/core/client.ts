@@ -7,6 +7,10 @@ import type { Encoder, Socket } from "./socket.ts";
 
 /** Built by a protocol when a socket opens; the hub tells clients apart by identity, their ids may repeat. */
 export interface Client extends Member {
+  /** IP address of the other end, as far as it is known. */
+  readonly address: string;
+  /** Whether nobody but the client vouches for its id: it chose one, on an open server. */
+  readonly choseId?: boolean;
   readonly socket: Socket;
   readonly outbox: Outbox;
   readonly encoder: Encoder;

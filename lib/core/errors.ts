@@ -27,11 +27,29 @@ const KINDS = {
   no_such_client: { status: 404, close: 4404, retry: false, title: "No such client" },
   not_found: { status: 404, close: 4404, retry: false, title: "Not found" },
   method_not_allowed: { status: 405, close: 4405, retry: false, title: "Method not allowed" },
+  id_taken: { status: 409, close: 1013, retry: true, title: "Client id taken" },
+  too_many_channels: { status: 403, close: 4403, retry: false, title: "Too many channels" },
+  too_many_subscriptions: { status: 400, close: 4400, retry: false, title: "Too many subscriptions" },
   history_gone: { status: 410, close: 4410, retry: false, title: "History gone" },
   too_large: { status: 413, close: 1009, retry: false, title: "Too large" },
+  name_too_long: { status: 414, close: 4414, retry: false, title: "Channel name too long" },
   unsupported_media: { status: 415, close: 4415, retry: false, title: "Unsupported media type" },
   wrong_host: { status: 421, close: 4421, retry: false, title: "Wrong host" },
   slow_reader: { status: 429, close: 1013, retry: true, title: "Reading too slowly" },
+  too_many_publishes: { status: 429, close: 1013, retry: true, title: "Publishing too fast" },
+  too_many_publishes_from_address: {
+    status: 429,
+    close: 1013,
+    retry: true,
+    title: "Publishing too fast from one address",
+  },
+  too_many_connections_from_address: {
+    status: 429,
+    close: 1013,
+    retry: true,
+    title: "Too many connections from one address",
+  },
+  too_many_connections: { status: 503, close: 1013, retry: true, title: "Too many connections" },
   internal: { status: 500, close: 1011, retry: true, title: "Internal error" },
   draining: { status: 503, close: 1012, retry: true, title: "Restarting" },
   keys_unavailable: { status: 503, close: 1013, retry: true, title: "Keys unavailable" },
@@ -45,11 +63,18 @@ export type ErrorCode = keyof typeof KINDS;
 /** An error a client may see: its message names the thing, the cause and the cure, and holds no secret. */
 export class MessagingError extends Error {
   readonly code: ErrorCode;
+  /** Seconds after which trying again may help, where that is known. */
+  readonly retryAfter: number | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: ErrorOptions & { readonly retryAfter?: number } = {},
+  ) {
     super(message, options);
     this.name = "MessagingError";
     this.code = code;
+    this.retryAfter = options.retryAfter;
   }
 
   get status(): number {

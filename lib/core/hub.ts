@@ -2,7 +2,7 @@
  * The hub: the Set of clients, who reads which channel, and the way of every message from its publisher through
  * the log to the sockets. Protocols and HTTP handlers call it; it knows neither.
  */
-import { directChannel, type Selector } from "./channel.ts";
+import { directChannel, MAX_CHANNEL_LENGTH, type Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
 import type { Cluster, NodeInfo } from "./cluster.ts";
 import type { NodeSummary } from "./cluster_codec.ts";
@@ -24,6 +24,8 @@ export interface HubOptions {
   readonly logger: Logger;
   /** Largest payload, in bytes. */
   readonly maxMessageBytes: number;
+  /** Longest channel name, in characters; the grammar's own limit when left out. */
+  readonly maxChannelLength?: number;
   /** Where it counts; its own when left out. */
   readonly metrics?: Metrics;
   /** Who this node is. */
@@ -63,6 +65,7 @@ export class Hub {
   readonly #rules: Rules;
   readonly #logger: Logger;
   readonly #maxMessageBytes: number;
+  readonly #maxChannelLength: number;
   readonly #clients = new Map<Client, Set<Subscription>>();
   readonly #clientsById = new Map<string, Set<Client>>();
   readonly #groups = new Map<string, Group>();
@@ -77,6 +80,7 @@ export class Hub {
     this.#rules = options.rules;
     this.#logger = options.logger;
     this.#maxMessageBytes = options.maxMessageBytes;
+    this.#maxChannelLength = options.maxChannelLength ?? MAX_CHANNEL_LENGTH;
     this.metrics = options.metrics ?? new Metrics();
     this.identity = options.identity ??
       { node: crypto.randomUUID(), name: "raindrops", version: "raindrops", startedAt: Date.now() };
@@ -153,13 +157,29 @@ export class Hub {
   }
 
   /**
-   * Adds a client; it gets its direct messages from now on. While the server drains the client is ended instead.
+   * Whether somebody at another address is connected by a client id, who would have to share its direct messages with
+   * whoever else comes by that id.
+   */
+  isHeldElsewhere(id: string, address: string): boolean {
+    for (const client of this.#clientsById.get(id) ?? []) {
+      if (client.address !== address) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Adds a client; it gets its direct messages from now on. While the server drains, and when it chose an id that is
+   * held elsewhere, the client is ended instead.
    *
    * @returns whether it was added
    */
   connect(client: Client, channel?: string): boolean {
     if (this.#draining) {
       client.end(new MessagingError("draining", "service restart"));
+      return false;
+    }
+    if (client.choseId && this.isHeldElsewhere(client.id, client.address)) {
+      client.end(describeTakenId(client.id));
       return false;
     }
     this.#clients.set(client, new Set());
@@ -231,7 +251,7 @@ export class Hub {
    * Publishes a draft: stores it, then delivers it.
    *
    * @returns the receipt, after the message is stored
-   * @throws {MessagingError} `draining`, `too_large`, `no_such_client`, or what the log rejects with
+   * @throws {MessagingError} `draining`, `too_large`, `name_too_long`, `no_such_client`, or what the log rejects with
    */
   async publish(draft: Draft): Promise<Published> {
     if (this.#draining) {
@@ -245,6 +265,8 @@ export class Hub {
           "or raise --max-message-bytes",
       );
     }
+    // The name of a direct channel is an id, which has a limit of its own.
+    if (draft.to === undefined) this.checkName(draft.channel);
     const directed = draft.to === undefined ? undefined : this.#countRecipients(draft.channel, draft.to);
     if (directed === 0) {
       throw new MessagingError("no_such_client", this.#describeMissing(draft.channel, draft.to ?? ""));
@@ -262,6 +284,20 @@ export class Hub {
     // The log resolves right after it has announced the batch: reading the clock once for all of it is enough.
     if (!receipt.duplicate) this.metrics.latency.observe(this.#deliveredAt - start);
     return { ...receipt, subscribers: directed ?? this.countSubscribers(draft.channel) };
+  }
+
+  /**
+   * Checks a channel's name against the limit of this server, which may be less than the grammar's.
+   *
+   * @throws {MessagingError} `name_too_long`
+   */
+  checkName(channel: string): void {
+    if (channel.length <= this.#maxChannelLength) return;
+    throw new MessagingError(
+      "name_too_long",
+      `The channel name has ${channel.length} characters and the limit is ${this.#maxChannelLength}: ` +
+        "choose a shorter one, or raise --max-channel-length",
+    );
   }
 
   /** Reads stored messages. */
@@ -448,6 +484,14 @@ export class Hub {
       for (const pattern of group.selector.patterns) this.#patterns.delete(pattern, group);
     }
   }
+}
+
+/** What whoever chose the id of somebody else is told. */
+export function describeTakenId(id: string): MessagingError {
+  return new MessagingError(
+    "id_taken",
+    `The id "${id}" is somebody else's while they are connected: choose another`,
+  );
 }
 
 function encodeOnce(cache: FrameCache, encoder: Encoder, messages: readonly Message[]): readonly Frame[] {

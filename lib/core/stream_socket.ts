@@ -22,8 +22,14 @@ export class StreamSocket implements Socket {
   #closing = false;
   #wake: (() => void)[] = [];
 
-  /** @param onEnd called once when the reader has gone away by itself */
-  constructor(onEnd: () => void) {
+  readonly #onClosed: () => void;
+
+  /**
+   * @param onEnd called once when the reader has gone away by itself
+   * @param onClosed called when the body has ended, whoever ended it
+   */
+  constructor(onEnd: () => void, onClosed: () => void = () => {}) {
+    this.#onClosed = onClosed;
     this.body = new ReadableStream<Bytes>({
       start: (controller) => {
         this.#controller = controller;
@@ -115,6 +121,7 @@ export class StreamSocket implements Socket {
     this.#queue = [];
     this.#queuedBytes = 0;
     this.#notify();
+    this.#onClosed();
   }
 
   #notify(): void {

@@ -1,7 +1,8 @@
 /**
- * Who may read and publish by URL once the server has a verification key: the same decisions as for Centrifuge
- * clients, on tokens sent as `Authorization: Bearer`. Without a key everybody may do everything.
+ * Who may read and publish by URL on a server that is not open: the same decisions as for Centrifuge clients, on
+ * tokens sent as `Authorization: Bearer`. On an open server everybody may read and publish everything.
  */
+import type { ApiKeys } from "../auth/api_keys.ts";
 import { mayUse, type Requester } from "../auth/grants.ts";
 import type { ConnectionClaims, TokenVerifier } from "../auth/tokens.ts";
 import type { Selector } from "../core/channel.ts";
@@ -10,18 +11,23 @@ import type { Logger } from "../core/logger.ts";
 import type { Action, Rules } from "../core/rules.ts";
 
 export interface AccessOptions {
-  /** Undefined while the server has no key. */
+  /** Whether everybody is let in. */
+  readonly open: boolean;
+  /** Undefined without a key that tokens are signed with. */
   readonly verifier: TokenVerifier | undefined;
   readonly rules: Rules;
   readonly logger: Logger;
-  /** Whether a request carries a key that may do everything. */
-  readonly isOperator: (request: Request) => boolean;
+  readonly apiKeys: ApiKeys;
 }
 
 /** Who sent a request and what it may do, its token already read. */
 export interface Pass {
-  /** The server has no key, or the request carries an operator's: it may do everything, and call itself anything. */
+  /** The server is open, or an operator asks: it may read and publish everything, and call itself anything. */
   readonly isTrusted: boolean;
+  /** It may do what is done to others, too, such as clearing a channel. */
+  readonly isOperator: boolean;
+  /** It carries an API key. */
+  readonly hasKey: boolean;
   /** Whom the token names, and what it says of it as JSON text. */
   readonly user: string | undefined;
   readonly info: string | undefined;
@@ -33,14 +39,18 @@ export interface Pass {
   demand(action: Action, target: string | Selector): void;
 }
 
-const TRUSTED: Pass = {
+const OPEN: Pass = {
   isTrusted: true,
+  isOperator: false,
+  hasKey: false,
   user: undefined,
   info: undefined,
   expires: 0,
   deny: () => undefined,
   demand: () => {},
 };
+const UNASKED: Pass = { ...OPEN, isOperator: true };
+const OPERATOR: Pass = { ...UNASKED, hasKey: true };
 
 export class Access {
   readonly #options: AccessOptions;
@@ -55,15 +65,19 @@ export class Access {
    * @throws {MessagingError} `unauthorized` for a token that is not good, `keys_unavailable` when that cannot be told
    */
   async admit(request: Request): Promise<Pass> {
-    const { verifier, isOperator } = this.#options;
-    if (verifier === undefined || isOperator(request)) return TRUSTED;
+    const { open, apiKeys } = this.#options;
+    const decision = apiKeys.check(request.headers);
+    if (decision.allowed) return decision.byKey ? OPERATOR : UNASKED;
+    if (open) return OPEN;
     const token = /^Bearer (.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
-    const claims = token === undefined ? undefined : await this.#verify(verifier, token);
+    const claims = token === undefined ? undefined : await this.#verify(token);
     const user = claims?.user ?? "";
     const requester: Requester = { kind: "keyed", user, channels: new Set(claims?.channels) };
     const deny: Pass["deny"] = (action, target) => this.#deny(requester, token === undefined, action, target);
     return {
       isTrusted: false,
+      isOperator: false,
+      hasKey: false,
       user: user === "" ? undefined : user,
       info: claims?.info,
       expires: claims?.expires ?? 0,
@@ -75,7 +89,14 @@ export class Access {
     };
   }
 
-  async #verify(verifier: TokenVerifier, token: string): Promise<ConnectionClaims> {
+  async #verify(token: string): Promise<ConnectionClaims> {
+    const { verifier } = this.#options;
+    if (verifier === undefined) {
+      throw new MessagingError(
+        "unauthorized",
+        "Tokens are not checked here, as no key for them is set: leave it out, or send an API key as X-API-Key",
+      );
+    }
     const result = await verifier.verifyConnectionToken(token);
     if (result.kind === "valid") return result.claims;
     this.#options.logger.write("warn", "token refused", { reason: result.reason });
@@ -114,11 +135,26 @@ export class Access {
 }
 
 /**
- * Refuses what only operators may do once there is a key.
+ * Refuses what only operators may do on a server that is not open.
  *
  * @throws {MessagingError} `forbidden`, naming what was asked for
  */
 export function demandTrust(pass: Pass, what: string): void {
-  if (pass.isTrusted) return;
-  throw new MessagingError("forbidden", `${what} needs an API key here: send it as X-API-Key`);
+  if (!pass.isTrusted) throw needsKey(what);
+}
+
+/**
+ * Refuses what only operators may do on any server, once it has an API key or listens beyond loopback.
+ *
+ * @throws {MessagingError} `forbidden`, naming what was asked for
+ */
+export function demandOperator(pass: Pass, what: string): void {
+  if (!pass.isOperator) throw needsKey(what);
+}
+
+function needsKey(what: string): MessagingError {
+  return new MessagingError(
+    "forbidden",
+    `${what} needs an API key here: send one of RAINDROPS_API_KEYS as X-API-Key`,
+  );
 }

@@ -43,7 +43,9 @@ const BY_CODE: { readonly [K in ErrorCode]?: ApiErrorKind } = {
   bad_channel: "badRequest",
   bad_body: "badRequest",
   bad_option: "badRequest",
+  name_too_long: "badRequest",
   too_large: "badRequest",
+  too_many_channels: "notAvailable",
 };
 
 /** What a caller is told of any error: its own if it is meant for callers, else a bland one. */

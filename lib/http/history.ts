@@ -4,7 +4,7 @@ import { MessagingError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
 import { encodeMessageJson, formatId } from "../core/message.ts";
 import { describePresenceOff, type Rules } from "../core/rules.ts";
-import { type Access, demandTrust } from "./access.ts";
+import { type Access, demandOperator } from "./access.ts";
 import { parseOr } from "./problem.ts";
 import type { ReadOptions } from "./read_request.ts";
 
@@ -62,7 +62,7 @@ export function handlePresence(hub: Hub, rules: Rules, options: ReadOptions): Re
 export async function handleClear(request: Request, hub: Hub, access: Access): Promise<Response> {
   const channel = parseOr("bad_channel", () => parseChannelPath(new URL(request.url).pathname));
   // Whoever may write a channel may not for that erase what others wrote.
-  demandTrust(await access.admit(request), "Clearing a channel");
+  demandOperator(await access.admit(request), "Clearing a channel");
   const removed = await hub.clear(channel);
   return createJson(JSON.stringify({ channel, removed }) + "\n");
 }

@@ -4,17 +4,17 @@ import { MessagingError, toMessagingError } from "../core/errors.ts";
 /** Methods a channel's URL answers to. */
 export const CHANNEL_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
-/** Seconds a client should wait before it repeats a request that may succeed later. */
-const RETRY_AFTER_SECONDS = "1";
+/** Seconds a client should wait before it repeats a request that may succeed later, where the error does not say. */
+const RETRY_AFTER_SECONDS = 1;
 
 /** The answer to a request that failed. Errors not meant for clients become a bland 500. */
 export function createProblem(error: unknown, allow: string = CHANNEL_METHODS): Response {
-  const { code, status, title, message, retry } = toMessagingError(error);
+  const { code, status, title, message, retry, retryAfter = RETRY_AFTER_SECONDS } = toMessagingError(error);
   const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
   if (status === 401) headers.set("www-authenticate", "Bearer");
   if (status === 405) headers.set("allow", allow);
   if (status === 426) headers.set("sec-websocket-version", "13");
-  if (retry && status !== 500) headers.set("retry-after", RETRY_AFTER_SECONDS);
+  if (retry && status !== 500) headers.set("retry-after", String(retryAfter));
   const body = { type: `urn:raindrops:${code}`, title, status, detail: message };
   return new Response(JSON.stringify(body) + "\n", { status, headers });
 }

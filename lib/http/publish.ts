@@ -3,14 +3,19 @@ import { decodePath, directChannel, parseChannelPath } from "../core/channel.ts"
 import { parseClientId, parseClientName } from "../core/client.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Hub, Published } from "../core/hub.ts";
+import type { Limits } from "../core/limits.ts";
 import { type Draft, formatId, type Sender } from "../core/message.ts";
 import { type Access, demandTrust, type Pass } from "./access.ts";
+import { checkIdentity } from "./identity.ts";
 import { parseBody, readBytes } from "./body.ts";
 import { parseOr } from "./problem.ts";
 
 export interface PublishContext {
   readonly hub: Hub;
   readonly access: Access;
+  readonly limits: Limits;
+  /** IP address of who sent the request. */
+  readonly address: string;
   readonly maxBodyBytes: number;
 }
 
@@ -30,10 +35,14 @@ type Options = Pick<Draft, (typeof OPTION_NAMES)[number]>;
 export async function handlePublish(request: Request, context: PublishContext): Promise<Response> {
   const url = new URL(request.url);
   const target = parseTarget(url.pathname);
-  const pass = target.channel === ECHO ? undefined : await context.access.admit(request);
+  const { access, limits, hub, address } = context;
+  const pass = target.channel === ECHO ? undefined : await access.admit(request);
   if (target.to !== undefined && pass !== undefined) demandTrust(pass, "A message to one client");
   else pass?.demand("publish", target.channel);
+  // Backends publish as fast as they like.
+  if (!pass?.hasKey) limits.countPublish(address, pass?.user);
   const { id, name, ...options } = Object.fromEntries(url.searchParams);
+  if (pass !== undefined) checkIdentity({ id, name }, pass, hub, address);
   const from = pass && parseSender(pass, id, name);
   const idempotencyKey = parseIdempotencyKey(request.headers.get("idempotency-key"));
   const bytes = await readBytes(request, context.maxBodyBytes);
@@ -54,7 +63,7 @@ export async function handlePublish(request: Request, context: PublishContext): 
     ...(from === undefined ? {} : { from }),
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
   };
-  const published = await context.hub.publish(draft);
+  const published = await hub.publish(draft);
   if (url.pathname === "/" && !acceptsJson(request)) return new Response("Cool thanks");
   return createReceipt(draft, published);
 }
@@ -70,13 +79,10 @@ function parseTarget(path: string): { channel: string; to?: string } {
 
 /** Who a message is from: whom the token names, or who an open server's publisher says it is; undefined if nobody. */
 function parseSender(
-  { isTrusted, user, info }: Pass,
+  { user, info }: Pass,
   id: string | undefined,
   name: string | undefined,
 ): Sender | undefined {
-  if (!isTrusted && (id !== undefined || name !== undefined)) {
-    throw new MessagingError("forbidden", "Ids and names come from tokens here: leave out id and name");
-  }
   if (id === undefined && name === undefined && user === undefined) return undefined;
   return parseOr("bad_option", () => ({
     id: id === undefined ? user ?? crypto.randomUUID() : parseClientId(id),

@@ -8,10 +8,17 @@ import type { Cursor, Log, LogPage, LogQuery, Receipt } from "../core/log.ts";
 import { type Draft, formatId, isTransient, type Message, payloadSize } from "../core/message.ts";
 import type { Rules } from "../core/rules.ts";
 import { type Schedule, Turn } from "../core/turn.ts";
-import { createEpoch, IDEMPOTENCY_MILLISECONDS, stampMessage } from "./stamp.ts";
+import {
+  createEpoch,
+  describeChannelLimit,
+  IDEMPOTENCY_MILLISECONDS,
+  settle,
+  stampMessage,
+} from "./stamp.ts";
 
 export interface MemoryLogOptions {
   readonly rules: Rules;
+  readonly maxChannels?: number;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
   readonly schedule?: Schedule;
@@ -20,6 +27,7 @@ export interface MemoryLogOptions {
 interface Pending {
   readonly draft: Draft;
   readonly resolve: (receipt: Receipt) => void;
+  readonly reject: (error: MessagingError) => void;
 }
 
 interface Stored {
@@ -50,6 +58,7 @@ export class MemoryLog implements Log {
   onStored: (messages: readonly Message[]) => void = () => {};
   readonly #epoch = createEpoch();
   readonly #rules: Rules;
+  readonly #maxChannels: number;
   readonly #now: () => number;
   readonly #turn: Turn<Pending>;
   readonly #channels = new Map<string, Channel>();
@@ -62,6 +71,7 @@ export class MemoryLog implements Log {
 
   constructor(options: MemoryLogOptions) {
     this.#rules = options.rules;
+    this.#maxChannels = options.maxChannels ?? Infinity;
     this.#now = options.now ?? Date.now;
     this.#turn = new Turn((batch) => this.#store(batch), options.schedule);
   }
@@ -72,7 +82,7 @@ export class MemoryLog implements Log {
 
   append(draft: Draft): Promise<Receipt> {
     if (this.#closed) return Promise.reject(new MessagingError("log_unavailable", "The log is closed"));
-    return new Promise((resolve) => this.#turn.add({ draft, resolve }));
+    return new Promise((resolve, reject) => this.#turn.add({ draft, resolve, reject }));
   }
 
   async read(query: LogQuery): Promise<LogPage> {
@@ -131,7 +141,7 @@ export class MemoryLog implements Log {
     const now = this.#time = Math.max(this.#now(), this.#time);
     this.#forgetReceipts(now);
     const messages: Message[] = [];
-    const receipts: Receipt[] = [];
+    const receipts: (Receipt | MessagingError)[] = [];
     const written = new Set<Channel>();
     for (const { draft } of batch) {
       const { idempotencyKey } = draft;
@@ -139,6 +149,12 @@ export class MemoryLog implements Log {
       const first = key === undefined ? undefined : this.#receipts.get(key);
       if (first !== undefined) {
         receipts.push({ ...first.receipt, duplicate: true });
+        continue;
+      }
+      if (
+        !isTransient(draft) && !this.#channels.has(draft.channel) && this.#channels.size >= this.#maxChannels
+      ) {
+        receipts.push(describeChannelLimit(draft.channel, this.#maxChannels));
         continue;
       }
       const message = this.#stamp(draft, now, written);
@@ -155,7 +171,7 @@ export class MemoryLog implements Log {
       else this.#expire(next.value, now);
     }
     if (messages.length > 0) this.onStored(messages);
-    batch.forEach(({ resolve }, i) => resolve(receipts[i]!));
+    batch.forEach((pending, i) => settle(pending, receipts[i]!));
   }
 
   #stamp(draft: Draft, now: number, written: Set<Channel>): Message {

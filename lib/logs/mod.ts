@@ -8,6 +8,8 @@ import { openSqliteLog } from "./sqlite.ts";
 
 export interface OpenLogOptions {
   readonly rules: Rules;
+  /** Channels it remembers; a message that would need one more is refused. No limit when left out. */
+  readonly maxChannels?: number;
   readonly logger: Logger;
   readonly metrics?: Metrics;
   /** The clock, in milliseconds since 1970. */

@@ -29,6 +29,7 @@ import { beginLife, endLife, readBootTime } from "./sqlite_life.ts";
 import { SqliteReader } from "./sqlite_reader.ts";
 import { SqliteRetention } from "./sqlite_retention.ts";
 import { SqliteState } from "./sqlite_state.ts";
+import { settle } from "./stamp.ts";
 import { needsDisk, SqliteWriter } from "./sqlite_writer.ts";
 
 export interface SqliteLogOptions {
@@ -38,6 +39,8 @@ export interface SqliteLogOptions {
   readonly logger: Logger;
   /** Where the time of each commit is counted. */
   readonly metrics?: Metrics | undefined;
+  /** Channels it remembers; a message that would need one more is refused. No limit when left out. */
+  readonly maxChannels?: number;
   readonly synchronous?: Synchronous;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
@@ -92,14 +95,14 @@ export class SqliteLog implements Log, LogBackup {
   constructor(
     database: SqliteDatabase,
     state: SqliteState,
-    options: Pick<SqliteLogOptions, "rules" | "now" | "schedule" | "metrics">,
+    options: Pick<SqliteLogOptions, "rules" | "maxChannels" | "now" | "schedule" | "metrics">,
   ) {
-    const { rules, now = Date.now, schedule } = options;
+    const { rules, maxChannels = Infinity, now = Date.now, schedule } = options;
     this.#database = database;
     this.#state = state;
     this.#now = now;
     this.#metrics = options.metrics;
-    this.#writer = new SqliteWriter(database, state);
+    this.#writer = new SqliteWriter(database, state, maxChannels);
     this.#reader = new SqliteReader(database, state, rules, now);
     this.#retention = new SqliteRetention(database, state, rules, now);
     this.#backups = new SqliteBackups(database);
@@ -182,7 +185,7 @@ export class SqliteLog implements Log, LogBackup {
       this.#database.reportSuccess();
     }
     if (stored.messages.length > 0) this.onStored(stored.messages);
-    batch.forEach(({ resolve }, i) => resolve(stored.receipts[i]!));
+    batch.forEach((pending, i) => settle(pending, stored.receipts[i]!));
     this.#retention.notice(stored.written);
   }
 

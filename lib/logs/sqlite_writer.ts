@@ -4,16 +4,17 @@ import type { Receipt } from "../core/log.ts";
 import { type Draft, isTransient, type Message } from "../core/message.ts";
 import type { SqliteChannel } from "./sqlite_channel.ts";
 import type { SqliteDatabase } from "./sqlite_database.ts";
+import type { MessagingError } from "../core/errors.ts";
 import { bindText, COLUMNS, pushRow } from "./sqlite_row.ts";
 import type { SqliteState } from "./sqlite_state.ts";
-import { IDEMPOTENCY_MILLISECONDS, stampMessage } from "./stamp.ts";
+import { describeChannelLimit, IDEMPOTENCY_MILLISECONDS, stampMessage } from "./stamp.ts";
 
 /** What became of the drafts of a turn. */
 export interface Stored {
   /** What is to be announced, in order. */
   readonly messages: readonly Message[];
-  /** One for each draft. */
-  readonly receipts: readonly Receipt[];
+  /** One for each draft, or why it alone was refused. */
+  readonly receipts: readonly (Receipt | MessagingError)[];
   /** Channels that have new messages. */
   readonly written: readonly SqliteChannel[];
 }
@@ -37,14 +38,17 @@ export function needsDisk(draft: Draft): boolean {
 export class SqliteWriter {
   readonly #database: SqliteDatabase;
   readonly #state: SqliteState;
+  readonly #maxChannels: number;
   readonly #insert;
   readonly #insertMany;
   readonly #findReceipt;
   readonly #insertReceipt;
 
-  constructor(database: SqliteDatabase, state: SqliteState) {
+  /** @param maxChannels messages that would need one more channel are refused */
+  constructor(database: SqliteDatabase, state: SqliteState, maxChannels: number) {
     this.#database = database;
     this.#state = state;
+    this.#maxChannels = maxChannels;
     const row = `(${COLUMNS.map(() => "?").join(",")})`;
     const insert = `INSERT INTO messages (${COLUMNS.join(",")}) VALUES `;
     this.#insert = database.prepare(insert + row);
@@ -85,6 +89,10 @@ export class SqliteWriter {
         return;
       }
     }
+    if (!isTransient(draft) && !turn.knows(channel) && turn.channelCount >= this.#maxChannels) {
+      turn.receipts.push(describeChannelLimit(channel, this.#maxChannels));
+      return;
+    }
     const { offset, sequence, time } = isTransient(draft)
       ? turn.deliver(draft)
       : turn.stamp(draft, (name) => this.#state.channels.create(name));
@@ -107,10 +115,11 @@ export class SqliteWriter {
 class WriterTurn {
   readonly time: number;
   readonly messages: Message[] = [];
-  readonly receipts: Receipt[] = [];
+  readonly receipts: (Receipt | MessagingError)[] = [];
   readonly rows: SQLInputValue[] = [];
   readonly #state: SqliteState;
   readonly #advances = new Map<string, Advance>();
+  #created = 0;
   #sequence: number;
   #nextExpiry = Infinity;
 
@@ -124,6 +133,15 @@ class WriterTurn {
     return Array.from(this.#advances.values(), ({ channel }) => channel);
   }
 
+  /** Channels there are, those that come up in this turn included. */
+  get channelCount(): number {
+    return this.#state.channels.all.length + this.#created;
+  }
+
+  knows(name: string): boolean {
+    return this.#advances.has(name) || this.#state.channels.get(name) !== undefined;
+  }
+
   /** Takes a draft that is not stored. */
   deliver(draft: Draft): Message {
     return this.#add(stampMessage(draft, this.#state.epoch, 0, 0, this.time));
@@ -132,7 +150,9 @@ class WriterTurn {
   stamp(draft: Draft, create: (name: string) => SqliteChannel): Message {
     let advance = this.#advances.get(draft.channel);
     if (advance === undefined) {
-      const channel = this.#state.channels.get(draft.channel) ?? create(draft.channel);
+      const known = this.#state.channels.get(draft.channel);
+      const channel = known ?? create(draft.channel);
+      if (known === undefined) this.#created++;
       advance = { channel, offset: channel.offset, sequence: 0, count: 0 };
       this.#advances.set(draft.channel, advance);
     }

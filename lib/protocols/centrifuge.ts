@@ -4,6 +4,7 @@
  */
 import type { Cluster } from "../core/cluster.ts";
 import { MessagingError } from "../core/errors.ts";
+import type { Connection } from "../core/limits.ts";
 import type { Socket, SocketHandler } from "../core/socket.ts";
 import { cutReason } from "../core/errors.ts";
 import { StreamSocket } from "../core/stream_socket.ts";
@@ -37,6 +38,14 @@ const SUBPROTOCOLS: ReadonlyMap<string, CentrifugeFormat> = new Map([
  */
 const OPENING = createStreamFrame("\n");
 
+/** A request whose answer is a session's stream, its body read. */
+export interface StreamRequest {
+  readonly context: CentrifugeContext;
+  readonly request: Request;
+  readonly body: Uint8Array;
+  readonly connection: Connection;
+}
+
 /** How a WebSocket's frames are written, and the subprotocol to answer the handshake with. */
 export interface WebSocketChoice {
   readonly format: CentrifugeFormat;
@@ -52,10 +61,14 @@ export function chooseWebSocket(request: Request): WebSocketChoice {
 }
 
 /** A session over a WebSocket at `/connection/websocket`. */
-export function openCentrifugeSocket(context: CentrifugeContext, format: CentrifugeFormat): SocketHandler {
+export function openCentrifugeSocket(
+  context: CentrifugeContext,
+  format: CentrifugeFormat,
+  connection: Connection,
+): SocketHandler {
   let session: CentrifugeSession | undefined;
   return {
-    open: (socket) => session = openSession(context, format, socket),
+    open: (socket) => session = openSession(context, format, connection, socket),
     message: (data) => session?.receive(data),
     close: (code) => session?.closed(code),
   };
@@ -65,14 +78,18 @@ export function openCentrifugeSocket(context: CentrifugeContext, format: Centrif
  * A one-way session over a WebSocket at `/connection/uni_websocket`. The connect request is in the query, or is the
  * first frame.
  */
-export function openOneWaySocket(context: CentrifugeContext, request: Request): SocketHandler {
+export function openOneWaySocket(
+  context: CentrifugeContext,
+  request: Request,
+  connection: Connection,
+): SocketHandler {
   const format = asksForProtobuf(request) ? ONE_WAY_PROTOBUF_FORMAT : ONE_WAY_JSON_FORMAT;
   const query = readConnectQuery(request);
   let session: CentrifugeSession | undefined;
   let connected = query !== undefined;
   return {
     open(socket) {
-      session = openSession(context, format, socket);
+      session = openSession(context, format, connection, socket);
       if (query !== undefined) connectOneWay(session, query);
     },
     message(data) {
@@ -86,29 +103,30 @@ export function openOneWaySocket(context: CentrifugeContext, request: Request): 
 }
 
 /** A session over a response of lines, at `/connection/http_stream`; the body holds its first commands. */
-export function openLineSession(context: CentrifugeContext, request: Request, body: Uint8Array): Response {
+export function openLineSession({ context, request, body, connection }: StreamRequest): Response {
   const isProtobuf = /octet-stream|protobuf/.test(request.headers.get("content-type") ?? "") ||
     asksForProtobuf(request);
   const format = isProtobuf ? PROTOBUF_FORMAT : JSON_LINES_FORMAT;
   const type = isProtobuf ? "application/octet-stream" : "application/json";
-  const { session, socket } = openStreamSession(context, format, "centrifuge-http_stream");
+  const { session, socket } = openStreamSession(context, format, connection, "centrifuge-http_stream");
   session.receive(body);
   return new Response(socket.body, { headers: streamHeaders(type) });
 }
 
 /** A session over server-sent events, at `/connection/sse`; its first commands are in the query or the body. */
-export function openEventSession(context: CentrifugeContext, request: Request, body: Uint8Array): Response {
-  const { session, socket } = openStreamSession(context, JSON_EVENTS_FORMAT, "centrifuge-sse");
+export function openEventSession({ context, request, body, connection }: StreamRequest): Response {
+  const { session, socket } = openStreamSession(context, JSON_EVENTS_FORMAT, connection, "centrifuge-sse");
   socket.send([OPENING]);
   session.receive(request.method === "GET" ? readConnectQuery(request) ?? "" : body);
   return new Response(socket.body, { headers: streamHeaders("text/event-stream") });
 }
 
 /** A one-way session over lines, at `/connection/uni_http_stream`. */
-export function openOneWayLines(context: CentrifugeContext, _request: Request, body: Uint8Array): Response {
+export function openOneWayLines({ context, body, connection }: StreamRequest): Response {
   const { session, socket } = openStreamSession(
     context,
     ONE_WAY_JSON_LINES_FORMAT,
+    connection,
     "centrifuge-uni_http_stream",
   );
   connectOneWay(session, body);
@@ -116,8 +134,13 @@ export function openOneWayLines(context: CentrifugeContext, _request: Request, b
 }
 
 /** A one-way session over server-sent events, at `/connection/uni_sse`. */
-export function openOneWayEvents(context: CentrifugeContext, request: Request, body: Uint8Array): Response {
-  const { session, socket } = openStreamSession(context, ONE_WAY_JSON_EVENTS_FORMAT, "centrifuge-uni_sse");
+export function openOneWayEvents({ context, request, body, connection }: StreamRequest): Response {
+  const { session, socket } = openStreamSession(
+    context,
+    ONE_WAY_JSON_EVENTS_FORMAT,
+    connection,
+    "centrifuge-uni_sse",
+  );
   socket.send([OPENING]);
   connectOneWay(session, request.method === "GET" ? readConnectQuery(request) ?? "{}" : body);
   return new Response(socket.body, { headers: streamHeaders("text/event-stream") });
@@ -179,10 +202,12 @@ async function forward({ cluster }: CentrifugeContext, emulation: EmulationReque
 function openSession(
   context: CentrifugeContext,
   format: CentrifugeFormat,
+  connection: Connection,
   socket: Socket,
 ): CentrifugeSession {
   return new CentrifugeSession(context, format, {
     protocol: `${format.oneWay ? "centrifuge-uni" : "centrifuge"}-${format.codec.name}`,
+    connection,
     socket,
     emulated: false,
     hangUp({ code, reason }) {
@@ -194,10 +219,16 @@ function openSession(
   });
 }
 
-function openStreamSession(context: CentrifugeContext, format: CentrifugeFormat, protocol: string) {
-  const socket: StreamSocket = new StreamSocket(() => session.closed(1000));
+function openStreamSession(
+  context: CentrifugeContext,
+  format: CentrifugeFormat,
+  connection: Connection,
+  protocol: string,
+) {
+  const socket: StreamSocket = new StreamSocket(() => session.closed(1000), () => connection.release());
   const session: CentrifugeSession = new CentrifugeSession(context, format, {
     protocol,
+    connection,
     socket,
     emulated: !format.oneWay,
     hangUp(end: End) {

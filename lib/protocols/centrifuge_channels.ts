@@ -6,6 +6,7 @@ import { selectChannel } from "../core/channel.ts";
 import type { ServerSubscribeOptions } from "../core/client.ts";
 import { Deadline } from "../core/deadline.ts";
 import { MessagingError } from "../core/errors.ts";
+import { describeSubscriptionLimit } from "../core/limits.ts";
 import { MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES } from "../core/history.ts";
 import type { Cursor, LogPage } from "../core/log.ts";
 import type { Message, Payload } from "../core/message.ts";
@@ -32,8 +33,6 @@ import {
 } from "./centrifuge_errors.ts";
 import type { CentrifugeSession } from "./centrifuge_session.ts";
 
-/** Channels one connection may be on. */
-const MAX_CHANNELS = 1_000;
 /** Seconds an expired subscription may still take to refresh. */
 const REFRESH_SECONDS = 25;
 /** The flag by which a client asks for an error where there is no recovery. */
@@ -140,10 +139,11 @@ export class CentrifugeChannels {
   #mayAsk(channel: string): boolean {
     try {
       parseChannelOrThrow(channel);
+      this.#session.context.hub.checkName(channel);
       this.#session.check("subscribe", channel, "none");
       return true;
     } catch (error) {
-      if (error instanceof CommandError) return false;
+      if (error instanceof CommandError || error instanceof MessagingError) return false;
       throw error;
     }
   }
@@ -277,10 +277,10 @@ export class CentrifugeChannels {
     if (this.#entries.has(channel)) throw new CommandError(ERRORS.alreadySubscribed);
     const { client, context } = this.#session;
     const { tie, serverSide, info, data, expires } = admission;
-    if (this.#entries.size >= MAX_CHANNELS) {
-      const message = `A connection may be on ${MAX_CHANNELS} channels`;
-      if (serverSide) return this.#session.end(DISCONNECTS.channelLimit, message);
-      throw new CommandError(ERRORS.limitExceeded, message);
+    if (this.#entries.size >= context.maxSubscriptions) {
+      const error = describeSubscriptionLimit(context.maxSubscriptions);
+      if (serverSide) return this.#session.end(DISCONNECTS.channelLimit, error);
+      throw error;
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const entry: Entry = {

@@ -10,6 +10,7 @@ import { Deadline } from "../core/deadline.ts";
 import { MessagingError, toMessagingError } from "../core/errors.ts";
 import { Heartbeat } from "../core/heartbeat.ts";
 import { JoiningSocket } from "../core/joining_socket.ts";
+import type { Connection } from "../core/limits.ts";
 import { Outbox } from "../core/outbox.ts";
 import { Serial } from "../core/serial.ts";
 import type { Action, Rules } from "../core/rules.ts";
@@ -42,7 +43,9 @@ import type { ProtocolContext } from "./protocol.ts";
 /** What Centrifuge sessions work with besides what all protocols do. */
 export interface CentrifugeContext extends ProtocolContext {
   readonly rules: Rules;
-  /** Checks tokens; undefined while the server has no key and is open to all. */
+  /** Whether everybody is let in. */
+  readonly open: boolean;
+  /** Checks tokens; undefined without a key for them. */
   readonly verifier: TokenVerifier | undefined;
   /** Names this process to clients. */
   readonly node: string;
@@ -50,6 +53,10 @@ export interface CentrifugeContext extends ProtocolContext {
   readonly cluster?: Cluster | undefined;
   /** Sessions by their id, for commands that arrive by another request. */
   readonly sessions: Map<string, CentrifugeSession>;
+  /** Channels one connection may be on. */
+  readonly maxSubscriptions: number;
+  /** Seconds a client has to connect. */
+  readonly handshakeTimeout: number;
   /** Seconds between pings. */
   readonly pingInterval: number;
   /** Seconds a client has to answer a ping. */
@@ -60,6 +67,7 @@ export interface CentrifugeContext extends ProtocolContext {
 export interface CentrifugeTransport {
   /** Shown as the protocol in presence and logs. */
   readonly protocol: string;
+  readonly connection: Connection;
   readonly socket: Socket;
   /** Ends the connection, telling the client why in the transport's way. */
   hangUp(end: End): void;
@@ -69,8 +77,6 @@ export interface CentrifugeTransport {
   readonly emulated: boolean;
 }
 
-/** Seconds a client has to connect. */
-const STALE_SECONDS = 10;
 /** Seconds an expired client may still take to refresh: it starts when the time is up. */
 const REFRESH_SECONDS = 25;
 /** Commands that may wait while a connect is checked: what one frame holds is plenty. */
@@ -100,7 +106,7 @@ export class CentrifugeSession {
     this.#transport = transport;
     this.#socket = new JoiningSocket(transport.socket, (frames) => format.join(frames));
     this.#outbox = new Outbox(this.#socket, context.outboxLimits);
-    this.#staleTimer = setTimeout(() => this.end(DISCONNECTS.stale), STALE_SECONDS * 1_000);
+    this.#staleTimer = setTimeout(() => this.end(DISCONNECTS.stale), context.handshakeTimeout * 1_000);
     context.sessions.set(this.id, this);
   }
 
@@ -233,6 +239,7 @@ export class CentrifugeSession {
     // Before rules are looked up by it. Ending what was never begun is no mistake.
     if ("channel" in command.request && command.kind !== "unsubscribe") {
       parseChannelOrThrow(command.request.channel);
+      this.context.hub.checkName(command.request.channel);
     }
     switch (command.kind) {
       case "subscribe":
@@ -282,6 +289,7 @@ export class CentrifugeSession {
     if (type !== 0) throw new CommandError(ERRORS.notAvailable, "Only streams can be published to");
     if (data === undefined) throw new CommandError(ERRORS.badRequest, "A publish needs data");
     this.check("publish", channel, this.#channels?.tie(channel) ?? "none");
+    this.#transport.connection.countPublish();
     const { id, name, user, info, socket } = this.client;
     await this.context.hub.publish({
       channel,
@@ -292,17 +300,18 @@ export class CentrifugeSession {
   }
 
   async #connect(id: number, request: ConnectRequest): Promise<void> {
-    const { verifier, hub } = this.context;
+    const { open, hub } = this.context;
     if (hub.draining) throw new DisconnectError(DISCONNECTS.shutdown);
     const claims = await this.#identify(request);
     if (this.#isEnded) return;
     const user = claims?.user === "" ? undefined : claims?.user;
-    this.#requester = verifier === undefined
+    this.#requester = open
       ? { kind: "open" }
       : { kind: "keyed", user: user ?? "", channels: new Set(claims?.channels) };
     const client: Client = {
       id: crypto.randomUUID(),
-      name: verifier === undefined ? readName(request) : undefined,
+      address: this.#transport.connection.address,
+      name: open ? readName(request) : undefined,
       user,
       info: claims?.info,
       protocol: this.#transport.protocol,
@@ -365,9 +374,12 @@ export class CentrifugeSession {
 
   /** Who connects; undefined for clients that bring no token. */
   async #identify({ token }: ConnectRequest): Promise<ConnectionClaims | undefined> {
-    const { verifier, rules } = this.context;
-    if (verifier === undefined) return undefined;
-    if (token !== "") return this.#accept(await verifier.verifyConnectionToken(token));
+    const { open, verifier, rules } = this.context;
+    if (open) return undefined;
+    if (token !== "") {
+      if (verifier === undefined) throw new DisconnectError(DISCONNECTS.invalidToken);
+      return this.#accept(await verifier.verifyConnectionToken(token));
+    }
     const decision = mayConnect(true, rules.admitsAnonymous);
     if (decision.allowed) return undefined;
     this.context.logger.write("warn", "permission denied", { reason: decision.message });

@@ -9,6 +9,7 @@ export {
   openOneWayEvents,
   openOneWayLines,
   openOneWaySocket,
+  type StreamRequest,
 } from "./centrifuge.ts";
 export type { CentrifugeContext } from "./centrifuge_session.ts";
 export { EVENT_STREAM_TYPE, openEventStream } from "./event_stream.ts";

@@ -38,9 +38,11 @@ class PlainSession implements SocketHandler {
 
   open(socket: Socket): void {
     const { hub, outboxLimits } = this.#context;
-    const { id, name, user, info, expires = 0, selector, since, limit } = this.#request;
+    const { id, choseId, connection, name, user, info, expires = 0, selector, since, limit } = this.#request;
     const client: Client = {
       id,
+      choseId,
+      address: connection.address,
       name,
       user,
       info,
@@ -100,6 +102,8 @@ class PlainSession implements SocketHandler {
     if (size > maxMessageBytes) {
       throw new MessagingError("too_large", `Message of ${size} bytes; the limit is ${maxMessageBytes}`);
     }
+    // Answers cost as much as messages: whatever comes in counts.
+    this.#request.connection.countPublish();
     const { deny, selector: { channel } } = this.#request;
     if (channel === ECHO) return this.#answer(client, data);
     const reply = typeof data === "string" ? findReply(data) : undefined;

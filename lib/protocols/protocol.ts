@@ -4,6 +4,7 @@ import type { Hub } from "../core/hub.ts";
 import type { Client } from "../core/client.ts";
 import { Deadline } from "../core/deadline.ts";
 import { MessagingError } from "../core/errors.ts";
+import type { Connection } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Cursor } from "../core/log.ts";
 import type { OutboxLimits } from "../core/outbox.ts";
@@ -24,7 +25,10 @@ export interface ProtocolContext {
 export interface ReadRequest {
   readonly selector: Selector;
   readonly id: string;
+  /** Whether it chose its id and nobody vouches for it. */
+  readonly choseId: boolean;
   readonly name: string | undefined;
+  readonly connection: Connection;
   readonly since: Cursor | undefined;
   /** Whom its token names, what that says of it as JSON text, and when it expires, in seconds since 1970. */
   readonly user?: string | undefined;

@@ -33,11 +33,13 @@ export function streamHeaders(contentType: string): Record<string, string> {
 /** Answers a request with a stream of the channels it asked for. */
 export function openStream(format: StreamFormat, context: ProtocolContext, request: ReadRequest): Response {
   const { hub, outboxLimits, keepAlive } = context;
-  const { id, name, user, info, expires = 0, selector, since, limit } = request;
+  const { id, choseId, connection, name, user, info, expires = 0, selector, since, limit } = request;
   const alive = createStreamFrame(format.keepAlive);
-  const socket = new StreamSocket(() => leave());
+  const socket = new StreamSocket(() => leave(), () => connection.release());
   const client: Client = {
     id,
+    choseId,
+    address: connection.address,
     name,
     user,
     info,

@@ -83,6 +83,8 @@ export interface FakeClient extends Client {
 }
 
 export interface FakeClientOptions {
+  readonly address?: string;
+  readonly choseId?: boolean;
   readonly id?: string;
   readonly name?: string;
   readonly encoder?: Encoder;
@@ -100,6 +102,8 @@ export function createClient(options: FakeClientOptions = {}): FakeClient {
     socket,
     ended,
     id: options.id ?? socket.id,
+    address: options.address ?? "192.0.2.1",
+    choseId: options.choseId ?? false,
     name: options.name,
     protocol: "fake",
     since: 0,

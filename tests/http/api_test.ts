@@ -1,7 +1,7 @@
 /** The HTTP API through handleApi(): every method, every error, and bodies that nobody would send. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { ApiKeys } from "../../lib/auth/api_keys.ts";
+import { ApiKeys, parseApiKeys } from "../../lib/auth/api_keys.ts";
 import { selectChannel, selectPatterns } from "../../lib/core/channel.ts";
 import type { ServerSubscribeOptions } from "../../lib/core/client.ts";
 import { Hub } from "../../lib/core/hub.ts";
@@ -164,7 +164,7 @@ withBench("handleApi() answers nothing but POST", async ({ context }) => {
 });
 
 Deno.test("handleApi() wants a key where there is one, and logs none", async () => {
-  const bench = new Bench({ keys: new ApiKeys([KEY], { open: true }) });
+  const bench = new Bench({ keys: new ApiKeys(parseApiKeys(KEY), { open: true }) });
   const answers: readonly [headers: Record<string, string>, status: number][] = [
     [{ "x-api-key": KEY }, 200],
     [{ authorization: `apikey ${KEY}` }, 200],
