@@ -13,7 +13,7 @@ export interface Cost {
 export interface Figure {
   readonly label: string;
   readonly value: number;
-  readonly unit: "/s" | "ms" | "MB" | "x";
+  readonly unit: "/s" | "ms" | "MB" | "KB" | "x";
   /** Missing where it says nothing, or the operating system does not tell. */
   readonly cost?: Cost | undefined;
   /** Other figures of the scenario that this one is shown in relation to. */
@@ -31,24 +31,24 @@ const TICK_MICROSECONDS = 10_000;
 
 /** Measures what a server does in a span of time. */
 export class Meter {
-  readonly #pid: number;
+  readonly #pids: readonly number[];
   readonly #start = performance.now();
   readonly #serverStart: number | undefined;
   readonly #generatorStart: number | undefined;
 
   /** Starts the clock. */
-  constructor(pid: number) {
-    this.#pid = pid;
-    this.#serverStart = readCpuMicroseconds(pid);
-    this.#generatorStart = readCpuMicroseconds(Deno.pid);
+  constructor(pids: readonly number[]) {
+    this.#pids = pids;
+    this.#serverStart = readCpuMicroseconds(pids);
+    this.#generatorStart = readCpuMicroseconds([Deno.pid]);
   }
 
   /** Stops the clock: operations a second, and their cost. */
   stop(operations: number): { readonly rate: number; readonly cost: Cost | undefined } {
     const elapsed = performance.now() - this.#start;
     const rate = operations / elapsed * 1_000;
-    const server = readCpuMicroseconds(this.#pid);
-    const generator = readCpuMicroseconds(Deno.pid);
+    const server = readCpuMicroseconds(this.#pids);
+    const generator = readCpuMicroseconds([Deno.pid]);
     if (
       server === undefined || generator === undefined || this.#serverStart === undefined ||
       this.#generatorStart === undefined
@@ -63,9 +63,10 @@ export class Meter {
   }
 }
 
-/** CPU time of all threads of a process; undefined where there is no /proc. */
-function readCpuMicroseconds(pid: number): number | undefined {
-  return readThreadMicroseconds(pid) ?? readTickedMicroseconds(pid);
+/** CPU time of all threads of some processes; undefined where there is no /proc. */
+function readCpuMicroseconds(pids: readonly number[]): number | undefined {
+  const times = pids.map((pid) => readThreadMicroseconds(pid) ?? readTickedMicroseconds(pid));
+  return times.reduce((sum, time) => sum === undefined || time === undefined ? undefined : sum + time, 0);
 }
 
 /** To the nanosecond, where the kernel keeps it. Threads that have ended are missing; the server's stay. */
@@ -120,6 +121,11 @@ export function median(values: readonly number[]): number {
   const upper = sorted[sorted.length >> 1] ?? NaN;
   const lower = sorted[(sorted.length - 1) >> 1] ?? NaN;
   return (lower + upper) / 2;
+}
+
+/** The value that so many percent of the values do not exceed; the values must be sorted. */
+export function percentile(sorted: ArrayLike<number>, percent: number): number {
+  return sorted[Math.max(0, Math.ceil(sorted.length * percent / 100) - 1)] ?? NaN;
 }
 
 /** Puts the figures of several runs together, by label, in the order of the first run. */

@@ -1,7 +1,9 @@
 /** Publishes numbered messages over one WebSocket, with a fixed number of them in flight. */
-import { PAYLOAD_SIZE, writePayload } from "./numbering.ts";
+import { joinBytes } from "./bytes.ts";
+import { encodeClientFrame } from "./generator/endpoint.ts";
+import { createPayload, PAYLOAD_SIZE } from "./numbering.ts";
 import type { RawConnection } from "./raw_connection.ts";
-import { encodeFrames, openRawSocket } from "./raw_socket.ts";
+import { openRawSocket } from "./raw_socket.ts";
 import { Reader } from "./reader.ts";
 
 /** Messages in flight while a channel is filled. */
@@ -30,13 +32,11 @@ export class Publisher implements Disposable {
 
   /** Publishes the messages up to a number. */
   publishUpTo(number: number): void {
-    const count = number - this.#published;
-    if (count <= 0) return;
-    const first = this.#published + 1;
-    this.#published = number;
-    this.#connection.send(
-      encodeFrames(count, PAYLOAD_SIZE, (payload, i) => writePayload(payload, first + i)),
-    );
+    const frames: Uint8Array<ArrayBuffer>[] = [];
+    while (this.#published < number) {
+      frames.push(encodeClientFrame(createPayload(++this.#published, PAYLOAD_SIZE)));
+    }
+    if (frames.length > 0) this.#connection.send(joinBytes(frames));
   }
 
   [Symbol.dispose](): void {

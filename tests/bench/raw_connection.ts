@@ -1,5 +1,7 @@
 /** A TCP connection to the server, with as little around it as can be: the load generator must cost less. */
 
+import { joinBytes } from "./bytes.ts";
+
 const UTF8 = new TextEncoder();
 const LATIN1 = new TextDecoder("latin1");
 
@@ -80,7 +82,7 @@ export class RawConnection implements Disposable {
     this.#sending = true;
     try {
       while (this.#unsent.length > 0) {
-        const bytes = join(this.#unsent);
+        const bytes = joinBytes(this.#unsent);
         this.#unsent = [];
         for (let sent = 0; sent < bytes.length;) sent += await this.#connection.write(bytes.subarray(sent));
       }
@@ -93,20 +95,10 @@ export class RawConnection implements Disposable {
 }
 
 /** A head of a request or answer as bytes. */
-export function encodeHead(first: string, headers: Readonly<Record<string, string | number>>): Uint8Array {
+export function encodeHead(
+  first: string,
+  headers: Readonly<Record<string, string | number>>,
+): Uint8Array<ArrayBuffer> {
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   return UTF8.encode(`${first}\r\n${lines.join("")}\r\n`);
-}
-
-/** Puts pieces of bytes together. */
-export function join(pieces: readonly Uint8Array[]): Uint8Array {
-  const [only] = pieces;
-  if (only !== undefined && pieces.length === 1) return only;
-  const bytes = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0));
-  let offset = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, offset);
-    offset += piece.length;
-  }
-  return bytes;
 }

@@ -1,5 +1,6 @@
 /** Just enough of an HTTP/1.1 client: keep-alive requests with short answers, and streams in chunks. */
-import { encodeHead, join, RawConnection } from "./raw_connection.ts";
+import { joinBytes } from "./bytes.ts";
+import { encodeHead, RawConnection } from "./raw_connection.ts";
 
 const UTF8 = new TextEncoder();
 const LATIN1 = new TextDecoder("latin1");
@@ -10,12 +11,12 @@ export interface Answer {
 }
 
 /** A request as bytes, which can be sent any number of times. */
-export function encodeRequest(method: string, path: string, body?: string): Uint8Array {
+export function encodeRequest(method: string, path: string, body?: string): Uint8Array<ArrayBuffer> {
   const host = { host: "127.0.0.1" };
   if (body === undefined) return encodeHead(`${method} ${path} HTTP/1.1`, host);
   const bytes = UTF8.encode(body);
   const headers = { ...host, "content-type": "text/plain", "content-length": bytes.length };
-  return join([encodeHead(`${method} ${path} HTTP/1.1`, headers), bytes]);
+  return joinBytes([encodeHead(`${method} ${path} HTTP/1.1`, headers), bytes]);
 }
 
 /** A keep-alive connection for one request at a time. */
@@ -31,7 +32,7 @@ export class HttpConnection implements Disposable {
   }
 
   /** @throws {Error} when the connection ends, or the answer has no Content-Length */
-  async exchange(request: Uint8Array): Promise<Answer> {
+  async exchange(request: Uint8Array<ArrayBuffer>): Promise<Answer> {
     this.#connection.send(request);
     let answer = "";
     while (true) {
@@ -84,7 +85,7 @@ export class ChunkDecoder {
   #size = "";
 
   /** Hands the parts of the body within a piece to `take`. */
-  feed(bytes: Uint8Array, take: (bytes: Uint8Array) => void): void {
+  feed(bytes: Uint8Array<ArrayBuffer>, take: (bytes: Uint8Array<ArrayBuffer>) => void): void {
     let i = 0;
     while (i < bytes.length) {
       if (this.#left === 0) {

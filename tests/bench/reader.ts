@@ -14,21 +14,21 @@ export interface ReaderOptions {
   readonly bufferSize?: number;
 }
 
-type Feed = (bytes: Uint8Array, take: (bytes: Uint8Array) => void) => void;
+type Feed = (bytes: Uint8Array<ArrayBuffer>, take: (bytes: Uint8Array<ArrayBuffer>) => void) => void;
 
 /** A reader that is subscribed. It gets nothing until it is asked to read. */
 export class Reader implements Disposable {
   readonly #connection: RawConnection;
   readonly #feed: Feed;
   readonly #check: OrderCheck;
-  readonly #take: (bytes: Uint8Array) => void;
+  readonly #take: (bytes: Uint8Array<ArrayBuffer>) => void;
   #disposed = false;
 
   private constructor(connection: RawConnection, feed: Feed, first: number) {
     this.#connection = connection;
     this.#feed = feed;
     this.#check = new OrderCheck(first);
-    this.#take = (bytes) => this.#check.feed(bytes);
+    this.#take = (bytes) => this.#check.feed(bytes, bytes.length);
   }
 
   static async open(

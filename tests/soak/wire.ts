@@ -2,7 +2,8 @@
  * One connection of a soaking reader, over bare TCP, so that it can vanish without a word and stop reading: a plain
  * WebSocket, an event stream or a line stream, read into what it says.
  */
-import { encodeHead, join, RawConnection } from "../bench/raw_connection.ts";
+import { joinBytes } from "../bench/bytes.ts";
+import { encodeHead, RawConnection } from "../bench/raw_connection.ts";
 import { ChunkDecoder } from "../bench/raw_http.ts";
 
 export type WireKind = "socket" | "events" | "lines";
@@ -18,7 +19,7 @@ export type Item =
 
 /** Turns the bytes of a body into items. */
 interface Parser {
-  feed(bytes: Uint8Array): Item[];
+  feed(bytes: Uint8Array<ArrayBuffer>): Item[];
 }
 
 /** Any key will do: who answers is known. */
@@ -99,7 +100,7 @@ const UTF8 = new TextEncoder();
 function encodeFrame(first: number, payload: Uint8Array): Uint8Array {
   const { length } = payload;
   const size = length < 126 ? [length | 0x80] : [126 | 0x80, length >> 8, length & 0xff];
-  return join([new Uint8Array([first, ...size, 0, 0, 0, 0]), payload]);
+  return joinBytes([new Uint8Array([first, ...size, 0, 0, 0, 0]), payload]);
 }
 
 /** The frames of a server: whole messages, not masked. */
@@ -111,8 +112,8 @@ class FrameParser implements Parser {
     this.#pong = pong;
   }
 
-  feed(bytes: Uint8Array): Item[] {
-    const all = join([this.#rest, bytes]);
+  feed(bytes: Uint8Array<ArrayBuffer>): Item[] {
+    const all = joinBytes([this.#rest, bytes]);
     const items: Item[] = [];
     let start = 0;
     for (;;) {
@@ -157,7 +158,7 @@ class ChunkedLines implements Parser {
     this.#lines = lines;
   }
 
-  feed(bytes: Uint8Array): Item[] {
+  feed(bytes: Uint8Array<ArrayBuffer>): Item[] {
     let text = this.#rest;
     this.#chunks.feed(bytes, (part) => text += this.#text.decode(part, { stream: true }));
     const lines = text.split("\n");

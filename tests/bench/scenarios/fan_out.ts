@@ -1,144 +1,147 @@
 /**
- * Fan-out: messages of 64 bytes from one WebSocket to all readers of a channel. In flight is what was published and
- * has not been received by all; as soon as all have a message, the next one is published. Each reader checks that it
- * gets every message once and in order. The clock runs until the last of them has everything; a delivery is one
- * message to one reader. The log is `memory:`.
+ * Fan-out: messages from one WebSocket to all readers of a channel, the log in memory. In flight is what was published
+ * and has not been received by all; as soon as all have a message, the next one is published. Each reader checks that
+ * it gets every message once and in order. The clock runs until the last of them has everything; a delivery is one
+ * message to one reader.
  */
-import { type Check, type Figure, Meter } from "../measure.ts";
-import { Publisher } from "../publisher.ts";
-import { Reader, type ReaderProtocol } from "../reader.ts";
-import type { Scenario } from "../scenario.ts";
-import { DataDirectory, ServerProcess } from "../server_process.ts";
+import {
+  BUN,
+  type Contender,
+  DENO_LISTENER,
+  NCHAN,
+  NCHAN_EVENTS,
+  NODE_LISTENER,
+  SOCKET_IO,
+  WS,
+  WS_FRAMED,
+} from "../contenders.ts";
+import { generate } from "../generate.ts";
+import type { Load } from "../generator/job.ts";
+import type { Check, Figure } from "../measure.ts";
+import { drawPlot } from "../plot.ts";
+import { checkRatio, measureEach, type RunContext, type Scenario } from "../scenario.ts";
 import { formatNumber } from "../table.ts";
 
-const READERS = [100, 1_000] as const;
-const CASES: readonly { readonly protocol: ReaderProtocol; readonly inFlight: readonly number[] }[] = [
-  { protocol: "WebSocket", inFlight: [1, 16, 128] },
-  { protocol: "SSE", inFlight: [128] },
-  { protocol: "NDJSON", inFlight: [128] },
+const READERS = 1_000;
+const LOADS: readonly Load[] = [1, 16, 128].map((inFlight) => ({ inFlight, size: 64 }));
+const CONTENDERS = [
+  BUN,
+  WS,
+  WS_FRAMED,
+  SOCKET_IO,
+  NCHAN,
+  NCHAN_EVENTS,
+  DENO_LISTENER.plain,
+  DENO_LISTENER.centrifuge,
+  DENO_LISTENER.lines,
+  DENO_LISTENER.events,
+  NODE_LISTENER.plain,
+  NODE_LISTENER.centrifuge,
 ];
-const WARM_UP_MILLISECONDS = 300;
-const MEASURED_MILLISECONDS = 1_000;
-/** Connections that are opened at the same time. */
-const OPENED_AT_ONCE = 50;
+
+const MATRIX_CONTENDERS = [
+  BUN,
+  WS_FRAMED,
+  NCHAN,
+  DENO_LISTENER.plain,
+  DENO_LISTENER.centrifuge,
+  NODE_LISTENER.plain,
+];
+const MATRIX_READERS = [100, 5_000];
+const MATRIX_SIZES = [64, 1_024];
 
 export const FAN_OUT: Scenario = {
   name: "fan-out",
-  summary: "deliveries a second to 100 and 1,000 readers with 1, 16 and 128 messages in flight",
-  deadline: 90,
-  run,
-  check: (): readonly Check[] => [],
+  summary: "64 bytes to 1,000 readers with 1, 16 and 128 messages in flight: Raindrops and all peers",
+  deadline: 150,
+  run: (context) => measureFanOut(context, CONTENDERS, READERS, LOADS),
+  check,
 };
 
-async function run(): Promise<readonly Figure[]> {
-  const figures: Figure[] = [];
-  for (const readers of READERS) {
-    for (const { protocol, inFlight } of CASES) {
-      await using directory = await DataDirectory.create();
-      await using server = await ServerProcess.start({ log: "memory", directory: directory.path });
-      figures.push(...await measure(server, protocol, readers, inFlight));
+export const FAN_OUT_MATRIX: Scenario = {
+  name: "fan-out-matrix",
+  summary: "the same with 64 bytes and 1 KB to 100 and 5,000 readers",
+  deadline: 240,
+  async run(context) {
+    const loads = MATRIX_SIZES.flatMap((size) => LOADS.map((load) => ({ ...load, size })));
+    const figures: Figure[] = [];
+    for (const readers of MATRIX_READERS) {
+      figures.push(...await measureFanOut(context, MATRIX_CONTENDERS, readers, loads));
     }
-  }
-  return figures;
+    return figures;
+  },
+  check: () => [],
+};
+
+/** The plot of the README, as SVG: all rates as multiples of Bun's with one message in flight. */
+export function drawFanOut(medians: ReadonlyMap<string, Figure>): string {
+  const read = (contender: Contender, load: Load) =>
+    medians.get(formatLabel(contender, READERS, load))?.value;
+  const unit = read(BUN, LOADS[0]!);
+  if (unit === undefined) throw new Error("There is no plot without the scenario fan-out and Bun");
+  const rows = CONTENDERS.map((contender) => ({
+    name: contender.name,
+    isOwn: contender.name.startsWith("Raindrops"),
+    values: LOADS.map((load) => {
+      const rate = read(contender, load);
+      return rate === undefined ? undefined : rate / unit;
+    }),
+  }));
+  return drawPlot({
+    title: `Deliveries a second, 64 bytes to ${formatNumber(READERS)} readers, server on one core`,
+    unit: "Bun's publish with one message in flight = 1×",
+    legend: LOADS.map(({ inFlight }) => `${inFlight} in flight`),
+    rows: rows.filter(({ values }) => values.some((value) => value !== undefined)),
+  });
 }
 
-async function measure(
-  { pid, port }: ServerProcess,
-  protocol: ReaderProtocol,
+function measureFanOut(
+  context: RunContext,
+  contenders: readonly Contender[],
   readers: number,
-  inFlights: readonly number[],
+  loads: readonly Load[],
 ): Promise<readonly Figure[]> {
-  using audience = await Audience.open(protocol, port, readers);
-  const figures: Figure[] = [];
-  for (const inFlight of inFlights) {
-    await audience.play(inFlight, WARM_UP_MILLISECONDS);
-    const meter = new Meter(pid);
-    const { rate, cost } = meter.stop(await audience.play(inFlight, MEASURED_MILLISECONDS) * readers);
-    const base = label("WebSocket", readers, protocol === "WebSocket" ? 1 : 128);
-    const name = protocol === "WebSocket" ? "1 in flight" : "WebSocket";
-    const ratios = base === label(protocol, readers, inFlight) ? [] : [{ label: base, name }];
-    figures.push({ label: label(protocol, readers, inFlight), value: rate, unit: "/s", cost, ratios });
-  }
-  return figures;
+  return measureEach(contenders, context, async (contender, server) => {
+    const { reader, publisher } = contender;
+    const [warmUpMilliseconds, milliseconds] = context.quick ? [100, 200] : [300, 800];
+    const job = {
+      kind: "fan-out",
+      reader,
+      publisher,
+      readers,
+      loads,
+      warmUpMilliseconds,
+      milliseconds,
+    } as const;
+    const results = await generate(server, job);
+    return results.map(({ rate, cost }, i) => ({
+      label: formatLabel(contender, readers, loads[i]!),
+      value: rate,
+      unit: "/s" as const,
+      cost,
+      ratios: contender === BUN ? [] : [{ label: formatLabel(BUN, readers, loads[i]!), name: "Bun" }],
+    }));
+  });
 }
 
-function label(protocol: ReaderProtocol, readers: number, inFlight: number): string {
-  return `${protocol}, ${formatNumber(readers)} readers, ${inFlight} in flight`;
+/** The label of one figure of fan-out. */
+export function formatLabel({ name }: Contender, readers: number, { inFlight, size }: Load): string {
+  return `${name}: ${formatNumber(readers)} x ${size} B, ${inFlight} in flight`;
 }
 
-/** The readers of a channel, and the one who publishes to them. */
-class Audience implements Disposable {
-  readonly #readers: readonly Reader[];
-  readonly #publisher: Publisher;
-  /** Messages that all readers have got. */
-  #complete = 0;
-  /** How many readers have got each message beyond those. */
-  readonly #received: number[] = [];
-  #inFlight = 0;
-  #publishing = false;
-  #played = Promise.withResolvers<void>();
-
-  private constructor(readers: readonly Reader[], publisher: Publisher) {
-    this.#readers = readers;
-    this.#publisher = publisher;
-  }
-
-  static async open(protocol: ReaderProtocol, port: number, count: number): Promise<Audience> {
-    const readers: Reader[] = [];
-    const channel = "fan-out";
-    while (readers.length < count) {
-      const some = Math.min(OPENED_AT_ONCE, count - readers.length);
-      const opening = Array.from({ length: some }, () => Reader.open(protocol, port, channel));
-      readers.push(...await Promise.all(opening));
-    }
-    const audience = new Audience(readers, await Publisher.open(port, channel));
-    for (const reader of readers) void audience.#listen(reader);
-    return audience;
-  }
-
-  /** Publishes for a while, and resolves to the number of messages when all readers have got them all. */
-  async play(inFlight: number, milliseconds: number): Promise<number> {
-    const before = this.#complete;
-    this.#played = Promise.withResolvers();
-    this.#inFlight = inFlight;
-    this.#publishing = true;
-    const timer = setTimeout(() => this.#publishing = false, milliseconds);
-    this.#publish();
-    try {
-      await this.#played.promise;
-    } finally {
-      clearTimeout(timer);
-    }
-    return this.#complete - before;
-  }
-
-  [Symbol.dispose](): void {
-    for (const reader of this.#readers) reader[Symbol.dispose]();
-    this.#publisher[Symbol.dispose]();
-  }
-
-  async #listen(reader: Reader): Promise<void> {
-    try {
-      for (let last = reader.last; await reader.read(); last = reader.last) this.#note(last, reader.last);
-    } catch (error) {
-      this.#played.reject(error);
-    }
-  }
-
-  /** Notes that one reader has got the messages behind `from` up to `to`. */
-  #note(from: number, to: number): void {
-    const received = this.#received;
-    for (let i = from - this.#complete; i < to - this.#complete; i++) received[i] = (received[i] ?? 0) + 1;
-    let complete = 0;
-    while (received[complete] === this.#readers.length) complete++;
-    if (complete === 0) return;
-    received.splice(0, complete);
-    this.#complete += complete;
-    this.#publish();
-  }
-
-  #publish(): void {
-    if (this.#publishing) this.#publisher.publishUpTo(this.#complete + this.#inFlight);
-    else if (this.#complete === this.#publisher.published) this.#played.resolve();
-  }
+function check(medians: ReadonlyMap<string, Figure>): readonly Check[] {
+  const compare = (contender: Contender, peer: Contender, inFlight: number, least: number) => {
+    const load = { inFlight, size: 64 };
+    const labels = [contender, peer].map((each) => formatLabel(each, READERS, load));
+    return checkRatio(medians, labels[0]!, labels[1]!, { least });
+  };
+  return [
+    ...compare(DENO_LISTENER.plain, BUN, 1, 0.9),
+    ...compare(DENO_LISTENER.plain, WS, 1, 1.2),
+    ...compare(NODE_LISTENER.plain, BUN, 16, 1),
+    ...compare(NODE_LISTENER.plain, BUN, 128, 1.5),
+    ...compare(DENO_LISTENER.centrifuge, BUN, 128, 1),
+    ...compare(DENO_LISTENER.lines, BUN, 128, 0.8),
+    ...compare(DENO_LISTENER.events, BUN, 128, 0.5),
+  ];
 }

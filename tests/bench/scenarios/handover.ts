@@ -8,7 +8,8 @@ import { type Check, type Figure, median, Meter, pause } from "../measure.ts";
 import { fillChannel, Publisher } from "../publisher.ts";
 import { Reader, type ReaderProtocol } from "../reader.ts";
 import type { Scenario } from "../scenario.ts";
-import { DataDirectory, type LogKind, ServerProcess } from "../server_process.ts";
+import type { Server } from "../child.ts";
+import { DataDirectory, type LogKind, startRaindrops } from "../raindrops.ts";
 
 const CHANNEL = "handover";
 const LOGS: readonly LogKind[] = ["memory", "sqlite normal"];
@@ -32,18 +33,18 @@ async function run(): Promise<readonly Figure[]> {
   const figures: Figure[] = [];
   for (const log of LOGS) {
     await using directory = await DataDirectory.create();
-    await using server = await ServerProcess.start({ log, directory: directory.path, keepAll: true });
+    await using server = await startRaindrops({ log, directory: directory.path, keepAll: true });
     figures.push(...await measure(log, server));
   }
   return figures;
 }
 
-async function measure(log: LogKind, { pid, port }: ServerProcess): Promise<readonly Figure[]> {
+async function measure(log: LogKind, { pid, port }: Server): Promise<readonly Figure[]> {
   await fillChannel(port, CHANNEL, STORED);
   using control = await Reader.open("WebSocket", port, CHANNEL, { first: STORED + 1 });
   using publisher = await Publisher.open(port, CHANNEL, STORED);
   const load = new Load(publisher, control);
-  const meter = new Meter(pid);
+  const meter = new Meter([pid]);
   const publishing = load.publish();
   const joining: Promise<Joined>[] = [];
   for (let i = 0; i < READERS; i++) {

@@ -1,26 +1,20 @@
 /**
- * Publishing over HTTP: how many messages of 64 bytes are stored and acknowledged in a second, by log and by
- * requests in flight. As many keep-alive connections as requests in flight POST to one channel without a reader,
- * each one request at a time. Every answer must be 200, and the offsets that they carry must be 1 to the number of
- * answers, each once. At the end the channel must hold as many. With retention as it is by default.
+ * Publishing: how many messages of 64 bytes are stored, acknowledged and delivered in a second, by log and by requests
+ * in flight. Over HTTP, as many keep-alive connections as requests in flight POST to eight channels in turn, each one
+ * request at a time; every answer must be a success, and the reader of each channel must get its messages once. With
+ * retention as it is by default.
  *
  * A commit that is forced to the disk takes what the disk takes, however many messages it holds: group commit shows
  * in the rate with 256 in flight over the rate with 1.
  */
-import { type Check, type Figure, median, Meter } from "../measure.ts";
+import { BUN, type Contender, DENO_LISTENER, NCHAN, NODE_LISTENER, WS } from "../contenders.ts";
+import { generate } from "../generate.ts";
+import { type Check, type Figure, median } from "../measure.ts";
+import { DataDirectory, type LogKind, startRaindrops } from "../raindrops.ts";
+import { checkRatio, measureEach, type RunContext, type Scenario } from "../scenario.ts";
 import { formatNumber } from "../table.ts";
-import { createPayload } from "../numbering.ts";
-import { encodeRequest, HttpConnection } from "../raw_http.ts";
-import type { Scenario } from "../scenario.ts";
-import { DataDirectory, type LogKind, ServerProcess } from "../server_process.ts";
 
-const LOGS: readonly LogKind[] = ["memory", "sqlite normal", "sqlite full"];
-const IN_FLIGHT = [1, 32, 256] as const;
-/** Until the server's code is compiled; with many connections, as that takes a number of requests. */
-const WARM_UP_MILLISECONDS = 1_000;
-const WARM_UP_IN_FLIGHT = 32;
-const SETTLE_MILLISECONDS = 100;
-const MEASURED_MILLISECONDS = 1_200;
+const LOADS = [1, 32, 256].map((inFlight) => ({ inFlight, size: 64 }));
 const LEAST_GAIN = 10;
 const SYNCS = 50;
 
@@ -29,112 +23,114 @@ const GAIN_LABEL = "sqlite full, gain of group commit";
 
 export const PUBLISH: Scenario = {
   name: "publish",
-  summary: "POSTs a second with 1, 32 and 256 in flight, by log",
-  deadline: 60,
+  summary: "POSTs a second with 1, 32 and 256 in flight, by log, and nchan's",
+  deadline: 90,
   run,
   check,
 };
 
-async function run(): Promise<readonly Figure[]> {
-  const figures: Figure[] = [];
-  for (const log of LOGS) {
+export const PUBLISH_SOCKET: Scenario = {
+  name: "publish-socket",
+  summary: "messages a second from one WebSocket to another, with 1, 32 and 256 in flight",
+  deadline: 60,
+  async run(context) {
     await using directory = await DataDirectory.create();
-    if (log === "sqlite full") figures.push(await measureSync(directory.path));
-    await using server = await ServerProcess.start({ log, directory: directory.path });
-    using posters = new Posters(server.port);
-    await posters.post(WARM_UP_IN_FLIGHT, WARM_UP_MILLISECONDS);
-    for (const inFlight of IN_FLIGHT) {
-      await posters.post(inFlight, SETTLE_MILLISECONDS);
-      const meter = new Meter(server.pid);
-      const { rate, cost } = meter.stop(await posters.post(inFlight, MEASURED_MILLISECONDS));
-      const ratios = [
-        ...(log === "memory" ? [] : [{ label: label("memory", inFlight), name: "memory" }]),
-        ...(inFlight === 1 ? [] : [{ label: label(log, 1), name: "1 in flight" }]),
-      ];
-      figures.push({ label: label(log, inFlight), value: rate, unit: "/s", cost, ratios });
-    }
-    await posters.checkStored();
-  }
-  return [...figures, compareCommits(figures)];
+    const contenders = [
+      BUN,
+      WS,
+      DENO_LISTENER.plain,
+      NODE_LISTENER.plain,
+      onSqlite("normal", directory.path),
+    ];
+    return await measureEach(contenders, context, async (contender, server) => {
+      const { reader, publisher } = contender;
+      const job = {
+        kind: "fan-out",
+        reader,
+        publisher,
+        readers: 1,
+        loads: LOADS,
+        ...getTimes(context),
+      } as const;
+      return toFigures(contender, BUN, await generate(server, job));
+    });
+  },
+  check: () => [],
+};
+
+async function run(context: RunContext): Promise<readonly Figure[]> {
+  await using normal = await DataDirectory.create();
+  await using full = await DataDirectory.create();
+  const contenders = [
+    NCHAN,
+    BUN,
+    DENO_LISTENER.plain,
+    NODE_LISTENER.plain,
+    onSqlite("normal", normal.path),
+    onSqlite("full", full.path),
+  ];
+  const figures = await measureEach(contenders, context, async (contender, server) => {
+    const { reader, poster: publisher } = contender;
+    if (publisher === undefined) throw new TypeError(`${contender.name} takes no POSTs`);
+    const job = { kind: "post", reader, publisher, loads: LOADS, ...getTimes(context) } as const;
+    const base = contender.name.includes("sqlite") ? DENO_LISTENER.plain : NCHAN;
+    return toFigures(contender, base, await generate(server, job));
+  });
+  return [...figures, await measureSync(full.path), compareCommits(figures)];
+}
+
+/** Raindrops with a log in a file. */
+function onSqlite(synchronous: "normal" | "full", directory: string): Contender {
+  const log: LogKind = `sqlite ${synchronous}`;
+  return {
+    ...DENO_LISTENER.plain,
+    name: `Raindrops, ${log}`,
+    start: () => startRaindrops({ log, directory }),
+  };
+}
+
+function getTimes({ quick }: RunContext) {
+  return quick
+    ? { warmUpMilliseconds: 300, milliseconds: 300 }
+    // Until the server's code is compiled, which takes a number of requests.
+    : { warmUpMilliseconds: 700, milliseconds: 1_000 };
+}
+
+function toFigures(
+  contender: Contender,
+  base: Contender,
+  results: readonly { readonly rate: number; readonly cost: Figure["cost"] }[],
+): readonly Figure[] {
+  return results.map(({ rate, cost }, i) => {
+    const { inFlight } = LOADS[i]!;
+    const ratios = contender === base ? [] : [{ label: formatLabel(base.name, inFlight), name: base.name }];
+    return { label: formatLabel(contender.name, inFlight), value: rate, unit: "/s", cost, ratios };
+  });
+}
+
+function formatLabel(name: string, inFlight: number): string {
+  return `${name}: ${inFlight} in flight`;
 }
 
 /** Taken from one run, whose rates were measured side by side: other load on the machine comes and goes. */
 function compareCommits(figures: readonly Figure[]): Figure {
   const rate = (inFlight: number) =>
-    figures.find((it) => it.label === label("sqlite full", inFlight))?.value ?? NaN;
+    figures.find((it) => it.label === formatLabel("Raindrops, sqlite full", inFlight))?.value ?? NaN;
   return { label: GAIN_LABEL, value: rate(256) / rate(1), unit: "x" };
 }
 
 function check(medians: ReadonlyMap<string, Figure>): readonly Check[] {
   const gain = medians.get(GAIN_LABEL)?.value ?? NaN;
-  return [{
-    passed: gain >= LEAST_GAIN,
-    text: `group commit: 256 in flight publish ${formatNumber(gain)} times as much as 1 in flight at ` +
-      `synchronous=full, and should ${LEAST_GAIN} times`,
-  }];
-}
-
-function label(log: LogKind, inFlight: number): string {
-  return `${log}, ${inFlight} in flight`;
-}
-
-/** Connections that POST as fast as they are answered, and what they were answered. */
-class Posters implements Disposable {
-  readonly #port: number;
-  readonly #request = encodeRequest("POST", "/publish", createPayload(1));
-  readonly #connections: HttpConnection[] = [];
-  /** How often each offset was answered; index 0 is not used. */
-  readonly #answered: number[] = [0];
-  #count = 0;
-
-  constructor(port: number) {
-    this.#port = port;
-  }
-
-  /** Posts for a while on some connections; resolves to the number of answers when all are there. */
-  async post(inFlight: number, milliseconds: number): Promise<number> {
-    while (this.#connections.length < inFlight) {
-      this.#connections.push(await HttpConnection.open(this.#port));
-    }
-    const before = this.#count;
-    const end = performance.now() + milliseconds;
-    await Promise.all(
-      this.#connections.slice(0, inFlight).map(async (connection) => {
-        do this.#note(await connection.exchange(this.#request)); while (performance.now() < end);
-      }),
-    );
-    return this.#count - before;
-  }
-
-  /** @throws {Error} unless each offset was answered once, and the channel ends with the last of them */
-  async checkStored(): Promise<void> {
-    for (let offset = 1; offset <= this.#count; offset++) {
-      const times = this.#answered[offset] ?? 0;
-      if (times !== 1) throw new Error(`Offset ${offset} was answered ${times} times`);
-    }
-    using connection = await HttpConnection.open(this.#port);
-    const { body } = await connection.exchange(encodeRequest("GET", "/publish?limit=1"));
-    const offset = readOffset(body);
-    if (offset !== this.#count) {
-      throw new Error(`${this.#count} messages were acknowledged, and the log ends at ${offset}`);
-    }
-  }
-
-  [Symbol.dispose](): void {
-    for (const connection of this.#connections) connection[Symbol.dispose]();
-  }
-
-  #note({ status, body }: { readonly status: number; readonly body: string }): void {
-    if (status !== 200) throw new Error(`A POST was answered ${status}: ${body}`);
-    const offset = readOffset(body);
-    this.#answered[offset] = (this.#answered[offset] ?? 0) + 1;
-    this.#count++;
-  }
-}
-
-function readOffset(body: string): number {
-  const start = body.indexOf('"offset":') + 9;
-  return parseInt(body.slice(start, start + 15), 10);
+  const memory = formatLabel(DENO_LISTENER.plain.name, 32);
+  return [
+    ...checkRatio(medians, memory, formatLabel(NCHAN.name, 32), { least: 1 }),
+    ...checkRatio(medians, formatLabel("Raindrops, sqlite normal", 32), memory, { least: 0.6 }),
+    {
+      passed: gain >= LEAST_GAIN,
+      text: `group commit: 256 in flight publish ${formatNumber(gain)} times as much as 1 in flight at ` +
+        `synchronous=full, and should ${LEAST_GAIN} times`,
+    },
+  ];
 }
 
 /** What the disk takes for one forced write: the least that a commit at synchronous=full can take. */

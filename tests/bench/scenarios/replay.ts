@@ -11,7 +11,8 @@ import { fillChannel } from "../publisher.ts";
 import { encodeRequest, HttpConnection } from "../raw_http.ts";
 import { Reader, type ReaderProtocol } from "../reader.ts";
 import type { Scenario } from "../scenario.ts";
-import { DataDirectory, type LogKind, type ServerOptions, ServerProcess } from "../server_process.ts";
+import type { Server } from "../child.ts";
+import { DataDirectory, type LogKind, type RaindropsOptions, startRaindrops } from "../raindrops.ts";
 import { formatNumber } from "../table.ts";
 
 const CHANNEL = "replay";
@@ -54,21 +55,21 @@ async function run(): Promise<readonly Figure[]> {
   return [...figures, ...await measureMemory()];
 }
 
-async function measureRate(log: LogKind, protocol: ReaderProtocol, server: ServerProcess): Promise<Figure> {
+async function measureRate(log: LogKind, protocol: ReaderProtocol, server: Server): Promise<Figure> {
   await readAll(server, protocol);
-  const meter = new Meter(server.pid);
+  const meter = new Meter([server.pid]);
   for (let i = 0; i < REPLAYS; i++) await readAll(server, protocol);
   const { rate, cost } = meter.stop(REPLAYS * LONG);
   const ratios = log === "memory" ? [] : [{ label: `memory, ${protocol}`, name: "memory" }];
   return { label: `${log}, ${protocol}`, value: rate, unit: "/s", cost, ratios };
 }
 
-async function readAll({ port }: ServerProcess, protocol: ReaderProtocol): Promise<void> {
+async function readAll({ port }: Server, protocol: ReaderProtocol): Promise<void> {
   using reader = await Reader.open(protocol, port, CHANNEL, { sinceEarliest: true, bufferSize: 65_536 });
   await reader.readUntil(LONG);
 }
 
-async function readSlowly({ port }: ServerProcess, protocol: ReaderProtocol): Promise<void> {
+async function readSlowly({ port }: Server, protocol: ReaderProtocol): Promise<void> {
   const options = { sinceEarliest: true, bufferSize: SLOW_READ_BYTES };
   using reader = await Reader.open(protocol, port, CHANNEL, options);
   while (reader.last < LONG) {
@@ -85,11 +86,11 @@ async function measureShort(log: LogKind): Promise<Figure> {
 
 async function measureMemory(): Promise<readonly Figure[]> {
   await using directory = await DataDirectory.create();
-  const options: ServerOptions = { log: "sqlite normal", directory: directory.path, keepAll: true };
+  const options: RaindropsOptions = { log: "sqlite normal", directory: directory.path, keepAll: true };
   await (await startFilled(options, LONG))[Symbol.asyncDispose]();
   const figures: Figure[] = [];
   for (const { label, read, protocol } of MEMORY_CASES) {
-    await using server = await ServerProcess.start(options);
+    await using server = await startRaindrops(options);
     const before = readMemory(server.pid);
     resetPeak(server.pid);
     await read(server, protocol);
@@ -105,8 +106,8 @@ async function measureMemory(): Promise<readonly Figure[]> {
 }
 
 /** Starts a server and stores messages on its channel. */
-async function startFilled(options: ServerOptions, count: number): Promise<ServerProcess> {
-  const server = await ServerProcess.start(options);
+async function startFilled(options: RaindropsOptions, count: number): Promise<Server> {
+  const server = await startRaindrops(options);
   try {
     await fillChannel(server.port, CHANNEL, count);
   } catch (error) {
@@ -117,7 +118,7 @@ async function startFilled(options: ServerOptions, count: number): Promise<Serve
 }
 
 /** The median time of resuming behind the 10th newest message, on one connection that is kept. */
-async function measureResume(log: LogKind, { port }: ServerProcess, count: number): Promise<Figure> {
+async function measureResume(log: LogKind, { port }: Server, count: number): Promise<Figure> {
   using connection = await HttpConnection.open(port);
   const newest = await connection.exchange(encodeRequest("GET", `/${CHANNEL}?limit=${NEWEST}`));
   const id = /"id":"([^"]+)"/.exec(newest.body)?.[1] ?? "";
