@@ -46,6 +46,8 @@ export class Wire {
     const query = new URLSearchParams(kind === "lines" ? { follow: "" } : {});
     if (since !== undefined && kind !== "events") query.set("since", since);
     const headers: Record<string, string> = { host };
+    // When the server ends a stream, the connection is to end, too.
+    if (kind !== "socket") headers.connection = "close";
     if (kind === "events") {
       headers.accept = "text/event-stream";
       if (since !== undefined) headers["last-event-id"] = since;

@@ -1,0 +1,178 @@
+/** What must work through every proxy that the README shows the configuration of. */
+import assert from "node:assert/strict";
+import { Centrifuge } from "centrifuge";
+import { readLines } from "../read_lines.ts";
+import { type ServerProcess, startServer } from "../server_process.ts";
+import { TestSocket } from "../test_socket.ts";
+
+/** A proxy that passes on to a port of this machine. Disposing it stops it. */
+export interface Proxy extends AsyncDisposable {
+  readonly port: number;
+}
+
+export interface ProxyCase {
+  readonly name: string;
+  /** Why it cannot be tested here; undefined where it can. */
+  readonly reason: string | undefined;
+  start(target: number): Promise<Proxy>;
+}
+
+/** How long an answer may take before it counts as held back, in milliseconds. */
+const PATIENCE = 20_000;
+
+interface Setting {
+  readonly server: ServerProcess;
+  /** The proxy's, without a slash at the end. */
+  readonly url: string;
+  readonly socketUrl: string;
+}
+
+export function testProxy({ name, reason, start }: ProxyCase): void {
+  const promise = `Through ${name} as the README has it`;
+  Deno.test({
+    name: reason === undefined ? promise : `${promise} (skipped: ${reason})`,
+    ignore: reason !== undefined,
+    async fn(t) {
+      const port = findFreePort();
+      await using proxy = await start(port);
+      const url = `http://127.0.0.1:${proxy.port}`;
+      // The name that clients use is not the server's own: it has to be told, as in the README.
+      const flags = ["--origins", url];
+      await using server = await startServer({ port, flags });
+      const setting = { server, url, socketUrl: url.replace("http", "ws") };
+      for (const [step, run] of Object.entries(STEPS)) await t.step(step, () => run(setting));
+    },
+  });
+}
+
+const STEPS: Readonly<Record<string, (setting: Setting) => Promise<void>>> = {
+  "publishing answers, and names arrive as they were sent": async ({ url }) => {
+    const { channel } = await post(`${url}/a%2Cb/c`, "x");
+    assert.equal(channel, "a,b/c");
+  },
+  "an event stream passes each event on at once": async ({ url }) => {
+    await using reader = await readLines(`${url}/events`, { accept: "text/event-stream" });
+    await within(reader.take(3));
+    for (const text of ["one", "two"]) {
+      await post(`${url}/events`, text);
+      const lines = await within(reader.take(3));
+      assert.equal(lines[1], `data: ${text}`);
+    }
+  },
+  "a line stream passes each line on at once": async ({ url }) => {
+    await using reader = await readLines(`${url}/lines?follow`);
+    assert.deepEqual(await within(reader.take(1)), [""]);
+    for (const text of ["one", "two"]) {
+      await post(`${url}/lines`, text);
+      const [line = ""] = await within(reader.take(1));
+      assert.equal(JSON.parse(line).data, text);
+    }
+  },
+  "a WebSocket carries large messages both ways": async ({ url, socketUrl }) => {
+    await using one = await TestSocket.open(`${socketUrl}/sockets`);
+    await using other = await TestSocket.open(`${socketUrl}/sockets`);
+    // Whoever is answered is subscribed.
+    other.send("/who");
+    await within(other.next());
+    const large = "x".repeat(60_000);
+    one.send(large);
+    assert.equal(await within(other.next()), large);
+    await post(`${url}/sockets`, "posted");
+    assert.equal(await within(other.next()), "posted");
+  },
+  "an official Centrifuge client subscribes and publishes": async ({ socketUrl }) => {
+    const client = new Centrifuge(`${socketUrl}/connection/websocket`);
+    const subscription = client.newSubscription("centrifuge");
+    const published = new Promise((resolve) => subscription.on("publication", ({ data }) => resolve(data)));
+    subscription.subscribe();
+    client.connect();
+    await within(subscription.ready());
+    await client.publish("centrifuge", "hello");
+    assert.equal(await within(published), "hello");
+    client.disconnect();
+  },
+  "pages of the site itself may use it, pages of others may not": async ({ url }) => {
+    const ask = async (origin: string) => {
+      const response = await fetch(`${url}/news?since=earliest`, {
+        headers: { origin, accept: "application/json" },
+      });
+      await response.body?.cancel();
+      return response.status;
+    };
+    assert.equal(await ask(url), 200);
+    assert.equal(await ask("https://elsewhere.example"), 403);
+  },
+  "a body that is too large gets the server's own answer": async ({ url }) => {
+    const response = await fetch(`${url}/news`, { method: "POST", body: "x".repeat(2 * 1024 * 1024) });
+    assert.equal(response.status, 413);
+    assert.match((await response.json()).detail, /--max-body-bytes/);
+  },
+  "a restart reaches clients as 1012": async ({ server, socketUrl }) => {
+    const socket = await TestSocket.open(`${socketUrl}/restart`);
+    socket.send("/who");
+    await within(socket.next());
+    await server.stop();
+    assert.equal((await within(socket.closed)).code, 1012);
+  },
+};
+
+async function post(url: string, body: string): Promise<{ channel: string }> {
+  const response = await fetch(url, { method: "POST", body });
+  assert.equal(response.status, 200);
+  return await response.json();
+}
+
+/** Fails instead of waiting for ever for what a proxy holds back. */
+async function within<T>(waiting: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error("The proxy held it back")), PATIENCE);
+  try {
+    return await Promise.race([waiting, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A port that nobody listens on. */
+export function findFreePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+/** Where a program is, among the folders of the PATH and those that only root has there. */
+export async function findProgram(name: string): Promise<string | undefined> {
+  const folders = [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/local/sbin", "/usr/sbin", "/sbin"];
+  for (const folder of folders.filter((folder) => folder !== "")) {
+    const path = `${folder}/${name}`;
+    const found = await Deno.stat(path).then(({ isFile }) => isFile, () => false);
+    if (found) return path;
+  }
+  return undefined;
+}
+
+/** Starts a proxy's process, and resolves once it accepts connections. */
+export async function startProxy(program: string, args: readonly string[], port: number): Promise<Proxy> {
+  const child = new Deno.Command(program, { args: [...args], stdin: "null", stdout: "null", stderr: "piped" })
+    .spawn();
+  const errors = new Response(child.stderr).text();
+  let ended = false;
+  const status = child.status.then(() => ended = true);
+  for (;;) {
+    if (ended) throw new Error(`${program} did not start: ${await errors}`);
+    try {
+      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+      break;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      if (!ended) child.kill("SIGTERM");
+      await status;
+      await errors;
+    },
+  };
+}
