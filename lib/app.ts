@@ -19,18 +19,22 @@ import { LoopLag } from "./core/loop_lag.ts";
 import { Metrics } from "./core/metrics.ts";
 import { type Action, describePresenceOff, parseRules, Rules } from "./core/rules.ts";
 import type { Peer, SocketHandler } from "./core/socket.ts";
-import { Access, type Pass } from "./http/access.ts";
+import { Access, demandKey, type Pass } from "./http/access.ts";
 import { answerCommands, type ApiContext, handleApi, Versions } from "./http/api.ts";
 import { handleBackup } from "./http/backup.ts";
 import { findClientAddress, type ProxyTrust } from "./http/client_address.ts";
+import { handleHealth, handleReady } from "./http/health.ts";
 import { handleClear, handleHistory, handlePresence } from "./http/history.ts";
 import { checkIdentity } from "./http/identity.ts";
+import { handleMetrics } from "./http/metrics.ts";
 import { Pages } from "./http/pages.ts";
 import { CHANNEL_METHODS, createProblem, parseOr } from "./http/problem.ts";
+import { createProcessGauges } from "./http/process_gauges.ts";
 import { readBytes } from "./http/body.ts";
 import { handlePublish } from "./http/publish.ts";
 import { parseReadRequest, type ReadOptions } from "./http/read_request.ts";
 import { openLog } from "./logs/mod.ts";
+import { openTelemetry, type Telemetry } from "./telemetry.ts";
 import {
   answerEmulation,
   type CentrifugeContext,
@@ -85,7 +89,8 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
   for (const warning of keys?.warnings ?? []) logger.write("warn", warning);
   const metrics = new Metrics();
   const log = await openLog(config.log, { rules, maxChannels: config.maxChannels, logger, metrics });
-  return new RaindropsApp({ config, logger, rules, pages, log, keys, metrics });
+  const telemetry = await openTelemetry(metrics);
+  return new RaindropsApp({ config, logger, rules, pages, log, keys, metrics, telemetry });
 }
 
 interface Parts {
@@ -96,6 +101,7 @@ interface Parts {
   readonly log: Log;
   readonly keys: Keys | undefined;
   readonly metrics: Metrics;
+  readonly telemetry: Telemetry | undefined;
 }
 
 class RaindropsApp implements App {
@@ -111,6 +117,7 @@ class RaindropsApp implements App {
   readonly #cluster: Cluster | undefined;
   /** Everybody is let in, and everybody is on this machine. */
   readonly #openOnLoopback: boolean;
+  readonly #apiKeys: ApiKeys;
   readonly #access: Access;
   readonly #limits: Limits;
   readonly #proxies: ProxyTrust;
@@ -119,7 +126,7 @@ class RaindropsApp implements App {
   readonly #centrifugeContext: CentrifugeContext;
   readonly #routes: Hono<Env>;
 
-  constructor({ config, logger, rules, pages, log, keys, metrics }: Parts) {
+  constructor({ config, logger, rules, pages, log, keys, metrics, telemetry }: Parts) {
     this.#config = config;
     this.#logger = logger;
     this.#rules = rules;
@@ -139,6 +146,7 @@ class RaindropsApp implements App {
       identity: { node, name: config.nodeName, version: VERSION, startedAt: Date.now() },
       cluster: this.#cluster,
       maxChannelLength: config.maxChannelLength,
+      tracePublish: telemetry?.tracePublish,
     });
     this.#protocolContext = {
       hub: this.hub,
@@ -154,7 +162,7 @@ class RaindropsApp implements App {
     const open = keys === undefined && (config.open || !isExposed(config));
     this.#openOnLoopback = open && !isExposed(config);
     // Once others reach it nobody is an operator without a key, however open the server is.
-    const apiKeys = new ApiKeys(config.apiKeys, { open: this.#openOnLoopback });
+    const apiKeys = this.#apiKeys = new ApiKeys(config.apiKeys, { open: this.#openOnLoopback });
     for (const warning of [...apiKeys.warnings, ...describeOpenness(config, keys)]) {
       logger.write("warn", warning);
     }
@@ -193,6 +201,8 @@ class RaindropsApp implements App {
       answerCommands(this.#apiContext, this.#cluster);
       answerEmulation(this.#centrifugeContext, this.#cluster);
     }
+    this.#addGauges();
+    telemetry?.reportMetrics();
     this.#routes = this.#createRoutes();
   }
 
@@ -269,6 +279,12 @@ class RaindropsApp implements App {
   #createRoutes(): Hono<Env> {
     const app = new Hono<Env>();
     app.onError((error, c) => this.#refuse(error, c.req.raw, c.env.peer));
+    app.get("/healthz", () => handleHealth());
+    app.get("/readyz", () => handleReady(this.hub, this.#log));
+    app.get("/metrics", (c) => {
+      demandKey(this.#apiKeys, c.req.raw, "/metrics");
+      return handleMetrics(this.metrics);
+    });
     app.use(async (_, next) => {
       if (this.hub.draining) {
         throw new MessagingError("draining", "The server is restarting: try again in a moment");
@@ -303,6 +319,20 @@ class RaindropsApp implements App {
       );
     });
     return app;
+  }
+
+  /** Numbers that are read when somebody asks. */
+  #addGauges(): void {
+    const { hub, metrics } = this;
+    const gauge = (name: string, help: string, read: () => number) =>
+      metrics.addGauge({ name, help, kind: "gauge", read });
+    gauge("raindrops_channels", "Channels, lists and patterns that somebody reads", () => hub.groupCount);
+    gauge(
+      "raindrops_subscriptions",
+      "Stays of clients on channels, lists and patterns",
+      () => hub.subscriptionCount,
+    );
+    for (const processGauge of createProcessGauges(hub.identity.startedAt)) metrics.addGauge(processGauge);
   }
 
   /** The Centrifuge protocol at the paths its clients know. */

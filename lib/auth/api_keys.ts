@@ -45,15 +45,19 @@ export class ApiKeys {
       : [];
   }
 
-  /** Whether a request with these headers may call the API. */
-  check(headers: Headers): KeyDecision {
+  /**
+   * Whether a request with these headers may use what is for operators.
+   *
+   * @param what it is, as it is named in messages
+   */
+  check(headers: Headers, what = "The API"): KeyDecision {
     if (this.#digests.length === 0) {
       if (this.#open) return { allowed: true, byKey: false };
-      return deny(`The API is closed, as the server has no key for it: set ${SETTING}`);
+      return deny(`${what} is closed, as the server has no key for it: set ${SETTING}`);
     }
     const key = findKey(headers);
     if (key === undefined) {
-      return deny("The API needs a key: send it as X-API-Key: <key>, or as Authorization: apikey <key>");
+      return deny(`${what} needs a key: send it as X-API-Key: <key>, or as Authorization: apikey <key>`);
     }
     if (this.#isKnown(key)) return { allowed: true, byKey: true };
     return deny(`The API key is not known here: use one of those in ${SETTING}`);
@@ -91,7 +95,8 @@ export function parseApiKeys(text: string): readonly HashedKey[] {
 
 /** `X-API-Key: K`, else `Authorization: apikey K`. Never a key in the URL, which gets logged. */
 function findKey(headers: Headers): string | undefined {
-  return headers.get("x-api-key") || /^apikey +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+  return headers.get("x-api-key") ||
+    /^apikey +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
 }
 
 function hash(key: string): Uint8Array {

@@ -28,6 +28,8 @@ export interface HubOptions {
   readonly maxChannelLength?: number;
   /** Where it counts; its own when left out. */
   readonly metrics?: Metrics;
+  /** Watches each publish, where somebody wants to know. */
+  readonly tracePublish?: PublishTracer | undefined;
   /** Who this node is. */
   readonly identity?: NodeIdentity;
   /** The other nodes, where the log may have any. */
@@ -39,6 +41,9 @@ export interface NodeIdentity extends Pick<NodeSummary, "name" | "version" | "st
   /** Its id, which no other life has. */
   readonly node: string;
 }
+
+/** Runs a publish and hands on what comes of it. */
+export type PublishTracer = (draft: Draft, publish: () => Promise<Published>) => Promise<Published>;
 
 /** The log's receipt, and how many sockets the message was offered to. */
 export interface Published extends Receipt {
@@ -71,6 +76,7 @@ export class Hub {
   readonly #groups = new Map<string, Group>();
   readonly #patterns = new PatternIndex<Group>();
   readonly #users = new Tally();
+  readonly #tracePublish: PublishTracer | undefined;
   #draining = false;
   /** When the last batch was with its sockets, in milliseconds of `performance.now()`. */
   #deliveredAt = 0;
@@ -87,6 +93,7 @@ export class Hub {
     this.#cluster = options.cluster;
     this.presence = options.cluster?.presence ?? new Presence();
     this.#cluster?.start(() => this.#summarize());
+    this.#tracePublish = options.tracePublish;
     this.#log.onStored = (messages) => this.deliver(messages);
   }
 
@@ -253,7 +260,12 @@ export class Hub {
    * @returns the receipt, after the message is stored
    * @throws {MessagingError} `draining`, `too_large`, `name_too_long`, `no_such_client`, or what the log rejects with
    */
-  async publish(draft: Draft): Promise<Published> {
+  publish(draft: Draft): Promise<Published> {
+    const trace = this.#tracePublish;
+    return trace === undefined ? this.#publish(draft) : trace(draft, () => this.#publish(draft));
+  }
+
+  async #publish(draft: Draft): Promise<Published> {
     if (this.#draining) {
       throw new MessagingError("draining", "The server is restarting: try again in a moment");
     }

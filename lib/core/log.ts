@@ -81,7 +81,7 @@ export type LogPage =
  * Errors: `append`, `read` and `clear` reject with a MessagingError, `log_unavailable` or `log_full`; a draft
  * whose append rejected is not stored. Drafts come checked: a log validates nothing.
  */
-export interface Log extends AsyncDisposable {
+export interface Log extends AsyncDisposable, Partial<LogInsight> {
   /** The id after which nothing has been announced yet. */
   readonly top: { readonly epoch: string; readonly sequence: number };
   append(draft: Draft): Promise<Receipt>;
@@ -112,7 +112,7 @@ export interface LogBackup {
   openBackup(): Promise<Backup>;
 }
 
-/** What a log may tell of itself beside its port, each for those that can: whoever asks takes `Partial` of it. */
+/** What a log tells of itself beside its port, if it can. */
 export interface LogInsight {
   /**
    * Why the log cannot store messages at present, in words for the operator; undefined while it can. `/readyz` asks

@@ -135,6 +135,19 @@ export class Access {
 }
 
 /**
+ * Refuses those who are no operators.
+ *
+ * @throws {MessagingError} `unauthorized`, naming what was asked for and how to show a key
+ */
+export function demandKey(keys: ApiKeys, request: Request, what: string): void {
+  // The one scheme that every monitor can send.
+  const bearer = /^bearer +(\S+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+  const headers = bearer === undefined ? request.headers : new Headers({ "x-api-key": bearer });
+  const decision = keys.check(headers, what);
+  if (!decision.allowed) throw new MessagingError("unauthorized", decision.message);
+}
+
+/**
  * Refuses what only operators may do on a server that is not open.
  *
  * @throws {MessagingError} `forbidden`, naming what was asked for

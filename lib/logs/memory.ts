@@ -4,7 +4,7 @@
  */
 import { matchesSelector } from "../core/channel.ts";
 import { MessagingError } from "../core/errors.ts";
-import type { Cursor, Log, LogPage, LogQuery, Receipt } from "../core/log.ts";
+import type { Cursor, Log, LogInsight, LogPage, LogQuery, Receipt, StoredChannel } from "../core/log.ts";
 import { type Draft, formatId, isTransient, type Message, payloadSize } from "../core/message.ts";
 import type { Rules } from "../core/rules.ts";
 import { type Schedule, Turn } from "../core/turn.ts";
@@ -54,7 +54,7 @@ const SWEPT_CHANNELS = 4;
 /** Channels from which on a read of several lets others go first. */
 const MANY_CHANNELS = 256;
 
-export class MemoryLog implements Log {
+export class MemoryLog implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   readonly #epoch = createEpoch();
   readonly #rules: Rules;
@@ -129,6 +129,16 @@ export class MemoryLog implements Log {
     this.#turn.flush();
     const channel = this.#channels.get(name);
     return Promise.resolve(channel === undefined ? 0 : this.#remove(channel, channel.stored.length));
+  }
+
+  checkReady(): string | undefined {
+    return this.#closed ? "The log is closed" : undefined;
+  }
+
+  *listStored(): Iterable<StoredChannel> {
+    for (const { name, offset, stored } of this.#channels.values()) {
+      yield { channel: name, offset, stored: stored.length };
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

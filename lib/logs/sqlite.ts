@@ -15,7 +15,16 @@
  * are yet to be moved into the file.
  */
 import { MessagingError } from "../core/errors.ts";
-import type { Backup, Log, LogBackup, LogPage, LogQuery, Receipt } from "../core/log.ts";
+import type {
+  Backup,
+  Log,
+  LogBackup,
+  LogInsight,
+  LogPage,
+  LogQuery,
+  Receipt,
+  StoredChannel,
+} from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Metrics } from "../core/metrics.ts";
 import type { Draft, Message } from "../core/message.ts";
@@ -78,7 +87,7 @@ export function openSqliteLog(options: SqliteLogOptions): SqliteLog {
   }
 }
 
-export class SqliteLog implements Log, LogBackup {
+export class SqliteLog implements Log, LogBackup, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   readonly #database: SqliteDatabase;
   readonly #state: SqliteState;
@@ -147,6 +156,24 @@ export class SqliteLog implements Log, LogBackup {
       return this.#backups.open();
     } catch (cause) {
       throw toLogError(cause, "back up the log");
+    }
+  }
+
+  checkReady(): string | undefined {
+    if (this.#closed) return closedError().message;
+    if (!this.#database.isFailing) return undefined;
+    try {
+      this.#writer.probe();
+    } catch (cause) {
+      return toLogError(cause, "store messages").message;
+    }
+    this.#database.reportSuccess();
+    return undefined;
+  }
+
+  *listStored(): Iterable<StoredChannel> {
+    for (const { name, offset, count } of this.#state.channels.all) {
+      yield { channel: name, offset, stored: count };
     }
   }
 

@@ -82,6 +82,11 @@ export class SqliteDatabase implements Disposable {
     this.#checkpointPages = undefined;
   }
 
+  /** Whether the newest write failed. */
+  get isFailing(): boolean {
+    return this.#failing;
+  }
+
   /** Logs a failed write: the first one only, until `reportSuccess`. */
   reportFailure(error: unknown): void {
     if (this.#failing) return;

@@ -30,6 +30,9 @@ interface Advance {
 /** Rows that go into one statement: a call costs more than a row. */
 const ROWS_PER_INSERT = 16;
 
+/** What a probe writes: more than a page, so that it needs new ones. */
+const PROBE_KEY = "x".repeat(16 * 1024);
+
 /** Whether a draft cannot be taken while the disk cannot be written. */
 export function needsDisk(draft: Draft): boolean {
   return !isTransient(draft) || draft.idempotencyKey !== undefined;
@@ -43,6 +46,7 @@ export class SqliteWriter {
   readonly #insertMany;
   readonly #findReceipt;
   readonly #insertReceipt;
+  readonly #deleteReceipt;
 
   /** @param maxChannels messages that would need one more channel are refused */
   constructor(database: SqliteDatabase, state: SqliteState, maxChannels: number) {
@@ -57,6 +61,7 @@ export class SqliteWriter {
       "SELECT sequence, offset, time FROM receipts WHERE channel = ? AND key = ? AND expires > ?",
     );
     this.#insertReceipt = database.prepare("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?)");
+    this.#deleteReceipt = database.prepare("DELETE FROM receipts WHERE channel = ? AND key = ?");
   }
 
   /**
@@ -76,6 +81,19 @@ export class SqliteWriter {
       for (const draft of drafts) turn.deliver(draft);
     }
     return { messages: turn.messages, receipts: turn.receipts, written: turn.written };
+  }
+
+  /**
+   * Writes something, and takes it back, to learn whether the disk has room.
+   *
+   * @throws what SQLite throws
+   */
+  probe(): void {
+    this.#database.transact(() => {
+      // No channel has an empty name.
+      this.#insertReceipt.run("", PROBE_KEY, 0, 0, 0, 0);
+      this.#deleteReceipt.run("", PROBE_KEY);
+    });
   }
 
   #take(turn: WriterTurn, draft: Draft): void {

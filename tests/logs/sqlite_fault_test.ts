@@ -57,8 +57,10 @@ Deno.test("SqliteLog on a full disk refuses appends, reads on, and works again o
   assert.deepEqual(page.messages.map(({ sequence }) => sequence), receipts.map(({ sequence }) => sequence));
   assert.equal(page.position.offset, receipts.length);
   assert.deepEqual(events(directory), ["error log write failed"], "one line, however many are refused");
+  assert.match(log.checkReady() ?? "", /disk .* is full/);
 
   assert.equal(await log.clear("news"), receipts.length);
+  assert.equal(log.checkReady(), undefined, "it finds out by itself that there is room");
   const next = await log.append(createDraft("room"));
   assert.deepEqual([next.offset, next.sequence], [receipts.length + 1, top.sequence + 1], "no holes");
   assert.equal((await log.append(createDraft("a", { channel: "new" }))).offset, 1);
