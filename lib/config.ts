@@ -14,6 +14,8 @@ import { parseLogUrl } from "./logs/mod.ts";
 export interface Config {
   readonly port: number;
   readonly host: string;
+  /** Whether other processes may listen on the same port. */
+  readonly reusePort: boolean;
   readonly listener: "deno" | "node";
   /** Paths of the certificate and its private key, in PEM, that https is served with. */
   readonly cert: string | undefined;
@@ -101,6 +103,14 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     fallback: "127.0.0.1",
     help: "address to listen on; beyond this machine it takes a key, or --open",
     parse: nonEmpty,
+  },
+  reusePort: {
+    flag: "reuse-port",
+    variable: "RAINDROPS_REUSE_PORT",
+    value: "",
+    fallback: "",
+    help: "share the port with other nodes on this machine, among which connections are divided",
+    parse: onOrOff,
   },
   listener: {
     flag: "listener",

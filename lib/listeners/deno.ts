@@ -29,10 +29,10 @@ class DenoListener implements Listener {
 
   constructor(options: ListenOptions, fetch: Fetch) {
     this.#options = options;
-    const { hostname, port, certificate } = options;
+    const { hostname, port, reusePort = false, certificate } = options;
     const tls = certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key };
     this.#server = Deno.serve(
-      { hostname, port, onListen: () => {}, ...tls },
+      { hostname, port, reusePort, onListen: () => {}, ...tls },
       async (request, info) =>
         await fetch(request, {
           address: info.remoteAddr.hostname,

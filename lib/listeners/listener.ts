@@ -7,6 +7,8 @@ export interface ListenOptions {
   readonly hostname: string;
   /** 0 picks a free port. */
   readonly port: number;
+  /** Whether other processes that say so too may listen on the same port. */
+  readonly reusePort?: boolean;
   /** Seconds of silence within which a WebSocket is pinged, and after which it is dropped. */
   readonly idleTimeout: number;
   /** Seconds there are to send the line and headers of a request. */

@@ -104,11 +104,11 @@ class NodeListener implements Listener {
   }
 
   async listen(): Promise<void> {
-    const { hostname, port } = this.#options;
+    const { hostname: host, port, reusePort = false } = this.#options;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#server.once("error", reject);
     try {
-      this.#server.listen(port, hostname, resolve);
+      this.#server.listen({ host, port, reusePort }, resolve);
       await promise;
     } catch (error) {
       this.#idleWatch.stop();

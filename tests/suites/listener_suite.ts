@@ -332,4 +332,16 @@ export function testListener({ name, flags, cannotRefuse, canTerminate }: Listen
     assert.equal(refused.status, 503);
     await refused.body?.cancel();
   });
+
+  Deno.test(`${name}: servers that agree to share a port each get some of its connections`, async () => {
+    await using first = await startApp(...flags, "--reuse-port");
+    const port = String(first.port);
+    await using second = await startApp(...flags, "--port", port, "--reuse-port");
+    const sockets: TestSocket[] = [];
+    while (first.app.hub.clientCount === 0 || second.app.hub.clientCount === 0) {
+      assert.ok(sockets.length < 100, "one of them gets them all");
+      sockets.push(await TestSocket.open(`${first.socketUrl}/news`));
+    }
+    for (const socket of sockets) await socket[Symbol.asyncDispose]();
+  });
 }
