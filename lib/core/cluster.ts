@@ -212,8 +212,8 @@ export class Cluster implements Disposable {
 
   #toChange(key: number, entry: Client | Subscription): Change {
     if (!("selector" in entry)) {
-      const { id, name, user, info, protocol, since } = entry;
-      return ["client", key, { id, name, user, info: bound(info), protocol, since }];
+      const { id, name, user, info, protocol, since, address } = entry;
+      return ["client", key, { id, name, user, info: bound(info), protocol, since, address }];
     }
     const client = this.#keys.get(entry.client) ?? 0;
     const channelInfo = bound(entry.member.channelInfo);

@@ -29,6 +29,8 @@ export interface ClientFacts {
   readonly info?: string | undefined;
   readonly protocol: string;
   readonly since: number;
+  /** IP address of the other end. */
+  readonly address: string;
 }
 
 /** One step of what a node has. What a key stands for never changes. */

@@ -13,6 +13,8 @@ export interface RemoteGroup {
 }
 
 export interface RemoteClient {
+  /** IP address of the other end. */
+  readonly address: string;
   readonly member: Member;
   readonly subscriptions: Set<RemoteSubscription>;
 }
@@ -69,8 +71,14 @@ export class ClusterIndex {
     return count;
   }
 
-  addClient(member: Member): RemoteClient {
-    const client: RemoteClient = { member, subscriptions: new Set() };
+  /** Whether somebody at another IP address is connected by a client id. */
+  isHeldElsewhere(id: string, address: string): boolean {
+    for (const client of this.#clients.get(id) ?? []) if (client.address !== address) return true;
+    return false;
+  }
+
+  addClient(member: Member, address: string): RemoteClient {
+    const client: RemoteClient = { address, member, subscriptions: new Set() };
     const sameId = this.#clients.get(member.id);
     if (sameId === undefined) this.#clients.set(member.id, new Set([client]));
     else sameId.add(client);

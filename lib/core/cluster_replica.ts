@@ -128,7 +128,8 @@ export class Replica {
     if (kind === "gone") return this.#remove(key);
     if (this.#entries.has(key)) return;
     if (kind === "client") {
-      const client = this.#index.addClient({ ...change[2], name: change[2].name, node: this.#node });
+      const { address, name, ...facts } = change[2];
+      const client = this.#index.addClient({ ...facts, name, node: this.#node }, address);
       this.#entries.set(key, { kind, client });
       return;
     }

@@ -164,14 +164,14 @@ export class Hub {
   }
 
   /**
-   * Whether somebody at another address is connected by a client id, who would have to share its direct messages with
+   * Whether somebody at another address is connected by a client id, to whatever node, who would have to share its direct messages with
    * whoever else comes by that id.
    */
   isHeldElsewhere(id: string, address: string): boolean {
     for (const client of this.#clientsById.get(id) ?? []) {
       if (client.address !== address) return true;
     }
-    return false;
+    return this.#cluster?.elsewhere.isHeldElsewhere(id, address) ?? false;
   }
 
   /**

@@ -85,6 +85,21 @@ Deno.test("Hub.publish() counts the sockets of all nodes, and finds a client on 
   await assert.rejects(publish({ channel: directChannel("jane"), to: "jane" }), { code: "no_such_client" });
 });
 
+Deno.test("Hub.connect() leaves an id with whoever is connected by it, on whatever node", () => {
+  const nodes = new FakeNodes();
+  const [a, b] = [nodes.start(), nodes.start()];
+  const holder = { ...createClient({ id: "john" }), address: "192.0.2.1" };
+  b.hub.connect(holder);
+  nodes.settle();
+  const thief = { ...createClient({ id: "john" }), address: "192.0.2.2", choseId: true };
+  const again = { ...createClient({ id: "john" }), address: "192.0.2.1", choseId: true };
+  assert.deepEqual([a.hub.connect(thief), a.hub.connect(again)], [false, true]);
+  b.hub.disconnect(holder);
+  a.hub.disconnect(again);
+  nodes.settle();
+  assert.equal(a.hub.connect(thief), true);
+});
+
 Deno.test("Hub.listChannels() adds up the readers of all nodes", () => {
   const nodes = new FakeNodes();
   const [a, b] = [nodes.start(), nodes.start()];
