@@ -1,13 +1,19 @@
-/** Commands to copy: fills in this server's address and adds a Copy button. The home and channel pages use it. */
+/** Commands to copy: fills in this server's address and adds a Copy button. All pages with commands use it. */
 
 /** Turns every `<code class="command">` of the page into the command for this server, with a Copy button. */
 export function showCommands(): void {
   for (const code of document.querySelectorAll<HTMLElement>("code.command")) {
-    code.textContent = (code.textContent ?? "")
+    const text = (code.textContent ?? "")
       .replace("ws://localhost:8000", location.origin.replace("http", "ws"))
       .replace("http://localhost:8000", location.origin);
-    code.after(copyButton(code));
+    fillCommand(code, text);
   }
+}
+
+/** Puts a command into its place, with a Copy button behind it. */
+export function fillCommand(code: HTMLElement, text: string): void {
+  code.textContent = text;
+  code.after(copyButton(code));
 }
 
 /** A word as a POSIX shell reads it back unchanged. */

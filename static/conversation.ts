@@ -1,101 +1,191 @@
 /** One channel as a conversation: its history, then what arrives, and a box to write in. Home and channel page. */
-import { LiveSocket } from "./live_socket.ts";
+import { Announcer } from "./announcer.ts";
+import { type Author, type ChannelMessage, labelOf } from "./channel_message.ts";
+import { openComposer } from "./composer.ts";
+import type { FeedHandlers } from "./feed.ts";
+import { fetchHistory, PAGE_SIZE } from "./history.ts";
+import { readId } from "./identity.ts";
+import { MessageList } from "./message_list.ts";
+import { summarize } from "./message_view.ts";
+import { Outbox } from "./outbox.ts";
+import { showOutbox } from "./outbox_view.ts";
+import { useToken } from "./token.ts";
 
-interface HistoryMessage {
-  data: unknown;
-  time: string;
-  event?: string;
-  from?: { id: string; name?: string };
+/** How long a hidden page waits before it shows what came: nothing is painted there anyway. */
+const HIDDEN_PAUSE_MS = 250;
+
+export interface ConversationOptions {
+  readonly channel: string;
+  readonly path: string;
+  /** The name to write under. */
+  readonly name: () => string;
+  /** Whom this page's token names, once that is known. */
+  readonly user: () => string | undefined;
+  /** Whether one channel is shown, which can be written to. */
+  readonly isSingle: boolean;
+  readonly lastOffset: () => number;
+  /** Connects again after the server ended the connection. */
+  readonly restart: () => void;
+  /** Called with what others and this page have just published. */
+  readonly onMessages?: (
+    messages: readonly ChannelMessage[],
+    isMine: (message: ChannelMessage) => boolean,
+  ) => void;
 }
 
-interface History {
-  next: string;
-  messages: HistoryMessage[];
-}
+/** Fills the conversation of this page. A feed drives it by its handlers. */
+export class Conversation {
+  readonly handlers: FeedHandlers;
+  readonly #options: ConversationOptions;
+  readonly #id = readId();
+  readonly #list: MessageList;
+  readonly #outbox: Outbox;
+  readonly #announcer = new Announcer(find("#announcements"));
+  readonly #more = find<HTMLButtonElement>("#more");
+  readonly #hidden = new Set<string>();
+  #waiting: ChannelMessage[] = [];
+  #isScheduled = false;
+  #isLive = false;
+  #unseen = 0;
 
-interface ShownMessage {
-  text: string;
-  time: Date;
-  author?: string | undefined;
-  mine?: boolean;
-}
+  constructor(options: ConversationOptions) {
+    this.#options = options;
+    const { path, channel, isSingle } = options;
+    const isMine = ({ author }: ChannelMessage) => this.#isOwn(author);
+    const scroller = find("#scroller");
+    this.#list = new MessageList({
+      scroller,
+      list: find("#messages"),
+      older: find("#older"),
+      isMine,
+      showsChannel: !isSingle,
+      loadOlder: isSingle ? (before) => loadOlder(path, before) : undefined,
+    });
+    this.#outbox = new Outbox({
+      channel,
+      path,
+      sender: () => ({ id: this.#id, name: options.name() }),
+      isMine,
+      lastOffset: options.lastOffset,
+      onChange: () => this.#showOutbox(),
+    });
+    this.handlers = {
+      onHistory: (messages) => {
+        this.#list.add(messages);
+        this.#list.scrollToEnd();
+        find("#quiet").hidden = messages.length > 0;
+      },
+      onLive: (messages) => this.#take(messages),
+      onReset: () => this.#list.clear(),
+      onGap: () => this.#list.addGap(),
+      onReady: () => this.#setLive(true),
+      onNotice: (text) => this.#notify(text, false, false),
+      onEnd: (reason, asksForToken) => {
+        this.#setLive(false);
+        this.#notify(reason, asksForToken, !asksForToken);
+      },
+    };
+    scroller.addEventListener("scroll", () => this.#list.isAtEnd && this.#showUnseen(0), { passive: true });
+    this.#more.onclick = () => this.#list.scrollToEnd();
+    addEventListener("storage", () => this.#showOutbox());
+    find<HTMLButtonElement>("#again").onclick = () => {
+      find("#notice").hidden = true;
+      options.restart();
+    };
+    find<HTMLFormElement>("#token").onsubmit = (event) => {
+      event.preventDefault();
+      useToken(find<HTMLInputElement>("#token input").value);
+      location.reload();
+    };
+    const composer = find<HTMLFormElement>("#composer");
+    composer.hidden = !isSingle;
+    openComposer(composer, (text) => {
+      this.#outbox.add(text);
+      this.#list.scrollToEnd();
+    });
+    this.#showOutbox();
+  }
 
-const MAX_SHOWN = 1000;
+  /** Says that the connection is gone: what is written from now on waits. */
+  pause(): void {
+    this.#setLive(false);
+  }
 
-/** Fills `#messages`, `#composer` and `#state` of this page with the conversation on a channel's path. */
-export function openConversation(path: string, name: string): void {
-  const list = document.querySelector<HTMLElement>("#messages")!;
-  const composer = document.querySelector<HTMLFormElement>("#composer")!;
-  const box = composer.querySelector("input")!;
-  const ownId = crypto.randomUUID();
+  /** Tells screen readers something. */
+  announce(text: string): void {
+    this.#announcer.say(text);
+  }
 
-  const prepare = async () => {
-    const history = await fetchHistory(path);
-    list.replaceChildren();
-    for (const message of history.messages) {
-      show(list, {
-        text: describeData(message.data),
-        time: new Date(message.time),
-        author: [message.from?.name, message.event].filter(Boolean).join(" · "),
-        mine: message.from?.id === ownId,
-      });
+  #isOwn(author: Author | undefined): boolean {
+    if (author === undefined) return false;
+    const user = this.#options.user();
+    return author.user === undefined ? author.id === this.#id : author.user === user;
+  }
+
+  #setLive(isLive: boolean): void {
+    this.#isLive = isLive;
+    this.#outbox.setReady(isLive);
+    this.#showOutbox();
+  }
+
+  /** Gathers what comes within one frame, so that a thousand messages cost one layout. */
+  #take(messages: readonly ChannelMessage[]): void {
+    this.#waiting.push(...messages);
+    for (const { data, author } of messages) {
+      // The server is quicker with the message than with its acknowledgement.
+      const { sending } = this.#outbox;
+      if (sending === undefined || !this.#isOwn(author)) continue;
+      if (this.#outbox.list().some(({ key, text }) => key === sending && text === data)) {
+        this.#hidden.add(sending);
+        this.#showOutbox();
+      }
     }
-    // `since` makes the socket start where the history ended: nothing is lost or doubled in between.
-    const query = new URLSearchParams({ id: ownId, since: history.next });
-    if (name !== "") query.set("name", name);
-    return `${path}?${query}`;
-  };
-  const socket = new LiveSocket(prepare, document.querySelector<HTMLElement>("#state")!, {
-    onMessage: (data) => show(list, { text: describeData(data), time: new Date() }),
-  });
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    if (document.hidden) setTimeout(() => this.#show(), HIDDEN_PAUSE_MS);
+    else requestAnimationFrame(() => this.#show());
+  }
 
-  composer.onsubmit = (event) => {
-    event.preventDefault();
-    if (box.value === "" || !socket.send(box.value)) return;
-    show(list, { text: box.value, time: new Date(), mine: true });
-    box.value = "";
-  };
+  #show(): void {
+    this.#isScheduled = false;
+    const messages = this.#waiting;
+    this.#waiting = [];
+    const wasAtEnd = this.#list.isAtEnd;
+    this.#list.add(messages);
+    find("#quiet").hidden = true;
+    const others = messages.filter(({ author }) => !this.#isOwn(author));
+    for (const message of others) {
+      const name = message.author && labelOf(message.author);
+      this.#announcer.say(name === undefined ? summarize(message) : `${name}: ${summarize(message)}`);
+    }
+    if (!wasAtEnd) this.#showUnseen(this.#unseen + others.length);
+    this.#options.onMessages?.(messages, ({ author }) => this.#isOwn(author));
+  }
+
+  #showUnseen(count: number): void {
+    this.#unseen = count;
+    this.#more.hidden = count === 0;
+    this.#more.textContent = count === 1 ? "1 new message ↓" : `${count} new messages ↓`;
+  }
+
+  #showOutbox(): void {
+    showOutbox(find("#outbox"), this.#outbox, this.#hidden, this.#isLive);
+  }
+
+  #notify(text: string, asksForToken: boolean, offersRestart: boolean): void {
+    find("#notice").hidden = false;
+    find("#notice-text").textContent = text;
+    find("#token").hidden = !asksForToken;
+    find("#again").hidden = !offersRestart;
+  }
 }
 
-async function fetchHistory(path: string): Promise<History> {
-  const response = await fetch(path, { headers: { accept: "application/json" }, cache: "no-store" });
-  const body = await response.json();
-  if (!response.ok) throw new Error(body.detail ?? response.statusText);
-  return body;
+async function loadOlder(path: string, before: number): Promise<readonly ChannelMessage[]> {
+  const after = Math.max(0, before - 1 - PAGE_SIZE);
+  const { messages } = await fetchHistory(path, before - 1 - after, after);
+  return messages;
 }
 
-/** A message's data as text to show: JSON as its text, bytes as their count. */
-function describeData(data: unknown): string {
-  if (typeof data === "string") return data;
-  if (data instanceof ArrayBuffer) return `(${data.byteLength} bytes)`;
-  const json = JSON.stringify(data);
-  const base64 = /^\{"base64":"([A-Za-z0-9+/]*)=*"\}$/.exec(json)?.[1];
-  return base64 === undefined ? json : `(${Math.floor(base64.length * 3 / 4)} bytes)`;
-}
-
-function show(list: HTMLElement, { text, time, author = "", mine = false }: ShownMessage): void {
-  const item = document.createElement("li");
-  item.className = mine ? "message mine" : "message";
-  const body = document.createElement("p");
-  body.dir = "auto";
-  body.textContent = text;
-  const foot = document.createElement("footer");
-  const clock = document.createElement("time");
-  clock.dateTime = time.toISOString();
-  clock.textContent = formatTime(time);
-  const who = document.createElement("bdi");
-  who.textContent = mine ? "you" : author;
-  foot.append(who, clock);
-  item.append(body, foot);
-
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-  list.append(item);
-  if (list.childElementCount > MAX_SHOWN) list.firstElementChild?.remove();
-  // Whoever scrolled up to read is left there.
-  if (atEnd || mine) list.scrollTop = list.scrollHeight;
-}
-
-function formatTime(time: Date): string {
-  const today = time.toDateString() === new Date().toDateString();
-  return time.toLocaleString(undefined, { timeStyle: "short", ...(today ? {} : { dateStyle: "medium" }) });
+function find<E extends HTMLElement = HTMLElement>(selector: string): E {
+  return document.querySelector<E>(selector)!;
 }

@@ -1,15 +1,39 @@
 /** The home page: commands to copy, a box that opens a channel, and the live lobby. */
 import { showCommands } from "./command.ts";
-import { openConversation } from "./conversation.ts";
+import { ConnectionState } from "./connection_state.ts";
+import { Conversation } from "./conversation.ts";
+import { readName } from "./identity.ts";
+import { LiveFeed } from "./live_feed.ts";
+
+const CHANNEL = "lobby";
+const name = readName();
 
 showCommands();
-openConversation("/", "");
+
+const conversation = new Conversation({
+  channel: CHANNEL,
+  path: "/",
+  name: () => name,
+  user: () => undefined,
+  isSingle: true,
+  lastOffset: () => feed.lastOffset,
+  restart: () => feed.start(),
+});
+const state = new ConnectionState(document.querySelector<HTMLElement>("#state")!, () => feed.start());
+const feed: LiveFeed = new LiveFeed({
+  channel: CHANNEL,
+  path: "/",
+  name,
+  state,
+  handlers: conversation.handlers,
+});
+feed.centrifuge.on("connecting", () => conversation.pause());
 
 const form = document.querySelector<HTMLFormElement>("#open")!;
 document.querySelector("#origin")!.textContent = `${location.host}/`;
 form.onsubmit = (event) => {
   event.preventDefault();
-  const name = form.querySelector("input")!.value.trim().replace(/^\/+/, "");
+  const channel = form.querySelector("input")!.value.trim().replace(/^\/+/, "");
   // A channel's name may hold a "#" but no "?"; both would end the path if they stood there as they are.
-  location.href = "/" + encodeURI(name).replaceAll("#", "%23").replaceAll("?", "%3F");
+  location.href = "/" + encodeURI(channel).replaceAll("#", "%23").replaceAll("?", "%3F");
 };

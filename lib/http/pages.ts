@@ -15,7 +15,7 @@ const CHANNEL_PAGE = "channel.html";
 
 /** Strict enough that text which slipped into a page as markup could still not run or call home. */
 const HEADERS = {
-  "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; " +
+  "content-security-policy": "default-src 'self'; img-src 'self' blob:; base-uri 'none'; " +
     "form-action 'self'; frame-ancestors 'self'; object-src 'none'",
   "cross-origin-opener-policy": "same-origin",
   "referrer-policy": "same-origin",

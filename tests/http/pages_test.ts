@@ -67,7 +67,8 @@ Deno.test("A page names all modules it starts with in its head", async () => {
   await using server = await startApp();
   const html = await (await fetch(`${server.url}/_examples/cursors`)).text();
   const preloaded = [...html.matchAll(/rel="modulepreload" href="\/_static\/[0-9a-f]+\/([^"]+)"/g)];
-  assert.deepEqual(preloaded.map(([, path]) => path).sort(), ["live_socket.ts", "vendor/perfect-cursors.js"]);
+  const names = ["connection_state.ts", "live_socket.ts", "vendor/perfect-cursors.js"];
+  assert.deepEqual(preloaded.map(([, path]) => path).sort(), names);
 });
 
 Deno.test("A part asked for by an older version is the current one, and not kept", async () => {

@@ -1,0 +1,188 @@
+/** One channel over the official Centrifuge client, with its history. The home and channel pages are fed by it. */
+import { Centrifuge, type Subscription } from "centrifuge";
+import { type ChannelMessage, readPublication } from "./channel_message.ts";
+import type { ConnectionState } from "./connection_state.ts";
+import type { FeedHandlers } from "./feed.ts";
+import { fetchHistory, PAGE_SIZE, Refusal } from "./history.ts";
+import { readToken } from "./token.ts";
+
+/** More than this is not fetched at once after a long absence. */
+const MAX_MISSED = 1_000;
+/** The client's own pauses say nothing of their length, and pages show the seconds: theirs never ends by itself. */
+const NEVER_MS = 24 * 60 * 60 * 1_000;
+
+/** Codes of `disconnected` after which a token, or another one, would help. */
+const UNAUTHORIZED = 1;
+const INVALID_TOKEN = 3500;
+const BAD_REQUEST = 3501;
+const PERMISSION_DENIED = 103;
+
+const REASONS: Readonly<Record<string, string>> = {
+  "transport closed": "",
+  "no ping": "the server fell silent",
+  "shutdown": "the server restarts",
+};
+
+export interface LiveFeedOptions {
+  readonly channel: string;
+  readonly path: string;
+  readonly name: string;
+  readonly state: ConnectionState;
+  readonly handlers: FeedHandlers;
+  /** Called once, before anything comes by the subscription. */
+  readonly onSubscription?: (subscription: Subscription) => void;
+}
+
+export class LiveFeed {
+  readonly centrifuge: Centrifuge;
+  readonly #options: LiveFeedOptions;
+  #subscription: Subscription | undefined;
+  #loading = false;
+  #epoch = "";
+  #lastOffset = 0;
+  /** What is published while missed messages are fetched. */
+  #held: ChannelMessage[] | undefined;
+
+  constructor(options: LiveFeedOptions) {
+    this.#options = options;
+    const url = new URL("/connection/websocket", location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    this.centrifuge = new Centrifuge(url.href, {
+      data: { name: options.name },
+      token: readToken(),
+      minReconnectDelay: NEVER_MS,
+      maxReconnectDelay: NEVER_MS,
+    });
+    this.#listen();
+    this.start();
+    void this.#load();
+  }
+
+  /** The newest stored message that is known of. */
+  get lastOffset(): number {
+    return this.#lastOffset;
+  }
+
+  /** Connects, also after the server ended the connection. */
+  start(): void {
+    this.#options.state.connecting();
+    this.centrifuge.disconnect();
+    this.centrifuge.connect();
+    this.#subscription?.subscribe();
+  }
+
+  /** Takes another name, which takes another connection. */
+  rename(name: string): void {
+    this.centrifuge.setData({ name });
+    this.start();
+  }
+
+  #listen(): void {
+    const { state, handlers } = this.#options;
+    this.centrifuge.on("connecting", ({ code, reason }) => {
+      if (code !== 0) state.lost(REASONS[reason] ?? reason);
+    });
+    this.centrifuge.on("error", ({ error }) => {
+      if (this.centrifuge.state === "connecting" && !state.isWaiting) {
+        state.lost(REASONS[error.message] ?? error.message);
+      }
+    });
+    this.centrifuge.on("connected", () => {
+      if (this.#subscription === undefined) void this.#load();
+    });
+    this.centrifuge.on("disconnected", ({ code, reason }) => {
+      if (code === 0) return;
+      state.ended("Not connected");
+      if (code === UNAUTHORIZED) handlers.onEnd("Your token has expired: it takes a new one.", true);
+      else if (code === INVALID_TOKEN) {
+        handlers.onEnd("This token is not valid here: it takes another one.", true);
+      } else if (code === BAD_REQUEST) handlers.onEnd("This channel asks for a token.", true);
+      else handlers.onEnd(`The server ended the connection: ${reason}.`, false);
+    });
+  }
+
+  /** Reads the newest messages and subscribes from there on, once. */
+  async #load(): Promise<void> {
+    if (this.#loading) return;
+    this.#loading = true;
+    const { path, handlers, state } = this.#options;
+    try {
+      const { epoch, offset, messages } = await fetchHistory(path, PAGE_SIZE);
+      this.#epoch = epoch;
+      this.#lastOffset = offset;
+      handlers.onHistory(messages);
+      this.#subscribe({ epoch, offset });
+    } catch (error) {
+      if (error instanceof Refusal && error.isDenial) {
+        this.#subscribe(undefined);
+        handlers.onNotice("You may not see what was said here before.");
+      } else state.lost(error instanceof Refusal ? error.message : "");
+    } finally {
+      this.#loading = false;
+    }
+  }
+
+  #subscribe(since: { epoch: string; offset: number } | undefined): void {
+    const { channel, handlers, state } = this.#options;
+    const subscription = this.centrifuge.newSubscription(channel, {
+      joinLeave: true,
+      ...(since === undefined ? {} : { since }),
+    });
+    this.#subscription = subscription;
+    let isFirst = true;
+    subscription.on("subscribed", async ({ recovered, streamPosition }) => {
+      if (since !== undefined && !(isFirst && recovered)) await this.#catchUp();
+      else this.#epoch = streamPosition?.epoch ?? this.#epoch;
+      isFirst = false;
+      if (subscription.state !== "subscribed") return;
+      state.live();
+      handlers.onReady();
+    });
+    subscription.on("publication", (context) => {
+      const message = readPublication(context, this.#epoch);
+      if (this.#held !== undefined) this.#held.push(message);
+      else this.#emit([message]);
+    });
+    subscription.on("unsubscribed", ({ code, reason }) => {
+      if (code === 0) return;
+      state.ended("Not connected");
+      if (code === PERMISSION_DENIED) {
+        handlers.onEnd(`You may not read this channel: ${reason}. Another token may help.`, true);
+      } else handlers.onEnd(`The server took this page off the channel: ${reason}.`, false);
+    });
+    this.#options.onSubscription?.(subscription);
+    subscription.subscribe();
+  }
+
+  /**
+   * Fetches what was published while the connection was down: what the subscription recovers comes without its time,
+   * and when it was too much or is gone, not at all.
+   */
+  async #catchUp(): Promise<void> {
+    const { path, handlers } = this.#options;
+    const held: ChannelMessage[] = this.#held = [];
+    try {
+      let page = await fetchHistory(path, MAX_MISSED, this.#lastOffset);
+      if (page.more || page.epoch !== this.#epoch) {
+        if (page.more) handlers.onReset();
+        page = await fetchHistory(path, PAGE_SIZE);
+      }
+      this.#epoch = page.epoch;
+      this.#emit(page.messages);
+      this.#lastOffset = Math.max(this.#lastOffset, page.offset);
+    } catch {
+      // The connection is gone again, or history is not for this reader any more: offsets will show what is missing.
+    } finally {
+      if (this.#held === held) this.#held = undefined;
+      this.#emit(held.map((message) => ({ ...message, epoch: this.#epoch })));
+    }
+  }
+
+  #emit(messages: readonly ChannelMessage[]): void {
+    if (messages.length === 0) return;
+    for (const { epoch, offset } of messages) {
+      if (epoch === this.#epoch) this.#lastOffset = Math.max(this.#lastOffset, offset);
+    }
+    this.#options.handlers.onLive(messages);
+  }
+}

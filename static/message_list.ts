@@ -1,0 +1,227 @@
+/** The messages of a conversation in their order, with a line wherever some are missing. Conversations fill it. */
+import { releaseBytes } from "./bytes_view.ts";
+import type { ChannelMessage } from "./channel_message.ts";
+import { continues, createMessageView } from "./message_view.ts";
+
+/** Messages on the page while it follows the newest; older ones come back on demand. */
+const MAX_SHOWN = 500;
+/** Messages on the page while somebody reads further up. */
+const MAX_KEPT = 5_000;
+/** How near to the end counts as reading the newest, in pixels. */
+const NEAR = 60;
+
+export interface MessageListOptions {
+  /** What scrolls, and in it the list, and above that what leads to older messages. */
+  readonly scroller: HTMLElement;
+  readonly list: HTMLElement;
+  readonly older: HTMLElement;
+  readonly isMine: (message: ChannelMessage) => boolean;
+  readonly showsChannel: boolean;
+  /** Reads the messages before an offset; undefined where that cannot be asked for. */
+  readonly loadOlder: ((before: number) => Promise<readonly ChannelMessage[]>) | undefined;
+}
+
+interface Row {
+  message: ChannelMessage;
+  element: HTMLElement;
+  /** The line above it that says what is missing. */
+  gap?: HTMLElement | undefined;
+}
+
+export class MessageList {
+  readonly #options: MessageListOptions;
+  readonly #button = document.createElement("button");
+  /** In the order shown. */
+  #rows: Row[] = [];
+  #byPosition = new Map<string, Row>();
+  #isExhausted = false;
+
+  constructor(options: MessageListOptions) {
+    this.#options = options;
+    this.#button.type = "button";
+    this.#button.className = "quiet";
+    this.#button.textContent = "Show older messages";
+    this.#button.onclick = () => this.#loadOlder();
+  }
+
+  /** Whether the newest message is in sight. */
+  get isAtEnd(): boolean {
+    const { scroller } = this.#options;
+    return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
+  }
+
+  scrollToEnd(): void {
+    const { scroller } = this.#options;
+    scroller.scrollTop = scroller.scrollHeight;
+  }
+
+  /** Adds messages where they belong. One that is shown already is replaced by what is known better. */
+  add(messages: readonly ChannelMessage[]): void {
+    const follows = this.isAtEnd;
+    for (const message of messages) this.#insert(message);
+    if (follows) {
+      this.#trim(MAX_SHOWN);
+      this.scrollToEnd();
+    } else this.#trim(MAX_KEPT);
+    this.#showOlder();
+  }
+
+  /** Removes everything. */
+  clear(): void {
+    for (const row of this.#rows) releaseBytes(row.element);
+    this.#rows = [];
+    this.#byPosition.clear();
+    this.#isExhausted = false;
+    this.#options.list.replaceChildren();
+  }
+
+  /** Says at the end that messages are missing whose number nobody knows. */
+  addGap(): void {
+    this.#options.list.append(createGap("Some messages are missing here: they are no longer kept"));
+  }
+
+  #insert(message: ChannelMessage): void {
+    const order = this.#orderOf(message);
+    const known = order > 0 ? this.#byPosition.get(this.#positionOf(message)) : undefined;
+    if (known !== undefined) return this.#replace(known, message);
+    let index = this.#rows.length;
+    // Almost always the last place; further up only while a hole is filled.
+    for (let i = this.#rows.length - 1; order > 0 && i >= 0; i--) {
+      const other = this.#rows[i]!.message;
+      if (this.#orderOf(other) === 0) continue;
+      if (other.epoch !== message.epoch || this.#orderOf(other) < order) break;
+      index = i;
+    }
+    const row = this.#createRow(message, this.#rows[index - 1]);
+    const next = this.#rows[index];
+    this.#options.list.insertBefore(row.element, next === undefined ? null : next.gap ?? next.element);
+    this.#rows.splice(index, 0, row);
+    this.#markGap(index);
+    this.#markGapAfter(index);
+  }
+
+  #replace(row: Row, message: ChannelMessage): void {
+    releaseBytes(row.element);
+    const previous = this.#rows[this.#rows.indexOf(row) - 1];
+    const element = this.#createElement(message, previous);
+    row.element.replaceWith(element);
+    row.message = message;
+    row.element = element;
+  }
+
+  #createRow(message: ChannelMessage, previous: Row | undefined): Row {
+    const row: Row = { message, element: this.#createElement(message, previous) };
+    if (this.#orderOf(message) > 0) this.#byPosition.set(this.#positionOf(message), row);
+    return row;
+  }
+
+  /** What counts the messages shown: those of one channel, or those of all. */
+  #orderOf({ offset, sequence }: ChannelMessage): number {
+    return this.#options.showsChannel ? sequence : offset;
+  }
+
+  #positionOf(message: ChannelMessage): string {
+    return `${message.epoch}:${this.#orderOf(message)}`;
+  }
+
+  #createElement(message: ChannelMessage, previous: Row | undefined): HTMLElement {
+    const { isMine, showsChannel } = this.#options;
+    const element = createMessageView(message, { isMine: isMine(message), showsChannel });
+    if (previous !== undefined && continues(message, previous.message)) element.classList.add("continued");
+    return element;
+  }
+
+  /** Puts a line above a row when offsets are missing before it, or takes it away when they are there. */
+  #markGap(index: number): void {
+    const row = this.#rows[index];
+    if (row === undefined || row.message.offset === 0 || this.#options.showsChannel) return;
+    const previous = this.#rows.slice(0, index).findLast(({ message }) => message.offset > 0);
+    const text = previous && describeGap(previous.message, row.message);
+    row.gap?.remove();
+    row.gap = text === undefined ? undefined : createGap(text);
+    if (row.gap !== undefined && row.element.parentNode !== null) row.element.before(row.gap);
+  }
+
+  #markGapAfter(index: number): void {
+    for (let i = index + 1; i < this.#rows.length; i++) {
+      if (this.#rows[i]!.message.offset > 0) return this.#markGap(i);
+    }
+  }
+
+  #trim(count: number): void {
+    if (this.#rows.length <= count) return;
+    for (const row of this.#rows.splice(0, this.#rows.length - count)) {
+      releaseBytes(row.element);
+      row.gap?.remove();
+      row.element.remove();
+      this.#byPosition.delete(this.#positionOf(row.message));
+    }
+    this.#isExhausted = false;
+  }
+
+  #first(): ChannelMessage | undefined {
+    return this.#rows.find(({ message }) => message.offset > 0)?.message;
+  }
+
+  /** Above the first message: the way to older ones, or that there are none. */
+  #showOlder(): void {
+    const { older, loadOlder } = this.#options;
+    const first = this.#first();
+    if (first === undefined || loadOlder === undefined) older.replaceChildren();
+    else if (first.offset === 1) older.replaceChildren("This is where it began.");
+    else if (this.#isExhausted) older.replaceChildren("Older messages are no longer kept.");
+    else if (older.firstChild !== this.#button) older.replaceChildren(this.#button);
+  }
+
+  async #loadOlder(): Promise<void> {
+    const { loadOlder, list, scroller } = this.#options;
+    const first = this.#first();
+    if (first === undefined || loadOlder === undefined) return;
+    this.#button.disabled = true;
+    try {
+      const page = await loadOlder(first.offset);
+      const messages = page.filter(({ epoch, offset }) => epoch === first.epoch && offset < first.offset);
+      this.#isExhausted = messages.length === 0;
+      const height = scroller.scrollHeight;
+      const newest = this.#rows;
+      this.#rows = [];
+      const fragment = document.createDocumentFragment();
+      for (const message of messages) {
+        const row = this.#createRow(message, this.#rows.at(-1));
+        this.#rows.push(row);
+        this.#markGap(this.#rows.length - 1);
+        if (row.gap !== undefined) fragment.append(row.gap);
+        fragment.append(row.element);
+      }
+      list.prepend(fragment);
+      this.#rows.push(...newest);
+      this.#markGapAfter(messages.length - 1);
+      this.#showOlder();
+      // What was read stays where it is.
+      scroller.scrollTop += scroller.scrollHeight - height;
+      if (this.#button.parentNode === null) scroller.focus();
+    } catch (error) {
+      this.#button.textContent = `Show older messages (${error instanceof Error ? error.message : error})`;
+    } finally {
+      this.#button.disabled = false;
+    }
+  }
+}
+
+function describeGap(previous: ChannelMessage, next: ChannelMessage): string | undefined {
+  if (previous.epoch !== next.epoch) return "The server lost what was here: its history begins anew";
+  const missing = next.offset - previous.offset - 1;
+  if (missing <= 0) return undefined;
+  return missing === 1
+    ? "One message is missing here: it is no longer kept"
+    : `${missing.toLocaleString()} messages are missing here: they are no longer kept`;
+}
+
+function createGap(text: string): HTMLElement {
+  const line = document.createElement("li");
+  line.className = "gap";
+  const words = document.createElement("span");
+  words.textContent = text;
+  line.append(words);
+  return line;
+}
