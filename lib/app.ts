@@ -349,6 +349,10 @@ class RaindropsApp implements App {
         this.#upgrade(env.peer, (connection) => openOneWaySocket(context, req.raw, connection)),
     );
     const withBody = (open: (request: StreamRequest) => Response) => async ({ env, req }: Context<Env>) => {
+      // Routed here as a GET: nobody would read the session that it opens, nor end it.
+      if (req.raw.method === "HEAD") {
+        throw new MessagingError("method_not_allowed", "A session is opened by GET or POST, not by HEAD");
+      }
       const body = await readBytes(req.raw, this.#config.maxBodyBytes);
       return this.#openStream(
         env.peer,
