@@ -62,6 +62,8 @@ export interface App extends AsyncDisposable {
   readonly hub: Hub;
   /** What it counts of itself. */
   readonly metrics: Metrics;
+  /** How many WebSockets and streams there are. */
+  readonly connectionCount: number;
   /** Refuses new work and ends every connection, telling clients that the server restarts. */
   drain(): void;
   /** Answers a request; never rejects. */
@@ -204,6 +206,10 @@ class RaindropsApp implements App {
     this.#addGauges();
     telemetry?.reportMetrics();
     this.#routes = this.#createRoutes();
+  }
+
+  get connectionCount(): number {
+    return this.#limits.connections;
   }
 
   async fetch(request: Request, direct: Peer): Promise<Response> {

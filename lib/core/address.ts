@@ -63,7 +63,7 @@ export function toLine(address: string): string {
   if (!address.includes(":")) return address;
   const parsed = parseAddress(address);
   if (parsed === undefined) return address;
-  return parsed.bits === 32 ? formatIpv4(parsed.value) : `${(parsed.value >> LINE_BITS).toString(16)}::/64`;
+  return parsed.bits === 32 ? formatIpv4(parsed.value) : `${(parsed.value >> LINE_BITS).toString(16)}/64`;
 }
 
 /** Whether a text is an IP address, without a port or brackets. */

@@ -99,6 +99,7 @@ class DenoListener implements Listener {
 class DenoSocket implements Socket {
   readonly id = crypto.randomUUID();
   readonly #webSocket: WebSocket;
+  #isClosing = false;
 
   constructor(webSocket: WebSocket) {
     this.#webSocket = webSocket;
@@ -107,13 +108,14 @@ class DenoSocket implements Socket {
   send(frames: readonly Frame[]): void {
     const webSocket = this.#webSocket;
     for (const { data } of frames) {
-      if (webSocket.readyState !== WebSocket.OPEN) return;
+      if (this.#isClosing || webSocket.readyState !== WebSocket.OPEN) return;
       webSocket.send(data);
     }
   }
 
   get queuedBytes(): number {
-    return this.#webSocket.readyState === WebSocket.OPEN ? this.#webSocket.bufferedAmount : 0;
+    const isOpen = !this.#isClosing && this.#webSocket.readyState === WebSocket.OPEN;
+    return isOpen ? this.#webSocket.bufferedAmount : 0;
   }
 
   async drained(): Promise<void> {
@@ -126,7 +128,15 @@ class DenoSocket implements Socket {
   }
 
   close(code: number, reason: string): void {
-    if (this.#webSocket.readyState < WebSocket.CLOSING) this.#webSocket.close(code, reason);
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    // The runtime drops a connection that it closes with frames unread, and the close frame with it: those that are
+    // here already have a turn to be read, else whoever sends too fast would never learn why it was sent away.
+    const webSocket = this.#webSocket;
+    const timer = setTimeout(() => {
+      if (webSocket.readyState < WebSocket.CLOSING) webSocket.close(code, reason);
+    }, 0);
+    webSocket.addEventListener("close", () => clearTimeout(timer));
   }
 
   /** The runtime has no way to drop a WebSocket: what is queued stays until the peer reads it or goes away. */

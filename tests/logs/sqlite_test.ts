@@ -7,9 +7,9 @@ import { createDraft } from "../fakes/message.ts";
 import { testLog } from "../suites/log_suite.ts";
 import { readAll, readTexts, runChild, TemporaryDirectory } from "./sqlite_fixture.ts";
 
-testLog("SqliteLog", ({ rules, now }) => {
+testLog("SqliteLog", (options) => {
   const directory = new TemporaryDirectory();
-  const log = directory.open({ rules, now });
+  const log = directory.open(options);
   const dispose = log[Symbol.asyncDispose].bind(log);
   return Promise.resolve(Object.assign<Log, Partial<Log>>(log, {
     async [Symbol.asyncDispose]() {
@@ -17,6 +17,18 @@ testLog("SqliteLog", ({ rules, now }) => {
       await directory[Symbol.asyncDispose]().catch(() => {}); // Disposed twice by one test.
     },
   }));
+});
+
+Deno.test("SqliteLog goes on with all channels it has, though a restart allows fewer", async () => {
+  await using directory = new TemporaryDirectory();
+  const first = directory.open();
+  for (const channel of ["a", "b", "c"]) await first.append(createDraft("1", { channel }));
+  await first[Symbol.asyncDispose]();
+  await using second = directory.open({ maxChannels: 1 });
+  for (const channel of ["a", "b", "c"]) {
+    assert.equal((await second.append(createDraft("2", { channel }))).offset, 2);
+  }
+  await assert.rejects(second.append(createDraft("1", { channel: "d" })), { code: "too_many_channels" });
 });
 
 Deno.test("SqliteLog goes on after a restart where it was", async () => {

@@ -14,6 +14,7 @@ import { FakeClock } from "../fakes/clock.ts";
 export interface OpenLogOptions {
   readonly rules: Rules;
   readonly now: () => number;
+  readonly maxChannels?: number;
 }
 
 /** Opens an empty log. What it leaves on disk is the opener's to remove when the log is disposed. */
@@ -44,9 +45,14 @@ function assertNext({ next }: LogPage, { epoch, sequence }: Log["top"]): void {
 
 /** Registers the tests of the Log port for one engine. */
 export function testLog(name: string, open: OpenLog): void {
-  const test = (promise: string, body: (bench: Bench) => Promise<void>, rules: readonly RuleEntry[] = []) =>
+  const test = (
+    promise: string,
+    body: (bench: Bench) => Promise<void>,
+    rules: readonly RuleEntry[] = [],
+    options: Pick<OpenLogOptions, "maxChannels"> = {},
+  ) =>
     Deno.test(`${name}.${promise}`, async () => {
-      await using bench = await openBench(open, rules);
+      await using bench = await openBench(open, rules, options);
       await body(bench);
     });
 
@@ -87,6 +93,36 @@ export function testLog(name: string, open: OpenLog): void {
     assertIncreasing(receipts.map((receipt) => receipt.sequence));
     assert.deepEqual(texts(await readAll(log, "even")), Array.from({ length: 100 }, (_, i) => `${i * 2}`));
   });
+
+  const limited = async ({ log, announced }: Bench) => {
+    const drafts: Draft[] = [
+      draft("a", 1),
+      { ...draft("c", "ephemeral"), ephemeral: true },
+      draft("b", 1),
+      { ...draft("c", "refused"), idempotencyKey: "key" },
+      draft("a", 2),
+      draft("d", "refused"),
+    ];
+    const outcomes = await Promise.allSettled(drafts.map((draft) => log.append(draft)));
+    const refused = outcomes.flatMap((outcome, i) =>
+      outcome.status === "rejected" ? [[i, outcome.reason.code]] : []
+    );
+    assert.deepEqual(refused, [[3, "too_many_channels"], [5, "too_many_channels"]]);
+    assert.deepEqual(announced.map((m) => payloadText(m.payload)), ["1", "ephemeral", "1", "2"]);
+    await log.clear("a");
+    await assert.rejects(log.append(draft("c", "refused")), { code: "too_many_channels" });
+    assert.equal((await log.append(draft("a", 3))).offset, 3);
+    assert.deepEqual((await readAll(log, "c")).messages, []);
+    assert.equal((await log.read({ selector: EVERYTHING, after: EARLIEST, limit: ALL })).messages.length, 2);
+  };
+  test(
+    "append() beyond maxChannels refuses the first message of a new channel, and that alone",
+    limited,
+    [],
+    {
+      maxChannels: 2,
+    },
+  );
 
   test("append() announces each message once, in sequence order, before it resolves", async (bench) => {
     const { log, announced, batches } = bench;
@@ -740,9 +776,13 @@ function chooseCursor(kind: Cursor["kind"], fraction: number, log: Log, ever: re
   }
 }
 
-async function openBench(open: OpenLog, rules: readonly RuleEntry[]): Promise<Bench> {
+async function openBench(
+  open: OpenLog,
+  rules: readonly RuleEntry[],
+  options: Pick<OpenLogOptions, "maxChannels"> = {},
+): Promise<Bench> {
   const clock = new FakeClock();
-  const log = await open({ rules: new Rules(rules), now: clock.now });
+  const log = await open({ rules: new Rules(rules), now: clock.now, ...options });
   const batches: (readonly Message[])[] = [];
   const announced: Message[] = [];
   log.onStored = (messages) => {
