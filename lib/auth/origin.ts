@@ -58,7 +58,7 @@ export function checkOrigin(request: Request, policy: OriginPolicy): void {
     throw new MessagingError(
       "wrong_host",
       `This server listens on loopback and was addressed as ${JSON.stringify(url.host)}: ` +
-        `allow that name with --origins https://${url.host}`,
+        `behind a proxy start it with --trusted-proxy, else allow that name with --origins https://${url.host}`,
     );
   }
   const origin = request.headers.get("origin");

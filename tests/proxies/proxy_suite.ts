@@ -1,5 +1,6 @@
 /** What must work through every proxy that the README shows the configuration of. */
 import assert from "node:assert/strict";
+import { request } from "node:http";
 import { Centrifuge } from "centrifuge";
 import { readLines } from "../read_lines.ts";
 import { type ServerProcess, startServer } from "../server_process.ts";
@@ -36,8 +37,7 @@ export function testProxy({ name, reason, start }: ProxyCase): void {
       const port = findFreePort();
       await using proxy = await start(port);
       const url = `http://127.0.0.1:${proxy.port}`;
-      // The name that clients use is not the server's own: it has to be told, as in the README.
-      const flags = ["--origins", url];
+      const flags = ["--trusted-proxy", "127.0.0.1", "--open"];
       await using server = await startServer({ port, flags });
       const setting = { server, url, socketUrl: url.replace("http", "ws") };
       for (const [step, run] of Object.entries(STEPS)) await t.step(step, () => run(setting));
@@ -102,6 +102,23 @@ const STEPS: Readonly<Record<string, (setting: Setting) => Promise<void>>> = {
     assert.equal(await ask(url), 200);
     assert.equal(await ask("https://elsewhere.example"), 403);
   },
+  "the server knows whom the proxy serves, and takes nobody's word for it": async ({ url }) => {
+    const here = "127.0.0.1";
+    // An id is its holder's as long as it is connected: nobody at another address may use it.
+    const holder = {
+      accept: "text/event-stream",
+      "x-forwarded-for": "198.51.100.1",
+      forwarded: "for=198.51.100.1",
+    };
+    await using reader = await readLines(`${url}/ids?id=ann`, holder);
+    await within(reader.take(3));
+    assert.equal(await postFrom(here, `${url}/ids?id=ann`, { "x-forwarded-for": "198.51.100.2" }), 200);
+    assert.notEqual(
+      await postFrom("127.0.0.2", `${url}/ids?id=ann`, { "x-forwarded-for": "198.51.100.1" }),
+      200,
+    );
+    assert.notEqual(await postFrom("127.0.0.2", `${url}/ids?id=ann`, { "x-forwarded-for": here }), 200);
+  },
   "a body that is too large gets the server's own answer": async ({ url }) => {
     const response = await fetch(`${url}/news`, { method: "POST", body: "x".repeat(2 * 1024 * 1024) });
     assert.equal(response.status, 413);
@@ -120,6 +137,19 @@ async function post(url: string, body: string): Promise<{ channel: string }> {
   const response = await fetch(url, { method: "POST", body });
   assert.equal(response.status, 200);
   return await response.json();
+}
+
+/** Publishes from an address of this machine; resolves to the status. */
+function postFrom(localAddress: string, url: string, headers: Record<string, string>): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const options = { method: "POST", localAddress, headers: { ...headers, connection: "close" } };
+    const outgoing = request(url, options, (incoming) => {
+      incoming.resume();
+      incoming.on("end", () => resolve(incoming.statusCode ?? 0));
+    });
+    outgoing.on("error", reject);
+    outgoing.end("x");
+  });
 }
 
 /** Fails instead of waiting for ever for what a proxy holds back. */
