@@ -33,7 +33,7 @@ import { createProcessGauges } from "./http/process_gauges.ts";
 import { readBytes } from "./http/body.ts";
 import { handlePublish } from "./http/publish.ts";
 import { parseReadRequest, type ReadOptions } from "./http/read_request.ts";
-import { openLog } from "./logs/mod.ts";
+import { type NatsCredentials, openLog } from "./logs/mod.ts";
 import { openTelemetry, type Telemetry } from "./telemetry.ts";
 import {
   answerEmulation,
@@ -90,7 +90,8 @@ export async function createApp(config: Config, logger: Logger): Promise<App> {
   const keys = await readKeys(config);
   for (const warning of keys?.warnings ?? []) logger.write("warn", warning);
   const metrics = new Metrics();
-  const log = await openLog(config.log, { rules, maxChannels: config.maxChannels, logger, metrics });
+  const nats = await readNatsCredentials(config);
+  const log = await openLog(config.log, { rules, maxChannels: config.maxChannels, logger, metrics, nats });
   const telemetry = await openTelemetry(metrics);
   return new RaindropsApp({ config, logger, rules, pages, log, keys, metrics, telemetry });
 }
@@ -482,6 +483,13 @@ async function readKeys({ tokenSecret, tokenKey, tokenJwks }: Config): Promise<K
     );
   }
   return sources.length === 0 ? undefined : openKeys(sources);
+}
+
+async function readNatsCredentials(config: Config): Promise<NatsCredentials> {
+  const { natsUser: user, natsPassword: password, natsToken: token, natsCreds, natsCa } = config;
+  const creds = natsCreds === undefined ? undefined : await readSettingFile("--nats-creds", natsCreds);
+  const ca = natsCa === undefined ? undefined : await readSettingFile("--nats-ca", natsCa);
+  return { user, password, token, creds, ca };
 }
 
 /** What an operator should hear at start of a server that is more open, or less, than asked for. */

@@ -24,6 +24,12 @@ export interface Config {
   readonly open: boolean;
   /** URL of the message log, such as `sqlite:./data/raindrops.db`. */
   readonly log: string;
+  /** How the servers of a NATS log are to know us; the last two name files. */
+  readonly natsUser: string | undefined;
+  readonly natsPassword: string | undefined;
+  readonly natsToken: string | undefined;
+  readonly natsCreds: string | undefined;
+  readonly natsCa: string | undefined;
   /** What this node is called among those that share the log. */
   readonly nodeName: string;
   /** Path of a JSON file with channel rules. */
@@ -149,7 +155,8 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     variable: "RAINDROPS_LOG",
     value: "URL",
     fallback: "sqlite:./data/raindrops.db",
-    help: "where messages are kept: sqlite:PATH[?synchronous=full] or memory:",
+    help:
+      "where messages are kept: sqlite:PATH[?synchronous=full], nats://HOST:PORT[,...][?stream=NAME] or memory:",
     parse(text) {
       parseLogUrl(text);
       return text;
@@ -162,6 +169,46 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     fallback: "raindrops",
     help: "what this node is called among those that share the log",
     parse: nonEmpty,
+  },
+  natsUser: {
+    flag: undefined,
+    variable: "RAINDROPS_NATS_USER",
+    value: "",
+    fallback: "",
+    help: "user of a NATS log",
+    parse: optional,
+  },
+  natsPassword: {
+    flag: undefined,
+    variable: "RAINDROPS_NATS_PASSWORD",
+    value: "",
+    fallback: "",
+    help: "its password",
+    parse: optional,
+  },
+  natsToken: {
+    flag: undefined,
+    variable: "RAINDROPS_NATS_TOKEN",
+    value: "",
+    fallback: "",
+    help: "token of a NATS log",
+    parse: optional,
+  },
+  natsCreds: {
+    flag: "nats-creds",
+    variable: "RAINDROPS_NATS_CREDS",
+    value: "FILE",
+    fallback: "",
+    help: "credentials file of a NATS log",
+    parse: optional,
+  },
+  natsCa: {
+    flag: "nats-ca",
+    variable: "RAINDROPS_NATS_CA",
+    value: "FILE",
+    fallback: "",
+    help: "certificates in PEM that a NATS log's servers are trusted by, beside the public ones",
+    parse: optional,
   },
   rules: {
     flag: "rules",
@@ -515,8 +562,15 @@ function parseValue<T>(option: Option<T>, text: string, source: string): T {
     if (option.flag === undefined) {
       throw new SyntaxError(`Bad value for ${source}: ${cause.message}`, { cause });
     }
-    throw new SyntaxError(`Bad value ${JSON.stringify(text)} for ${source}: ${cause.message}`, { cause });
+    throw new SyntaxError(`Bad value ${JSON.stringify(hideUserinfo(text))} for ${source}: ${cause.message}`, {
+      cause,
+    });
   }
+}
+
+/** Leaves out of a URL what may be a password. */
+function hideUserinfo(text: string): string {
+  return text.replace(/:\/\/[^/]*@/g, "://***@");
 }
 
 function wholeNumber(from: number, to: number): (text: string) => number {

@@ -1,22 +1,9 @@
 /** Real NATS servers with JetStream on free ports of this machine, alone or in a cluster, that tests kill and restart. */
 
-/** Where `nats-server` may be, beside the PATH. */
-const PATHS = ["nats-server", "/usr/sbin/nats-server"];
+import { findNatsServer } from "./nats_server.ts";
 
-/** Why there is no `nats-server` to test with; undefined when there is one. */
-export function findNatsServer(): string | undefined {
-  for (const path of PATHS) {
-    try {
-      const { success } = new Deno.Command(path, { args: ["--version"] }).outputSync();
-      if (success) return path;
-    } catch {
-      // Not there.
-    }
-  }
-  return undefined;
-}
-
-export const NATS_SERVER = findNatsServer();
+/** Undefined when there is no `nats-server` to test with. */
+export const NATS_SERVER = await findNatsServer();
 
 /** One server, which can be killed and started again on the port and the data it had. */
 export class NatsServer {

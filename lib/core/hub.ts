@@ -95,6 +95,7 @@ export class Hub {
     this.#cluster?.start(() => this.#summarize());
     this.#tracePublish = options.tracePublish;
     this.#log.onStored = (messages) => this.deliver(messages);
+    this.#log.onReset = (reason) => this.#endAll(new MessagingError("log_unavailable", reason));
   }
 
   /** The nodes that share the log, as far as this one hears them: itself first. */
@@ -355,9 +356,11 @@ export class Hub {
   /** Refuses new work and ends every client, telling it that the server restarts. */
   drain(): void {
     this.#draining = true;
-    for (const client of [...this.#clients.keys()]) {
-      client.end(new MessagingError("draining", "service restart"));
-    }
+    this.#endAll(new MessagingError("draining", "service restart"));
+  }
+
+  #endAll(error: MessagingError): void {
+    for (const client of [...this.#clients.keys()]) client.end(error);
   }
 
   /** A client whose history cannot be read would have a gap it knows nothing of: it is ended instead. */

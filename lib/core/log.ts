@@ -90,6 +90,11 @@ export interface Log extends AsyncDisposable, Partial<LogInsight> {
   clear(channel: string): Promise<number>;
   /** Called with what has just been stored, or was only to be delivered. Set once, by the hub; must not throw. */
   onStored: (messages: readonly Message[]) => void;
+  /**
+   * Called when the log lost what it had announced, and has a new epoch: readers must begin anew, by their positions.
+   * Set once, by the hub; must not throw. Left out by a log that this cannot happen to while it is open.
+   */
+  onReset?: (reason: string) => void;
   /** How nodes that share the log talk to each other; undefined for a log that has one node only. */
   readonly bus?: Bus;
 }

@@ -3,6 +3,9 @@ import type { Log } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Metrics } from "../core/metrics.ts";
 import type { Rules } from "../core/rules.ts";
+import { openJetStreamLog } from "./jetstream.ts";
+import type { NatsCredentials } from "./jetstream_link.ts";
+import { JETSTREAM_SCHEMES, type JetStreamUrl, parseJetStreamUrl } from "./jetstream_url.ts";
 import { MemoryLog } from "./memory.ts";
 import { openSqliteLog } from "./sqlite.ts";
 
@@ -12,6 +15,8 @@ export interface OpenLogOptions {
   readonly maxChannels?: number;
   readonly logger: Logger;
   readonly metrics?: Metrics;
+  /** How a NATS server is to know us. */
+  readonly nats?: NatsCredentials;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
 }
@@ -19,9 +24,13 @@ export interface OpenLogOptions {
 /** A log URL, checked: which engine keeps the log, and how. */
 export type LogUrl =
   | { readonly kind: "memory" }
-  | { readonly kind: "sqlite"; readonly path: string; readonly synchronous: "normal" | "full" };
+  | { readonly kind: "sqlite"; readonly path: string; readonly synchronous: "normal" | "full" }
+  | { readonly kind: "jetstream" } & JetStreamUrl;
 
-const KNOWN = 'use "memory:", "sqlite:PATH" or "sqlite:PATH?synchronous=full"';
+const KNOWN =
+  'use "memory:", "sqlite:PATH", "sqlite:PATH?synchronous=full" or "nats://HOST:PORT?stream=NAME&replicas=3"';
+
+export type { NatsCredentials };
 
 /**
  * Reads the URL of a log, such as `sqlite:./data/raindrops.db`, and opens nothing.
@@ -29,7 +38,10 @@ const KNOWN = 'use "memory:", "sqlite:PATH" or "sqlite:PATH?synchronous=full"';
  * @throws {SyntaxError} naming what is wrong and what is known
  */
 export function parseLogUrl(url: string): LogUrl {
-  const [, scheme, rest = ""] = /^([a-z]+):(.*)$/s.exec(url) ?? [];
+  const [, scheme, rest = ""] = /^([a-z]+(?:\+[a-z]+)?):(.*)$/s.exec(url) ?? [];
+  if (scheme !== undefined && JETSTREAM_SCHEMES.has(scheme)) {
+    return { kind: "jetstream", ...parseJetStreamUrl(scheme, rest) };
+  }
   switch (scheme) {
     case "memory":
       if (rest !== "") throw new SyntaxError(`Log "${url}": "memory:" takes nothing after the colon`);
@@ -47,7 +59,6 @@ export function parseLogUrl(url: string): LogUrl {
  * @throws {SyntaxError} as `parseLogUrl` does
  * @throws {MessagingError} what opening the engine throws
  */
-// deno-lint-ignore require-await -- engines that connect to a server will wait, and errors come one way
 export async function openLog(url: string, options: OpenLogOptions): Promise<Log> {
   const parsed = parseLogUrl(url);
   switch (parsed.kind) {
@@ -55,6 +66,8 @@ export async function openLog(url: string, options: OpenLogOptions): Promise<Log
       return new MemoryLog(options);
     case "sqlite":
       return openSqliteLog({ ...options, path: parsed.path, synchronous: parsed.synchronous });
+    case "jetstream":
+      return await openJetStreamLog({ ...options, ...parsed, credentials: options.nats ?? {} });
   }
 }
 

@@ -1,0 +1,436 @@
+/**
+ * The JetStream engine: one stream on a NATS server or cluster is the log of any number of nodes.
+ *
+ * **One order, one count.** Every node follows the whole stream and applies its records in the same order, so that all
+ * come to the same offsets, know the same keys and remove the same messages (`jetstream_state.ts`). Nobody asks
+ * before publishing and nobody is refused for another's sake: however many nodes write to one channel, their records
+ * are in flight together, and the stream's order decides. A record holds what was appended to one channel in one turn,
+ * in a row. A message's sequence is that of its record times 1024 plus its place; the ids of a log thus have gaps,
+ * offsets have none.
+ *
+ * **What is acknowledged.** An append resolves when its record comes back from the stream and is announced here: the
+ * server delivers only what it has stored, on a cluster what a majority has. The server's answer to the publisher
+ * serves to notice refusals and losses. A record that is not answered for in a second is sent again under the same id,
+ * which the server knows for a minute; after five seconds the append is rejected, and then nobody can say whether it
+ * was stored. Between appends that are in flight while a server of the cluster fails, the order may change.
+ *
+ * **Counting over restarts.** A node that starts reads the heads of all records. What was removed is not there to be
+ * counted; but each head says what its publisher knew of the channel: how many messages it had had up to which record.
+ * A channel is emptied only up to a record of which a remaining one knows, and that corrects the count. `DELETE` is a
+ * record as well: what is before it in the channel is gone, on all nodes alike. So are rules (the same for all nodes,
+ * or they differ in what they show). From the disk it goes two minutes later, so that no node misses what it is about
+ * to announce; what has an idempotency key six minutes later, as its record is how nodes know the key.
+ *
+ * **Idempotency.** A key is in the head of its record. Of two with the same key the second counts for nothing; its
+ * publisher gets the first one's receipt. Messages that are not stored have their keys in records of their own.
+ *
+ * **What is not stored** goes to the other nodes as plain NATS messages, after all that was appended here before it has
+ * been announced. It is lost to nodes that are cut off.
+ *
+ * **Epoch.** It is in the stream's description: a new stream has a new one. When the server turns out to have lost what
+ * was announced, the epoch is renewed. A single server, or all of a cluster, that lose power while no node is running
+ * to notice need `sync_interval: always` in the server's configuration to lose nothing.
+ */
+import { createInbox, headers, type Msg, type NatsConnection } from "@nats-io/transport-node";
+import { MessagingError } from "../core/errors.ts";
+import type { Log, LogInsight, LogPage, LogQuery, Receipt, StoredChannel } from "../core/log.ts";
+import type { Logger } from "../core/logger.ts";
+import { type Draft, isTransient, type Message } from "../core/message.ts";
+import type { Metrics } from "../core/metrics.ts";
+import type { Rules } from "../core/rules.ts";
+import { type Schedule, Turn } from "../core/turn.ts";
+import { readAck } from "./jetstream_ack.ts";
+import { JetStreamBus } from "./jetstream_bus.ts";
+import { createEntries, type Pending } from "./jetstream_entries.ts";
+import { Inbound } from "./jetstream_inbound.ts";
+import { APPEND_MILLISECONDS, type Entry, JetStreamLine } from "./jetstream_line.ts";
+import { JetStreamLink, type NatsCredentials } from "./jetstream_link.ts";
+import {
+  type Content,
+  decodeContents,
+  decodeHead,
+  encodeBody,
+  encodeHead,
+  HEAD,
+} from "./jetstream_record.ts";
+import { JetStreamReader } from "./jetstream_reader.ts";
+import type { JetStreamState } from "./jetstream_state.ts";
+import { JetStreamSubjects } from "./jetstream_subject.ts";
+import { GRACE_MILLISECONDS, JetStreamSweeper } from "./jetstream_sweeper.ts";
+import type { JetStreamUrl } from "./jetstream_url.ts";
+import { describeChannelLimit } from "./stamp.ts";
+
+export interface JetStreamLogOptions extends JetStreamUrl {
+  readonly credentials?: NatsCredentials;
+  readonly rules: Rules;
+  readonly logger: Logger;
+  /** Where the time from sending a record to having it back is counted. */
+  readonly metrics?: Metrics | undefined;
+  /** The clock, in milliseconds since 1970. */
+  readonly now?: () => number;
+  readonly schedule?: Schedule;
+  /** Milliseconds that removed messages stay on the server. */
+  readonly grace?: number;
+  /** Bytes of payload of the newest messages that are kept in memory for readers. */
+  readonly cachedBytes?: number;
+  /** Channels it remembers; a message that would need one more is refused. No limit when left out. */
+  readonly maxChannels?: number;
+}
+
+/** Beyond it, no message is added to a record. */
+const RECORD_BYTES = 256 * 1024;
+/** Reads that find a message gone try again, having caught up. */
+const READ_ATTEMPTS = 5;
+const NOTHING_KNOWN = { record: 0, offset: 0, time: 0 };
+
+/**
+ * Opens a log that is a stream of NATS JetStream. When its server cannot be reached, it goes on trying for ever; until
+ * then appends and reads reject.
+ *
+ * @returns once the stream is loaded, or the first attempt has failed
+ */
+export async function openJetStreamLog(options: JetStreamLogOptions): Promise<JetStreamLog> {
+  const log = new JetStreamLog(options);
+  await log.started;
+  return log;
+}
+
+export class JetStreamLog implements Log, LogInsight {
+  onStored: (messages: readonly Message[]) => void = () => {};
+  onReset: (reason: string) => void = () => {};
+  readonly bus: JetStreamBus;
+  readonly #options: JetStreamLogOptions;
+  readonly #now: () => number;
+  readonly #subjects: JetStreamSubjects;
+  readonly #link: JetStreamLink;
+  readonly #line = new JetStreamLine((entry, number) => this.#send(entry, number));
+  readonly #reader: JetStreamReader;
+  readonly #sweeper: JetStreamSweeper;
+  readonly #inbound: Inbound;
+  readonly #handed: Turn<Pending>;
+  /** This life of this node, as the ids of its records begin. */
+  readonly #node = crypto.getRandomValues(new Uint8Array(8)).toHex();
+  readonly #acks = createInbox();
+  /** Channels that come up with records on their way. */
+  readonly #opening = new Set<string>();
+  #state: JetStreamState | undefined;
+  /** When the server was lost; undefined while it is there. */
+  #downSince: number | undefined = performance.now();
+  #closed = false;
+
+  /** Use {@linkcode openJetStreamLog}. */
+  constructor(options: JetStreamLogOptions) {
+    const { stream, rules, logger, now = Date.now, schedule, grace = GRACE_MILLISECONDS } = options;
+    this.#options = options;
+    this.#now = now;
+    this.#subjects = new JetStreamSubjects(stream);
+    this.bus = new JetStreamBus(this.#subjects.bus);
+    this.#reader = new JetStreamReader((record) => this.#fetch(record), now, options.cachedBytes);
+    this.#handed = new Turn((batch) => this.#hand(batch), schedule);
+    this.#inbound = new Inbound({
+      line: this.#line,
+      reader: this.#reader,
+      metrics: options.metrics,
+      schedule,
+      now,
+      numberOf: (id) => id.startsWith(`${this.#node}-`) ? Number(id.slice(this.#node.length + 1)) : undefined,
+      state: () => this.#state,
+      announce: (messages) => this.onStored(messages),
+      pass: (drafts) => this.#pass(drafts),
+    });
+    this.#link = new JetStreamLink({
+      ...options,
+      credentials: options.credentials ?? {},
+      subjects: this.#subjects,
+      now,
+      onConnect: (connection) => this.#listen(connection),
+      onRecord: (record) => this.#inbound.add(record),
+      flush: () => this.#inbound.flush(),
+      onUp: (state, isNew) => this.#goUp(state, isNew),
+      onDown: () => this.#goDown(),
+    });
+    this.#sweeper = new JetStreamSweeper({
+      stream,
+      subjects: this.#subjects,
+      rules,
+      grace,
+      now,
+      current: () => {
+        const { manager } = this.#link;
+        return manager === undefined || this.#state === undefined
+          ? undefined
+          : { state: this.#state, manager };
+      },
+      anchor: (channel) => this.#mark("anchor", channel, () => {}, () => {}),
+      tell: (channel, record) => this.#tellPurged(channel, record),
+      onError: (error) => logger.write("warn", "removing old messages failed", { reason: describe(error) }),
+    });
+  }
+
+  /** Resolves when the stream is loaded, or the first attempt has failed. */
+  get started(): Promise<void> {
+    return this.#link.started;
+  }
+
+  get top(): Log["top"] {
+    // No log's epoch is this one: who has seen nothing of it yet has missed nothing he can resume from.
+    return this.#state?.top ?? { epoch: "0", sequence: 0 };
+  }
+
+  append(draft: Draft): Promise<Receipt> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return new Promise((resolve, reject) => this.#handed.add({ draft, resolve, reject }));
+  }
+
+  async read(query: LogQuery): Promise<LogPage> {
+    if (this.#closed) throw closedError();
+    if (this.#isAhead(query)) await this.#catchUp();
+    for (let i = 0; i < READ_ATTEMPTS; i++) {
+      const state = this.#state;
+      if (state === undefined) throw this.#unavailable("read stored messages");
+      const page = await this.#reader.read(state, query);
+      if (page !== undefined && state === this.#state) return page;
+      await this.#catchUp();
+    }
+    throw this.#unavailable("read stored messages");
+  }
+
+  async clear(channel: string): Promise<number> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) throw refusal;
+    this.#handed.flush();
+    return await new Promise((resolve, reject) => this.#mark("clear", channel, resolve, reject));
+  }
+
+  checkReady(): string | undefined {
+    const { problem } = this.#link;
+    if (problem === undefined) return undefined;
+    return `NATS JetStream at ${this.#options.servers.join(",")} cannot be reached: ${problem}`;
+  }
+
+  *listStored(): Iterable<StoredChannel> {
+    for (const { name, offset, length } of this.#state?.channels ?? []) {
+      if (offset > 0) yield { channel: name, offset, stored: length };
+    }
+  }
+
+  /** Removes from the server what is due now. */
+  async sweep(): Promise<void> {
+    await this.#sweeper.sweep();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#handed.flush();
+    this.#closed = true;
+    this.#sweeper[Symbol.dispose]();
+    if (this.#link.problem === undefined) {
+      let timer;
+      const late = new Promise<void>((resolve) => timer = setTimeout(resolve, APPEND_MILLISECONDS));
+      await Promise.race([this.#line.drained(), late]);
+      clearTimeout(timer);
+    }
+    await this.#link[Symbol.asyncDispose]();
+    this.#inbound.flush();
+    this.#line[Symbol.dispose]();
+  }
+
+  #refusal(): MessagingError | undefined {
+    if (this.#closed) return closedError();
+    // What has been away for longer than anybody waits is not waited for.
+    if (this.#downSince !== undefined && performance.now() - this.#downSince > APPEND_MILLISECONDS) {
+      return this.#unavailable("store the message");
+    }
+    return this.#line.refusal;
+  }
+
+  /** Takes the drafts of a turn. */
+  #hand(batch: readonly Pending[]): void {
+    const time = Math.max(this.#now(), this.#state?.time ?? 0);
+    if (this.#line.isEmpty) this.#opening.clear();
+    const admitted = batch.filter((pending) => this.#admit(pending));
+    const room = this.#link.connection?.info?.max_payload ?? Infinity;
+    const context = { time, maxBytes: Math.min(RECORD_BYTES, room / 2), epoch: () => this.top.epoch };
+    for (const entry of createEntries(admitted, context)) {
+      const { key, channel } = entry;
+      const first = key === undefined ? undefined : this.#state?.findKey(channel, key, time);
+      if (first === undefined) this.#line.add(entry);
+      else entry.settle({ kind: "duplicate", receipt: first }, 0);
+    }
+    this.#line.pump();
+    this.#inbound.release();
+  }
+
+  /** Refuses a message that would need a channel too many. */
+  #admit({ draft, reject }: Pending): boolean {
+    const { maxChannels = Infinity } = this.#options;
+    const { channel } = draft;
+    if (maxChannels === Infinity || isTransient(draft)) return true;
+    if (this.#state?.get(channel) !== undefined || this.#opening.has(channel)) return true;
+    if ((this.#state?.channels.length ?? 0) + this.#opening.size >= maxChannels) {
+      reject(describeChannelLimit(channel, maxChannels));
+      return false;
+    }
+    this.#opening.add(channel);
+    return true;
+  }
+
+  /** Stores a record without messages. */
+  #mark(
+    kind: "clear" | "anchor",
+    channel: string,
+    resolve: (count: number) => void,
+    reject: (error: MessagingError) => void,
+  ): void {
+    const time = Math.max(this.#now(), this.#state?.time ?? 0);
+    const settle: Entry["settle"] = (applied) => resolve(applied.kind === "cleared" ? applied.count : 0);
+    this.#line.add({ kind, channel, drafts: [], time, bytes: channel.length, settle, reject });
+    this.#line.pump();
+  }
+
+  #send({ kind, channel, drafts, time, ttl, key }: Entry, number: number): void {
+    const { connection } = this.#link;
+    if (connection === undefined || connection.isClosed() || kind === "transient") return;
+    const known = this.#state?.get(channel)?.state ?? NOTHING_KNOWN;
+    const isClaim = kind === "claim";
+    const body = isClaim ? new Uint8Array() : encodeBody(drafts, false);
+    const room = connection.info?.max_payload ?? Infinity;
+    const head = encodeHead({ kind, time, count: isClaim ? 0 : drafts.length, ttl, known, key });
+    if (body.byteLength + head.length + 100 > room) {
+      return this.#line.acknowledge(number, { kind: "refused", error: tooLargeError(body.byteLength, room) });
+    }
+    const fields = headers();
+    fields.set("Nats-Msg-Id", `${this.#node}-${number}`);
+    fields.set(HEAD, head);
+    const subject = isClaim ? this.#subjects.claim(channel) : this.#subjects.messages(channel);
+    connection.publish(subject, body, { headers: fields, reply: `${this.#acks}.${number}` });
+  }
+
+  /** Passes what is only delivered to the other nodes. */
+  #pass(drafts: readonly Draft[]): void {
+    const { connection } = this.#link;
+    if (connection === undefined || connection.isClosed()) return;
+    const body = encodeBody(drafts, true);
+    if (body.byteLength <= (connection.info?.max_payload ?? Infinity)) {
+      connection.publish(this.#subjects.transient + this.#node, body);
+    }
+  }
+
+  #tellPurged(channel: string, record: number): void {
+    const { connection } = this.#link;
+    if (connection?.isClosed() !== false) return;
+    connection.publish(this.#subjects.purged + this.#node, JSON.stringify([channel, record]));
+  }
+
+  /** Hears on a new connection what the stream does not say. */
+  #listen(connection: NatsConnection): void {
+    const hear = (subject: string, take: (message: Msg) => void) =>
+      connection.subscribe(subject, {
+        callback: (error, message) => {
+          if (error !== null || message.subject.endsWith(`.${this.#node}`)) return;
+          try {
+            take(message);
+          } catch (cause) {
+            this.#options.logger.write("warn", "message of another node not understood", {
+              reason: describe(cause),
+            });
+          }
+        },
+      });
+    hear(`${this.#acks}.*`, (message) => {
+      const number = Number(message.subject.slice(this.#acks.length + 1));
+      this.#line.acknowledge(number, readAck(message));
+    });
+    hear(`${this.#subjects.transient}*`, (message) => this.#inbound.addTransient(message.data));
+    hear(`${this.#subjects.purged}*`, (message) => {
+      const [channel, record] = message.json<[string, number]>();
+      this.#sweeper.notice(channel, record);
+    });
+  }
+
+  #goUp(state: JetStreamState, isNew: boolean): void {
+    const isFirst = this.#state === undefined;
+    this.#state = state;
+    this.#downSince = undefined;
+    this.bus.use(this.#link.connection, true);
+    if (isNew && !isFirst) {
+      this.#reader.reset();
+      this.#line.abandon();
+      const reason = `The log lost messages it had announced, and has the new epoch ${state.epoch}`;
+      this.#options.logger.write("error", reason, { log: this.#options.stream });
+      this.onReset(reason);
+    }
+    this.#line.open();
+    this.#inbound.release();
+  }
+
+  #goDown(): void {
+    this.#downSince ??= performance.now();
+    this.#line.shut();
+    this.bus.use(this.#link.connection, false);
+  }
+
+  async #fetch(record: number): Promise<readonly Content[] | undefined> {
+    const { manager } = this.#link;
+    if (manager === undefined) throw this.#unavailable("read stored messages");
+    const { stream } = this.#options;
+    try {
+      // A server that follows may not have it yet; the leader, which is asked then, has.
+      const message = await manager.direct.getMessage(stream, { seq: record }) ??
+        await manager.streams.getMessage(stream, { seq: record });
+      const head = message === null ? undefined : decodeHead(message.header.get(HEAD));
+      return message === null ? undefined : decodeContents(message.data, head?.count ?? 0);
+    } catch (cause) {
+      throw this.#unavailable("read stored messages", cause);
+    }
+  }
+
+  /** Whether a reader knows of more than this node: another node may have told him. */
+  #isAhead({ after, selector }: LogQuery): boolean {
+    const state = this.#state;
+    if (state === undefined) return false;
+    if (after.kind === "id") return after.epoch === state.epoch && after.sequence > state.sequence;
+    if (after.kind !== "offset" || (after.epoch ?? state.epoch) !== state.epoch) return false;
+    return selector.channel !== undefined && after.offset > (state.get(selector.channel)?.offset ?? 0);
+  }
+
+  /** Resolves when everything is applied that the stream holds now. */
+  async #catchUp(): Promise<void> {
+    const { manager } = this.#link;
+    if (manager === undefined) throw this.#unavailable("read stored messages");
+    let last;
+    try {
+      last = (await manager.streams.info(this.#options.stream)).state.last_seq;
+    } catch (cause) {
+      throw this.#unavailable("read stored messages", cause);
+    }
+    if (!await this.#inbound.reached(last, APPEND_MILLISECONDS)) {
+      throw this.#unavailable("read stored messages");
+    }
+  }
+
+  /** What clients are told; where the server is and what it says is for the operator alone. */
+  #unavailable(attempt: string, cause?: unknown): MessagingError {
+    return new MessagingError(
+      "log_unavailable",
+      `Cannot ${attempt}: the log's server cannot be reached; try again in a moment`,
+      { cause: cause ?? this.#link.problem },
+    );
+  }
+}
+
+function closedError(): MessagingError {
+  return new MessagingError("log_unavailable", "The log is closed");
+}
+
+function tooLargeError(bytes: number, room: number): MessagingError {
+  return new MessagingError(
+    "too_large",
+    `The message takes ${bytes} bytes and the log's server takes ${room}: send less, or raise its max_payload`,
+  );
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,124 @@
+/**
+ * Follows a stream in order, for the JetStream engine: an ephemeral consumer without acknowledgements, which the server
+ * pushes to as fast as it is read. It ends at the first sign that something is missing; then another is opened.
+ */
+import { AckPolicy, DeliverPolicy, type JetStreamManager } from "@nats-io/jetstream";
+import { createInbox, type Msg, type NatsConnection } from "@nats-io/transport-node";
+
+/** Between two signs of life of a silent consumer, and after how much silence it is given up. */
+const HEARTBEAT_MILLISECONDS = 1_000;
+const SILENCE_MILLISECONDS = 3_000;
+const NANOSECONDS_PER_MILLISECOND = 1_000_000;
+
+/** Status of a NATS message that carries none of the stream, https://docs.nats.io "headers". */
+const STATUS_IDLE = 100;
+
+export interface ConsumerOptions {
+  readonly connection: NatsConnection;
+  readonly manager: JetStreamManager;
+  readonly stream: string;
+  /** The first sequence of the stream that is wanted. */
+  readonly from: number;
+  readonly headersOnly?: boolean;
+  /** Takes each message, with its sequence and how many there are after it. */
+  onMessage(message: Msg, sequence: number, pending: number): void;
+  /** Called once, when the consumer cannot go on. */
+  onEnd(reason: string): void;
+}
+
+export class JetStreamConsumer {
+  readonly #options: ConsumerOptions;
+  readonly #inbox = createInbox();
+  #name: string | undefined;
+  /** The consumer's own count of what it delivered. */
+  #delivered = 0;
+  #heard = performance.now();
+  #ended = false;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  readonly #subscription;
+
+  private constructor(options: ConsumerOptions) {
+    this.#options = options;
+    this.#subscription = options.connection.subscribe(this.#inbox, {
+      callback: (error, message) => {
+        if (error !== null) this.#end(error.message);
+        else this.#receive(message);
+      },
+    });
+  }
+
+  /** @throws what the server or connection says */
+  static async open(options: ConsumerOptions): Promise<JetStreamConsumer> {
+    const consumer = new JetStreamConsumer(options);
+    try {
+      const { name } = await options.manager.consumers.add(options.stream, {
+        deliver_policy: DeliverPolicy.StartSequence,
+        opt_start_seq: options.from,
+        ack_policy: AckPolicy.None,
+        deliver_subject: consumer.#inbox,
+        headers_only: options.headersOnly ?? false,
+        flow_control: true,
+        idle_heartbeat: HEARTBEAT_MILLISECONDS * NANOSECONDS_PER_MILLISECOND,
+        max_deliver: 1,
+        mem_storage: true,
+        num_replicas: 1,
+      });
+      consumer.#name = name;
+      consumer.#heard = performance.now();
+      consumer.#timer = setInterval(() => consumer.#check(), HEARTBEAT_MILLISECONDS);
+    } catch (error) {
+      consumer.stop();
+      throw error;
+    }
+    return consumer;
+  }
+
+  /** Stops listening. The server forgets an ephemeral consumer nobody listens to. */
+  stop(): void {
+    this.#ended = true;
+    clearInterval(this.#timer);
+    this.#subscription.unsubscribe();
+  }
+
+  /** Stops, and tells the server not to wait until it notices. */
+  async close(): Promise<void> {
+    this.stop();
+    if (this.#name === undefined) return;
+    await this.#options.manager.consumers.delete(this.#options.stream, this.#name).catch(() => {});
+  }
+
+  #receive(message: Msg): void {
+    if (this.#ended) return;
+    this.#heard = performance.now();
+    if (message.headers?.code === STATUS_IDLE) return this.#receiveStatus(message);
+    // $JS.ACK.<stream>.<consumer>.<times>.<sequence>.<delivered>.<time>.<pending>, or with domain and account first
+    // and a token last.
+    const tokens = message.reply?.split(".") ?? [];
+    const start = tokens.length === 9 ? 4 : 6;
+    const [sequence, delivered, , pending] = tokens.slice(start + 1, start + 5).map(Number);
+    if (sequence === undefined || pending === undefined) {
+      return this.#end("its server says nothing of sequences");
+    }
+    if (delivered !== ++this.#delivered) return this.#end("messages were lost on the way");
+    this.#options.onMessage(message, sequence, pending);
+  }
+
+  #receiveStatus(message: Msg): void {
+    // What is asked for is answered once all before it is taken: that is the flow control.
+    if (message.reply !== undefined && message.reply !== "") message.respond();
+    const stalled = message.headers?.get("Nats-Consumer-Stalled");
+    if (stalled) this.#options.connection.publish(stalled);
+    const last = message.headers?.get("Nats-Last-Consumer");
+    if (last && Number(last) > this.#delivered) this.#end("messages were lost on the way");
+  }
+
+  #check(): void {
+    if (performance.now() - this.#heard > SILENCE_MILLISECONDS) this.#end("its server is silent");
+  }
+
+  #end(reason: string): void {
+    if (this.#ended) return;
+    this.stop();
+    this.#options.onEnd(reason);
+  }
+}

@@ -1,0 +1,293 @@
+/**
+ * The JetStream engine's way to its server: connects, creates or checks the stream, loads what it holds, follows it,
+ * and begins anew whenever something of that fails, for as long as it takes.
+ */
+import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
+import {
+  connect,
+  type ConnectionOptions,
+  credsAuthenticator,
+  type Msg,
+  type NatsConnection,
+} from "@nats-io/transport-node";
+import type { Logger } from "../core/logger.ts";
+import type { Rules } from "../core/rules.ts";
+import { JetStreamConsumer } from "./jetstream_consumer.ts";
+import { decodeHead, HEAD, type StreamRecord } from "./jetstream_record.ts";
+import { JetStreamState } from "./jetstream_state.ts";
+import { openStream, renewEpoch } from "./jetstream_stream.ts";
+import type { JetStreamSubjects } from "./jetstream_subject.ts";
+import type { JetStreamUrl } from "./jetstream_url.ts";
+
+/** How the server is to know us. */
+export interface NatsCredentials {
+  readonly user?: string | undefined;
+  readonly password?: string | undefined;
+  readonly token?: string | undefined;
+  /** What a credentials file holds. */
+  readonly creds?: string | undefined;
+  /** Certificate authorities in PEM, for servers whose certificates no public one signed. */
+  readonly ca?: string | undefined;
+}
+
+export interface LinkOptions extends JetStreamUrl {
+  readonly subjects: JetStreamSubjects;
+  readonly credentials: NatsCredentials;
+  readonly rules: Rules;
+  readonly logger: Logger;
+  readonly now: () => number;
+  /** A connection is there, or another one. */
+  onConnect(connection: NatsConnection): void;
+  /** Takes the records that follow those of the state, in order. */
+  onRecord(record: StreamRecord): void;
+  /** What came so far is to be applied to the state, as what comes next depends on it. */
+  flush(): void;
+  /** The stream is loaded and followed; `isNew` when the state is none of those before. */
+  onUp(state: JetStreamState, isNew: boolean): void;
+  onDown(): void;
+}
+
+const CONNECT_MILLISECONDS = 3_000;
+/** Between attempts: the first, the longest, and by how much each is longer. */
+const RETRY_MILLISECONDS = 100;
+const LONGEST_RETRY_MILLISECONDS = 5_000;
+const RETRY_FACTOR = 2;
+/** A connection that answers no ping for so long is given up, and its server taken for gone. */
+const PING_MILLISECONDS = 2_000;
+const MAX_PINGS_OUT = 2;
+/** How often a server is asked again that seems to have lost messages: it may not have caught up yet. */
+const LOSS_CHECKS = 10;
+const LOSS_CHECK_MILLISECONDS = 500;
+
+export class JetStreamLink implements AsyncDisposable {
+  readonly #options: LinkOptions;
+  #connection: NatsConnection | undefined;
+  #manager: JetStreamManager | undefined;
+  #state: JetStreamState | undefined;
+  #consumer: JetStreamConsumer | undefined;
+  #problem: string | undefined = "it has not been reached yet";
+  #complaint: string | undefined;
+  readonly #warned = new Set<string>();
+  #closed = false;
+  /** Ends the time in which all is well. */
+  #end: (reason: string) => void = () => {};
+  /** Ends a pause. */
+  #nudge: () => void = () => {};
+  #onFirst: () => void = () => {};
+  /** Resolves when the stream is there for the first time, or cannot be reached at first. */
+  readonly started: Promise<void>;
+  readonly #running: Promise<void>;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.started = new Promise((resolve) => this.#onFirst = resolve);
+    this.#running = this.#run();
+  }
+
+  /** Why there is no log at present, in words for the operator; undefined while there is one. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  get state(): JetStreamState | undefined {
+    return this.#state;
+  }
+
+  get connection(): NatsConnection | undefined {
+    return this.#connection;
+  }
+
+  get manager(): JetStreamManager | undefined {
+    return this.#problem === undefined ? this.#manager : undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    if (this.#problem === undefined) await this.#consumer?.close();
+    this.#consumer?.stop();
+    this.#end("it is closed");
+    this.#nudge();
+    await this.#connection?.close();
+    await this.#running;
+    await this.#connection?.close();
+  }
+
+  async #run(): Promise<void> {
+    for (let wait = RETRY_MILLISECONDS; !this.#closed;) {
+      try {
+        const trouble = Promise.withResolvers<string>();
+        this.#end = trouble.resolve;
+        await this.#attach(trouble);
+        wait = RETRY_MILLISECONDS;
+        const reason = await trouble.promise;
+        if (this.#closed) return;
+        this.#goDown(reason);
+      } catch (error) {
+        this.#goDown(describe(error));
+        this.#onFirst();
+        if (this.#closed) return;
+        await this.#sleep(wait * (1 + Math.random() / 4));
+        wait = Math.min(wait * RETRY_FACTOR, LONGEST_RETRY_MILLISECONDS);
+      }
+    }
+  }
+
+  async #attach(trouble: PromiseWithResolvers<string>): Promise<void> {
+    this.#consumer?.stop();
+    const { connection, manager } = await this.#connect();
+    const { flush, onRecord, onUp, logger } = this.#options;
+    let opened = await openStream(manager, this.#options);
+    for (const warning of opened.warnings) {
+      if (!this.#warned.has(warning)) logger.write("warn", warning);
+      this.#warned.add(warning);
+    }
+    flush();
+    const known = this.#state;
+    for (let i = 0; known?.epoch === opened.epoch && opened.last < known.processed; i++) {
+      if (i === LOSS_CHECKS) {
+        opened = await renewEpoch(manager, opened);
+        break;
+      }
+      await this.#sleep(LOSS_CHECK_MILLISECONDS);
+      opened = await openStream(manager, this.#options);
+    }
+    let state = known;
+    if (state?.epoch !== opened.epoch) {
+      state = await this.#load(opened.epoch, opened.messages, opened.last, connection, manager);
+    }
+    if (this.#closed) return;
+    this.#state = state;
+    this.#consumer = await JetStreamConsumer.open({
+      connection,
+      manager,
+      stream: this.#options.stream,
+      from: state.processed + 1,
+      onMessage: (message, sequence) => {
+        const record = this.#readRecord(message, sequence);
+        if (record !== undefined) onRecord(record);
+      },
+      onEnd: (reason) => trouble.resolve(`following the stream ended: ${reason}`),
+    });
+    this.#problem = undefined;
+    if (this.#complaint !== undefined) logger.write("info", "log is reachable again", { log: this.#name });
+    this.#complaint = undefined;
+    onUp(state, state !== known);
+    this.#onFirst();
+  }
+
+  async #connect(): Promise<{ connection: NatsConnection; manager: JetStreamManager }> {
+    if (this.#connection !== undefined && this.#manager !== undefined && !this.#connection.isClosed()) {
+      return { connection: this.#connection, manager: this.#manager };
+    }
+    const connection = await connect(this.#connectionOptions());
+    this.#connection = connection;
+    this.#manager = await jetstreamManager(connection, { checkAPI: false });
+    void this.#watch(connection);
+    this.#options.onConnect(connection);
+    return { connection, manager: this.#manager };
+  }
+
+  #connectionOptions(): ConnectionOptions {
+    const { servers, tls, credentials: { user, password, token, creds, ca }, stream } = this.#options;
+    return {
+      servers: [...servers],
+      name: `raindrops ${stream}`,
+      timeout: CONNECT_MILLISECONDS,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: RETRY_MILLISECONDS,
+      pingInterval: PING_MILLISECONDS,
+      maxPingOut: MAX_PINGS_OUT,
+      // A server that is being configured may refuse us for a while.
+      ignoreAuthErrorAbort: true,
+      ...(tls ? { tls: ca === undefined ? {} : { ca } } : {}),
+      ...(creds !== undefined ? { authenticator: credsAuthenticator(new TextEncoder().encode(creds)) } : {}),
+      ...(user !== undefined ? { user } : {}),
+      ...(password !== undefined ? { pass: password } : {}),
+      ...(token !== undefined ? { token } : {}),
+    };
+  }
+
+  /** Hears what becomes of a connection until it is closed. */
+  async #watch(connection: NatsConnection): Promise<void> {
+    for await (const status of connection.status()) {
+      if (status.type === "disconnect") this.#end("the connection was lost");
+      else if (status.type === "reconnect") {
+        this.#end("the connection was lost for a moment");
+        this.#nudge();
+      }
+    }
+    if (!this.#closed) this.#end("the connection was closed");
+  }
+
+  /** Applies all that the stream holds. */
+  async #load(
+    epoch: string,
+    messages: number,
+    last: number,
+    connection: NatsConnection,
+    manager: JetStreamManager,
+  ): Promise<JetStreamState> {
+    const { rules, now, stream } = this.#options;
+    const state = new JetStreamState(epoch, rules);
+    if (messages > 0) {
+      const done = Promise.withResolvers<void>();
+      const consumer = await JetStreamConsumer.open({
+        connection,
+        manager,
+        stream,
+        from: 1,
+        headersOnly: true,
+        onMessage: (message, sequence, pending) => {
+          const record = this.#readRecord(message, sequence);
+          if (record !== undefined) state.apply(record);
+          if (pending === 0 || sequence >= last) done.resolve();
+        },
+        onEnd: (reason) => done.reject(new Error(`loading the stream ended: ${reason}`)),
+      });
+      await done.promise.finally(() => consumer.stop());
+      void consumer.close();
+    }
+    state.finishLoading(last, now());
+    return state;
+  }
+
+  #readRecord(message: Msg, sequence: number): StreamRecord | undefined {
+    const channel = this.#options.subjects.readChannel(message.subject);
+    const text = message.headers?.get(HEAD);
+    return {
+      sequence,
+      channel: channel ?? "",
+      id: message.headers?.get("Nats-Msg-Id") ?? "",
+      head: channel === undefined || !text ? undefined : decodeHead(text),
+      body: message.data,
+    };
+  }
+
+  #goDown(reason: string): void {
+    const isNews = this.#complaint !== reason;
+    this.#problem = reason;
+    this.#complaint = reason;
+    this.#options.onDown();
+    if (!isNews || this.#closed) return;
+    this.#options.logger.write("warn", "log cannot be reached, trying again", { log: this.#name, reason });
+  }
+
+  get #name(): string {
+    const { servers, stream } = this.#options;
+    return `nats://${servers.join(",")}?stream=${stream}`;
+  }
+
+  #sleep(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      this.#nudge = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
