@@ -74,6 +74,15 @@ Deno.test("parseConfig() takes secrets from the environment alone and never repe
   }
 });
 
+Deno.test("parseConfig() repeats no password that stands in the URL of a log", () => {
+  for (const url of ["nats://user:s3cret@one", "tls://s3cret@one:1/", "nats://a:s3@cret@one"]) {
+    assert.throws(() => parseConfig(["--log", url], {}), (error: unknown) => {
+      return error instanceof SyntaxError && /RAINDROPS_NATS_/.test(error.message) &&
+        !/s3/.test(error.message);
+    });
+  }
+});
+
 Deno.test("parseConfig() either parses or throws a SyntaxError, whatever the arguments", () => {
   const argument = fc.oneof(
     fc.string(),

@@ -11,6 +11,13 @@ export interface KeyedRecord {
   readonly time: number;
 }
 
+/** When the messages before a record may leave the server, and how many were removed when that was said. */
+export interface Due {
+  readonly record: number;
+  readonly time: number;
+  readonly dead: number;
+}
+
 /** Where one stored message is. */
 export interface Place {
   readonly channel: string;
@@ -36,8 +43,7 @@ export class JetStreamChannel {
   clearedTo = 0;
   /** How many messages were removed that the server may still hold. */
   dead = 0;
-  /** When those before a record may leave the server. */
-  due: { readonly record: number; readonly time: number } | undefined;
+  due: Due | undefined;
   /** How many stored messages have a ttl. */
   expiring = 0;
   /** The newest message that was removed. */

@@ -4,7 +4,7 @@
  */
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Rules } from "../core/rules.ts";
-import type { JetStreamChannel } from "./jetstream_channel.ts";
+import type { Due, JetStreamChannel } from "./jetstream_channel.ts";
 import type { JetStreamState } from "./jetstream_state.ts";
 import type { JetStreamSubjects } from "./jetstream_subject.ts";
 
@@ -76,7 +76,7 @@ export class JetStreamSweeper implements Disposable {
     state.forget(now);
     const claims = state.takeOldClaims(now);
     if (claims !== undefined) {
-      await manager.streams.purge(stream, { filter: `${subjects.claims}>`, seq: claims });
+      await this.#purge(manager, `${subjects.claims}>`, claims);
     }
     let purges = PURGES_PER_TICK;
     for (let i = Math.min(CHANNELS_PER_TICK, state.channels.length); i > 0 && purges > 0; i--) {
@@ -84,26 +84,27 @@ export class JetStreamSweeper implements Disposable {
       const channel = state.channels[this.#next++]!;
       state.expire(channel, now);
       if (channel.dead === 0) continue;
-      channel.due ??= { record: channel.firstRecord, time: now + grace * (1 + Math.random() / 2) };
+      const { firstRecord: record, dead } = channel;
+      channel.due ??= { record, time: now + grace * (1 + Math.random() / 2), dead };
       if (channel.due.time > now) continue;
       purges--;
-      await this.#empty(channel, channel.due.record, manager);
+      await this.#empty(channel, channel.due, manager);
     }
   }
 
-  async #empty(channel: JetStreamChannel, upTo: number, manager: JetStreamManager): Promise<void> {
-    const { subjects, anchor, tell } = this.#options;
+  async #empty(channel: JetStreamChannel, due: Due, manager: JetStreamManager): Promise<void> {
+    const { subjects, anchor, tell, grace, now } = this.#options;
     // The newest records stay for what they know: where nothing else comes, one without messages takes their place.
-    if (channel.known + 1 < upTo && !channel.isAnchored) {
+    if (channel.known + 1 < due.record && !channel.isAnchored) {
       anchor(channel.name);
-      channel.due = { record: upTo, time: this.#options.now() };
+      channel.due = { ...due, time: now() };
       return;
     }
     const keyed = channel.keyed[0]?.record ?? Infinity;
-    const record = Math.min(upTo, channel.known + 1, keyed);
+    const record = Math.min(due.record, channel.known + 1, keyed);
     await this.#purge(manager, subjects.messages(channel.name), record);
-    if (keyed < upTo) {
-      channel.due = { record: upTo, time: this.#options.now() + this.#options.grace };
+    if (keyed < due.record) {
+      channel.due = { ...due, time: now() + grace };
       return;
     }
     settle(channel);
@@ -118,6 +119,6 @@ export class JetStreamSweeper implements Disposable {
 }
 
 function settle(channel: JetStreamChannel): void {
+  channel.dead -= channel.due?.dead ?? 0;
   channel.due = undefined;
-  channel.dead = 0;
 }

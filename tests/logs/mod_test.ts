@@ -5,6 +5,10 @@ import { openLog, parseLogUrl } from "../../lib/logs/mod.ts";
 import { SqliteLog } from "../../lib/logs/sqlite.ts";
 import { TemporaryDirectory } from "./sqlite_fixture.ts";
 
+function jetStream(servers: readonly string[], stream = "raindrops", replicas: 1 | 3 = 1) {
+  return { kind: "jetstream", servers, tls: false, stream, replicas } as const;
+}
+
 for (
   const [url, parsed] of [
     ["memory:", { kind: "memory" }],
@@ -13,6 +17,11 @@ for (
     ["sqlite:x.db?", { kind: "sqlite", path: "x.db", synchronous: "normal" }],
     ["sqlite:x.db?synchronous=normal", { kind: "sqlite", path: "x.db", synchronous: "normal" }],
     ["sqlite:/var/x.db?synchronous=full", { kind: "sqlite", path: "/var/x.db", synchronous: "full" }],
+    ["nats://one", jetStream(["one:4222"])],
+    ["nats://127.0.0.1:4223/?stream=rain-2&replicas=3", jetStream(["127.0.0.1:4223"], "rain-2", 3)],
+    ["nats://one:1,[::1]:2,three", jetStream(["one:1", "[::1]:2", "three:4222"])],
+    ["tls://one", { ...jetStream(["one:4222"]), tls: true }],
+    ["nats+tls://one", { ...jetStream(["one:4222"]), tls: true }],
     ["sqlite:a%20b%3F.db", { kind: "sqlite", path: "a b?.db", synchronous: "normal" }],
   ] as const
 ) {
@@ -21,7 +30,7 @@ for (
 
 for (
   const [url, pattern] of [
-    ["", /of no known kind: use "memory:", "sqlite:PATH" or "sqlite:PATH\?synchronous=full"$/],
+    ["", /of no known kind: use "memory:", "sqlite:PATH", "sqlite:PATH\?synchronous=full" or "nats:/],
     ["memory", /of no known kind/],
     ["data/raindrops.db", /of no known kind/],
     ["redis://localhost", /of no known kind/],
@@ -46,6 +55,29 @@ for (
       assert.match(error.message, pattern);
       assert.ok(error.message.startsWith(`Log "${url}"`));
       return true;
+    });
+  });
+}
+
+for (
+  const [url, pattern] of [
+    ["nats:", /names its servers, as in "nats:\/\/127.0.0.1:4222/],
+    ["nats:one:4222", /names its servers/],
+    ["nats://one:0", /A NATS server is "host:port"/],
+    ["nats://one,,two", /A NATS server is "host:port"/],
+    ["nats://one two", /A NATS server is "host:port"/],
+    ["nats://one?stream=a.b", /letters, digits, "_" and "-", unlike "a.b"/],
+    ["nats://one?stream=", /unlike ""/],
+    ["nats://one?replicas=2", /replicas is 1 or 3, not "2"/],
+    ["nats://one?user=x", /no parameter "user"/],
+    ["nats://us:pw@one", /no credentials in its URL.*RAINDROPS_NATS_USER/],
+  ] as const
+) {
+  Deno.test(`parseLogUrl() refuses ${JSON.stringify(url)}, and repeats no password`, () => {
+    assert.throws(() => parseLogUrl(url), (error) => {
+      assert.ok(error instanceof SyntaxError);
+      assert.match(error.message, pattern);
+      return !error.message.includes("pw");
     });
   });
 }
