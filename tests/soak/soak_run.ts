@@ -6,6 +6,7 @@ import { startServer } from "../server_process.ts";
 import { CentrifugeActor } from "./centrifuge_actor.ts";
 import { Gauge, type Trend } from "./gauge.ts";
 import { type ChannelPlan, Ledger } from "./ledger.ts";
+import { ServerMetrics } from "./metrics.ts";
 import { SoakPublisher } from "./publisher.ts";
 import { SoakReader } from "./reader.ts";
 import { type Counts, Stage } from "./stage.ts";
@@ -28,6 +29,9 @@ export interface SoakReport {
   readonly deliveries: number;
   readonly gaps: number;
   readonly counts: Counts;
+  /** Milliseconds that 99 in 100 messages reached their readers' sockets within, and timers were late by. */
+  readonly latency: number;
+  readonly lag: number;
   readonly memory: Trend;
   /** Descriptors before the first client came, at most, and after the last one had gone. */
   readonly descriptors: { readonly start: number; readonly peak: number; readonly end: number };
@@ -99,7 +103,14 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
   await Promise.all([watching, reading]);
   client.close();
 
-  await stage.until("the server knows of no client any more", async () => await countClients(stage) === 0);
+  await stage.until(
+    "the server knows of no client any more",
+    async () => (await ServerMetrics.read(stage.url)).sum("raindrops_connections") === 0,
+  );
+  const metrics = await ServerMetrics.read(stage.url);
+  const stored = sum(ledger.channels.map(({ length }) => length));
+  const published = metrics.sum("raindrops_published_messages_total");
+  if (published < stored) ledger.fault(`The server counts ${published} messages and stored ${stored}`);
   let end = start;
   await stage.until("the server has closed what clients left", async () => {
     end = await gauge.sample();
@@ -114,10 +125,12 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
   return {
     faults: ledger.faults,
     acknowledged: sum(ledger.channels.map(({ acknowledged }) => acknowledged)),
-    stored: sum(ledger.channels.map(({ length }) => length)),
+    stored,
     deliveries: ledger.deliveries,
     gaps: ledger.gaps,
     counts: stage.counts,
+    latency: metrics.quantile("raindrops_delivery_latency_seconds", 0.99),
+    lag: metrics.quantile("raindrops_event_loop_lag_seconds", 0.99),
     memory,
     descriptors: {
       start: start.descriptors,
@@ -180,17 +193,6 @@ async function watch(stage: Stage, gauge: Gauge, lines: string[], options: SoakO
   }
 }
 
-/** How many clients the server believes to have. */
-async function countClients({ url }: Stage): Promise<number> {
-  const response = await fetch(`${url}/api/info`, {
-    method: "POST",
-    body: "{}",
-    headers: { connection: "close" },
-  });
-  const { result } = await response.json();
-  return result.nodes[0].num_clients;
-}
-
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
@@ -204,6 +206,7 @@ export function formatReport(report: SoakReport): string {
     `connections   ${counts.connects}, ${counts.resumes} of them resumes, ${counts.vanished} vanished without a word`,
     `slow readers  ${counts.stalls} stalls, ${counts.cuts} cut off`,
     `gaps told     ${report.gaps}`,
+    `latency       99 % of messages within ${report.latency} ms, of timers within ${report.lag} ms`,
     `memory        ${memory.start.toFixed(0)} MiB when warm, ${memory.end.toFixed(0)} MiB at the end, ` +
     `${memory.peak.toFixed(0)} MiB at most, ${memory.slope.toFixed(2)} MiB a minute`,
     `descriptors   ${descriptors.start} before, ${descriptors.peak} at most, ${descriptors.end} after`,
