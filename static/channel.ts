@@ -72,7 +72,11 @@ function openLiveFeed(): LiveFeed {
       find("#coming").textContent = words;
       conversation.announce(words);
     },
-    onOwnUser: (known) => user = known,
+    onOwnUser(known) {
+      user = known;
+      // Whom a token names has that name.
+      find("#name").hidden = known !== undefined;
+    },
     onLeave: (id) => cursors?.forget(id),
   });
   let cursors: Cursors | undefined;

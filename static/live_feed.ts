@@ -17,6 +17,8 @@ const INVALID_TOKEN = 3500;
 const BAD_REQUEST = 3501;
 const PERMISSION_DENIED = 103;
 
+const ASKS_FOR_TOKEN = "This channel asks for a token.";
+
 const REASONS: Readonly<Record<string, string>> = {
   "transport closed": "",
   "no ping": "the server fell silent",
@@ -96,7 +98,7 @@ export class LiveFeed {
       if (code === UNAUTHORIZED) handlers.onEnd("Your token has expired: it takes a new one.", true);
       else if (code === INVALID_TOKEN) {
         handlers.onEnd("This token is not valid here: it takes another one.", true);
-      } else if (code === BAD_REQUEST) handlers.onEnd("This channel asks for a token.", true);
+      } else if (code === BAD_REQUEST) handlers.onEnd(ASKS_FOR_TOKEN, true);
       else handlers.onEnd(`The server ended the connection: ${reason}.`, false);
     });
   }
@@ -147,7 +149,10 @@ export class LiveFeed {
       if (code === 0) return;
       state.ended("Not connected");
       if (code === PERMISSION_DENIED) {
-        handlers.onEnd(`You may not read this channel: ${reason}. Another token may help.`, true);
+        const words = readToken() === ""
+          ? ASKS_FOR_TOKEN
+          : `You may not read this channel: ${reason}. Another token may help.`;
+        handlers.onEnd(words, true);
       } else handlers.onEnd(`The server took this page off the channel: ${reason}.`, false);
     });
     this.#options.onSubscription?.(subscription);

@@ -4,6 +4,10 @@ import { type ChannelMessage, labelOf } from "./channel_message.ts";
 import { hueOf } from "./identity.ts";
 import { createJsonView } from "./json_view.ts";
 
+/** From here on a text may not fit into its room on the narrowest screen. */
+const LONG_LENGTH = 250;
+const LONG_LINES = 10;
+
 const LINK = /https?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]}]/g;
 
 export interface MessageViewOptions {
@@ -72,9 +76,12 @@ function createContent(message: ChannelMessage): HTMLElement {
   return bytes === undefined ? createJsonView(data) : createBytesView(bytes, `raindrop-${offset || "live"}`);
 }
 
-function createText(text: string): HTMLElement {
+/** A text as it was written, its addresses as links. */
+export function createText(text: string): HTMLElement {
   const body = document.createElement("p");
   body.dir = "auto";
+  // One that may be too long to be seen at once scrolls, also by keyboard.
+  if (text.length > LONG_LENGTH || text.split("\n", LONG_LINES).length === LONG_LINES) body.tabIndex = 0;
   let end = 0;
   for (const { 0: url, index } of text.matchAll(LINK)) {
     const link = document.createElement("a");

@@ -1,4 +1,5 @@
 /** Shows under a conversation what is still on its way, and what the server did not take. Conversations fill it. */
+import { createText } from "./message_view.ts";
 import type { Entry, Outbox } from "./outbox.ts";
 
 /** Fills a list with the entries that are not hidden. */
@@ -19,9 +20,6 @@ export function showOutbox(
 function createItem(entry: Entry, outbox: Outbox, isLive: boolean): HTMLElement {
   const item = document.createElement("li");
   item.className = entry.problem === undefined ? "message mine waiting" : "message mine refused";
-  const body = document.createElement("p");
-  body.dir = "auto";
-  body.textContent = entry.text;
   const foot = document.createElement("div");
   foot.className = "head";
   if (entry.problem === undefined) {
@@ -35,7 +33,7 @@ function createItem(entry: Entry, outbox: Outbox, isLive: boolean): HTMLElement 
       createButton("Discard", () => outbox.discard(entry)),
     );
   }
-  item.append(body, foot);
+  item.append(createText(entry.text), foot);
   return item;
 }
 

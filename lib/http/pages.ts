@@ -13,14 +13,17 @@ const EXAMPLES = "/_examples/";
 const STATIC = "/_static/";
 const CHANNEL_PAGE = "channel.html";
 
-/** Strict enough that text which slipped into a page as markup could still not run or call home. */
-const HEADERS = {
+/** For pages and pictures: strict enough that text which slipped in as markup could still not run or call home. */
+const DOCUMENT_HEADERS = {
   "content-security-policy": "default-src 'self'; img-src 'self' blob:; base-uri 'none'; " +
     "form-action 'self'; frame-ancestors 'self'; object-src 'none'",
   "cross-origin-opener-policy": "same-origin",
   "referrer-policy": "same-origin",
   "x-content-type-options": "nosniff",
 };
+
+/** Scripts and styles go by the policy of the page they are part of. */
+const PART_HEADERS = { "x-content-type-options": "nosniff" };
 
 /** A URL with the version in it never shows anything else. */
 const FOR_EVER = "public, max-age=31536000, immutable";
@@ -61,7 +64,7 @@ export class Pages {
     const coding = asset.isCompressible ? CODINGS.find((coding) => accepts(accepted, coding)) : undefined;
     const etag = `"${asset.hash}${coding === undefined ? "" : `-${coding}`}"`;
     const headers = {
-      ...HEADERS,
+      ...(/html|svg/.test(asset.type) ? DOCUMENT_HEADERS : PART_HEADERS),
       "cache-control": isKept ? FOR_EVER : ASK_AGAIN,
       etag,
       vary: isKept ? "accept-encoding" : "accept, accept-encoding",

@@ -69,6 +69,70 @@ site.test("Hostile history, names and event names are text on the channel page",
   await expectHarmless(page, "#messages li p");
 });
 
+site.test("Hostile names, keys, events and channels are text wherever the channel page shows them", async ({ open, server }) => {
+  const hostile = TEXTS["markup"] ?? "";
+  const channel = "a'(b);$c:d";
+  const page = await open(`/${channel}?name=${encodeURIComponent(hostile)}`);
+  await expectLive(page);
+  await expect(page.locator("h1")).toHaveText(channel);
+  const other = await open(
+    `/${channel}?name=${encodeURIComponent("</span><script>window.hacked=1</script>")}`,
+  );
+  await expectLive(other);
+  await expect(page.locator("#people li")).toHaveText([
+    /^<img.* you$/,
+    "</span><script>window.hacked=1</script>",
+  ]);
+  for (
+    const data of [{ [hostile]: { [hostile]: hostile } }, { ["__proto__"]: 1, constructor: [hostile] }, {
+      base64: hostile,
+    }]
+  ) {
+    const url = `${server.url}/${channel}?event=${encodeURIComponent(hostile.slice(0, 90))}`;
+    const headers = { "content-type": "application/json" };
+    const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify({ data }) });
+    assert.equal(answer.status, 200, await answer.text());
+  }
+  await expect(page.locator("#messages .event")).toHaveCount(3);
+  await expect(page.locator("#messages .json")).toHaveCount(3);
+  for (const summary of await page.locator("summary").all()) await summary.click();
+  await other.locator("#box").fill(hostile);
+  await other.locator("#box").press("Enter");
+  await expect(page.locator("#messages li p")).toHaveText([hostile]);
+  await expect(async () => {
+    await other.mouse.move(100, 100);
+    await other.mouse.move(200, 200);
+    await expect(page.locator(".cursor")).toHaveText(["</span><script>window.hacked=1</script>"], {
+      timeout: 500,
+    });
+  }).toPass();
+  await page.getByRole("button", { name: "Share" }).click();
+  await expect(page.locator("#share-url")).toContainText("/a'(b);$c:d");
+  await expect(page.locator("main img, main script, #cursors img, #cursors script, #sky img")).toHaveCount(0);
+  await expectHarmless(page, "#messages li p");
+});
+
+site.test("Cursors that say nothing sensible are no cursors", async ({ open, server }) => {
+  const page = await open("/garden");
+  await expectLive(page);
+  const socket = new WebSocket(`${server.socketUrl}/cursors/garden?name=Zoe`);
+  await new Promise((resolve) => socket.onopen = resolve);
+  for (const text of ["no JSON", "null", '{"x":"0","y":0}', '{"x":1e999,"y":0}', "[]"]) socket.send(text);
+  const post = (data: unknown, name: string) =>
+    fetch(`${server.url}/cursors/garden?name=${name}&id=${name}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ data }),
+    }).then((answer) => answer.text());
+  await post({ x: {}, y: [] }, "Ann");
+  await expect(async () => {
+    await post({ x: 7, y: -7 }, "Far");
+    await expect(page.locator(".cursor")).toHaveText(["Far"], { timeout: 500 });
+  }).toPass();
+  assert.equal(await page.evaluate("document.documentElement.scrollWidth > innerWidth"), false);
+  socket.close();
+});
+
 site.test("What hostile hands type is text to the writer too", async ({ open }) => {
   const hostile = TEXTS["markup"] ?? "";
   for (const [path, shown] of [["/_examples/chat", ".mine p"], ["/_examples/hello", "#log li"]] as const) {
