@@ -2,11 +2,12 @@
  * What a client may do on a channel. The Centrifuge session and the HTTP routes ask `mayUse()` before each
  * subscribe, publish, presence and history; the answer to a denial says who denied and what would allow it.
  *
- * Without a verification key the server is open: everybody may do everything. With one, nobody may do anything
- * until a token or a channel rule allows it:
+ * On an open server everybody may do everything. Elsewhere nobody may do anything until a token or a channel rule
+ * allows it:
  *
  * - A token that names the channel (`channels` or `subs` of the connection token, or a subscription token) allows
  *   to subscribe, and with it what `allowSubscribers` lists.
+ * - A connection token's `grants` allow what they list, on the channels that match their patterns.
  * - Users, who have a connection token with a `sub`, may do what `allow` lists; once subscribed by it, also what
  *   `allowSubscribers` lists.
  * - Everybody, with or without a token, may do what `allowAnonymous` lists.
@@ -14,6 +15,7 @@
  * Centrifugo's users know these settings as `allow_X_for_subscriber`, `allow_X_for_client` and
  * `allow_X_for_anonymous`.
  */
+import { coversPattern } from "../core/channel.ts";
 import { type Action, ACTIONS, type ChannelRules } from "../core/rules.ts";
 
 /** What must be known of a channel's rules. */
@@ -21,7 +23,7 @@ export type AccessRules = Pick<ChannelRules, "allow" | "allowSubscribers" | "all
 
 /** Who asks. */
 export type Requester =
-  /** The server has no verification key. */
+  /** Anybody, as the server is open. */
   | { readonly kind: "open" }
   | {
     readonly kind: "keyed";
@@ -29,7 +31,17 @@ export type Requester =
     readonly user: string;
     /** The channels its connection token names. */
     readonly channels: ReadonlySet<string>;
+    /** What else it grants. */
+    readonly grants: readonly Grant[];
   };
+
+/** What a token allows on all channels that match a pattern. */
+export interface Grant {
+  readonly pattern: string;
+  /** The pattern, split. */
+  readonly segments: readonly string[];
+  readonly actions: readonly Action[];
+}
 
 /**
  * What ties the requester to the channel besides its connection token: a `token` for this channel, presented now
@@ -78,15 +90,34 @@ export function mayUse(
   // Anonymous clients whom a rule let in are anybody: what is for subscribers is not for them.
   const subscriber = named || (tie === "rule" && !anonymous);
   if (subscriber && rules.allowSubscribers.actions.includes(action)) return ALLOWED;
+  const { grants } = requester;
+  if (grants.length > 0 && mayReach(action, channel.split("/"), grants)) return ALLOWED;
 
-  if (subscriber) return deny(action, channel, anonymous, rules, "allowSubscribers", "to subscribers");
+  if (subscriber) return deny(action, channel, requester, rules, "allowSubscribers", "to subscribers");
   if (anonymous) {
-    return deny(action, channel, anonymous, rules, "allowAnonymous", "to clients without a user");
+    return deny(action, channel, requester, rules, "allowAnonymous", "to clients without a user");
   }
   const unless = action === "subscribe" || rules.allowSubscribers.actions.includes(action)
     ? "without a subscription token"
     : "to users";
-  return deny(action, channel, anonymous, rules, "allow", unless);
+  return deny(action, channel, requester, rules, "allow", unless);
+}
+
+/**
+ * Whether grants allow something on every channel that matches a pattern, whatever the rules say.
+ *
+ * @param pattern split; a channel's name is one, too
+ */
+export function mayReach(action: Action, pattern: readonly string[], grants: readonly Grant[]): boolean {
+  return grants.some(({ segments, actions }) => actions.includes(action) && coversPattern(segments, pattern));
+}
+
+/** What a token lets its holder be and do. */
+export function toRequester(
+  claims: { user: string; channels: readonly string[]; grants: readonly Grant[] } | undefined,
+): Requester & { readonly kind: "keyed" } {
+  const { user = "", channels = [], grants = [] } = claims ?? {};
+  return { kind: "keyed", user, channels: new Set(channels), grants };
 }
 
 /**
@@ -110,7 +141,7 @@ export function mayConnect(keyed: boolean, admits: boolean): Decision {
 function deny(
   action: Action,
   channel: string,
-  anonymous: boolean,
+  { user, grants }: Requester & { readonly kind: "keyed" },
   rules: AccessRules,
   key: keyof AccessRules,
   unless: string,
@@ -120,7 +151,19 @@ function deny(
   const listed = ACTIONS.filter((known) => known === action || actions.includes(known));
   const setting = `"${key}": [${listed.map((known) => `"${known}"`).join(", ")}]`;
   const denier = rule === undefined ? "no rule allows" : `rule "${rule}" does not allow`;
-  const message = `Cannot ${PHRASES[action]} ${JSON.stringify(channel)}: ${denier} "${action}" ${unless}; ` +
+  const granted = grants.filter(({ actions }) => actions.includes(action)).map(({ pattern }) =>
+    `"${pattern}"`
+  );
+  const only = grants.length === 0 ? "" : `, and the token grants it ${describeList(granted)}`;
+  const message =
+    `Cannot ${PHRASES[action]} ${JSON.stringify(channel)}: ${denier} "${action}" ${unless}${only}; ` +
     `set ${setting} in the rules`;
-  return { allowed: false, rule, setting, message, clientMessage: anonymous ? BLAND : message };
+  const isNobody = user === "" && grants.length === 0;
+  return { allowed: false, rule, setting, message, clientMessage: isNobody ? BLAND : message };
+}
+
+/** A token may hold thousands of patterns; a few show what it is for. */
+function describeList(patterns: readonly string[]): string {
+  if (patterns.length === 0) return "nowhere";
+  return `only on ${patterns.slice(0, 3).join(", ")}${patterns.length > 3 ? " and others" : ""}`;
 }

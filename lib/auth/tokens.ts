@@ -3,7 +3,9 @@
  * session and the HTTP routes ask here who a client is; what it may then do is decided in `grants.ts`.
  */
 import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from "jose";
-import { parseChannel } from "../core/channel.ts";
+import { parseChannel, parseRulePattern } from "../core/channel.ts";
+import { ACTIONS } from "../core/rules.ts";
+import type { Grant } from "./grants.ts";
 import type { Keys } from "./keys.ts";
 
 /**
@@ -43,6 +45,8 @@ export interface ConnectionClaims {
   readonly channels: readonly string[];
   /** Settings of those that have any. */
   readonly subs: ReadonlyMap<string, TokenSubscription>;
+  /** What else it may do, by pattern. */
+  readonly grants: readonly Grant[];
 }
 
 /** What a subscription token says. */
@@ -225,6 +229,7 @@ function parseConnectionClaims(payload: JWTPayload): ConnectionClaims {
     meta: formatJson(payload.meta),
     channels: [...new Set([...parseChannels(payload.channels), ...subs.keys()])],
     subs,
+    grants: parseGrants(payload.grants),
   };
 }
 
@@ -281,6 +286,23 @@ function parseSubs(value: unknown): ReadonlyMap<string, TokenSubscription> {
       ];
     }),
   );
+}
+
+/** `{ "chat/*": ["subscribe", "publish"] }`. A word that is none of ours is no grant of ours: better refused than guessed at. */
+function parseGrants(value: unknown): readonly Grant[] {
+  if (value === undefined || value === null) return [];
+  if (!isRecord(value)) throw new SyntaxError('the token\'s "grants" is no object of patterns');
+  return Object.entries(value).map(([pattern, actions]) => {
+    if (!Array.isArray(actions) || !actions.every((action) => ACTIONS.includes(action))) {
+      throw new SyntaxError(`the token's "grants" has something else than lists of ${ACTIONS.join(", ")}`);
+    }
+    try {
+      return { pattern, segments: parseRulePattern(pattern), actions };
+    } catch (cause) {
+      const detail = cause instanceof Error ? cause.message : String(cause);
+      throw new SyntaxError(`the token's "grants" has a bad pattern. ${detail}`, { cause });
+    }
+  });
 }
 
 function parseChannelClaim(name: string, claim: string): string {

@@ -45,7 +45,7 @@ export interface Selector {
  * @throws {SyntaxError} naming what is wrong and what to do about it
  */
 export function parseChannel(name: string): string {
-  parseSegments(name, SEGMENT, `Channel name ${quote(name)}`);
+  parseSegments(name, () => false, `Channel name ${quote(name)}`);
   return name;
 }
 
@@ -118,13 +118,31 @@ export function directChannel(clientId: string): string {
 }
 
 /**
- * Splits a pattern such as `orders/*` into its segments. Channel rules use the same grammar.
+ * Splits a pattern such as `orders/*` into its segments.
  *
  * @throws {SyntaxError} for a pattern outside the grammar
  */
 export function parsePattern(pattern: string): readonly string[] {
-  const segments = parseSegments(pattern, SEGMENT, `Pattern ${quote(pattern)}`);
-  const tail = segments.indexOf("**");
+  return splitPattern(pattern, (segment) => segment === "*" || segment === "**");
+}
+
+/**
+ * Splits a pattern of a rule or a grant. Besides what readers may say, a segment may begin with text: `chat:*` is one
+ * segment that begins so and goes on, `chat:**` every channel whose name does. Readers may not, as looking for theirs
+ * must not cost more the more there are.
+ *
+ * @throws {SyntaxError} for a pattern outside the grammar
+ */
+export function parseRulePattern(pattern: string): readonly string[] {
+  return splitPattern(pattern, (segment) => {
+    const text = segment.replace(/\*\*?$/, "");
+    return text.length < segment.length && (text === "" || SEGMENT.test(text));
+  });
+}
+
+function splitPattern(pattern: string, isWildcard: (segment: string) => boolean): readonly string[] {
+  const segments = parseSegments(pattern, isWildcard, `Pattern ${quote(pattern)}`);
+  const tail = segments.findIndex((segment) => segment.endsWith("**"));
   if (tail !== -1 && tail !== segments.length - 1) {
     throw new SyntaxError(`Pattern ${quote(pattern)}: "**" may only be the last segment`);
   }
@@ -133,18 +151,39 @@ export function parsePattern(pattern: string): readonly string[] {
 
 /** Whether a channel, split into segments, matches one pattern. */
 export function matchesPattern(pattern: readonly string[], segments: readonly string[]): boolean {
-  const last = pattern.length - 1;
-  if (pattern[last] === "**") {
+  if (pattern.at(-1)?.endsWith("**")) {
     if (segments.length < pattern.length) return false;
   } else if (segments.length !== pattern.length) {
     return false;
   }
-  return pattern.every((segment, i) =>
-    segment === "*" || segment === segments[i] || (i === last && segment === "**")
-  );
+  return pattern.every((segment, i) => matchesSegment(segment, segments[i] ?? ""));
 }
 
-function parseSegments(name: string, grammar: RegExp, subject: string): readonly string[] {
+/** Whether every channel that matches one pattern matches another, as `orders/*` does `orders/**`. */
+export function coversPattern(pattern: readonly string[], narrower: readonly string[]): boolean {
+  const last = pattern.length - 1;
+  const isTail = pattern[last]?.endsWith("**") ?? false;
+  if (isTail ? narrower.length < pattern.length : narrower.length !== pattern.length) return false;
+  return pattern.every((segment, i) => {
+    const other = narrower[i] ?? "";
+    // What the other leaves open, only what is at least as open covers.
+    return (segment.endsWith("**") || !other.endsWith("**")) && matchesSegment(segment, other);
+  });
+}
+
+/** @param segment of a channel's name, or of a pattern that has to be covered */
+function matchesSegment(pattern: string, segment: string): boolean {
+  if (pattern === segment || pattern === "*" || pattern === "**") return true;
+  if (!pattern.endsWith("*")) return false;
+  const start = pattern.slice(0, pattern.indexOf("*"));
+  return segment.length > start.length && segment.startsWith(start);
+}
+
+function parseSegments(
+  name: string,
+  isWildcard: (segment: string) => boolean,
+  subject: string,
+): readonly string[] {
   if (name.length === 0) throw new SyntaxError("A channel name must not be empty");
   if (name.length > MAX_CHANNEL_LENGTH) {
     throw new SyntaxError(
@@ -163,8 +202,8 @@ function parseSegments(name: string, grammar: RegExp, subject: string): readonly
     if (segment === "." || segment === "..") {
       throw new SyntaxError(`${subject} has the segment "${segment}", which a URL cannot carry`);
     }
-    if (subject.startsWith("Pattern") && (segment === "*" || segment === "**")) continue;
-    if (!grammar.test(segment)) {
+    if (isWildcard(segment)) continue;
+    if (!SEGMENT.test(segment)) {
       throw new SyntaxError(
         `${subject} has a character outside A-Z a-z 0-9 _ - = @ , . ; : # $ ~ ! ' ( ) +`,
       );

@@ -1,5 +1,5 @@
 /** Channel rules: what is kept of a channel and how it is delivered, by name pattern. The hub and the logs ask here. */
-import { matchesPattern, parsePattern } from "./channel.ts";
+import { matchesPattern, parseRulePattern } from "./channel.ts";
 
 /** How much of a channel the log keeps. What goes beyond either bound is removed. */
 export interface Retention {
@@ -72,7 +72,7 @@ export class Rules {
 
   /** @throws {SyntaxError} for a pattern outside the channel grammar */
   constructor(entries: readonly RuleEntry[] = BUILT_IN_RULES) {
-    this.#entries = entries.map((entry) => ({ pattern: parsePattern(entry.channels), entry }));
+    this.#entries = entries.map((entry) => ({ pattern: parseRulePattern(entry.channels), entry }));
   }
 
   /** Whether a client without a token may do anything anywhere. */
@@ -152,7 +152,7 @@ function parseEntry(value: unknown, index: number): RuleEntry {
     throw new SyntaxError(`${where} needs "channels", a channel name or pattern`);
   }
   try {
-    parsePattern(value.channels);
+    parseRulePattern(value.channels);
   } catch (cause) {
     throw new SyntaxError(`${where}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }

@@ -3,7 +3,7 @@
  * tokens sent as `Authorization: Bearer`. On an open server everybody may read and publish everything.
  */
 import type { ApiKeys } from "../auth/api_keys.ts";
-import { mayUse, type Requester } from "../auth/grants.ts";
+import { mayReach, mayUse, type Requester, toRequester } from "../auth/grants.ts";
 import type { ConnectionClaims, TokenVerifier } from "../auth/tokens.ts";
 import type { Selector } from "../core/channel.ts";
 import { MessagingError } from "../core/errors.ts";
@@ -72,7 +72,7 @@ export class Access {
     const token = /^Bearer (.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
     const claims = token === undefined ? undefined : await this.#verify(token);
     const user = claims?.user ?? "";
-    const requester: Requester = { kind: "keyed", user, channels: new Set(claims?.channels) };
+    const requester = toRequester(claims);
     const deny: Pass["deny"] = (action, target) => this.#deny(requester, token === undefined, action, target);
     return {
       isTrusted: false,
@@ -112,16 +112,28 @@ export class Access {
     );
   }
 
+  /** Whether one part of a list, a name or a pattern, may be read. Rules answer only for names. */
+  #mayReach(
+    requester: Requester & { readonly kind: "keyed" },
+    action: Action,
+    pattern: readonly string[],
+  ): boolean {
+    if (mayReach(action, pattern, requester.grants)) return true;
+    const name = pattern.join("/");
+    return !name.includes("*") && mayUse(action, name, requester, this.#options.rules.for(name)).allowed;
+  }
+
   #deny(
-    requester: Requester,
+    requester: Requester & { readonly kind: "keyed" },
     unidentified: boolean,
     action: Action,
     target: string | Selector,
   ): MessagingError | undefined {
     if (typeof target !== "string" && target.channel === undefined) {
+      if (target.patterns.every((pattern) => this.#mayReach(requester, action, pattern))) return undefined;
       return new MessagingError(
         "forbidden",
-        "Lists and patterns are read with an API key here: name one channel",
+        "Lists and patterns are read with an API key here, or as far as a token grants them: name one channel",
       );
     }
     const channel = typeof target === "string" ? target : target.channel ?? "";

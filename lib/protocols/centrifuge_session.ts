@@ -2,7 +2,7 @@
  * One client's session in the Centrifuge protocol, whatever it is carried by: connecting, pings, expiry, and the
  * commands that follow. Transports feed it frames and give it a socket to answer on.
  */
-import { type Decision, mayConnect, mayUse, type Requester, type Tie } from "../auth/grants.ts";
+import { type Decision, mayConnect, mayUse, type Requester, type Tie, toRequester } from "../auth/grants.ts";
 import type { ConnectionClaims, TokenResult, TokenVerifier } from "../auth/tokens.ts";
 import { type Client, parseClientName } from "../core/client.ts";
 import type { Cluster } from "../core/cluster.ts";
@@ -305,9 +305,7 @@ export class CentrifugeSession {
     const claims = await this.#identify(request);
     if (this.#isEnded) return;
     const user = claims?.user === "" ? undefined : claims?.user;
-    this.#requester = open
-      ? { kind: "open" }
-      : { kind: "keyed", user: user ?? "", channels: new Set(claims?.channels) };
+    this.#requester = open ? { kind: "open" } : toRequester(claims);
     const client: Client = {
       id: crypto.randomUUID(),
       address: this.#transport.connection.address,
@@ -406,7 +404,7 @@ export class CentrifugeSession {
       await verifier.verifyConnectionToken(token, { user: this.client.user ?? "" }),
     );
     // What it is subscribed to stays, as Centrifugo's users expect; what it may ask for from now on is the new token's.
-    this.#requester = { kind: "keyed", user: claims.user, channels: new Set(claims.channels) };
+    this.#requester = toRequester(claims);
     this.#expire(claims.expires);
     return { client: this.client.id, ...toExpiry(claims.expires) };
   }

@@ -1,22 +1,25 @@
 /** What clients may do, as one table of decisions, and what the denied and the operator are told. */
 import assert from "node:assert/strict";
+import { parseRulePattern } from "../../lib/core/channel.ts";
 import {
   type AccessRules,
   type Denial,
   mayConnect,
+  mayReach,
   mayUse,
   type Requester,
   type Tie,
+  toRequester,
 } from "../../lib/auth/grants.ts";
 import { type Action, ACTIONS, Rules } from "../../lib/core/rules.ts";
 
 const DEFAULT_ACCESS: AccessRules = new Rules([]).for("any");
 
 const OPEN: Requester = { kind: "open" };
-const STRANGER: Requester = { kind: "keyed", user: "", channels: new Set() };
-const USER: Requester = { kind: "keyed", user: "ann", channels: new Set(["other"]) };
-const NAMED: Requester = { kind: "keyed", user: "ann", channels: new Set(["news"]) };
-const NAMED_STRANGER: Requester = { kind: "keyed", user: "", channels: new Set(["news"]) };
+const STRANGER: Requester = { kind: "keyed", user: "", channels: new Set(), grants: [] };
+const USER: Requester = { kind: "keyed", user: "ann", channels: new Set(["other"]), grants: [] };
+const NAMED: Requester = { kind: "keyed", user: "ann", channels: new Set(["news"]), grants: [] };
+const NAMED_STRANGER: Requester = { kind: "keyed", user: "", channels: new Set(["news"]), grants: [] };
 
 const RULE = "news/**";
 
@@ -89,6 +92,50 @@ for (const [who, requester, tie, rules, expected] of TABLE) {
 Deno.test("mayUse() takes no token for another channel than it names", () => {
   for (const channel of ["News", "news/1", "new", ""]) {
     assert.equal(mayUse("subscribe", channel, NAMED, NONE).allowed, false, channel);
+  }
+});
+
+function grant(grants: Record<string, readonly Action[]>, user = "ann"): Requester {
+  const parsed = Object.entries(grants).map(([pattern, actions]) => ({
+    pattern,
+    segments: parseRulePattern(pattern),
+    actions,
+  }));
+  return toRequester({ user, channels: [], grants: parsed });
+}
+
+Deno.test("mayUse() allows what a token grants by pattern, to users and to nobody in particular, and no more", () => {
+  for (const user of ["ann", ""]) {
+    const requester = grant({ "chat/*": ["subscribe", "publish"], "user:**": ["history"] }, user);
+    const allowed = (channel: string) =>
+      ACTIONS.filter((action) => mayUse(action, channel, requester, NONE).allowed).join(" ");
+    assert.equal(allowed("chat/1"), "subscribe publish");
+    assert.equal(allowed("chat/1/2"), "");
+    assert.equal(allowed("user:7/inbox"), "history");
+    assert.equal(allowed("news"), "");
+  }
+});
+
+Deno.test("mayUse() says in a denial what a token does grant", () => {
+  const message = (requester: Requester) => {
+    const decision = mayUse("publish", "news", requester, NONE);
+    return decision.allowed ? "" : decision.clientMessage;
+  };
+  assert.match(message(grant({ "chat/*": ["publish"] })), /to "news".*grants it only on "chat\/\*"; set/);
+  assert.match(message(grant({ "chat/*": ["subscribe"] }, "")), /grants it nowhere; set/);
+  const many = Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`c${i}`, ["publish" as const]]));
+  assert.match(message(grant(many)), /only on "c0", "c1", "c2" and others; set/);
+});
+
+Deno.test("mayReach() takes a pattern for granted only if all of it is", () => {
+  const requester = grant({ "chat/*": ["subscribe"], "all/**": ["subscribe"], "user:**": ["subscribe"] });
+  assert.ok(requester.kind === "keyed");
+  const reach = (pattern: string) => mayReach("subscribe", pattern.split("/"), requester.grants);
+  for (const pattern of ["chat/1", "chat/*", "all/*", "all/**", "all/1/*/2", "user:7", "user:7/**"]) {
+    assert.ok(reach(pattern), pattern);
+  }
+  for (const pattern of ["*", "**", "*/1", "chat/**", "chat", "chat/1/2", "all", "user:", "news"]) {
+    assert.ok(!reach(pattern), pattern);
   }
 });
 

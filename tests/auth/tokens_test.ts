@@ -283,6 +283,7 @@ Deno.test("verifyConnectionToken() reads every claim", async () => {
       meta: { role: 1 },
       channels: ["news", "chat/1", "news"],
       subs: { "chat/2": { info: ["x"], data: "hi", override: {} }, news: {} },
+      grants: { "chat/*": ["subscribe", "publish"], "user:**": [] },
       unknown: true,
     }),
   );
@@ -298,12 +299,24 @@ Deno.test("verifyConnectionToken() reads every claim", async () => {
         ["chat/2", { info: '["x"]', data: '"hi"' }],
         ["news", { info: undefined, data: undefined }],
       ]),
+      grants: [
+        { pattern: "chat/*", segments: ["chat", "*"], actions: ["subscribe", "publish"] },
+        { pattern: "user:**", segments: ["user:**"], actions: [] },
+      ],
     },
   });
 });
 
 Deno.test("verifyConnectionToken() takes a token without claims for the anonymous user", async () => {
-  const anonymous = { user: "", expires: 0, info: undefined, meta: undefined, channels: [], subs: new Map() };
+  const anonymous = {
+    user: "",
+    expires: 0,
+    info: undefined,
+    meta: undefined,
+    channels: [],
+    subs: new Map(),
+    grants: [],
+  };
   for (const claims of [{}, { sub: "", info: null, meta: null, channels: null, subs: null }]) {
     const token = await signRaw('{"alg":"HS256"}', JSON.stringify(claims));
     assert.deepEqual(await verifier().verifyConnectionToken(token), { kind: "valid", claims: anonymous });
@@ -324,6 +337,11 @@ const BAD_CONNECTION_CLAIMS: readonly [string, unknown, RegExp][] = [
   ["subs", { news: null }, /"subs" has something else than an object/],
   ["subs", { news: true }, /"subs" has something else than an object/],
   ["subs", { "no spaces": {} }, /"subs" has a bad name/],
+  ["grants", ["chat/*"], /"grants" is no object/],
+  ["grants", { "chat/*": "publish" }, /"grants" has something else than lists of subscribe, publish/],
+  ["grants", { "chat/*": ["pub"] }, /"grants" has something else than lists of subscribe, publish/],
+  ["grants", { "a/**/b": [] }, /"grants" has a bad pattern\. Pattern "a\/\*\*\/b"/],
+  ["grants", { "@*": ["subscribe"] }, /"grants" has a bad pattern/],
 ];
 
 for (const [claim, value, reason] of BAD_CONNECTION_CLAIMS) {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
+  coversPattern,
   directChannel,
   LOBBY,
   matchesPattern,
@@ -10,6 +11,7 @@ import {
   parseChannel,
   parseChannelPath,
   parsePattern,
+  parseRulePattern,
   parseSelectorPath,
   RESERVED_SEGMENTS,
   selectChannel,
@@ -166,6 +168,55 @@ Deno.test("parsePattern() allows * for a segment and ** at the end, and nothing 
   for (const pattern of ["", "a*", "*a", "a/b*", "***", "**/a", "a/**/b", "**/**", "a//*", "*/", "_*"]) {
     assert.throws(() => parsePattern(pattern), SyntaxError, pattern);
   }
+});
+
+const RULE_PATTERNS: readonly [pattern: string, matching: string, other: string][] = [
+  ["chat:*", "chat:a chat:b:c chat:*", "chat: chat chats:a chat:a/b a/chat:a"],
+  ["chat:**", "chat:a chat:a/b chat:a/b/c", "chat: chat chat:/a a/chat:a"],
+  ["a/chat-*/b", "a/chat-1/b", "a/chat-/b a/chat-1 a/chat-1/c chat-1"],
+  ["a/b*", "a/bc", "a/b a/c a/bc/d"],
+  ["a/*", "a/b", "a a/b/c"],
+  ["**", "a a/b", ""],
+  ["news", "news", "new newss"],
+];
+
+for (const [pattern, matching, other] of RULE_PATTERNS) {
+  Deno.test(`parseRulePattern() reads ${pattern}, which matches ${matching.replaceAll(" ", ", ")}`, () => {
+    const segments = parseRulePattern(pattern);
+    const matches = (channel: string) => matchesPattern(segments, channel.split("/"));
+    for (const channel of matching.split(" ")) assert.ok(matches(channel), channel);
+    for (const channel of other.split(" ")) assert.ok(other === "" || !matches(channel), channel);
+  });
+}
+
+Deno.test("parseRulePattern() takes a wildcard at the end of a segment alone, and parsePattern() only by itself", () => {
+  for (const pattern of ["*a", "a*b", "a***", "***", "a**/b", "chat:**/x", "", "@*", "_*", "a b*", "a//*"]) {
+    assert.throws(() => parseRulePattern(pattern), SyntaxError, pattern);
+  }
+  for (const pattern of ["chat:*", "chat:**"]) {
+    assert.throws(() => parsePattern(pattern), SyntaxError, pattern);
+  }
+});
+
+Deno.test("coversPattern() means that whatever matches the narrower pattern matches the other", () => {
+  const segment = fc.constantFrom("a", "ab", "a*", "b", "*");
+  const pattern = fc.tuple(
+    fc.array(segment, { minLength: 1, maxLength: 3 }),
+    fc.constantFrom("", "**", "a**"),
+  )
+    .map(([head, tail]) => tail === "" ? head : [...head, tail]);
+  const channel = fc.array(fc.constantFrom("a", "ab", "abc", "b"), { minLength: 1, maxLength: 5 });
+  fc.assert(
+    fc.property(pattern, pattern, channel, (wide, narrow, channel) => {
+      if (coversPattern(wide, narrow) && matchesPattern(narrow, channel)) {
+        assert.ok(matchesPattern(wide, channel));
+      }
+    }),
+    { numRuns: 20_000 },
+  );
+  fc.assert(fc.property(pattern, channel, (pattern, channel) => {
+    assert.equal(coversPattern(pattern, channel), matchesPattern(pattern, channel));
+  }));
 });
 
 Deno.test("matchesPattern() takes * for one segment and ** for one or more", () => {

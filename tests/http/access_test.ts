@@ -93,8 +93,36 @@ Deno.test("With a key, a token that names a channel reads it, and a rule for use
     (await ask(server, "/users/1?since=earliest", { token, accept: "text/event-stream" })).status,
     403,
   );
-  assert.match((await ask(server, "/news,open/1", { token })).detail, /one channel/);
+  assert.equal((await ask(server, "/news,open/1", { token })).status, 200);
+  for (const path of ["/news,other", "/news,open/*", "/**"]) {
+    assert.match((await ask(server, path, { token })).detail, /one channel/);
+  }
   assert.equal((await ask(server, "/@id1", { token, method: "POST" })).status, 403);
+});
+
+Deno.test("With a key, a token's grants reach what their patterns match, patterns of readers too", async () => {
+  await using server = await start();
+  const token = await sign({ grants: { "chat/*": ["subscribe", "publish"], "log/**": ["history"] } });
+  const events = { accept: "text/event-stream", token };
+  const answers: readonly [path: string, asked: Asked, status: number][] = [
+    ["/chat/1", { method: "POST", token }, 200],
+    ["/chat/1/2", { method: "POST", token }, 403],
+    ["/chat/1", events, 200],
+    ["/chat/1?since=earliest", events, 403],
+    ["/chat/*", events, 200],
+    ["/chat/*,open/1", events, 200],
+    ["/chat/**", events, 403],
+    ["/log/1", { token }, 200],
+    ["/log/**", { token }, 200],
+    ["/log/**", events, 403],
+    ["/log/1", { method: "POST", token }, 403],
+    ["/chat/1?presence", { token }, 403],
+  ];
+  for (const [path, asked, status] of answers) {
+    assert.equal((await ask(server, path, asked)).status, status, `${asked.method ?? "GET"} ${path}`);
+  }
+  const { detail } = await ask(server, "/news", { method: "POST", token });
+  assert.match(detail, /Cannot publish to "news": .*the token grants it only on "chat\/\*"/);
 });
 
 Deno.test("With a key, clearing a channel and writing to one client is for operators, whatever the rules", async () => {

@@ -898,3 +898,19 @@ Deno.test("A one-way client gets the channels it asks for, as far as it may", as
   await publish(server, "open/1", "live");
   assert.deepEqual(await pushes(1), [{ channel: "open/1", pub: { data: "live", offset: 2 } }]);
 });
+
+Deno.test("A token's grants hold for commands, and a refresh replaces them", async () => {
+  await using server = await startKeyedApp();
+  const sign = (grants: Record<string, string[]>) => createToken({ sub: "ann", grants });
+  await using client = await RawClient.connect(server, {
+    token: await sign({ "chat:*": ["subscribe", "publish"] }),
+  });
+  assert.equal(await client.fail("publish", { channel: "chat:1", data: {} }), undefined);
+  assert.equal(await client.fail("subscribe", { channel: "chat:2" }), undefined);
+  assert.equal(await client.fail("subscribe", { channel: "news" }), 103);
+  assert.equal(await client.fail("presence", { channel: "chat:2" }), 103);
+  assert.equal(await client.fail("history", { channel: "chat:2" }), undefined, "as for all subscribers");
+  await client.call("refresh", { token: await sign({ news: ["publish"] }) });
+  assert.equal(await client.fail("publish", { channel: "chat:1", data: {} }), 103);
+  assert.equal(await client.fail("publish", { channel: "news", data: {} }), undefined);
+});
