@@ -95,9 +95,8 @@ site.test("Hostile names, keys, events and channels are text wherever the channe
   }
   await expect(page.locator("#messages .event")).toHaveCount(3);
   await expect(page.locator("#messages .json")).toHaveCount(3);
-  for (let closed = page.locator("details:not([open]) > summary"); await closed.count() > 0;) {
-    await closed.first().click();
-  }
+  const closed = page.locator("details:not([open]) > summary");
+  while (await closed.count() > 0) await closed.first().click();
   await other.locator("#box").fill(hostile);
   await other.locator("#box").press("Enter");
   await expect(page.locator("#messages li p")).toHaveText([hostile]);
