@@ -339,6 +339,11 @@ class RaindropsApp implements App {
       "Stays of clients on channels, lists and patterns",
       () => hub.subscriptionCount,
     );
+    gauge(
+      "raindrops_nodes",
+      "Nodes that share the log, as far as this one hears them",
+      () => hub.nodes().length,
+    );
     for (const processGauge of createProcessGauges(hub.identity.startedAt)) metrics.addGauge(processGauge);
   }
 

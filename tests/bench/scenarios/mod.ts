@@ -5,6 +5,7 @@ import { CONNECT, IDLE } from "./connections.ts";
 import { FAN_OUT, FAN_OUT_MATRIX } from "./fan_out.ts";
 import { HANDOVER } from "./handover.ts";
 import { LATENCY } from "./latency.ts";
+import { NODES } from "./nodes.ts";
 import { PUBLISH, PUBLISH_SOCKET } from "./publish.ts";
 import { REPLAY } from "./replay.ts";
 
@@ -18,5 +19,6 @@ export const SCENARIOS: readonly Scenario[] = [
   IDLE,
   REPLAY,
   HANDOVER,
+  NODES,
   FAN_OUT_MATRIX,
 ];
