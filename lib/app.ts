@@ -301,8 +301,8 @@ class RaindropsApp implements App {
     app.options("*", () => new Response(null, { status: 204, headers: { allow: CHANNEL_METHODS } }));
     this.#addCentrifuge(app);
     app.get("/api/backup", (c) => {
-      const { keys, logger } = this.#apiContext;
-      return handleBackup(c.req.raw, { log: this.#log, keys, logger });
+      demandKey(this.#apiKeys, c.req.raw, "/api/backup");
+      return handleBackup(c.req.raw, this.#log, this.#logger);
     });
     app.all("/api/*", (c) => handleApi(c.req.raw, this.#apiContext));
     app.get("*", (c) => this.#get(c));
