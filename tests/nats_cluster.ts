@@ -1,5 +1,5 @@
 /** Real NATS servers with JetStream on free ports of this machine, alone or in a cluster, that tests kill and restart. */
-
+import { cp, rm } from "node:fs/promises";
 import { findNatsServer } from "./nats_server.ts";
 
 /** Undefined when there is no `nats-server` to test with. */
@@ -42,6 +42,17 @@ export class NatsServer {
     }
   }
 
+  /** Copies its data, while it does not run. */
+  async keep(): Promise<void> {
+    await cp(`${this.#folder}/${this.name}`, `${this.#folder}/${this.name}.kept`, { recursive: true });
+  }
+
+  /** Gives it the data back that it had then, as an operator would who has lost the rest. */
+  async restore(): Promise<void> {
+    await rm(`${this.#folder}/${this.name}`, { recursive: true });
+    await cp(`${this.#folder}/${this.name}.kept`, `${this.#folder}/${this.name}`, { recursive: true });
+  }
+
   /** Ends it without a warning, like a crash. */
   async kill(signal: Deno.Signal = "SIGKILL"): Promise<void> {
     const child = this.#child;
@@ -61,8 +72,12 @@ export class NatsCluster implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  /** Starts so many servers, and resolves when each of them says that it is healthy. */
-  static async start(count: number): Promise<NatsCluster> {
+  /**
+   * Starts so many servers, and resolves when each of them says that it is healthy.
+   *
+   * @param configuration what else their configuration holds, in lines
+   */
+  static async start(count: number, configuration = ""): Promise<NatsCluster> {
     const folder = await Deno.makeTempDir();
     const ports = pickPorts(count * 3);
     const names = Array.from({ length: count }, (_, i) => `s${i + 1}`);
@@ -74,7 +89,7 @@ export class NatsCluster implements AsyncDisposable {
       await Deno.writeTextFile(
         `${folder}/${name}.conf`,
         `server_name: ${name}\nlisten: "127.0.0.1:${ports[i]}"\nhttp: "127.0.0.1:${ports[2 * count + i]}"\n` +
-          `jetstream { store_dir: "${folder}/${name}" }\n${cluster}`,
+          `jetstream { store_dir: "${folder}/${name}" }\n${cluster}${configuration}`,
       );
       return new NatsServer(name, ports[i]!, ports[2 * count + i]!, folder);
     }));

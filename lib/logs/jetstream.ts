@@ -11,7 +11,7 @@
  * **What is acknowledged.** An append resolves when its record comes back from the stream and is announced here: the
  * server delivers only what it has stored, on a cluster what a majority has. The server's answer to the publisher
  * serves to notice refusals and losses. A record that is not answered for in a second is sent again under the same id,
- * which the server knows for a minute; after five seconds the append is rejected, and then nobody can say whether it
+ * which the server knows for a minute; after ten seconds the append is rejected, and then nobody can say whether it
  * was stored. Between appends that are in flight while a server of the cluster fails, the order may change.
  *
  * **Counting over restarts.** A node that starts reads the heads of all records. What was removed is not there to be

@@ -42,8 +42,8 @@ interface Waiting {
   acknowledged: boolean;
 }
 
-/** Longest that an append waits for the server to have it. */
-export const APPEND_MILLISECONDS = 5_000;
+/** Longest that an append waits for the server to have it: longer than a cluster takes to elect a leader. */
+export const APPEND_MILLISECONDS = 10_000;
 /** After which a record that was not acknowledged is sent again, under the same id. */
 const RESEND_MILLISECONDS = 1_000;
 const TICK_MILLISECONDS = 250;

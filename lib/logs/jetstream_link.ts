@@ -48,6 +48,8 @@ export interface LinkOptions extends JetStreamUrl {
 }
 
 const CONNECT_MILLISECONDS = 3_000;
+/** Longest wait for an answer: a cluster that elects a leader gives none, and is asked again. */
+const REQUEST_MILLISECONDS = 2_000;
 /** Between attempts: the first, the longest, and by how much each is longer. */
 const RETRY_MILLISECONDS = 100;
 const LONGEST_RETRY_MILLISECONDS = 5_000;
@@ -56,7 +58,7 @@ const RETRY_FACTOR = 2;
 const PING_MILLISECONDS = 2_000;
 const MAX_PINGS_OUT = 2;
 /** How often a server is asked again that seems to have lost messages: it may not have caught up yet. */
-const LOSS_CHECKS = 10;
+const LOSS_CHECKS = 6;
 const LOSS_CHECK_MILLISECONDS = 500;
 
 export class JetStreamLink implements AsyncDisposable {
@@ -69,6 +71,8 @@ export class JetStreamLink implements AsyncDisposable {
   #complaint: string | undefined;
   readonly #warned = new Set<string>();
   #closed = false;
+  /** Resolves when a connection that was lost is there again, or given up. */
+  #disconnected: PromiseWithResolvers<void> | undefined;
   /** Ends the time in which all is well. */
   #end: (reason: string) => void = () => {};
   /** Ends a pause. */
@@ -134,6 +138,8 @@ export class JetStreamLink implements AsyncDisposable {
 
   async #attach(trouble: PromiseWithResolvers<string>): Promise<void> {
     this.#consumer?.stop();
+    await this.#disconnected?.promise;
+    if (this.#closed) return;
     const { connection, manager } = await this.#connect();
     const { flush, onRecord, onUp, logger } = this.#options;
     let opened = await openStream(manager, this.#options);
@@ -181,7 +187,10 @@ export class JetStreamLink implements AsyncDisposable {
     }
     const connection = await connect(this.#connectionOptions());
     this.#connection = connection;
-    this.#manager = await jetstreamManager(connection, { checkAPI: false });
+    this.#manager = await jetstreamManager(connection, {
+      checkAPI: false,
+      timeout: REQUEST_MILLISECONDS,
+    });
     void this.#watch(connection);
     this.#options.onConnect(connection);
     return { connection, manager: this.#manager };
@@ -210,13 +219,19 @@ export class JetStreamLink implements AsyncDisposable {
   /** Hears what becomes of a connection until it is closed. */
   async #watch(connection: NatsConnection): Promise<void> {
     for await (const status of connection.status()) {
-      if (status.type === "disconnect") this.#end("the connection was lost");
-      else if (status.type === "reconnect") {
+      if (status.type === "disconnect") {
+        this.#disconnected ??= Promise.withResolvers();
+        this.#end("the connection was lost");
+      } else if (status.type === "reconnect") {
+        this.#disconnected?.resolve();
+        this.#disconnected = undefined;
         this.#end("the connection was lost for a moment");
         this.#nudge();
       }
     }
-    if (!this.#closed) this.#end("the connection was closed");
+    this.#disconnected?.resolve();
+    this.#disconnected = undefined;
+    this.#end("the connection was closed");
   }
 
   /** Applies all that the stream holds. */

@@ -53,6 +53,6 @@ export function testWithNats(name: string, body: () => Promise<void>): void {
 }
 
 /** A server for a test that kills it, or wants it to be its own. */
-export function startServer(): Promise<NatsCluster> {
-  return NatsCluster.start(1);
+export function startServer(configuration?: string): Promise<NatsCluster> {
+  return NatsCluster.start(1, configuration);
 }
