@@ -57,6 +57,12 @@ export interface SubscriptionClaims extends TokenSubscription {
   readonly expires: number;
 }
 
+/** The same, and what it has to be checked against besides channel and user. */
+export interface SubscriptionTokenClaims extends SubscriptionClaims {
+  /** "" for any. */
+  readonly client: string;
+}
+
 export interface TokenOptions {
   readonly keys: Keys;
   /** A token must name it in `aud`. */
@@ -215,8 +221,12 @@ function explain(error: unknown): Exclude<TokenResult<never>, { readonly kind: "
   throw error;
 }
 
-/** @throws {SyntaxError} naming the claim that has the wrong type */
-function parseConnectionClaims(payload: JWTPayload): ConnectionClaims {
+/**
+ * Reads what a connection token says, whoever signed it.
+ *
+ * @throws {SyntaxError} naming the claim that has the wrong type
+ */
+export function parseConnectionClaims(payload: JWTPayload): ConnectionClaims {
   // Who holds a subscription token was let into one channel; a connection may be worth more.
   if (parseText(payload, "channel") !== "") {
     throw new SyntaxError('the token names a "channel": it is a subscription token');
@@ -233,8 +243,12 @@ function parseConnectionClaims(payload: JWTPayload): ConnectionClaims {
   };
 }
 
-/** @throws {SyntaxError} naming the claim that has the wrong type */
-function parseSubscriptionClaims(payload: JWTPayload): SubscriptionClaims & { readonly client: string } {
+/**
+ * Reads what a subscription token says, whoever signed it.
+ *
+ * @throws {SyntaxError} naming the claim that has the wrong type
+ */
+export function parseSubscriptionClaims(payload: JWTPayload): SubscriptionTokenClaims {
   return {
     channel: parseText(payload, "channel"),
     user: parseText(payload, "sub"),

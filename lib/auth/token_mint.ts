@@ -1,0 +1,107 @@
+/** Makes tokens that the server takes: `deno task token` calls it, for trying things out and for small backends. */
+import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
+import { SignJWT } from "jose";
+import { parseChannel, parseRulePattern } from "../core/channel.ts";
+import type { Action } from "../core/rules.ts";
+
+/** A key to sign with. */
+export interface SigningKey {
+  readonly algorithm: string;
+  readonly material: KeyObject | Uint8Array;
+}
+
+/** What a token is to say. */
+export interface TokenRequest {
+  /** "" for the anonymous user. */
+  readonly user: string;
+  /** Seconds it is good for; undefined for ever. */
+  readonly lifetime: number | undefined;
+  /** Makes it a subscription token, for this channel alone. */
+  readonly channel?: string | undefined;
+  /** Channels a connection is subscribed to from the start. */
+  readonly channels?: readonly string[];
+  /** What a connection may do, by pattern. */
+  readonly grants?: ReadonlyMap<string, readonly Action[]>;
+  /** What others on a channel are shown: any JSON value. */
+  readonly info?: unknown;
+  readonly audience?: string | undefined;
+  readonly issuer?: string | undefined;
+  /** Names the key, for servers with several. */
+  readonly keyId?: string | undefined;
+}
+
+const CURVES: ReadonlyMap<string, string> = new Map([
+  ["prime256v1", "ES256"],
+  ["secp384r1", "ES384"],
+  ["secp521r1", "ES512"],
+]);
+
+/** A secret as a key. */
+export function toSecretKey(secret: string): SigningKey {
+  return { algorithm: "HS256", material: new TextEncoder().encode(secret) };
+}
+
+/**
+ * Reads a private key in PEM: RSA, P-256, P-384, P-521 or Ed25519.
+ *
+ * @throws {SyntaxError} for anything else, without quoting it
+ */
+export function parsePrivateKey(text: string): SigningKey {
+  let material: KeyObject;
+  try {
+    material = createPrivateKey(text);
+  } catch {
+    throw new SyntaxError(
+      /-----BEGIN PUBLIC KEY-----/.test(text)
+        ? "It is a public key: tokens are signed with the private one"
+        : 'It is no private key in PEM form ("-----BEGIN PRIVATE KEY-----"), or it is encrypted',
+    );
+  }
+  const { asymmetricKeyType: type, asymmetricKeyDetails: details } = material;
+  if (type === "rsa") return { algorithm: "RS256", material };
+  if (type === "ed25519") return { algorithm: "EdDSA", material };
+  const algorithm = CURVES.get(details?.namedCurve ?? "");
+  if (algorithm === undefined) {
+    throw new SyntaxError("It is neither an RSA key nor on the curve P-256, P-384, P-521 or Ed25519");
+  }
+  return { algorithm, material };
+}
+
+/** The public half of a private key in PEM, in PEM. */
+export function toPublicPem(text: string): string {
+  parsePrivateKey(text);
+  return createPublicKey(text).export({ type: "spki", format: "pem" }).toString();
+}
+
+/**
+ * Makes a token.
+ *
+ * @param now in milliseconds since 1970
+ * @throws {SyntaxError} for a bad name or pattern, or what cannot stand in one token together
+ */
+export async function mintToken(request: TokenRequest, key: SigningKey, now: number): Promise<string> {
+  const { user, lifetime, channel, channels = [], grants = new Map(), info, audience, issuer, keyId } =
+    request;
+  if (channel !== undefined) {
+    parseChannel(channel);
+    if (channels.length > 0 || grants.size > 0) {
+      throw new SyntaxError("A subscription token is for its one channel: leave out channels and grants");
+    }
+  }
+  for (const name of channels) parseChannel(name);
+  for (const pattern of grants.keys()) parseRulePattern(pattern);
+  const seconds = Math.floor(now / 1_000);
+  const claims = {
+    sub: user,
+    iat: seconds,
+    ...(lifetime === undefined ? {} : { exp: seconds + lifetime }),
+    ...(channel === undefined ? {} : { channel }),
+    ...(channels.length === 0 ? {} : { channels }),
+    ...(grants.size === 0 ? {} : { grants: Object.fromEntries(grants) }),
+    ...(info === undefined ? {} : { info }),
+    ...(audience === undefined ? {} : { aud: audience }),
+    ...(issuer === undefined ? {} : { iss: issuer }),
+  };
+  const header = { alg: key.algorithm, typ: "JWT", ...(keyId === undefined ? {} : { kid: keyId }) };
+  return await new SignJWT(claims).setProtectedHeader(header).sign(key.material);
+}

@@ -1,0 +1,328 @@
+/**
+ * Makes tokens and explains them, by the settings a server has. Run by `deno task token`; `--help` says how. It prints
+ * a token or an explanation to standard output, and nothing else there.
+ */
+import { parseArgs } from "node:util";
+import { type AccessRules, mayUse, toRequester } from "../auth/grants.ts";
+import { type Keys, type KeySource, openKeys } from "../auth/keys.ts";
+import { explainToken, type Explanation, type TokenPurpose } from "../auth/token_explain.ts";
+import { mintToken, parsePrivateKey, type SigningKey, toPublicPem, toSecretKey } from "../auth/token_mint.ts";
+import { parseChannel } from "../core/channel.ts";
+import { type Action, ACTIONS, parseRules, Rules } from "../core/rules.ts";
+
+const HELP = `Makes tokens for Raindrops, and explains them.
+
+  deno task token --sub USER [--expires 1h] [--grant 'chat/*=subscribe,publish']...
+  deno task token --sub USER --channel NAME [--expires 1h]
+  deno task token explain [TOKEN] [--on CHANNEL]      reads standard input without TOKEN
+
+Making one:
+  --sub USER           whom it is for; "" for nobody in particular
+  --expires SPAN       how long it is good: 90s, 15m, 1h (the default), 7d, or never
+  --grant PATTERN=LIST what it allows, of subscribe, publish, presence, history; or =all. Repeat it at will
+  --channels LIST      channels a Centrifuge connection is on from the start, by comma
+  --channel NAME       makes it a subscription token for this one channel
+  --info JSON          what others on a channel are shown
+  --key FILE           private key in PEM to sign with, instead of RAINDROPS_TOKEN_SECRET
+  --kid ID             names the key, for servers that have several
+
+Explaining one takes the keys of the server: RAINDROPS_TOKEN_SECRET, --token-key FILE (or --key, as above),
+--token-jwks FILE|URL, or the variables RAINDROPS_TOKEN_KEY and RAINDROPS_TOKEN_JWKS.
+  --on CHANNEL         says what it allows on this channel, with the rules of --rules FILE
+
+Both:
+  --audience NAME, --issuer NAME, or RAINDROPS_TOKEN_AUDIENCE and RAINDROPS_TOKEN_ISSUER, as the server has them
+
+Exit status: 0 when the token was made, or would be taken; 1 when the server would refuse it; 2 for a mistake here.`;
+
+const OPTIONS = {
+  help: { type: "boolean" },
+  sub: { type: "string" },
+  expires: { type: "string" },
+  grant: { type: "string", multiple: true },
+  channels: { type: "string" },
+  channel: { type: "string" },
+  info: { type: "string" },
+  key: { type: "string" },
+  kid: { type: "string" },
+  "token-key": { type: "string" },
+  "token-jwks": { type: "string" },
+  rules: { type: "string" },
+  on: { type: "string" },
+  audience: { type: "string" },
+  issuer: { type: "string" },
+} as const;
+
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+
+/** Fewer characters than this make a secret that can be guessed (RFC 7518 section 3.2). */
+const ADVISED_SECRET_LENGTH = 32;
+
+/** More than any token has. */
+const MAX_INPUT_BYTES = 1024 * 1024;
+
+type Values = ReturnType<typeof parse>["values"];
+
+function parse(args: readonly string[]) {
+  return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
+}
+
+/** @returns the exit status */
+async function run(args: readonly string[]): Promise<number> {
+  const { values, positionals: [command, token, ...rest] } = readArguments(args);
+  if (values.help) {
+    console.log(HELP);
+    return 0;
+  }
+  if (command === "explain") {
+    if (rest.length > 0) throw new SyntaxError("Give one token, or none and write it to standard input");
+    refuse(
+      values,
+      ["sub", "expires", "grant", "channels", "channel", "info", "kid"],
+      "is for making a token",
+    );
+    return await explain(values, token ?? await readInput());
+  }
+  if (command !== undefined) {
+    // It may be a token, which nobody wants repeated.
+    throw new SyntaxError('The only command is "explain": --help says more');
+  }
+  refuse(values, ["token-key", "token-jwks", "rules", "on"], "is for explaining a token");
+  return await mint(values);
+}
+
+function readArguments(args: readonly string[]) {
+  try {
+    return parse(args);
+  } catch (cause) {
+    const detail = cause instanceof Error ? cause.message : String(cause);
+    throw new SyntaxError(`${detail.split(/\.(?:\s|$)/)[0]}: --help says more`, { cause });
+  }
+}
+
+function refuse(values: Values, names: readonly (keyof Values)[], why: string): void {
+  for (const name of names) {
+    if (values[name] !== undefined) throw new SyntaxError(`--${name} ${why}: --help says more`);
+  }
+}
+
+async function mint(values: Values): Promise<number> {
+  const { sub, channel, kid } = values;
+  if (sub === undefined) {
+    throw new SyntaxError('Say whom it is for: --sub USER, or --sub "" for nobody in particular');
+  }
+  const key = await readSigningKey(values);
+  const lifetime = parseSpan(values.expires ?? "1h");
+  const token = await mintToken(
+    {
+      user: sub,
+      lifetime,
+      channel,
+      channels: values.channels?.split(",").map((name) => name.trim()) ?? [],
+      grants: new Map((values.grant ?? []).map(parseGrant)),
+      info: values.info === undefined ? undefined : parseInfo(values.info),
+      audience: findSetting(values.audience, "RAINDROPS_TOKEN_AUDIENCE"),
+      issuer: findSetting(values.issuer, "RAINDROPS_TOKEN_ISSUER"),
+      keyId: kid,
+    },
+    key,
+    Date.now(),
+  );
+  if (lifetime === undefined) {
+    console.error("Note: it never expires. Whoever gets hold of it keeps it for good.");
+  }
+  console.log(token);
+  return 0;
+}
+
+async function readSigningKey({ key }: Values): Promise<SigningKey> {
+  if (key !== undefined) return named("--key", parsePrivateKey, await readFile("--key", key));
+  const secret = findSetting(undefined, "RAINDROPS_TOKEN_SECRET");
+  if (secret === undefined) {
+    throw new SyntaxError("There is nothing to sign with: set RAINDROPS_TOKEN_SECRET, or give --key FILE");
+  }
+  if (secret.length < ADVISED_SECRET_LENGTH) {
+    console.error(`Note: the secret has fewer than ${ADVISED_SECRET_LENGTH} characters, and can be guessed.`);
+  }
+  return toSecretKey(secret);
+}
+
+function parseSpan(text: string): number | undefined {
+  if (text === "never") return undefined;
+  const [, count, unit = ""] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
+  const seconds = Number(count) * (UNITS[unit] ?? 0);
+  if (!(seconds > 0)) {
+    throw new SyntaxError(`--expires ${JSON.stringify(text)}: write 90s, 15m, 1h, 7d or never`);
+  }
+  return seconds;
+}
+
+function parseGrant(text: string): [string, readonly Action[]] {
+  // A pattern may hold the sign, too.
+  const [, pattern, list = ""] = /^(.+)=([a-z,]*)$/.exec(text) ?? [];
+  const words = list === "all" ? [...ACTIONS] : list.split(",");
+  const actions = ACTIONS.filter((action) => words.includes(action));
+  if (pattern === undefined || actions.length !== words.length) {
+    throw new SyntaxError(
+      `--grant ${JSON.stringify(text)}: write PATTERN=LIST, of ${
+        ACTIONS.join(", ")
+      }, such as 'chat/*=subscribe'`,
+    );
+  }
+  return [pattern, actions];
+}
+
+function parseInfo(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new SyntaxError(`--info ${JSON.stringify(text)} is not JSON: write it like '{"name":"Ann"}'`);
+  }
+}
+
+async function explain(values: Values, token: string): Promise<number> {
+  const { on } = values;
+  if (on !== undefined) parseChannel(on);
+  const rules = values.rules === undefined
+    ? new Rules()
+    : new Rules(named("--rules", parseRules, await readFile("--rules", values.rules)));
+  using keys = await readKeys(values);
+  const explanation = await explainToken(token.trim(), {
+    keys,
+    audience: findSetting(values.audience, "RAINDROPS_TOKEN_AUDIENCE"),
+    issuer: findSetting(values.issuer, "RAINDROPS_TOKEN_ISSUER"),
+  });
+  console.log(formatExplanation(explanation, on, rules));
+  return explanation.verdict.accepted ? 0 : 1;
+}
+
+async function readKeys(values: Values): Promise<Keys | undefined> {
+  const sources: KeySource[] = [];
+  const secret = findSetting(undefined, "RAINDROPS_TOKEN_SECRET");
+  if (secret !== undefined) sources.push({ kind: "secret", secret });
+  if (values.key !== undefined) {
+    const text = named("--key", toPublicPem, await readFile("--key", values.key));
+    sources.push({ kind: "pem", text });
+  }
+  const pem = findSetting(values["token-key"], "RAINDROPS_TOKEN_KEY");
+  if (pem !== undefined) sources.push({ kind: "pem", text: await readFile("--token-key", pem) });
+  const set = findSetting(values["token-jwks"], "RAINDROPS_TOKEN_JWKS");
+  if (set !== undefined) {
+    sources.push(
+      /^https?:/.test(set)
+        ? { kind: "jwks_url", url: set }
+        : { kind: "jwks", text: await readFile("--token-jwks", set) },
+    );
+  }
+  return sources.length === 0 ? undefined : openKeys(sources);
+}
+
+function formatExplanation(
+  { header, payload, checks, purpose, verdict }: Explanation,
+  on: string | undefined,
+  rules: Rules,
+): string {
+  const lines: string[] = [];
+  if (header !== undefined) lines.push(`header  ${show(header)}`, `claims  ${show(payload)}`, "");
+  for (const { name, passed, detail } of checks) {
+    lines.push(`${passed ? "ok  " : "FAIL"}  ${name.padEnd(10)}  ${escape(detail)}`);
+  }
+  if (purpose !== undefined) {
+    lines.push("", ...describePurpose(purpose).map(escape));
+    if (on !== undefined) lines.push("", ...describeChannel(purpose, on, rules.for(on)).map(escape));
+  }
+  lines.push(
+    "",
+    verdict.accepted ? "The server takes it." : `The server refuses it: ${escape(verdict.reason)}.`,
+  );
+  return lines.join("\n");
+}
+
+function describePurpose({ kind, claims }: TokenPurpose): string[] {
+  const who = claims.user === "" ? "nobody in particular" : `the user ${JSON.stringify(claims.user)}`;
+  if (kind === "subscription") {
+    const client = claims.client === "" ? "" : ` as the client ${JSON.stringify(claims.client)}`;
+    return [`It is for ${who}${client}, to subscribe to ${JSON.stringify(claims.channel)}.`];
+  }
+  const { channels, grants } = claims;
+  return [
+    `It is for ${who}, who may do what channel rules allow ${claims.user === "" ? "anybody" : "users"}.`,
+    ...(channels.length === 0 ? [] : [`It puts a Centrifuge connection on ${channels.join(", ")}.`]),
+    ...grants.map(({ pattern, actions }) => `It grants ${actions.join(", ") || "nothing"} on ${pattern}.`),
+  ];
+}
+
+/** What the server would answer on one channel. */
+function describeChannel(purpose: TokenPurpose, channel: string, rules: AccessRules): string[] {
+  const isFor = purpose.kind === "subscription" && purpose.claims.channel === channel;
+  const requester = toRequester(
+    purpose.kind === "connection" ? purpose.claims : { user: purpose.claims.user, channels: [], grants: [] },
+  );
+  return ACTIONS.map((action) => {
+    const decision = mayUse(action, channel, requester, rules, isFor ? "token" : "none");
+    return decision.allowed ? `yes   ${action}` : `no    ${action}: ${decision.message}`;
+  });
+}
+
+function show(value: unknown): string {
+  return escape(JSON.stringify(value));
+}
+
+/** Whoever made the token shall not write on the terminal of whoever looks at it. */
+function escape(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}]/gu,
+    (sign) => `\\u${sign.codePointAt(0)!.toString(16).padStart(4, "0")}`,
+  );
+}
+
+function findSetting(flag: string | undefined, variable: string): string | undefined {
+  return flag ?? (Deno.env.get(variable) || undefined);
+}
+
+async function readFile(flag: string, path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (cause) {
+    throw new SyntaxError(
+      `Cannot read ${path} of ${flag}: ${cause instanceof Error ? cause.message : cause}`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+/** Says which flag a parser's complaint is about. */
+function named<T>(flag: string, parse: (text: string) => T, text: string): T {
+  try {
+    return parse(text);
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+    throw new SyntaxError(`${flag}: ${cause.message}`, { cause });
+  }
+}
+
+async function readInput(): Promise<string> {
+  if (Deno.stdin.isTerminal()) console.error("Paste the token, and end it with Ctrl+D:");
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  for await (const chunk of Deno.stdin.readable) {
+    size += chunk.byteLength;
+    if (size > MAX_INPUT_BYTES) {
+      throw new SyntaxError(`Standard input has more than ${MAX_INPUT_BYTES} bytes`);
+    }
+    chunks.push(chunk);
+  }
+  return await new Blob(chunks).text();
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await run(Deno.args));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    console.error(error.message);
+    Deno.exit(2);
+  }
+}
