@@ -91,13 +91,14 @@ export function decodeHead(text: string): RecordHead | undefined {
   const kind = RECORD_KINDS.find((known) => known === word);
   if (version !== VERSION || kind === undefined || key === undefined) return undefined;
   const known = { record: Number(record), offset: Number(offset), time: Number(knownTime) };
-  const numbers = [Number(time), Number(count), known.record, known.offset, known.time];
+  const life = ttl === "-" ? undefined : Number(ttl);
+  const numbers = [Number(time), Number(count), known.record, known.offset, known.time, life ?? 0];
   if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0)) return undefined;
   return {
     kind,
     time: Number(time),
     count: Math.min(Number(count), MESSAGES_PER_RECORD),
-    ttl: ttl === "-" ? undefined : Number(ttl),
+    ttl: life,
     known,
     key: key === "-" ? undefined : key,
   };
@@ -146,6 +147,9 @@ export function decodeBody(body: Uint8Array): Content[] {
     // Copied: what comes from the connection is a part of something larger, and not a plain Uint8Array.
     const bytes = new Uint8Array(body.subarray(position, position += n));
     if (bytes.byteLength !== n) throw new SyntaxError("A body is shorter than it says");
+    if (k !== "text" && k !== "json" && k !== "bytes") {
+      throw new SyntaxError("A body has a payload of no known kind");
+    }
     return {
       payload: k === "bytes" ? { kind: k, bytes } : { kind: k, text: decoder.decode(bytes) },
       event: e,
