@@ -26,6 +26,7 @@ import { findClientAddress, type ProxyTrust } from "./http/client_address.ts";
 import { handleHealth, handleReady } from "./http/health.ts";
 import { handleClear, handleHistory, handlePresence } from "./http/history.ts";
 import { checkIdentity } from "./http/identity.ts";
+import { Inspector } from "./http/inspect.ts";
 import { handleMetrics } from "./http/metrics.ts";
 import { Pages } from "./http/pages.ts";
 import { CHANNEL_METHODS, createProblem, parseOr } from "./http/problem.ts";
@@ -121,6 +122,7 @@ class RaindropsApp implements App {
   /** Everybody is let in, and everybody is on this machine. */
   readonly #openOnLoopback: boolean;
   readonly #apiKeys: ApiKeys;
+  readonly #inspector: Inspector;
   readonly #access: Access;
   readonly #limits: Limits;
   readonly #proxies: ProxyTrust;
@@ -204,6 +206,7 @@ class RaindropsApp implements App {
       answerCommands(this.#apiContext, this.#cluster);
       answerEmulation(this.#centrifugeContext, this.#cluster);
     }
+    this.#inspector = new Inspector({ hub: this.hub, log, keys: apiKeys, logger });
     this.#addGauges();
     telemetry?.reportMetrics();
     this.#routes = this.#createRoutes();
@@ -230,6 +233,7 @@ class RaindropsApp implements App {
 
   drain(): void {
     this.hub.drain();
+    this.#inspector[Symbol.dispose]();
     // Sessions that have not connected are no clients of the hub yet.
     for (const session of [...this.#centrifugeContext.sessions.values()]) session.end(SHUTDOWN);
   }
@@ -304,6 +308,7 @@ class RaindropsApp implements App {
       demandKey(this.#apiKeys, c.req.raw, "/api/backup");
       return handleBackup(c.req.raw, this.#log, this.#logger);
     });
+    app.route("/_inspect", this.#inspector.routes);
     app.all("/api/*", (c) => handleApi(c.req.raw, this.#apiContext));
     app.get("*", (c) => this.#get(c));
     app.on(

@@ -77,6 +77,7 @@ export class Hub {
   readonly #patterns = new PatternIndex<Group>();
   readonly #users = new Tally();
   readonly #tracePublish: PublishTracer | undefined;
+  readonly #observers = new Set<(messages: readonly Message[]) => void>();
   #draining = false;
   /** When the last batch was with its sockets, in milliseconds of `performance.now()`. */
   #deliveredAt = 0;
@@ -141,6 +142,29 @@ export class Hub {
     for (const remote of elsewhere?.listChannels() ?? []) {
       if (!this.#groups.has(remote.channel)) yield remote;
     }
+  }
+
+  /** The stays of this node's clients whose selectors a channel is of, by name, list or pattern. */
+  *listReaders(channel: string): Iterable<Subscription> {
+    for (const group of this.#groupsOf(channel)) {
+      for (const readers of group.readers.values()) yield* readers;
+    }
+  }
+
+  /** The stays of a client of this node. */
+  subscriptionsOf(client: Client): Iterable<Subscription> {
+    return this.#clients.get(client) ?? [];
+  }
+
+  /**
+   * Hands over every batch that is announced, before it is delivered, to somebody who counts: it must be quick and
+   * must not throw. Readers subscribe.
+   *
+   * @returns ends it
+   */
+  observe(observer: (messages: readonly Message[]) => void): () => void {
+    this.#observers.add(observer);
+    return () => this.#observers.delete(observer);
   }
 
   /** How many subscriptions the clients of this node have. */
@@ -341,6 +365,7 @@ export class Hub {
    * once per encoder. Synchronous: when it returns, every frame is with its socket.
    */
   deliver(messages: readonly Message[]): void {
+    for (const observe of this.#observers) observe(messages);
     let start = 0;
     for (let i = 0; i < messages.length; i++) {
       const message = messages[i]!;
@@ -467,12 +492,17 @@ export class Hub {
   #recipients(channel: string, to: string): Set<Client> {
     const clients = this.#clientsById.get(to) ?? new Set<Client>();
     if (channel === directChannel(to)) return clients;
-    const groups = new Set<Group>(this.#patterns.size > 0 ? this.#patterns.match(channel) : []);
-    const own = this.#groups.get(channel);
-    if (own !== undefined) groups.add(own);
+    const groups = this.#groupsOf(channel);
     const reads = (client: Client) =>
       [...this.#clients.get(client) ?? []].some((s) => groups.has(this.#groups.get(s.selector.key)!));
     return new Set([...clients].filter(reads));
+  }
+
+  #groupsOf(channel: string): Set<Group> {
+    const groups = new Set<Group>(this.#patterns.size > 0 ? this.#patterns.match(channel) : []);
+    const own = this.#groups.get(channel);
+    if (own !== undefined) groups.add(own);
+    return groups;
   }
 
   #describeMissing(channel: string, to: string): string {

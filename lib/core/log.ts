@@ -126,6 +126,8 @@ export interface LogInsight {
   checkReady(): string | undefined;
   /** The channels that ever had a stored message, in any order, with how many of them are stored now. */
   listStored(): Iterable<StoredChannel>;
+  /** One of them; undefined for a channel that never had a stored message. */
+  findStored(channel: string): StoredChannel | undefined;
 }
 
 export interface StoredChannel {

@@ -6,6 +6,7 @@ import { BROWSER_PACKAGES } from "./browser_packages.ts";
 /** Pages and other files that have a path of their own; what is not here or below is a channel's. */
 const FILES: Readonly<Record<string, string>> = {
   "/": "home.html",
+  "/_inspect": "inspect.html",
   "/favicon.ico": "favicon.svg",
   "/robots.txt": "robots.txt",
 };

@@ -136,9 +136,12 @@ export class MemoryLog implements Log, LogInsight {
   }
 
   *listStored(): Iterable<StoredChannel> {
-    for (const { name, offset, stored } of this.#channels.values()) {
-      yield { channel: name, offset, stored: stored.length };
-    }
+    for (const channel of this.#channels.values()) yield describe(channel);
+  }
+
+  findStored(channel: string): StoredChannel | undefined {
+    const found = this.#channels.get(channel);
+    return found === undefined ? undefined : describe(found);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -282,6 +285,10 @@ export class MemoryLog implements Log, LogInsight {
       this.#receipts.delete(key);
     }
   }
+}
+
+function describe({ name, offset, stored }: Channel): StoredChannel {
+  return { channel: name, offset, stored: stored.length };
 }
 
 /** The first messages, as many as both limits allow, and one if there is any and any is wanted. */

@@ -31,6 +31,7 @@ import type { Draft, Message } from "../core/message.ts";
 import type { Rules } from "../core/rules.ts";
 import { type Schedule, Turn } from "../core/turn.ts";
 import { SqliteBackups } from "./sqlite_backup.ts";
+import type { SqliteChannel } from "./sqlite_channel.ts";
 import type { SqliteDatabase, Synchronous } from "./sqlite_database.ts";
 import { toLogError } from "./sqlite_error.ts";
 import { openSqliteFile } from "./sqlite_file.ts";
@@ -172,9 +173,12 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
   }
 
   *listStored(): Iterable<StoredChannel> {
-    for (const { name, offset, count } of this.#state.channels.all) {
-      yield { channel: name, offset, stored: count };
-    }
+    for (const channel of this.#state.channels.all) yield describe(channel);
+  }
+
+  findStored(channel: string): StoredChannel | undefined {
+    const found = this.#state.channels.get(channel);
+    return found === undefined ? undefined : describe(found);
   }
 
   /** Does what the rules and ttls ask for now, instead of bit by bit. */
@@ -226,6 +230,10 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     const rest = batch.filter(({ draft }) => !needsDisk(draft));
     if (rest.length > 0) this.#store(rest);
   }
+}
+
+function describe({ name, offset, count }: SqliteChannel): StoredChannel {
+  return { channel: name, offset, stored: count };
 }
 
 function closedError(): MessagingError {

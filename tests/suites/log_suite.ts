@@ -78,6 +78,8 @@ export function testLog(name: string, open: OpenLog): void {
       { channel: "a", offset: 2, stored: 2 },
       { channel: "b", offset: 1, stored: 0 },
     ]);
+    assert.deepEqual(log.findStored?.("a"), { channel: "a", offset: 2, stored: 2 });
+    assert.equal(log.findStored?.("never"), undefined);
   });
 
   test("append() gives drafts of one turn consecutive offsets, in the order of the calls", async ({ log }) => {
