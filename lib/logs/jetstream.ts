@@ -215,6 +215,11 @@ export class JetStreamLog implements Log, LogInsight {
     }
   }
 
+  findStored(channel: string): StoredChannel | undefined {
+    const { offset = 0, length = 0 } = this.#state?.get(channel) ?? {};
+    return offset > 0 ? { channel, offset, stored: length } : undefined;
+  }
+
   /** Removes from the server what is due now. */
   async sweep(): Promise<void> {
     await this.#sweeper.sweep();
