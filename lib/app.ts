@@ -130,6 +130,7 @@ class RaindropsApp implements App {
   readonly #protocolContext: ProtocolContext;
   readonly #centrifugeContext: CentrifugeContext;
   readonly #routes: Hono<Env>;
+  readonly #drainingRoutes: Hono<Env>;
 
   constructor({ config, logger, rules, pages, log, keys, metrics, telemetry }: Parts) {
     this.#config = config;
@@ -210,6 +211,7 @@ class RaindropsApp implements App {
     this.#addGauges();
     telemetry?.reportMetrics();
     this.#routes = this.#createRoutes();
+    this.#drainingRoutes = this.#createDrainingRoutes();
   }
 
   get connectionCount(): number {
@@ -227,7 +229,8 @@ class RaindropsApp implements App {
     } catch (error) {
       return this.#refuse(error, request, peer);
     }
-    const response = await this.#routes.fetch(request, { peer });
+    const routes = this.hub.draining ? this.#drainingRoutes : this.#routes;
+    const response = await routes.fetch(request, { peer });
     return origin === null || response.status === 101 ? response : withCors(response, origin);
   }
 
@@ -287,7 +290,8 @@ class RaindropsApp implements App {
     }
   }
 
-  #createRoutes(): Hono<Env> {
+  /** What is answered while the server drains too. */
+  #createWatchedRoutes(): Hono<Env> {
     const app = new Hono<Env>();
     app.onError((error, c) => this.#refuse(error, c.req.raw, c.env.peer));
     app.get("/healthz", () => handleHealth());
@@ -296,12 +300,20 @@ class RaindropsApp implements App {
       demandKey(this.#apiKeys, c.req.raw, "/metrics");
       return handleMetrics(this.metrics);
     });
-    app.use(async (_, next) => {
-      if (this.hub.draining) {
-        throw new MessagingError("draining", "The server is restarting: try again in a moment");
-      }
-      await next();
+    return app;
+  }
+
+  /** Routes of their own, not a middleware before the others: hono calls a lone handler without composing any. */
+  #createDrainingRoutes(): Hono<Env> {
+    const app = this.#createWatchedRoutes();
+    app.notFound(() => {
+      throw new MessagingError("draining", "The server is restarting: try again in a moment");
     });
+    return app;
+  }
+
+  #createRoutes(): Hono<Env> {
+    const app = this.#createWatchedRoutes();
     app.options("*", () => new Response(null, { status: 204, headers: { allow: CHANNEL_METHODS } }));
     this.#addCentrifuge(app);
     app.get("/api/backup", (c) => {
@@ -324,7 +336,8 @@ class RaindropsApp implements App {
         }),
     );
     app.delete("*", (c) => handleClear(c.req.raw, this.hub, this.#access));
-    app.all("*", (c) => {
+    // Not a route: hono calls a handler that is the only one for a request much faster than one of two.
+    app.notFound((c) => {
       throw new MessagingError(
         "method_not_allowed",
         `${c.req.method} is not a thing here: use ${CHANNEL_METHODS}`,

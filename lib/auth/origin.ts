@@ -41,15 +41,7 @@ export function isLoopback(hostname: string): boolean {
  * @throws {MessagingError} `bad_host`, `wrong_host` or `origin_refused`
  */
 export function checkOrigin(request: Request, policy: OriginPolicy): void {
-  // The runtime builds the URL from the Host header, whatever that holds.
-  const host = request.headers.get("host");
-  if ((host !== null && !/^[\w.\-:[\]]+$/.test(host)) || !URL.canParse(request.url)) {
-    throw new MessagingError(
-      "bad_host",
-      "The Host header must be a host name or address, and a port if need be",
-    );
-  }
-  const url = new URL(request.url);
+  const url = parseAuthority(request);
   const listed = (origin: string) => policy.origins.includes("*") || policy.origins.includes(origin);
   if (
     policy.openOnLoopback && !isLoopback(url.hostname) && !listed(`http://${url.host}`) &&
@@ -72,6 +64,33 @@ export function checkOrigin(request: Request, policy: OriginPolicy): void {
     "origin_refused",
     `Pages of ${JSON.stringify(origin)} may not use this server: allow them with --origins`,
   );
+}
+
+// Nearly all requests are addressed alike, and parsing a URL costs as much as storing a message.
+let lastHost: string | null = null;
+let lastAuthority = "";
+let lastUrl: URL | undefined;
+
+/**
+ * Scheme, host and port a request is addressed to.
+ *
+ * @throws {MessagingError} `bad_host`
+ */
+function parseAuthority({ url, headers }: Request): URL {
+  // The runtime builds the URL from the Host header, whatever that holds.
+  const host = headers.get("host");
+  const end = url.indexOf("/", url.indexOf("//") + 2);
+  const authority = end < 0 ? url : url.slice(0, end);
+  if (lastUrl !== undefined && host === lastHost && authority === lastAuthority) return lastUrl;
+  if ((host !== null && !/^[\w.\-:[\]]+$/.test(host)) || !URL.canParse(url)) {
+    throw new MessagingError(
+      "bad_host",
+      "The Host header must be a host name or address, and a port if need be",
+    );
+  }
+  lastHost = host;
+  lastAuthority = authority;
+  return lastUrl = new URL(authority);
 }
 
 /**

@@ -45,7 +45,7 @@ export interface Selector {
  * @throws {SyntaxError} naming what is wrong and what to do about it
  */
 export function parseChannel(name: string): string {
-  parseSegments(name, () => false, `Channel name ${quote(name)}`);
+  parseSegments(name, () => false, "Channel name");
   return name;
 }
 
@@ -141,7 +141,7 @@ export function parseRulePattern(pattern: string): readonly string[] {
 }
 
 function splitPattern(pattern: string, isWildcard: (segment: string) => boolean): readonly string[] {
-  const segments = parseSegments(pattern, isWildcard, `Pattern ${quote(pattern)}`);
+  const segments = parseSegments(pattern, isWildcard, "Pattern");
   const tail = segments.findIndex((segment) => segment.endsWith("**"));
   if (tail !== -1 && tail !== segments.length - 1) {
     throw new SyntaxError(`Pattern ${quote(pattern)}: "**" may only be the last segment`);
@@ -182,7 +182,7 @@ function matchesSegment(pattern: string, segment: string): boolean {
 function parseSegments(
   name: string,
   isWildcard: (segment: string) => boolean,
-  subject: string,
+  kind: "Channel name" | "Pattern",
 ): readonly string[] {
   if (name.length === 0) throw new SyntaxError("A channel name must not be empty");
   if (name.length > MAX_CHANNEL_LENGTH) {
@@ -196,23 +196,23 @@ function parseSegments(
   for (const segment of segments) {
     if (segment === "") {
       throw new SyntaxError(
-        `${subject} has an empty segment: remove the doubled, leading or trailing slash`,
+        `${kind} ${quote(name)} has an empty segment: remove the doubled, leading or trailing slash`,
       );
     }
     if (segment === "." || segment === "..") {
-      throw new SyntaxError(`${subject} has the segment "${segment}", which a URL cannot carry`);
+      throw new SyntaxError(`${kind} ${quote(name)} has the segment "${segment}", which a URL cannot carry`);
     }
     if (isWildcard(segment)) continue;
     if (!SEGMENT.test(segment)) {
       throw new SyntaxError(
-        `${subject} has a character outside A-Z a-z 0-9 _ - = @ , . ; : # $ ~ ! ' ( ) +`,
+        `${kind} ${quote(name)} has a character outside A-Z a-z 0-9 _ - = @ , . ; : # $ ~ ! ' ( ) +`,
       );
     }
   }
   const first = segments[0] ?? "";
   if (/^[_@.]/.test(first) || RESERVED_SEGMENTS.has(first)) {
     throw new SyntaxError(
-      `${subject} is the server's own: start the name with something else than "${first}"`,
+      `${kind} ${quote(name)} is the server's own: start the name with something else than "${first}"`,
     );
   }
   return segments;

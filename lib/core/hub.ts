@@ -550,7 +550,14 @@ function encodeOnce(cache: FrameCache, encoder: Encoder, messages: readonly Mess
 function groupByChannel(messages: readonly Message[]): ReadonlyMap<string, readonly Message[]> {
   const channel = messages[0]?.channel ?? "";
   if (messages.every((message) => message.channel === channel)) return new Map([[channel, messages]]);
-  return Map.groupBy(messages, (message) => message.channel);
+  // Map.groupBy takes many times as long.
+  const groups = new Map<string, Message[]>();
+  for (const message of messages) {
+    const group = groups.get(message.channel);
+    if (group === undefined) groups.set(message.channel, [message]);
+    else group.push(message);
+  }
+  return groups;
 }
 
 function socketIds(messages: readonly Message[]): ReadonlySet<string> | undefined {

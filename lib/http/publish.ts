@@ -4,7 +4,7 @@ import { parseClientId, parseClientName } from "../core/client.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Hub, Published } from "../core/hub.ts";
 import type { Limits } from "../core/limits.ts";
-import { type Draft, formatId, type Sender } from "../core/message.ts";
+import { type Draft, formatId, formatTime, type Sender } from "../core/message.ts";
 import { type Access, demandTrust, type Pass } from "./access.ts";
 import { checkIdentity } from "./identity.ts";
 import { parseBody, readBytes } from "./body.ts";
@@ -29,19 +29,24 @@ const MAX_KEY_LENGTH = 255;
 const MAX_TTL_SECONDS = 10 * 365 * 24 * 60 * 60;
 const OPTION_NAMES = ["event", "to", "ttl", "ephemeral"] as const;
 
+const RECEIPT: ResponseInit = { headers: { "content-type": "application/json" } };
+
+/** URLs that the parser leaves as they are: no dots, no escapes, no query. */
+const PLAIN_URL = /^https?:\/\/[^/?#]+(\/[\w\-/]*)$/;
+
 type Options = Pick<Draft, (typeof OPTION_NAMES)[number]>;
 
 /** Publishes the body of a request. The answer comes after the message is stored. */
 export async function handlePublish(request: Request, context: PublishContext): Promise<Response> {
-  const url = new URL(request.url);
-  const target = parseTarget(url.pathname);
+  const { pathname, search } = splitUrl(request.url);
+  const target = parseTarget(pathname);
   const { access, limits, hub, address } = context;
   const pass = target.channel === ECHO ? undefined : await access.admit(request);
   if (target.to !== undefined && pass !== undefined) demandTrust(pass, "A message to one client");
   else pass?.demand("publish", target.channel);
   // Backends publish as fast as they like.
   if (!pass?.hasKey) limits.countPublish(address, pass?.user);
-  const { id, name, ...options } = Object.fromEntries(url.searchParams);
+  const { id, name, ...options } = parseQuery(search);
   if (pass !== undefined) checkIdentity({ id, name }, pass, hub, address);
   const from = pass && parseSender(pass, id, name);
   const idempotencyKey = parseIdempotencyKey(request.headers.get("idempotency-key"));
@@ -64,8 +69,18 @@ export async function handlePublish(request: Request, context: PublishContext): 
     ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
   };
   const published = await hub.publish(draft);
-  if (url.pathname === "/" && !acceptsJson(request)) return new Response("Cool thanks");
+  if (pathname === "/" && !acceptsJson(request)) return new Response("Cool thanks");
   return createReceipt(draft, published);
+}
+
+/** Parsing a URL costs as much as storing a message: most need none. */
+function splitUrl(url: string): { readonly pathname: string; readonly search: string } {
+  const pathname = PLAIN_URL.exec(url)?.[1];
+  return pathname === undefined ? new URL(url) : { pathname, search: "" };
+}
+
+function parseQuery(search: string): Record<string, string | undefined> {
+  return search === "" ? {} : Object.fromEntries(new URLSearchParams(search));
 }
 
 /** A channel's path, or `/@id` for one client. */
@@ -183,8 +198,15 @@ function createReceipt(
   { channel }: Draft,
   { epoch, offset, sequence, time, subscribers }: Published,
 ): Response {
-  const stored = sequence === 0 ? {} : { id: formatId(epoch, sequence), epoch, offset };
-  return Response.json({ channel, ...stored, time: new Date(time).toISOString(), subscribers });
+  const stored = sequence === 0
+    ? ""
+    : `"id":"${formatId(epoch, sequence)}","epoch":"${epoch}","offset":${offset},`;
+  return new Response(
+    `{"channel":${JSON.stringify(channel)},${stored}"time":"${
+      formatTime(time)
+    }","subscribers":${subscribers}}`,
+    RECEIPT,
+  );
 }
 
 function acceptsJson(request: Request): boolean {

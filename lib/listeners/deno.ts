@@ -33,8 +33,8 @@ class DenoListener implements Listener {
     const tls = certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key };
     this.#server = Deno.serve(
       { hostname, port, reusePort, onListen: () => {}, ...tls },
-      async (request, info) =>
-        await fetch(request, {
+      (request, info) =>
+        fetch(request, {
           address: info.remoteAddr.hostname,
           upgrade: (handler, upgrade) => this.#upgrade(request, handler, upgrade?.subprotocol),
         }),
