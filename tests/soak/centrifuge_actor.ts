@@ -5,9 +5,10 @@
 import { Centrifuge, type PublicationContext, type SubscribedContext, type Subscription } from "centrifuge";
 import { Centrifuge as ProtobufCentrifuge } from "centrifuge/build/protobuf";
 import { TcpProxy } from "../fakes/tcp_proxy.ts";
-import type { ChannelLedger, Track } from "./ledger.ts";
+import type { ChannelLedger } from "./ledger.ts";
 import type { Random } from "./random.ts";
 import type { Stage } from "./stage.ts";
+import type { Track } from "./track.ts";
 
 /** What the server recovers at most for a client; beyond it the client is told that it was not recovered. */
 const RECOVERED_MESSAGES = 300;
@@ -27,8 +28,9 @@ export class CentrifugeActor {
   readonly #encode: (text: string) => unknown;
   readonly #decode: (data: unknown) => string;
   readonly #tracks: Track[] = [];
+  /** How often it has changed its name, and how many messages it has published under it on each channel. */
   #names = 0;
-  #number = 0;
+  readonly #numbers = new Map<ChannelLedger, number>();
 
   constructor(stage: Stage, name: string, channels: readonly ChannelLedger[], encoding: "json" | "protobuf") {
     this.name = name;
@@ -144,8 +146,6 @@ export class CentrifugeActor {
       this.#numbers.clear();
     }
   }
-
-  readonly #numbers = new Map<ChannelLedger, number>();
 
   #numberOn(channel: ChannelLedger): number {
     const number = this.#numbers.get(channel) ?? 0;

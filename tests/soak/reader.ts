@@ -2,9 +2,10 @@
  * The readers of the soak: over bare connections they come in, read, stall, vanish, come back where they were, or
  * start anew, as chance has it. Some talk, too. What they get goes to the ledger.
  */
-import type { ChannelLedger, Track } from "./ledger.ts";
+import type { ChannelLedger } from "./ledger.ts";
 import type { Random } from "./random.ts";
 import type { Stage } from "./stage.ts";
+import type { Track } from "./track.ts";
 import { type Item, Wire, type WireKind } from "./wire.ts";
 
 export interface ReaderOptions {
