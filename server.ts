@@ -3,7 +3,7 @@
  * that touches arguments, environment, signals and the exit status.
  */
 import { type App, createApp } from "./lib/app.ts";
-import { type Config, ENVIRONMENT_VARIABLES, formatHelp, parseConfig } from "./lib/config.ts";
+import { type Config, ENVIRONMENT_VARIABLES, formatHelp, listSecrets, parseConfig } from "./lib/config.ts";
 import { MessagingError } from "./lib/core/errors.ts";
 import { type Certificate, type Listener, LISTENERS, parseCertificate } from "./lib/listeners/mod.ts";
 import { LineWriter } from "./lib/line_writer.ts";
@@ -89,6 +89,7 @@ const config = readConfig();
 const logger = new LineLogger({
   format: config.logFormat,
   level: config.logLevel,
+  secrets: listSecrets(config),
   write: (lines) => stderr.write(lines),
 });
 

@@ -519,6 +519,13 @@ function demandKey(config: Config): void {
   );
 }
 
+/** The values that must not be shown to anybody: those of settings without a flag. */
+export function listSecrets(config: Config): readonly string[] {
+  return NAMES.filter((name) => OPTIONS[name].flag === undefined)
+    .flatMap((name): unknown => config[name])
+    .filter((value) => typeof value === "string");
+}
+
 /** The text that `--help` prints. */
 export function formatHelp(): string {
   const rows = NAMES.map((name) => {

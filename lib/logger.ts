@@ -1,21 +1,32 @@
 /** What the server log looks like: one line an event on stderr, for people or for machines. Used by `server.ts`. */
 import type { LogFields, Logger, LogLevel } from "./core/logger.ts";
+import { redact } from "./core/redact.ts";
 
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 const MAX_DATA_LENGTH = 100;
+
+export interface LineLoggerOptions {
+  readonly format: "text" | "json";
+  readonly level: LogLevel;
+  /** Takes whole lines, each with its newline. */
+  readonly write: (text: string) => void;
+  /** What must not be in any line, whoever writes it, beside what looks like a credential. */
+  readonly secrets?: readonly string[];
+}
 
 /** Collects the lines of one turn of the event loop and writes them at once: under load, one write for many. */
 export class LineLogger implements Logger {
   readonly #write: (text: string) => void;
   readonly #format: (level: LogLevel, event: string, fields: LogFields) => string;
   readonly #least: number;
+  readonly #secrets: readonly string[];
   #lines = "";
 
-  /** @param write takes whole lines, each with its newline */
-  constructor(options: { format: "text" | "json"; level: LogLevel; write: (text: string) => void }) {
+  constructor(options: LineLoggerOptions) {
     this.#write = options.write;
     this.#format = options.format === "json" ? formatJson : formatText;
     this.#least = LEVELS.indexOf(options.level);
+    this.#secrets = options.secrets ?? [];
   }
 
   write(level: LogLevel, event: string, fields: LogFields = {}): void {
@@ -29,7 +40,7 @@ export class LineLogger implements Logger {
 
   #add(level: LogLevel, event: string, fields: LogFields): void {
     if (this.#lines === "") setImmediate(() => this.flush());
-    this.#lines += this.#format(level, event, fields) + "\n";
+    this.#lines += redact(this.#format(level, event, fields), this.#secrets) + "\n";
   }
 
   /** Writes what is waiting now, as before an exit. */

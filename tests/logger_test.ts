@@ -61,3 +61,20 @@ Deno.test("LineLogger.announce() writes at every level", () => {
   logger.flush();
   assert.deepEqual(written, ["Raindrops is live\n"]);
 });
+
+Deno.test("LineLogger writes no credential, in either format, whoever logs it", () => {
+  for (const format of ["text", "json"] as const) {
+    let written = "";
+    const write = (lines: string) => void (written += lines);
+    const logger = new LineLogger({ format, level: "info", write, secrets: ["hunter2-and-more"] });
+    const token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl";
+    logger.write("warn", "request refused", { reason: `No such thing: /news?token=${token}` });
+    logger.write("info", "message received", { data: `{"token":"${token}"}` });
+    logger.write("error", "request failed", { reason: "Authorization: apikey hunter2-and-more" });
+    logger.write("error", "hunter2-and-more");
+    logger.flush();
+    assert.equal(written.split("\n").length, 5);
+    assert.doesNotMatch(written, /eyJ|hunter2/);
+    if (format === "json") { for (const line of written.trimEnd().split("\n")) JSON.parse(line); }
+  }
+});

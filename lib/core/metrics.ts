@@ -3,6 +3,7 @@
  * OpenTelemetry and the inspector read it. Feeding it is adding numbers: whatever costs more is done on reading.
  */
 import { Histogram } from "./histogram.ts";
+import { redact } from "./redact.ts";
 
 /** Connections of one protocol: how many there have been, and how many there are. */
 export interface ConnectionCount {
@@ -119,8 +120,8 @@ export class Metrics {
       number,
       time: Date.now(),
       reason,
-      what: cut(what),
-      message: cut(message),
+      what: show(what),
+      message: show(message),
       client,
       address,
     };
@@ -137,7 +138,9 @@ export class Metrics {
   }
 }
 
-function cut(text: string | undefined): string | undefined {
-  if (text === undefined || text.length <= MAX_TEXT_LENGTH) return text;
-  return text.slice(0, MAX_TEXT_LENGTH - 1).toWellFormed() + "…";
+/** A text as it may be shown: without credentials, and cut. */
+function show(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const shown = redact(text);
+  return shown.length <= MAX_TEXT_LENGTH ? shown : shown.slice(0, MAX_TEXT_LENGTH - 1).toWellFormed() + "…";
 }
