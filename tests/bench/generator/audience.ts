@@ -27,8 +27,11 @@ export class Audience {
   readonly #at: number[];
   #complete = 0;
   #published = 0;
+  #received = 0;
+  readonly #readers: number;
 
   constructor(poller: Poller, { port, reader, publisher, readers, channel }: AudienceOptions) {
+    this.#readers = readers;
     this.#at = [readers];
     const checks = Array.from({ length: readers }, () => new OrderCheck());
     openConnections(poller, {
@@ -60,6 +63,11 @@ export class Audience {
     return this.#published;
   }
 
+  /** Deliveries that are under way. */
+  get pending(): number {
+    return this.#published * this.#readers - this.#received;
+  }
+
   /** Publishes the messages up to a number, all with one write. */
   publishUpTo(number: number, size: number): void {
     const count = number - this.#published;
@@ -75,6 +83,7 @@ export class Audience {
   /** Notes that one reader, whose newest message was `from`, has come to `to`. */
   #move(from: number, to: number): void {
     if (from === to) return;
+    this.#received += to - from;
     const at = this.#at;
     const first = this.#complete;
     while (at.length <= to - first) at.push(0);

@@ -4,6 +4,9 @@ import { Audience } from "./audience.ts";
 import type { FanOutJob, Load, RateResult } from "./job.ts";
 import type { Poller } from "./poller.ts";
 
+/** Less than a delivery takes, so that no server ever waits for the generator. */
+const DELIVERY_MICROSECONDS = 0.05;
+
 /**
  * In flight is what was published and not received by all: as soon as all have a message, the next one is published.
  * The clock runs until the last reader has everything.
@@ -28,8 +31,8 @@ function play(
   const end = performance.now() + milliseconds;
   do {
     audience.publishUpTo(audience.complete + inFlight, size);
-    poller.turn();
+    poller.turn(audience.pending * DELIVERY_MICROSECONDS);
   } while (performance.now() < end);
-  while (audience.complete < audience.published) poller.turn();
+  while (audience.complete < audience.published) poller.turn(audience.pending * DELIVERY_MICROSECONDS);
   return audience.complete - before;
 }

@@ -35,6 +35,7 @@ const { symbols: c } = Deno.dlopen("libc.so.6", {
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "i32" },
   send: { parameters: ["i32", "buffer", "usize", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
+  usleep: { parameters: ["u32"], result: "i32" },
   epoll_create1: { parameters: ["i32"], result: "i32" },
   epoll_ctl: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" },
   epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
@@ -75,6 +76,11 @@ export function send(fd: number, bytes: Uint8Array<ArrayBuffer>): number {
 
 export function close(fd: number): void {
   c.close(fd);
+}
+
+/** Sleeps through whatever happens. */
+export function sleep(microseconds: number): void {
+  c.usleep(microseconds);
 }
 
 /** What waits for file descriptors: epoll, level-triggered. */

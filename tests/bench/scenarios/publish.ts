@@ -92,8 +92,7 @@ function onSqlite(synchronous: "normal" | "full", directory: string): Contender 
 function getTimes({ quick }: RunContext) {
   return quick
     ? { warmUpMilliseconds: 300, milliseconds: 300 }
-    // Until the server's code is compiled, which takes a number of requests.
-    : { warmUpMilliseconds: 700, milliseconds: 1_000 };
+    : { warmUpMilliseconds: 200, milliseconds: 1_000 };
 }
 
 function toFigures(
