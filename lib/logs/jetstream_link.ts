@@ -4,7 +4,6 @@
  */
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import {
-  connect,
   type ConnectionOptions,
   credsAuthenticator,
   type Msg,
@@ -17,6 +16,7 @@ import { decodeHead, HEAD, type StreamRecord } from "./jetstream_record.ts";
 import { JetStreamState } from "./jetstream_state.ts";
 import { openStream, renewEpoch } from "./jetstream_stream.ts";
 import type { JetStreamSubjects } from "./jetstream_subject.ts";
+import { connectNats } from "./jetstream_transport.ts";
 import type { JetStreamUrl } from "./jetstream_url.ts";
 
 /** How the server is to know us. */
@@ -185,7 +185,7 @@ export class JetStreamLink implements AsyncDisposable {
     if (this.#connection !== undefined && this.#manager !== undefined && !this.#connection.isClosed()) {
       return { connection: this.#connection, manager: this.#manager };
     }
-    const connection = await connect(this.#connectionOptions());
+    const connection = await connectNats(this.#connectionOptions());
     this.#connection = connection;
     this.#manager = await jetstreamManager(connection, {
       checkAPI: false,

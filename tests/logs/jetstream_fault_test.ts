@@ -238,7 +238,7 @@ testWithNats("JetStreamLog takes no harm from what others put into its stream", 
   connection.publish("raindrops.c.news", "no head");
   connection.publish("raindrops.c.%ZZ", "no channel");
   connection.publish("raindrops.c.news", "{}", fields("9 messages 1 1 - 0 0 0 -"));
-  connection.publish("raindrops.c.news", "no body", fields("1 messages 1 2 - 0 0 0 -"));
+  connection.publish("raindrops.c.news", "no body", fields(`1 messages ${Date.now()} 2 - 0 0 0 -`));
   connection.publish("raindrops.t.somebody", "no body");
   connection.publish("raindrops.p.somebody", "no JSON");
   await connection.flush();

@@ -1,0 +1,32 @@
+/** Connects the JetStream engine by TCP: with the package's own transport, one fault of which is mended here. */
+import type { Socket } from "node:net";
+import type { ConnectionOptions, NatsConnection } from "@nats-io/transport-node";
+import { NatsConnectionImpl, setTransportFactory } from "@nats-io/transport-node/lib/nats-base-client.js";
+import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
+
+/** @throws what connecting throws, when none of the servers can be reached */
+export function connectNats(options: ConnectionOptions): Promise<NatsConnection> {
+  setTransportFactory({ factory: () => new PatientTransport(), dnsResolveFn: nodeResolveHost });
+  return NatsConnectionImpl.connect(options);
+}
+
+class PatientTransport extends NodeTransport {
+  override async dial(...args: Parameters<NodeTransport["dial"]>): Promise<Socket> {
+    return ignoreLateErrors(await super.dial(...args));
+  }
+
+  override async startTLS(): ReturnType<NodeTransport["startTLS"]> {
+    return ignoreLateErrors(await super.startTLS());
+  }
+}
+
+/** A socket without listeners that fails once more as it is given up would raise an error nobody can catch. */
+function ignoreLateErrors<T extends Socket>(socket: T): T {
+  const removeAll = socket.removeAllListeners.bind(socket);
+  socket.removeAllListeners = (...events) => {
+    removeAll(...events);
+    if (socket.listenerCount("error") === 0) socket.on("error", () => {});
+    return socket;
+  };
+  return socket;
+}
