@@ -5,6 +5,7 @@
 import { type App, createApp } from "./lib/app.ts";
 import { type Config, ENVIRONMENT_VARIABLES, formatHelp, listSecrets, parseConfig } from "./lib/config.ts";
 import { MessagingError } from "./lib/core/errors.ts";
+import { Metrics } from "./lib/core/metrics.ts";
 import { type Certificate, type Listener, LISTENERS, parseCertificate } from "./lib/listeners/mod.ts";
 import { LineWriter } from "./lib/line_writer.ts";
 import { LineLogger } from "./lib/logger.ts";
@@ -93,17 +94,26 @@ const logger = new LineLogger({
   write: (lines) => stderr.write(lines),
 });
 
+const metrics = new Metrics();
+function reportUnexpected(what: string, error: unknown): void {
+  const isError = error instanceof Error;
+  logger.write("error", what, { reason: isError ? error.stack ?? error.message : String(error) });
+  metrics.refused("internal", { what, message: isError ? error.message : String(error) });
+}
+
 // No client may end the process with an exception, not even one raised inside the runtime.
 globalThis.addEventListener("error", (event) => {
   event.preventDefault();
-  logger.write("error", "unexpected error", { reason: event.error?.stack ?? event.message });
+  reportUnexpected("unexpected error", event.error ?? event.message);
 });
 globalThis.addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
-  logger.write("error", "unexpected rejection", { reason: event.reason?.stack ?? String(event.reason) });
+  reportUnexpected("unexpected rejection", event.reason);
 });
 
-const app = await createApp(config, logger).catch((error) => fail(logger, describeStartError(error)));
+const app = await createApp(config, logger, metrics).catch((error) =>
+  fail(logger, describeStartError(error))
+);
 const listener = await listen(config, logger, app);
 const host = listener.hostname.includes(":") ? `[${listener.hostname}]` : listener.hostname;
 const scheme = config.cert === undefined ? "http" : "https";

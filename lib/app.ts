@@ -85,12 +85,15 @@ const SHUTDOWN = { code: 3001, reason: "shutdown" };
  * @throws {SyntaxError} for a rules file that is missing or does not parse
  * @throws what opening the log throws
  */
-export async function createApp(config: Config, logger: Logger): Promise<App> {
+export async function createApp(
+  config: Config,
+  logger: Logger,
+  metrics: Metrics = new Metrics(),
+): Promise<App> {
   const rules = config.rules === undefined ? new Rules() : await readRules(config.rules);
   const pages = await Pages.load(new URL("../static/", import.meta.url));
   const keys = await readKeys(config);
   for (const warning of keys?.warnings ?? []) logger.write("warn", warning);
-  const metrics = new Metrics();
   const nats = await readNatsCredentials(config);
   const log = await openLog(config.log, { rules, maxChannels: config.maxChannels, logger, metrics, nats });
   const telemetry = await openTelemetry(metrics);
