@@ -47,6 +47,21 @@ const REFUSED: readonly [string[], Record<string, string>, RegExp][] = [
   [["--origins", "https://example.org/"], {}, /no origin/],
   [["--log-level", "loud"], {}, /use debug or info or warn or error/],
   [["--max-message-bytes", "0"], {}, /from 1 to/],
+  [["--open=yes"], {}, /--open.*--help/],
+  [[], { RAINDROPS_OPEN: "maybe" }, /"maybe" for RAINDROPS_OPEN: use true or false/],
+  [
+    ["--host", "0.0.0.0"],
+    {},
+    /^Listening on 0\.0\.0\.0, beyond this machine, takes a key: set .* with --open$/,
+  ],
+  [["--host", "::"], { RAINDROPS_API_KEYS: "", RAINDROPS_TOKEN_SECRET: "" }, /^Listening on ::, .* --open$/],
+  [["--host", "example.org"], { RAINDROPS_OPEN: "false" }, /takes a key/],
+  [["--trusted-proxy", "127.0.0.1"], {}, /^Serving a proxy, .* takes a key/],
+  [["--trusted-proxy", "10.0.0.0/33"], {}, /is no network/],
+  [["--proxy-header", "via"], {}, /use x-forwarded-for or forwarded/],
+  [["--max-connections=-1"], {}, /from 0 to/],
+  [["--max-publish-rate", "0.5"], {}, /from 0 to/],
+  [["--max-channel-length", "256"], {}, /from 1 to 255/],
 ];
 
 for (const [args, environment, message] of REFUSED) {
@@ -59,6 +74,28 @@ for (const [args, environment, message] of REFUSED) {
     });
   });
 }
+
+Deno.test("parseConfig() lets a server beyond loopback start with any key, or with --open", () => {
+  const world = ["--host", "0.0.0.0"];
+  assert.equal(parse([...world, "--open"]).open, true);
+  assert.equal(parse(world, { RAINDROPS_OPEN: "1" }).open, true);
+  for (const variable of ["TOKEN_SECRET", "TOKEN_KEY", "TOKEN_JWKS", "API_KEYS"]) {
+    assert.equal(parse(world, { [`RAINDROPS_${variable}`]: "x" }).open, false);
+  }
+  for (const host of ["localhost", "127.0.0.1", "127.1.2.3", "::1"]) {
+    assert.equal(parse(["--host", host]).host, host);
+  }
+});
+
+Deno.test("parseConfig() spares this machine from default limits alone, and takes 0 for none", () => {
+  assert.deepEqual(parse([]).maxPublishRate, { value: 100, sparesLoopback: true });
+  assert.deepEqual(parse(["--max-publish-rate", "100"]).maxPublishRate, {
+    value: 100,
+    sparesLoopback: false,
+  });
+  assert.equal(parse(["--max-connections-per-address", "0"]).maxConnectionsPerAddress.value, Infinity);
+  assert.equal(parse(["--max-channels", "0"]).maxChannels, Infinity);
+});
 
 Deno.test("parseConfig() takes secrets from the environment alone and never repeats them", () => {
   assert.equal(parse([], { RAINDROPS_TOKEN_SECRET: "s3cret" }).tokenSecret, "s3cret");

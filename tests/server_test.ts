@@ -48,6 +48,51 @@ Deno.test("A bad flag or value is one clear line and exit status 2", async () =>
   }
 });
 
+Deno.test("Beyond loopback a server without a key ends with one clear line and exit status 2, and starts with --open", async () => {
+  const { code, output, errors } = await run("--host", "0.0.0.0", "--port", "0", "--log", "memory:");
+  assert.deepEqual([code, output], [2, ""]);
+  assert.match(errors, /^Listening on 0\.0\.0\.0, beyond this machine, takes a key: [^\n]*--open\n$/);
+  for (const flags of [["--open"], []]) {
+    const env: Record<string, string> = flags.length > 0
+      ? {}
+      : { RAINDROPS_API_KEYS: "key-0123456789abcdef" };
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [
+        ...[
+          "run",
+          "--allow-all",
+          "--no-check",
+          SERVER,
+          "--host",
+          "0.0.0.0",
+          "--port",
+          "0",
+          "--log",
+          "memory:",
+        ],
+        ...flags,
+      ],
+      env,
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    let printed = "";
+    while (!printed.includes("Try:")) printed += (await reader.read()).value ?? "Try: (ended)";
+    const warning =
+      /^warn: Everybody who reaches 0\.0\.0\.0 may read and publish everything, as --open says$/m;
+    assert.equal(warning.test(printed), flags.length > 0, printed);
+    const url = /http:\/\/\S+/.exec(printed)?.[0] ?? "";
+    const response = await fetch(`${url}news`, { method: "POST", body: "it rains" });
+    await response.body?.cancel();
+    assert.equal(response.status, flags.length > 0 ? 200 : 401);
+    child.kill("SIGTERM");
+    await child.status;
+    await reader.cancel();
+  }
+});
+
 Deno.test("A port in use is one clear line and exit status 1", async () => {
   await using server = await startServer();
   const { code, errors } = await run("--log", "memory:", "--port", String(server.port));
