@@ -51,6 +51,7 @@ export class Cursors {
         this.#move(info.client, labelOf(readAuthor(info)), data);
       }
     });
+    subscription.on("state", ({ newState }) => this.#layer.dataset.state = newState);
     // Without permission there are no cursors, and nothing else is amiss.
     subscription.on("error", () => {});
     subscription.subscribe();

@@ -24,7 +24,12 @@ function createNode(value: unknown, key: string | undefined, isOpen: boolean): H
   }
   const details = document.createElement("details");
   const summary = document.createElement("summary");
-  summary.append(...keyOf(key), preview(value, entries));
+  const size = `${entries.length} ${Array.isArray(value) ? "items" : "keys"}`;
+  summary.append(
+    ...keyOf(key),
+    preview(value, entries),
+    span("size", entries.length === 1 ? size.slice(0, -1) : size),
+  );
   details.append(summary);
   const fill = () => {
     if (details.childElementCount > 1) return;

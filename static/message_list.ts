@@ -35,9 +35,17 @@ export class MessageList {
   #rows: Row[] = [];
   #byPosition = new Map<string, Row>();
   #isExhausted = false;
+  /** Whether the newest message is kept in sight. */
+  #follows = true;
+  #top = 0;
 
   constructor(options: MessageListOptions) {
     this.#options = options;
+    const { scroller, list } = options;
+    scroller.addEventListener("scroll", () => this.#noteScroll(), { passive: true });
+    // Pictures grow when they are loaded, and the scroller shrinks when a keyboard is shown.
+    const observer = new ResizeObserver(() => this.#follows && this.scrollToEnd());
+    for (const element of [scroller, list]) observer.observe(element);
     this.#button.type = "button";
     this.#button.className = "quiet";
     this.#button.textContent = "Show older messages";
@@ -53,11 +61,12 @@ export class MessageList {
   scrollToEnd(): void {
     const { scroller } = this.#options;
     scroller.scrollTop = scroller.scrollHeight;
+    this.#follows = true;
   }
 
   /** Adds messages where they belong. One that is shown already is replaced by what is known better. */
   add(messages: readonly ChannelMessage[]): void {
-    const follows = this.isAtEnd;
+    const follows = this.#follows;
     for (const message of messages) this.#insert(message);
     if (follows) {
       this.#trim(MAX_SHOWN);
@@ -78,6 +87,14 @@ export class MessageList {
   /** Says at the end that messages are missing whose number nobody knows. */
   addGap(): void {
     this.#options.list.append(createGap("Some messages are missing here: they are no longer kept"));
+  }
+
+  /** Only going up is leaving the newest message: the end may also have moved away by itself. */
+  #noteScroll(): void {
+    const { scrollTop } = this.#options.scroller;
+    if (this.isAtEnd) this.#follows = true;
+    else if (scrollTop < this.#top) this.#follows = false;
+    this.#top = scrollTop;
   }
 
   #insert(message: ChannelMessage): void {
@@ -127,7 +144,9 @@ export class MessageList {
   #createElement(message: ChannelMessage, previous: Row | undefined): HTMLElement {
     const { isMine, showsChannel } = this.#options;
     const element = createMessageView(message, { isMine: isMine(message), showsChannel });
-    if (previous !== undefined && continues(message, previous.message)) element.classList.add("continued");
+    const isContinued = previous !== undefined && isMine(message) === isMine(previous.message) &&
+      continues(message, previous.message);
+    element.classList.toggle("continued", isContinued);
     return element;
   }
 

@@ -8,6 +8,9 @@ import { createJsonView } from "./json_view.ts";
 const LONG_LENGTH = 250;
 const LONG_LINES = 10;
 
+/** A message that follows another one so soon stands under the same name. */
+const CONTINUED_MS = 5 * 60_000;
+
 const LINK = /https?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]}]/g;
 
 export interface MessageViewOptions {
@@ -32,9 +35,10 @@ export function summarize({ data }: Pick<ChannelMessage, "data">): string {
 
 /** Whether a message directly under another of the same author needs no name of its own. */
 export function continues(message: ChannelMessage, previous: ChannelMessage): boolean {
-  return message.author !== undefined && message.author.id === previous.author?.id &&
-    message.author.name === previous.author.name && message.channel === previous.channel &&
-    message.time.getTime() - previous.time.getTime() < 5 * 60_000;
+  if (message.author === undefined || previous.author === undefined) return false;
+  return labelOf(message.author) !== undefined && labelOf(message.author) === labelOf(previous.author) &&
+    message.channel === previous.channel && message.event === undefined &&
+    message.time.getTime() - previous.time.getTime() < CONTINUED_MS;
 }
 
 function createHead(message: ChannelMessage, { isMine, showsChannel }: MessageViewOptions): HTMLElement {

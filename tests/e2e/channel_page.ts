@@ -1,6 +1,7 @@
 /** What tests of the channel page do over and over: write, post, and look at what is shown. */
 import assert from "node:assert/strict";
 import type { Locator, Page } from "playwright";
+import { expect } from "playwright/test";
 import { expectLive, type Visit } from "./site.ts";
 
 /** The content of the messages shown, oldest first, without names and times. */
@@ -32,6 +33,13 @@ export async function readStored(url: string): Promise<readonly unknown[]> {
   const response = await fetch(`${url}?since=earliest`, { headers: { accept: "application/json" } });
   const { messages } = await response.json();
   return messages.map(({ data }: { data: unknown }) => data);
+}
+
+/** Waits until pages show and send cursors. */
+export async function expectCursors(...pages: readonly Page[]): Promise<void> {
+  for (const page of pages) {
+    await expect(page.locator("#cursors")).toHaveAttribute("data-state", "subscribed");
+  }
 }
 
 /** Opens a channel's page for each name, each in a browser of its own, and waits until all are live. */

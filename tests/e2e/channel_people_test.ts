@@ -1,7 +1,7 @@
 /** The channel page's people: who is here, under which name, their cursors, and their posts that fall as raindrops. */
 import assert from "node:assert/strict";
 import { expect } from "playwright/test";
-import { openAs, post, shownMessages, write } from "./channel_page.ts";
+import { expectCursors, openAs, post, shownMessages, write } from "./channel_page.ts";
 import { curl, expectLive, Site } from "./site.ts";
 
 const site = new Site();
@@ -59,12 +59,9 @@ site.test("Everyone's cursor moves on everyone's page under its name, and leaves
   assert(anna && ben);
   await expect(anna.locator("#people li")).toHaveCount(2);
   await expect(ben.locator("#people li")).toHaveCount(2);
-  // The subscription of cursors follows that of the channel: the first position may come before it.
-  await expect(async () => {
-    await anna.mouse.move(100, 100);
-    await anna.mouse.move(400, 300);
-    await expect(ben.locator(".cursor")).toHaveText(["Anna"], { timeout: 500 });
-  }).toPass();
+  await expectCursors(anna, ben);
+  await anna.mouse.move(400, 300);
+  await expect(ben.locator(".cursor")).toHaveText(["Anna"]);
   await expect(ben.locator(".cursor")).toHaveCSS("translate", "400px 300px");
   await anna.mouse.move(600, 200, { steps: 8 });
   await expect(ben.locator(".cursor")).toHaveCSS("translate", "600px 200px");

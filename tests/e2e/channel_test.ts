@@ -1,12 +1,18 @@
 /** The channel page in real browsers: what is said, in every form, and what was said before. */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import type { Download } from "playwright";
+import type { Download, Page } from "playwright";
 import { expect } from "playwright/test";
 import { openAs, post, readStored, shownMessages, write } from "./channel_page.ts";
 import { curl, expectLive, Site } from "./site.ts";
 
 const site = new Site();
+
+/** A picture that needs room. */
+async function drawTall(page: Page): Promise<Uint8Array<ArrayBuffer>> {
+  await page.setViewportSize({ width: 200, height: 300 });
+  return new Uint8Array(await page.screenshot());
+}
 
 /** A picture of one pixel. */
 const PNG = Uint8Array.fromBase64(
@@ -78,7 +84,7 @@ site.test("Every kind of content is shown as what it is, live and as history", a
 
     await expect(messages.nth(1).locator(".event")).toHaveText("measured");
     const wind = messages.nth(1).locator("details details");
-    await expect(wind.locator("summary")).toHaveText("wind: { speed: 4 }");
+    await expect(wind.locator("summary")).toHaveText("wind: { speed: 4 }", { useInnerText: true });
     await expect(wind.getByText("speed: 4", { exact: true })).toBeHidden();
     await wind.locator("summary").press("Enter");
     await expect(wind.getByText("speed: 4", { exact: true })).toBeVisible();
@@ -126,6 +132,18 @@ site.test("Whoever reads further up is left there, and told what comes", async (
   await expect(shownMessages(page).last()).toBeInViewport();
   await expect(shownMessages(page).last()).toHaveText("something new");
   await expect(more).toBeHidden();
+});
+
+site.test("Pictures that are loaded late do not push the newest message out of sight", async ({ open, server }) => {
+  const tall = await drawTall(await open("/robots.txt"));
+  await post(`${server.url}/album`, "first");
+  await post(`${server.url}/album`, tall, "image/png");
+  await post(`${server.url}/album`, "last");
+  for (const height of [700, 400]) {
+    const page = await open("/album", { viewport: { width: 400, height } });
+    await expect(page.getByRole("img", { name: /^Picture/ })).toHaveJSProperty("naturalHeight", 300);
+    await expect(page.getByText("last", { exact: true })).toBeInViewport();
+  }
 });
 
 site.test("A thousand messages at once leave the page in order, bounded and at hand", async ({ open, server }) => {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright";
 import { expect } from "playwright/test";
+import { expectCursors } from "./channel_page.ts";
 import { expectLive, Site } from "./site.ts";
 
 const TEXTS: Readonly<Record<string, string>> = {
@@ -100,13 +101,9 @@ site.test("Hostile names, keys, events and channels are text wherever the channe
   await other.locator("#box").fill(hostile);
   await other.locator("#box").press("Enter");
   await expect(page.locator("#messages li p")).toHaveText([hostile]);
-  await expect(async () => {
-    await other.mouse.move(100, 100);
-    await other.mouse.move(200, 200);
-    await expect(page.locator(".cursor")).toHaveText(["</span><script>window.hacked=1</script>"], {
-      timeout: 500,
-    });
-  }).toPass();
+  await expectCursors(page, other);
+  await other.mouse.move(200, 200);
+  await expect(page.locator(".cursor")).toHaveText(["</span><script>window.hacked=1</script>"]);
   await page.getByRole("button", { name: "Share" }).click();
   await expect(page.locator("#share-url")).toContainText("/a'(b);$c:d");
   await expect(page.locator("main img, main script, #cursors img, #cursors script, #sky img")).toHaveCount(0);
@@ -116,6 +113,7 @@ site.test("Hostile names, keys, events and channels are text wherever the channe
 site.test("Cursors that say nothing sensible are no cursors", async ({ open, server }) => {
   const page = await open("/garden");
   await expectLive(page);
+  await expectCursors(page);
   const socket = new WebSocket(`${server.socketUrl}/cursors/garden?name=Zoe`);
   await new Promise((resolve) => socket.onopen = resolve);
   for (const text of ["no JSON", "null", '{"x":"0","y":0}', '{"x":1e999,"y":0}', "[]"]) socket.send(text);
@@ -126,10 +124,8 @@ site.test("Cursors that say nothing sensible are no cursors", async ({ open, ser
       body: JSON.stringify({ data }),
     }).then((answer) => answer.text());
   await post({ x: {}, y: [] }, "Ann");
-  await expect(async () => {
-    await post({ x: 7, y: -7 }, "Far");
-    await expect(page.locator(".cursor")).toHaveText(["Far"], { timeout: 500 });
-  }).toPass();
+  await post({ x: 7, y: -7 }, "Far");
+  await expect(page.locator(".cursor")).toHaveText(["Far"]);
   assert.equal(await page.evaluate("document.documentElement.scrollWidth > innerWidth"), false);
   socket.close();
 });
