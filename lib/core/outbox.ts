@@ -29,13 +29,15 @@ export class Outbox {
   }
 
   /**
-   * Sends frames, in order, if there is room for all of them. An empty queue has room for anything.
+   * Sends frames, in order, if there is room for all of them. An empty queue has room for anything; one that may hold
+   * as many frames as the limit allows, without a byte between them, counts as full.
    *
    * @returns false when there was no room: nothing was sent, and the socket should be cut off
    */
   offer(frames: readonly Frame[]): boolean {
     const queued = this.#socket.queuedBytes;
     if (queued === 0) {
+      if ((this.#socket.unseenFrames ?? 0) >= this.#limits.messages) return false;
       this.#leftFrames = this.#sentFrames;
       this.#mark = undefined;
     } else {

@@ -27,6 +27,11 @@ export interface Socket {
   send(frames: readonly Frame[]): void;
   /** Bytes accepted by `send` that have not left the process. */
   readonly queuedBytes: number;
+  /**
+   * Frames without bytes since the last one with some, of which the listener cannot tell whether they have left. Left
+   * out where `queuedBytes` counts them, too.
+   */
+  readonly unseenFrames?: number;
   /** Resolves when the queue is empty or the connection has ended. */
   drained(): Promise<void>;
   /** Ends the connection after what is queued, with a close code and a reason of at most 123 bytes of UTF-8. */

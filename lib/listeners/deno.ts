@@ -100,6 +100,7 @@ class DenoSocket implements Socket {
   readonly id = crypto.randomUUID();
   readonly #webSocket: WebSocket;
   #isClosing = false;
+  #unseenFrames = 0;
 
   constructor(webSocket: WebSocket) {
     this.#webSocket = webSocket;
@@ -110,7 +111,13 @@ class DenoSocket implements Socket {
     for (const { data } of frames) {
       if (this.#isClosing || webSocket.readyState !== WebSocket.OPEN) return;
       webSocket.send(data);
+      this.#unseenFrames = data.length === 0 ? this.#unseenFrames + 1 : 0;
     }
+  }
+
+  /** The runtime counts bytes alone, and yet each frame that waits costs memory. */
+  get unseenFrames(): number {
+    return this.#unseenFrames;
   }
 
   get queuedBytes(): number {

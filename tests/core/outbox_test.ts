@@ -57,6 +57,19 @@ Deno.test("Outbox.offer() refuses more frames than the limit, whole and without 
   assert.equal(outbox.offer(frames(4)), true, "what left is not counted any more");
 });
 
+Deno.test("Outbox.offer() refuses when as many frames without bytes may wait as the limit allows", () => {
+  const socket = Object.assign(new FakeSocket(), { unseenFrames: 0 });
+  const outbox = new Outbox(socket, { messages: 3, bytes: 100 });
+  for (let i = 0; i < 3; i++) {
+    assert.equal(outbox.offer([new Frame("")]), true);
+    socket.unseenFrames++;
+  }
+  assert.equal(outbox.offer([new Frame("")]), false);
+  assert.equal(outbox.offer(frames(1)), false);
+  socket.unseenFrames = 0;
+  assert.equal(outbox.offer(frames(9)), true, "an empty queue has room for anything");
+});
+
 Deno.test("Outbox.isBehind is whether anything waits", () => {
   const { socket, outbox } = openOutbox(5, 1_000);
   assert.equal(outbox.isBehind, false);

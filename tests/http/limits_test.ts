@@ -33,9 +33,14 @@ function assertCounted(server: TestApp, reason: string, count?: number): void {
   assert.ok(count === undefined ? counted > 0 : counted === count, `${reason} was counted ${counted} times`);
 }
 
+/** Resolves when something has come to be, which no message would tell of. */
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
 /** Resolves when the server counts so many connections: a peer's leaving takes a moment to arrive. */
 async function connections(server: TestApp, count: number): Promise<void> {
-  while (server.app.connectionCount !== count) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until(() => server.app.connectionCount === count);
 }
 
 const STREAMS: readonly [name: string, path: string, init: RequestInit][] = [
@@ -301,6 +306,34 @@ Deno.test("--max-channel-length bounds names at every door, to a character", asy
   await using long = await TestSocket.open(`${server.socketUrl}/abcd?id=a-longer-id`);
   assert.equal((await ask(server, "/@a-longer-id", publish())).status, 200, "An id has a limit of its own");
   await long.next();
+});
+
+Deno.test("--max-queue-messages bounds messages without a byte, too: a reader that takes none is cut off", async () => {
+  await using server = await startApp("--max-queue-messages", "50", "--listener", "deno");
+  await using writer = await TestSocket.open(`${server.socketUrl}/news`);
+  using stalled = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
+  const handshake = "GET /news HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+  await stalled.write(new TextEncoder().encode(handshake));
+  await stalled.read(new Uint8Array(1_000));
+  for (let i = 0; i < 50; i++) writer.send("");
+  await until(() => server.app.hub.top.sequence === 50);
+  assert.equal(server.app.metrics.slowReaders, 0);
+  writer.send("");
+  await until(() => server.app.metrics.slowReaders === 1);
+  assert.equal(server.app.hub.clientCount, 1);
+});
+
+Deno.test("Messages without a byte arrive, and one with some shows that they have", async () => {
+  await using server = await startApp("--max-queue-messages", "50");
+  await using writer = await TestSocket.open(`${server.socketUrl}/news`);
+  await using reader = await TestSocket.open(`${server.socketUrl}/news`);
+  for (let i = 0; i < 5; i++) {
+    for (let j = 0; j < 40; j++) writer.send("");
+    writer.send("x");
+    for (let j = 0; j < 40; j++) assert.equal(await reader.next(), "");
+    assert.equal(await reader.next(), "x");
+  }
 });
 
 Deno.test("--handshake-timeout ends a Centrifuge connection without connect, and no other", async () => {
