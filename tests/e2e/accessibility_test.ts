@@ -1,34 +1,12 @@
 /** axe finds nothing on any page, in light and dark, wide and narrow, in any state; and all works by keyboard. */
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
-import type { Page } from "playwright";
 import { expect } from "playwright/test";
 import { startServer } from "../server_process.ts";
+import { expectAccessible } from "./axe.ts";
 import { post, shownMessages, write } from "./channel_page.ts";
 import { expectLive, Site } from "./site.ts";
 
-const AXE = await Deno.readTextFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"));
-
 const site = new Site();
-
-/** Fails with every barrier axe finds, in both colour schemes. */
-async function expectAccessible(page: Page, name: string): Promise<void> {
-  // Colours are judged at rest.
-  await page.emulateMedia({ reducedMotion: "reduce" });
-  if (await page.evaluate("typeof axe") === "undefined") await page.evaluate(AXE);
-  for (const colorScheme of ["light", "dark"] as const) {
-    await page.emulateMedia({ colorScheme });
-    const results: {
-      violations: { id: string; help: string; nodes: { html: string; failureSummary: string }[] }[];
-    } = await page.evaluate("axe.run()");
-    const barriers = results.violations.map(({ id, help, nodes }) =>
-      `${id}: ${help}\n${
-        nodes.map(({ html, failureSummary }) => `  ${html}\n  ${failureSummary}`).join("\n")
-      }`
-    );
-    assert.deepEqual(barriers, [], `${name} (${colorScheme})`);
-  }
-}
 
 const EXAMPLES = ["hello", "chat", "raindrops", "cursors"].map((name) => `/_examples/${name}`);
 

@@ -1,10 +1,10 @@
 /** The inspector as whoever runs the server uses it: it agrees with what others do in pages of their own. */
 import assert from "node:assert/strict";
-import axe from "axe-core";
 import type { Page } from "playwright";
 import { expect } from "playwright/test";
 import { startServer } from "../server_process.ts";
 import { TestSocket } from "../test_socket.ts";
+import { expectAccessible } from "./axe.ts";
 import { shownMessages } from "./channel_page.ts";
 import { curl, expectLive, Site } from "./site.ts";
 
@@ -169,29 +169,19 @@ site.test("Where there is a key, the page is empty until it is given, and only t
   await expect(other.getByRole("button", { name: "Open the inspector" })).toBeVisible();
 });
 
-for (const colorScheme of ["light", "dark"] as const) {
-  site.test(`axe finds nothing on the inspector, ${colorScheme}, and nothing sticks out at 320 pixels`, async ({ server, open }) => {
-    await using anna = await TestSocket.open(`${server.socketUrl}/axe?name=Anna`);
-    anna.send("one");
-    await curl("-d", "no", `${server.url}/_mine`);
-    const viewport = { width: 320, height: 800 };
-    const inspector = await open("/_inspect#channel=axe", { colorScheme, viewport, bypassCSP: true });
-    await expectOpen(inspector);
-    await expect(rowOf(inspector, "reader", "Anna")).toBeVisible();
-    await expect(inspector.locator("#refusals li").first()).toBeVisible();
-    assert.deepEqual(await findFaults(inspector), []);
-    const overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-    assert.equal(await inspector.evaluate(overflow), 0);
-    await rowOf(inspector, "client", "Anna").getByRole("button").click();
-    await expect(inspector.getByRole("dialog")).toContainText("Address");
-    assert.deepEqual(await findFaults(inspector), []);
-  });
-}
-
-/** What axe has to say of a page, one line each. */
-async function findFaults(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  // deno-lint-ignore no-explicit-any -- axe is a global of the page, which this file's types do not know
-  const { violations } = await page.evaluate(() => (globalThis as any).axe.run());
-  return (violations as axe.Result[]).flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
-}
+site.test("axe finds nothing on the inspector, and nothing sticks out at 320 pixels", async ({ server, open }) => {
+  await using anna = await TestSocket.open(`${server.socketUrl}/axe?name=Anna`);
+  anna.send("one");
+  await curl("-d", "no", `${server.url}/_mine`);
+  const inspector = await open("/_inspect#channel=axe");
+  await expectOpen(inspector);
+  await expect(rowOf(inspector, "reader", "Anna")).toBeVisible();
+  await expect(inspector.locator("#refusals li").first()).toBeVisible();
+  await expectAccessible(inspector, "wide");
+  await inspector.setViewportSize({ width: 320, height: 800 });
+  await expectAccessible(inspector, "at 320 px");
+  assert.equal(await inspector.evaluate("document.documentElement.scrollWidth > innerWidth"), false);
+  await rowOf(inspector, "client", "Anna").getByRole("button").click();
+  await expect(inspector.getByRole("dialog")).toContainText("Address");
+  await expectAccessible(inspector, "with a client's details");
+});
