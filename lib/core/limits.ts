@@ -124,13 +124,12 @@ export class Limits {
    */
   countPublish(address: string, user: string | undefined): void {
     const { publishRate, publishRatePerAddress } = this.#settings;
-    const now = this.#now();
     const client = user !== undefined && applies(publishRate, address)
       // No address has a space.
-      ? this.#openLine(`user ${user}`, now, true, this.#clientRate).bucket
+      ? this.#openLine(`user ${user}`, this.#now(), true, this.#clientRate).bucket
       : undefined;
     const line = applies(publishRatePerAddress, address)
-      ? this.#openLine(toLine(address), now, true).bucket
+      ? this.#openLine(toLine(address), this.#now(), true).bucket
       : undefined;
     this.#take(client, line);
   }

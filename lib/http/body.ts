@@ -3,6 +3,9 @@ import { MessagingError } from "../core/errors.ts";
 import { isJsonObject, parseExactJson, toJsonPayload } from "../core/exact_json.ts";
 import type { Payload } from "../core/message.ts";
 
+/** Made once: a decoder costs more than what it decodes. */
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
 /** A payload, and the options that stood beside it in a JSON object or form. */
 export interface Body {
   readonly payload: Payload;
@@ -122,7 +125,7 @@ function withoutOptions(payload: Payload): Body {
 
 function decodeText(bytes: Uint8Array): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return UTF8.decode(bytes);
   } catch (cause) {
     throw new MessagingError(
       "bad_body",
