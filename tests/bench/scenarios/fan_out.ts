@@ -103,7 +103,7 @@ function measureFanOut(
 ): Promise<readonly Figure[]> {
   return measureEach(contenders, context, async (contender, server) => {
     const { reader, publisher } = contender;
-    const [warmUpMilliseconds, milliseconds] = context.quick ? [100, 200] : [300, 800];
+    const [warmUpMilliseconds, milliseconds] = context.quick ? [100, 200] : [200, 600];
     const job = {
       kind: "fan-out",
       reader,
