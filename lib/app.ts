@@ -18,7 +18,7 @@ import type { Logger } from "./core/logger.ts";
 import { LoopLag } from "./core/loop_lag.ts";
 import { Metrics } from "./core/metrics.ts";
 import { type Action, describePresenceOff, parseRules, Rules } from "./core/rules.ts";
-import type { Peer, SocketHandler } from "./core/socket.ts";
+import type { Peer, Socket, SocketHandler } from "./core/socket.ts";
 import { Access, demandKey, type Pass } from "./http/access.ts";
 import { answerCommands, type ApiContext, handleApi, Versions } from "./http/api.ts";
 import { handleBackup } from "./http/backup.ts";
@@ -33,7 +33,7 @@ import { CHANNEL_METHODS, createProblem, parseOr } from "./http/problem.ts";
 import { createProcessGauges } from "./http/process_gauges.ts";
 import { readBytes } from "./http/body.ts";
 import { handlePublish } from "./http/publish.ts";
-import { parseReadRequest, type ReadOptions } from "./http/read_request.ts";
+import { parseReadRequest } from "./http/read_request.ts";
 import { type NatsCredentials, openLog } from "./logs/mod.ts";
 import { openTelemetry, type Telemetry } from "./telemetry.ts";
 import {
@@ -267,15 +267,7 @@ class RaindropsApp implements App {
   ): Response {
     const connection = this.#limits.connect(peer.address);
     try {
-      const handler = open(connection);
-      return peer.upgrade({
-        open: (socket) => handler.open(socket),
-        message: (data) => handler.message(data),
-        close(code, reason) {
-          connection.release();
-          handler.close(code, reason);
-        },
-      }, options);
+      return peer.upgrade(new CountedHandler(open(connection), connection), options);
     } catch (error) {
       connection.release();
       throw error;
@@ -436,7 +428,7 @@ class RaindropsApp implements App {
       user,
       info,
       expires,
-      deny: (action: Action) => this.#deny(pass, action, options),
+      deny: this.#createDenier(pass, options.selector),
     };
     const context = this.#protocolContext;
     if (upgrades) {
@@ -453,7 +445,12 @@ class RaindropsApp implements App {
     return await handleHistory(this.hub, options);
   }
 
-  #deny(pass: Pass, action: Action, { selector }: ReadOptions): MessagingError | undefined {
+  /** A function of its own: idle connections keep what it closes over, which is to be little. */
+  #createDenier(pass: Pass, selector: Selector): (action: Action) => MessagingError | undefined {
+    return (action) => this.#deny(pass, action, selector);
+  }
+
+  #deny(pass: Pass, action: Action, selector: Selector): MessagingError | undefined {
     const { channel } = selector;
     if (channel !== undefined && action === "presence" && !this.#rules.for(channel).presence) {
       return new MessagingError(
@@ -491,6 +488,30 @@ function describeRequest(request: Request): string {
   } catch {
     // What its Host header says is no host.
     return request.method;
+  }
+}
+
+/** Counts a WebSocket's connection until it ends. */
+class CountedHandler implements SocketHandler {
+  readonly #handler: SocketHandler;
+  readonly #connection: Connection;
+
+  constructor(handler: SocketHandler, connection: Connection) {
+    this.#handler = handler;
+    this.#connection = connection;
+  }
+
+  open(socket: Socket): void {
+    this.#handler.open(socket);
+  }
+
+  message(data: string | Uint8Array<ArrayBuffer>): void {
+    this.#handler.message(data);
+  }
+
+  close(code: number, reason: string): void {
+    this.#connection.release();
+    this.#handler.close(code, reason);
   }
 }
 

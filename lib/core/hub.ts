@@ -57,6 +57,9 @@ interface Group {
   size: number;
 }
 
+/** How most subscriptions open: from now on, without an end. */
+const LIVE: SubscribeOptions = {};
+
 /** What each encoder made of each list of messages during one delivery. */
 type FrameCache = Map<readonly Message[], Map<Encoder, readonly Frame[]>>;
 
@@ -245,7 +248,7 @@ export class Hub {
    * Subscribes a connected client to the channels of a selector, from this moment on or, with `since`, from
    * further back.
    */
-  subscribe(client: Client, selector: Selector, options: SubscribeOptions = {}): Subscription {
+  subscribe(client: Client, selector: Selector, options: SubscribeOptions = LIVE): Subscription {
     const subscriptions = this.#clients.get(client);
     if (subscriptions === undefined) throw new TypeError("A client must be connected before it subscribes");
     const subscription = new Subscription(client, selector, options);

@@ -66,6 +66,8 @@ class PlainSession implements SocketHandler {
     this.#client = client;
     if (!hub.connect(client, selector.channel ?? selector.key)) return;
     this.#forgetExpiry = endAtExpiry(expires, client);
+    // Most sockets only wait for what comes: theirs is no memory for what cannot happen.
+    if (since === undefined && limit === undefined) return void hub.subscribe(client, selector);
     hub.subscribe(client, selector, {
       since,
       limit,
