@@ -1,6 +1,6 @@
 /**
  * The `screenshots` task: every page in its states, wide and narrow, light and dark, into `tests/e2e/output/`, which
- * git ignores. With `--readme` also the two that the README shows.
+ * git ignores; names of scenes may follow. With `--readme` also the two that the README shows.
  */
 import type { Browser, BrowserContextOptions, Page } from "playwright";
 import { expect } from "playwright/test";
@@ -166,14 +166,18 @@ async function openScene(
   return page;
 }
 
-const server = await startServer();
+const names = Deno.args.filter((arg) => !arg.startsWith("--"));
+// The port that everybody's is: it is to be seen in the commands.
+const server = await startServer({ port: 8000 }).catch(() => startServer());
 const browser = await openBrowser();
 try {
   await Deno.mkdir(FOLDER, { recursive: true });
   await paintRadar(browser);
   await fill(server);
   const guests = await invite(browser, server);
-  for (const scene of SCENES) await shoot(browser, server, scene, guests);
+  for (const scene of SCENES) {
+    if (names.length === 0 || names.includes(scene.name)) await shoot(browser, server, scene, guests);
+  }
   if (Deno.args.includes("--readme")) {
     for (
       const [scene, file] of [["home", "screenshot.png"], ["channel", "screenshot_channel.png"]] as const
