@@ -4,6 +4,7 @@ import { CHANNELS } from "./channels.ts";
 import { CONNECT, IDLE } from "./connections.ts";
 import { FAN_OUT, FAN_OUT_MATRIX } from "./fan_out.ts";
 import { HANDOVER } from "./handover.ts";
+import { INSPECTOR } from "./inspector.ts";
 import { LATENCY } from "./latency.ts";
 import { NODES } from "./nodes.ts";
 import { PUBLISH, PUBLISH_SOCKET } from "./publish.ts";
@@ -19,6 +20,7 @@ export const SCENARIOS: readonly Scenario[] = [
   IDLE,
   REPLAY,
   HANDOVER,
+  INSPECTOR,
   NODES,
   FAN_OUT_MATRIX,
 ];
