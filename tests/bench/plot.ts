@@ -17,8 +17,8 @@ export interface Plot {
   readonly rows: readonly Row[];
 }
 
-const WIDTH = 760;
-const LEFT = 240;
+const WIDTH = 856;
+const LEFT = 336;
 const RIGHT = 24;
 const TOP = 64;
 const ROW_HEIGHT = 24;

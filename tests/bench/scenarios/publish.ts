@@ -15,7 +15,7 @@ import { checkRatio, measureEach, type RunContext, type Scenario } from "../scen
 import { formatNumber } from "../table.ts";
 
 const LOADS = [1, 32, 256].map((inFlight) => ({ inFlight, size: 64 }));
-const LEAST_GAIN = 10;
+const LEAST_GAIN = 5;
 const SYNCS = 50;
 
 const FSYNC_LABEL = "fsync of 4 KB";
