@@ -3,7 +3,14 @@
  * that touches arguments, environment, signals and the exit status.
  */
 import { type App, createApp } from "./lib/app.ts";
-import { type Config, ENVIRONMENT_VARIABLES, formatHelp, listSecrets, parseConfig } from "./lib/config.ts";
+import {
+  type Config,
+  ENVIRONMENT_VARIABLES,
+  formatHelp,
+  isExposed,
+  listSecrets,
+  parseConfig,
+} from "./lib/config.ts";
 import { MessagingError } from "./lib/core/errors.ts";
 import { Metrics } from "./lib/core/metrics.ts";
 import { type Certificate, type Listener, LISTENERS, parseCertificate } from "./lib/listeners/mod.ts";
@@ -43,6 +50,14 @@ async function listen(config: Config, logger: LineLogger, app: App): Promise<Lis
   const certificate = await readCertificate(config).catch((error) => fail(logger, describeStartError(error)));
   if (certificate !== undefined && certificate.validUntil.getTime() < Date.now()) {
     logger.write("warn", `The certificate of --cert has expired on ${certificate.validUntil.toISOString()}`);
+  }
+  // Proxies are there to bound what the native listener does not.
+  if (config.listener === "deno" && isExposed(config) && config.trustedProxies.length === 0) {
+    logger.write(
+      "warn",
+      "The Deno listener cannot bound slow requests, stalled readers and fragmented messages: for the open " +
+        "internet use --listener node, or a proxy in front",
+    );
   }
   try {
     return await LISTENERS[config.listener](

@@ -191,6 +191,7 @@ class RaindropsApp implements App {
       versions: new Versions(),
       cluster: this.#cluster,
       maxBodyBytes: config.maxBodyBytes,
+      bodyTimeout: config.bodyTimeout,
       logger,
     };
     this.#centrifugeContext = {
@@ -328,6 +329,7 @@ class RaindropsApp implements App {
           limits: this.#limits,
           address: c.env.peer.address,
           maxBodyBytes: this.#config.maxBodyBytes,
+          bodyTimeout: this.#config.bodyTimeout,
         }),
     );
     app.delete("*", (c) => handleClear(c.req.raw, this.hub, this.#access));
@@ -378,7 +380,7 @@ class RaindropsApp implements App {
       if (req.raw.method === "HEAD") {
         throw new MessagingError("method_not_allowed", "A session is opened by GET or POST, not by HEAD");
       }
-      const body = await readBytes(req.raw, this.#config.maxBodyBytes);
+      const body = await readBytes(req.raw, this.#config);
       return this.#openStream(
         env.peer,
         (connection) => open({ context, request: req.raw, body, connection }),
@@ -390,7 +392,7 @@ class RaindropsApp implements App {
     app.on(["GET", "POST"], "/connection/uni_sse", withBody(openOneWayEvents));
     app.post(
       "/emulation",
-      async ({ req }) => emulate(context, req.raw, await readBytes(req.raw, this.#config.maxBodyBytes)),
+      async ({ req }) => emulate(context, req.raw, await readBytes(req.raw, this.#config)),
     );
   }
 

@@ -416,7 +416,7 @@ const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     variable: "RAINDROPS_BODY_TIMEOUT",
     value: "SECONDS",
     fallback: "30",
-    help: "time a client has to send a whole request, and to take some of an answer (node listener)",
+    help: "time a client has to send a request's body, and (node listener) to take some of an answer",
     parse: wholeNumber(1, 3_600),
   },
   keepAlive: {

@@ -146,7 +146,7 @@ export class ServerProcess implements AsyncDisposable {
         for (const [pattern, resolve] of this.#awaited) {
           if (pattern.test(line) && this.#awaited.delete(pattern)) resolve(line);
         }
-        const [, secure, port] = /http(s?):\/\/127\.0\.0\.1:(\d+)\//.exec(line) ?? [];
+        const [, secure, port] = /http(s?):\/\/(?:127\.0\.0\.1|localhost):(\d+)\//.exec(line) ?? [];
         if (port === undefined) continue;
         this.#isSecure = secure === "s";
         onPort(Number(port));

@@ -126,6 +126,15 @@ Deno.test("The start task's permissions are named, and enough to publish to a lo
   }
 });
 
+Deno.test("The Deno listener warns where others than this machine reach it, the node listener does not", async () => {
+  for (const [listener, warns] of [["deno", true], ["node", false]] as const) {
+    await using server = await startServer({
+      flags: ["--listener", listener, "--host", "0.0.0.0", "--open"],
+    });
+    assert.equal(server.lines.some((line) => /^warn: The Deno listener cannot/.test(line)), warns);
+  }
+});
+
 Deno.test("A log that cannot be opened is one clear line and exit status 1", async () => {
   const folder = await Deno.makeTempDir();
   try {

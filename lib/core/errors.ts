@@ -30,6 +30,7 @@ const KINDS = {
   id_taken: { status: 409, close: 1013, retry: true, title: "Client id taken" },
   too_many_channels: { status: 403, close: 4403, retry: false, title: "Too many channels" },
   too_many_subscriptions: { status: 400, close: 4400, retry: false, title: "Too many subscriptions" },
+  body_timeout: { status: 408, close: 1013, retry: true, title: "Too slow" },
   history_gone: { status: 410, close: 4410, retry: false, title: "History gone" },
   too_large: { status: 413, close: 1009, retry: false, title: "Too large" },
   name_too_long: { status: 414, close: 4414, retry: false, title: "Channel name too long" },

@@ -59,7 +59,7 @@ export async function handleApi(request: Request, context: ApiContext): Promise<
   const method = new URL(request.url).pathname.replace(/^\/api\/?/, "");
   let values: JsonObject;
   try {
-    values = parseObject(await readBytes(request, context.maxBodyBytes));
+    values = parseObject(await readBytes(request, context));
   } catch (error) {
     report(context, method, error);
     return createProblem(error);

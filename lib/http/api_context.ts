@@ -4,10 +4,11 @@ import type { Cluster } from "../core/cluster.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Rules } from "../core/rules.ts";
+import type { BodyLimits } from "./body.ts";
 import type { Fields } from "./api_fields.ts";
 import type { Versions } from "./api_versions.ts";
 
-export interface ApiContext {
+export interface ApiContext extends BodyLimits {
   readonly hub: Hub;
   readonly rules: Rules;
   readonly keys: ApiKeys;
@@ -15,7 +16,6 @@ export interface ApiContext {
   readonly versions: Versions;
   /** The other nodes, where there may be any. */
   readonly cluster?: Cluster | undefined;
-  readonly maxBodyBytes: number;
   readonly logger: Logger;
 }
 

@@ -12,22 +12,43 @@ export interface Body {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
+/** What a request's body may cost. */
+export interface BodyLimits {
+  readonly maxBodyBytes: number;
+  /** Seconds there are to send all of it. */
+  readonly bodyTimeout: number;
+}
+
 /**
  * Reads a whole body. One of announced length is read in one go, as the listener holds it to that length; any other is
  * counted while it arrives.
  *
- * @throws {MessagingError} `too_large`, or `bad_body` when the client went away in the middle
+ * @throws {MessagingError} `too_large`, `unsupported_media`, `body_timeout`, or `bad_body` when the client went away in the middle
  */
-export async function readBytes(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+export async function readBytes(request: Request, limits: BodyLimits): Promise<Uint8Array<ArrayBuffer>> {
+  const { maxBodyBytes, bodyTimeout } = limits;
   const announced = request.headers.get("content-length");
-  if (Number(announced ?? 0) > limit) throw tooLarge(limit);
+  if (Number(announced ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes);
+  const coding = request.headers.get("transfer-encoding") ?? "chunked";
+  if (coding.toLowerCase() !== "chunked") {
+    throw new MessagingError("unsupported_media", `Bodies sent as ${coding} are not read: send it plain`);
+  }
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(tooLate(bodyTimeout)), bodyTimeout * 1_000);
+  });
+  const reading = announced === null ? readCounting(request.body, maxBodyBytes) : request.bytes();
   try {
-    const bytes = announced === null ? await readCounting(request.body, limit) : await request.bytes();
-    if (bytes.byteLength > limit) throw tooLarge(limit);
+    const bytes = await Promise.race([reading, late]);
+    if (bytes.byteLength > maxBodyBytes) throw tooLarge(maxBodyBytes);
     return bytes;
   } catch (cause) {
+    // What becomes of the rest of the body is nobody's business any more.
+    reading.catch(() => {});
     if (cause instanceof MessagingError) throw cause;
     throw new MessagingError("bad_body", "The body ended early", { cause });
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -40,6 +61,13 @@ async function readCounting(body: Request["body"], limit: number): Promise<Uint8
     chunks.push(chunk);
   }
   return await new Blob(chunks).bytes();
+}
+
+function tooLate(seconds: number): MessagingError {
+  return new MessagingError(
+    "body_timeout",
+    `The body was not there after ${seconds} seconds: send it faster, or raise --body-timeout`,
+  );
 }
 
 function tooLarge(limit: number): MessagingError {

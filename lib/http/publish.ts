@@ -7,16 +7,15 @@ import type { Limits } from "../core/limits.ts";
 import { type Draft, formatId, formatTime, type Sender } from "../core/message.ts";
 import { type Access, demandTrust, type Pass } from "./access.ts";
 import { checkIdentity } from "./identity.ts";
-import { parseBody, readBytes } from "./body.ts";
+import { type BodyLimits, parseBody, readBytes } from "./body.ts";
 import { parseOr } from "./problem.ts";
 
-export interface PublishContext {
+export interface PublishContext extends BodyLimits {
   readonly hub: Hub;
   readonly access: Access;
   readonly limits: Limits;
   /** IP address of who sent the request. */
   readonly address: string;
-  readonly maxBodyBytes: number;
 }
 
 /** The channel on which everything comes back to its sender. */
@@ -50,7 +49,7 @@ export async function handlePublish(request: Request, context: PublishContext): 
   if (pass !== undefined) checkIdentity({ id, name }, pass, hub, address);
   const from = pass && parseSender(pass, id, name);
   const idempotencyKey = parseIdempotencyKey(request.headers.get("idempotency-key"));
-  const bytes = await readBytes(request, context.maxBodyBytes);
+  const bytes = await readBytes(request, context);
   const body = parseBody(bytes, request.headers);
   if (target.channel === ECHO) return createEcho(request, bytes);
   const parsed = parseOptions({ ...body.options, ...options });

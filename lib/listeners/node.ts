@@ -24,6 +24,9 @@ const CLOSE_MILLISECONDS = 5_000;
 /** How often connections are looked through for those that have sent too slowly. */
 const CHECK_MILLISECONDS = 1_000;
 
+/** Requests of one connection that may wait for their answers. */
+const MOST_UNANSWERED = 1_000;
+
 /**
  * How much more than a message what arrives as one may have before it is cut off in the middle. Protocols escape, and
  * put several commands together; what is too large for them they refuse in their own words, which say more.
@@ -56,6 +59,8 @@ class NodeListener implements Listener {
   readonly #handshakes: WebSocketServer;
   readonly #subprotocols = new WeakMap<IncomingMessage, string>();
   readonly #open = new Set<NodeSocket>();
+  /** How many requests of a connection are being answered: more than one where they are pipelined. */
+  readonly #unanswered = new WeakMap<TcpSocket, number>();
   readonly #idleWatch: IdleWatch<NodeSocket>;
   #address: AddressInfo = { address: "", family: "", port: 0 };
   #onAllClosed: () => void = () => {};
@@ -138,17 +143,33 @@ class NodeListener implements Listener {
   }
 
   async #answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    if (!this.#admit(incoming.socket, outgoing)) return;
     // What follows an error is the close event, which is what matters.
     outgoing.on("error", () => {});
     try {
       const response = await this.#ask(incoming, () => {
-        throw new MessagingError("bad_handshake", "Nothing but a handshake may follow this one's headers");
+        throw new MessagingError("bad_handshake", "A WebSocket handshake is HTTP/1.1");
       });
       await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
     } catch (error) {
       this.#report("answering failed", error);
       outgoing.destroy();
     }
+  }
+
+  /**
+   * Counts a request of a connection until it is answered. Who asks for far more than it takes is dropped: `node:http`
+   * takes requests as fast as they come, before the answers to those before.
+   *
+   * @returns whether the request should be answered
+   */
+  #admit(connection: TcpSocket, outgoing: ServerResponse): boolean {
+    if (connection.destroyed) return false;
+    const count = (this.#unanswered.get(connection) ?? 0) + 1;
+    this.#unanswered.set(connection, count);
+    outgoing.on("close", () => this.#unanswered.set(connection, (this.#unanswered.get(connection) ?? 1) - 1));
+    if (count > MOST_UNANSWERED) connection.destroy();
+    return count <= MOST_UNANSWERED;
   }
 
   async #upgrade(incoming: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
@@ -251,8 +272,8 @@ class NodeListener implements Listener {
   }
 }
 
-function isWebSocket({ headers }: IncomingMessage): boolean {
-  return headers.upgrade?.toLowerCase() === "websocket";
+function isWebSocket({ headers, httpVersion }: IncomingMessage): boolean {
+  return httpVersion === "1.1" && headers.upgrade?.toLowerCase() === "websocket";
 }
 
 /** The answer to what makes no Request. */

@@ -7,6 +7,10 @@ import { WebSocket } from "ws";
 import type { Frame, Socket } from "../core/socket.ts";
 import { joinFrames } from "./node_frames.ts";
 
+/** How long, and how far, what a peer goes on sending is read, lest a reset overtakes the last frame to it. */
+const LINGER_MILLISECONDS = 1_000;
+const LINGER_BYTES = 1024 * 1024;
+
 const NOTHING = Buffer.alloc(0);
 
 /**
@@ -51,9 +55,16 @@ export class NodeSocket implements Socket {
     this.#webSocket.terminate();
   }
 
-  /** Ends the connection once what is queued has left, without waiting for the peer's part of a handshake. */
+  /** Ends the connection once what is queued has left, and soon in any case, whatever the peer does. */
   hangUp(): void {
     this.#connection.end();
+    let left = LINGER_BYTES;
+    this.#connection.on("data", ({ length }: Buffer) => {
+      left -= length;
+      if (left < 0) this.#connection.pause();
+    });
+    const timer = setTimeout(() => this.terminate(), LINGER_MILLISECONDS);
+    this.#connection.once("close", () => clearTimeout(timer));
   }
 
   /** Pings a peer that has been silent since the last look, and drops one that has been since the one before. */

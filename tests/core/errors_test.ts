@@ -25,6 +25,7 @@ const CODES: Record<ErrorCode, boolean> = {
   too_many_publishes_from_address: true,
   too_many_connections_from_address: true,
   too_many_connections: true,
+  body_timeout: true,
   history_gone: false,
   too_large: false,
   unsupported_media: false,

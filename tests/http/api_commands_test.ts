@@ -57,6 +57,7 @@ function createContext({ hub, cluster, logger }: FakeNode): ApiContext {
     keys: new ApiKeys([], { open: true }),
     versions: new Versions(),
     maxBodyBytes: 100_000,
+    bodyTimeout: 10,
     logger,
   };
 }

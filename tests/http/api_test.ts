@@ -58,6 +58,7 @@ class Bench {
       keys: new ApiKeys([], { open: true }),
       versions: new Versions(),
       maxBodyBytes: 100_000,
+      bodyTimeout: 10,
       logger: this.logger,
       ...rest,
     };

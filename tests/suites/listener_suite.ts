@@ -1,67 +1,10 @@
 /** What every listener must do with WebSockets, well-behaved or not. One suite, run over each of them. */
 import assert from "node:assert/strict";
+import { createFrame, createHandshake, KEY, RawSocket } from "../raw_socket.ts";
 import { startApp, type TestApp } from "../test_app.ts";
 import { TestSocket } from "../test_socket.ts";
 
-const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
-const HANDSHAKE = `GET /news HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
-  `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${KEY}\r\n\r\n`;
-
-/** A masked client frame (RFC 6455 section 5.2) with a payload of at most 125 bytes. */
-function createFrame(opcode: number, payload: string, bits = 0x80): Uint8Array<ArrayBuffer> {
-  const data = new TextEncoder().encode(payload);
-  const frame = new Uint8Array(6 + data.length);
-  frame[0] = bits | opcode;
-  frame[1] = 0x80 | data.length;
-  frame.set(data, 6);
-  return frame;
-}
-
-// One character a byte, at least for those that matter here: 0x88 becomes "\u02c6".
-const BINARY = new TextDecoder("windows-1252");
-
-/** A raw TCP connection to a server. */
-class RawSocket implements Disposable {
-  readonly #connection: Deno.TcpConn;
-
-  private constructor(connection: Deno.TcpConn) {
-    this.#connection = connection;
-  }
-
-  static async open(port: number): Promise<RawSocket> {
-    return new RawSocket(await Deno.connect({ hostname: "127.0.0.1", port }));
-  }
-
-  async write(data: string | Uint8Array): Promise<void> {
-    const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
-    for (let written = 0; written < bytes.length;) {
-      written += await this.#connection.write(bytes.subarray(written));
-    }
-  }
-
-  /** What arrives until the given text has, or the connection ends. */
-  async readUntil(text: string): Promise<string> {
-    const buffer = new Uint8Array(64 * 1024);
-    let received = "";
-    let searched = 0;
-    while (!received.includes(text, searched - text.length)) {
-      searched = received.length;
-      const count = await this.#connection.read(buffer).catch(() => null);
-      if (count === null) return received;
-      received += BINARY.decode(buffer.subarray(0, count));
-    }
-    return received;
-  }
-
-  /** Reads until the server hangs up. */
-  async readToEnd(): Promise<string> {
-    return await this.readUntil("\u0000never\u0000");
-  }
-
-  [Symbol.dispose](): void {
-    this.#connection.close();
-  }
-}
+const HANDSHAKE = createHandshake();
 
 /** Resolves when the hub has noticed that only so many clients are left. */
 async function untilClients(server: TestApp, count: number): Promise<void> {
@@ -73,9 +16,9 @@ const GARBAGE: readonly [string, Uint8Array][] = [
   ["bytes that are no frame", new TextEncoder().encode("GET / HTTP/1.1\r\n\r\n")],
   ["an unmasked frame", new Uint8Array([0x81, 1, 97])],
   ["a reserved opcode", createFrame(3, "a")],
-  ["a reserved bit", createFrame(1, "a", 0xc0)],
+  ["a reserved bit", createFrame(1, "a", { bits: 0xc0 })],
   ["text that is not UTF-8", new Uint8Array([0x81, 0x81, 0, 0, 0, 0, 0xff])],
-  ["a fragmented ping", createFrame(9, "a", 0)],
+  ["a fragmented ping", createFrame(9, "a", { bits: 0 })],
   ["a continuation of nothing", createFrame(0, "a")],
 ];
 
