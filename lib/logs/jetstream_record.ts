@@ -74,6 +74,7 @@ interface Entry {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const NEWLINE = 10;
+const KINDS: ReadonlySet<Payload["kind"]> = new Set(["text", "json", "bytes"]);
 
 export function encodeKey(key: string): string {
   return encoder.encode(key).toBase64();
@@ -147,6 +148,7 @@ export function decodeBody(body: Uint8Array): Content[] {
     // Copied: what comes from the connection is a part of something larger, and not a plain Uint8Array.
     const bytes = new Uint8Array(body.subarray(position, position += n));
     if (bytes.byteLength !== n) throw new SyntaxError("A body is shorter than it says");
+    if (!KINDS.has(k)) throw new SyntaxError("A payload is text, JSON or bytes");
     if (k !== "text" && k !== "json" && k !== "bytes") {
       throw new SyntaxError("A body has a payload of no known kind");
     }

@@ -127,16 +127,19 @@ export class JetStreamState {
     }
   }
 
-  /** Removes what is beyond the channel's bounds in number and age. */
+  /**
+   * Removes what is beyond the channel's bounds in number and age. The number is one of offsets, whatever became of
+   * them, and in steps of a tenth: so all nodes remove the same, however the messages reached them.
+   */
   retain(channel: JetStreamChannel, now: number): void {
+    if (channel.length === 0) return;
     const { messages, seconds } = this.#rules.for(channel.name).history;
     const tooOld = now - seconds * 1_000;
-    const old = channel.length === 0 || channel.timeAt(0) >= tooOld
-      ? 0
-      : channel.findFirst((i) => channel.timeAt(i) >= tooOld);
-    const excess = Math.max(old, channel.length - messages);
-    // A tenth at a time, unless it is age that asks.
-    if (excess > 0 && (old > 0 || excess * 10 >= messages)) channel.removeFirst(excess, ++this.removals);
+    const step = Math.max(1, Math.floor(messages / 10));
+    const tooFar = Math.floor((channel.offset - messages) / step) * step;
+    if (channel.timeAt(0) >= tooOld && channel.offsetAt(0) > tooFar) return;
+    const kept = channel.findFirst((i) => channel.timeAt(i) >= tooOld && channel.offsetAt(i) > tooFar);
+    channel.removeFirst(kept, ++this.removals);
   }
 
   /** Removes also what has outlived its ttl. */

@@ -147,6 +147,32 @@ testWithNats("JetStreamLog lets a reader go on at another node, which catches up
   }
 });
 
+testWithNats("JetStreamLog carries what nodes say to each other, in order, to those who listen", async () => {
+  const stream = nameStream();
+  await using one = await openNode({ hosts, stream });
+  await using two = await openNode({ hosts, stream });
+  await using other = await openNode({ hosts, stream: nameStream() });
+  const heard: string[] = [];
+  const last = Promise.withResolvers<void>();
+  const hear = (name: string) => (bytes: Uint8Array) => {
+    heard.push(`${name} ${new TextDecoder().decode(bytes)}`);
+    if (heard.length === 3) last.resolve();
+  };
+  two.log.bus.subscribe("nodes", hear("two"));
+  other.log.bus.subscribe("nodes", hear("other"));
+  const stop = two.log.bus.subscribe("node.x", hear("stopped"));
+  stop();
+  // The server knows of a subscription when it has answered what was asked after it.
+  await Promise.all([two, other].map(({ log }) => log.append(createDraft("a"))));
+  for (const text of ["1", "2", "3"]) one.log.bus.publish("nodes", new TextEncoder().encode(text));
+  one.log.bus.publish("node.x", new Uint8Array(1));
+  one.log.bus.publish("nodes", new Uint8Array(one.log.bus.maxBytes + 1));
+  await last.promise;
+  await two.log.append(createDraft("b"));
+  assert.deepEqual(heard, ["two 1", "two 2", "two 3"]);
+  assert.ok(one.log.bus.connected);
+});
+
 testWithNats(
   "JetStreamLog is the same on a node that starts later, whatever was removed before",
   async () => {
@@ -223,7 +249,7 @@ testWithNats(
         assert.deepEqual(receipts.map(({ offset }) => offset), offsets);
         assert.deepEqual([one.logger.entries, two.logger.entries, three.logger.entries], [[], [], []]);
       }),
-      { numRuns: 60 },
+      { numRuns: 50 },
     );
   },
 );
