@@ -88,8 +88,17 @@ const NOTHING_KNOWN = { record: 0, offset: 0, time: 0 };
  * then appends and reads reject.
  *
  * @returns once the stream is loaded, or the first attempt has failed
+ * @throws {MessagingError} `log_unavailable` where Deno's permissions do not let it try
  */
 export async function openJetStreamLog(options: JetStreamLogOptions): Promise<JetStreamLog> {
+  for (const host of options.servers) {
+    if (Deno.permissions.querySync({ name: "net", host }).state === "granted") continue;
+    throw new MessagingError(
+      "log_unavailable",
+      `Deno's permissions do not cover the NATS server ${host}: use deno task node instead of deno task start, ` +
+        `or start with deno run --allow-net=${host} and the other flags of the start task`,
+    );
+  }
   const log = new JetStreamLog(options);
   await log.started;
   return log;
@@ -146,7 +155,8 @@ export class JetStreamLog implements Log, LogInsight {
       onConnect: (connection) => this.#listen(connection),
       onRecord: (record) => this.#inbound.add(record),
       flush: () => this.#inbound.flush(),
-      onUp: (state, isNew) => this.#goUp(state, isNew),
+      onLoad: (state) => this.#load(state),
+      onUp: () => this.#goUp(),
       onDown: () => this.#goDown(),
     });
     this.#sweeper = new JetStreamSweeper({
@@ -354,18 +364,20 @@ export class JetStreamLog implements Log, LogInsight {
     });
   }
 
-  #goUp(state: JetStreamState, isNew: boolean): void {
+  #load(state: JetStreamState): void {
     const isFirst = this.#state === undefined;
     this.#state = state;
+    if (isFirst) return;
+    this.#reader.reset();
+    this.#line.abandon();
+    const reason = `The log lost messages it had announced, and has the new epoch ${state.epoch}`;
+    this.#options.logger.write("error", reason, { log: this.#options.stream });
+    this.onReset(reason);
+  }
+
+  #goUp(): void {
     this.#downSince = undefined;
     this.bus.use(this.#link.connection, true);
-    if (isNew && !isFirst) {
-      this.#reader.reset();
-      this.#line.abandon();
-      const reason = `The log lost messages it had announced, and has the new epoch ${state.epoch}`;
-      this.#options.logger.write("error", reason, { log: this.#options.stream });
-      this.onReset(reason);
-    }
     this.#line.open();
     this.#inbound.release();
   }

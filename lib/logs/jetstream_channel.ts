@@ -1,14 +1,17 @@
 /** One channel as the JetStream engine knows it, in memory: where its messages are, and what was removed. */
+import type { Receipt } from "../core/log.ts";
 import type { Known, StreamRecord } from "./jetstream_record.ts";
 import { recordOf, sequenceOf } from "./jetstream_record.ts";
 
 /** Entries that may have been removed before the columns are cut. */
 const SLACK = 1_024;
 
-/** What a record that holds a key is remembered for. */
-export interface KeyedRecord {
+/** An idempotency key that is not forgotten yet. */
+export interface KnownKey {
   readonly record: number;
+  /** The time its publisher gave it, which all nodes agree on. */
   readonly time: number;
+  receipt: Receipt;
 }
 
 /** When the messages before a record may leave the server, and how many were removed when that was said. */
@@ -37,8 +40,8 @@ export class JetStreamChannel {
   recordTime = 0;
   /** The newest record of which a later one tells how many messages there were up to it. */
   known = 0;
-  /** Records with keys that are not forgotten yet. */
-  keyed: KeyedRecord[] = [];
+  /** In the order of their records. */
+  keyed: KnownKey[] = [];
   /** Everything before this record was cleared, once the log is loaded. */
   clearedTo = 0;
   /** How many messages were removed that the server may still hold. */
@@ -118,6 +121,7 @@ export class JetStreamChannel {
     if (missing <= 0) return;
     const isExact = this.record === 0;
     this.offset += missing;
+    for (const key of this.keyed) key.receipt = { ...key.receipt, offset: key.receipt.offset + missing };
     for (let i = this.#head; i < this.#offsets.length; i++) this.#offsets[i]! += missing;
     this.removedSequence = Math.max(
       this.removedSequence,

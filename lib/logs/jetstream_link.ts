@@ -42,8 +42,10 @@ export interface LinkOptions extends JetStreamUrl {
   onRecord(record: StreamRecord): void;
   /** What came so far is to be applied to the state, as what comes next depends on it. */
   flush(): void;
-  /** The stream is loaded and followed; `isNew` when the state is none of those before. */
-  onUp(state: JetStreamState, isNew: boolean): void;
+  /** The stream is loaded; what comes next is for this state. */
+  onLoad(state: JetStreamState): void;
+  /** The stream is followed. */
+  onUp(): void;
   onDown(): void;
 }
 
@@ -141,7 +143,7 @@ export class JetStreamLink implements AsyncDisposable {
     await this.#disconnected?.promise;
     if (this.#closed) return;
     const { connection, manager } = await this.#connect();
-    const { flush, onRecord, onUp, logger } = this.#options;
+    const { flush, onRecord, onLoad, onUp, logger } = this.#options;
     let opened = await openStream(manager, this.#options);
     for (const warning of opened.warnings) {
       if (!this.#warned.has(warning)) logger.write("warn", warning);
@@ -162,7 +164,10 @@ export class JetStreamLink implements AsyncDisposable {
       state = await this.#load(opened.epoch, opened.messages, opened.last, connection, manager);
     }
     if (this.#closed) return;
-    this.#state = state;
+    if (state !== known) {
+      this.#state = state;
+      onLoad(state);
+    }
     this.#consumer = await JetStreamConsumer.open({
       connection,
       manager,
@@ -177,7 +182,7 @@ export class JetStreamLink implements AsyncDisposable {
     this.#problem = undefined;
     if (this.#complaint !== undefined) logger.write("info", "log is reachable again", { log: this.#name });
     this.#complaint = undefined;
-    onUp(state, state !== known);
+    onUp();
     this.#onFirst();
   }
 
@@ -203,6 +208,8 @@ export class JetStreamLink implements AsyncDisposable {
       name: `raindrops ${stream}`,
       timeout: CONNECT_MILLISECONDS,
       maxReconnectAttempts: -1,
+      // Only the servers that are named are permitted, and known to be right.
+      ignoreClusterUpdates: true,
       reconnectTimeWait: RETRY_MILLISECONDS,
       pingInterval: PING_MILLISECONDS,
       maxPingOut: MAX_PINGS_OUT,

@@ -5,7 +5,7 @@
 import { matchesSelector, type Selector } from "../core/channel.ts";
 import type { Log, Receipt } from "../core/log.ts";
 import type { Rules } from "../core/rules.ts";
-import { JetStreamChannel } from "./jetstream_channel.ts";
+import { JetStreamChannel, type KnownKey } from "./jetstream_channel.ts";
 import { type RecordHead, sequenceOf, type StreamRecord } from "./jetstream_record.ts";
 import { IDEMPOTENCY_MILLISECONDS } from "./stamp.ts";
 
@@ -24,12 +24,6 @@ export type Applied =
   | { readonly kind: "claimed"; readonly receipt: Receipt }
   | { readonly kind: "cleared"; readonly count: number }
   | { readonly kind: "nothing" };
-
-interface KnownKey {
-  readonly receipt: Receipt;
-  /** The time its publisher gave it, which all nodes agree on. */
-  readonly time: number;
-}
 
 /** How much longer keys are remembered than they count, and their records kept. */
 const KEY_SLACK_MILLISECONDS = 60_000;
@@ -184,8 +178,8 @@ export class JetStreamState {
     for (let i = 0; i < head.count; i++) channel.push(sequenceOf(sequence, i), this.time, expires);
     this.sequence = sequenceOf(sequence, Math.max(head.count - 1, 0));
     if (head.key !== undefined) {
-      this.#learn(channel.name, head.key, head.time, this.#receipt(offset, sequenceOf(sequence, 0)));
-      channel.keyed.push({ record: sequence, time: head.time });
+      const receipt = this.#receipt(offset, sequenceOf(sequence, 0));
+      channel.keyed.push(this.#learn(channel.name, head.key, { record: sequence, time: head.time, receipt }));
     }
     return { kind: "stored", channel, offset, time: this.time };
   }
@@ -195,14 +189,15 @@ export class JetStreamState {
     const first = this.findKey(channel, key, time);
     if (first !== undefined) return { kind: "duplicate", receipt: first };
     const receipt = this.#receipt(0, 0);
-    this.#learn(channel, key, time, receipt);
+    this.#learn(channel, key, { record: sequence, time, receipt });
     return { kind: "claimed", receipt };
   }
 
-  #learn(channel: string, key: string, time: number, receipt: Receipt): void {
+  #learn(channel: string, key: string, known: KnownKey): KnownKey {
     // Deleted first: the map is in the order in which keys are forgotten.
     this.#keys.delete(`${channel} ${key}`);
-    this.#keys.set(`${channel} ${key}`, { receipt, time });
+    this.#keys.set(`${channel} ${key}`, known);
+    return known;
   }
 
   #receipt(offset: number, sequence: number): Receipt {

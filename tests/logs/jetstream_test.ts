@@ -247,6 +247,13 @@ testWithNats(
         }
         const offsets = known.positions.map(({ position }) => position.offset + 1);
         assert.deepEqual(receipts.map(({ offset }) => offset), offsets);
+        for (const channel of ["a", "b"]) {
+          for (const idempotencyKey of ["k", "l"]) {
+            const late = await three.log.append(createDraft("again", { channel, idempotencyKey }));
+            const known = await one.log.append(createDraft("again", { channel, idempotencyKey }));
+            assert.deepEqual(known, { ...late, duplicate: true }, "both know the same keys");
+          }
+        }
         assert.deepEqual([one.logger.entries, two.logger.entries, three.logger.entries], [[], [], []]);
       }),
       { numRuns: 50 },
