@@ -14,6 +14,9 @@ import { useToken } from "./token.ts";
 /** How long a hidden page waits before it shows what came: nothing is painted there anyway. */
 const HIDDEN_PAUSE_MS = 250;
 
+/** What is known of a message that went past the log: that of the channel `echo`. */
+const UNSTORED = { epoch: "", offset: 0, sequence: 0, event: undefined, author: undefined };
+
 export interface ConversationOptions {
   readonly channel: string;
   readonly path: string;
@@ -67,6 +70,7 @@ export class Conversation {
       sender: () => ({ id: this.#id, name: options.name() }),
       isMine,
       lastOffset: options.lastOffset,
+      onAnswer: (data) => this.#take([{ ...UNSTORED, channel, time: new Date(), data }]),
       onChange: () => this.#showOutbox(),
     });
     this.handlers = {

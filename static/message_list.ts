@@ -67,7 +67,8 @@ export class MessageList {
   /** Adds messages where they belong. One that is shown already is replaced by what is known better. */
   add(messages: readonly ChannelMessage[]): void {
     const follows = this.#follows;
-    for (const message of messages) this.#insert(message);
+    // What would be trimmed at once is not made first.
+    for (const message of follows ? messages.slice(-MAX_SHOWN) : messages) this.#insert(message);
     if (follows) {
       this.#trim(MAX_SHOWN);
       this.scrollToEnd();
@@ -175,6 +176,9 @@ export class MessageList {
       row.element.remove();
       this.#byPosition.delete(this.#positionOf(row.message));
     }
+    const first = this.#rows[0];
+    first?.gap?.remove();
+    if (first !== undefined) first.gap = undefined;
     this.#isExhausted = false;
   }
 

@@ -33,6 +33,8 @@ export interface OutboxOptions {
   readonly sender: () => { readonly id: string; readonly name: string };
   readonly isMine: (message: ChannelMessage) => boolean;
   readonly lastOffset: () => number;
+  /** Told what the server answers on a channel that has no other readers. */
+  readonly onAnswer: (text: string) => void;
   /** Called whenever an entry comes, changes or goes. */
   readonly onChange: () => void;
 }
@@ -46,6 +48,8 @@ export class Outbox {
   #sending: string | undefined;
   #failures = 0;
   #pause = 0;
+  /** No two messages are written at the same time, so that they keep their order. */
+  #lastWritten = 0;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
@@ -65,7 +69,8 @@ export class Outbox {
 
   /** Takes a message, and sends it as soon as it can. */
   add(text: string): void {
-    this.#keep({ key: createId(), text, writtenAt: Date.now() });
+    this.#lastWritten = Math.max(Date.now(), this.#lastWritten + 1);
+    this.#keep({ key: createId(), text, writtenAt: this.#lastWritten });
     void this.flush();
   }
 
@@ -145,8 +150,10 @@ export class Outbox {
       signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
     });
     if (response.ok) {
-      await response.body?.cancel();
-      return this.discard(entry);
+      const answer = await response.text();
+      this.discard(entry);
+      if (!response.headers.get("content-type")?.includes("json")) this.#options.onAnswer(answer);
+      return;
     }
     const refusal = await readRefusal(response);
     // A server with keys takes names from tokens alone.

@@ -117,6 +117,14 @@ site.test("Older messages come a page at a time, down to where it began", async 
   await expect(page.locator(".gap")).toHaveCount(0);
 });
 
+site.test("What is written on /echo comes back", async ({ open }) => {
+  const [page] = await openAs(open, "/echo", "Anna");
+  assert(page);
+  await write(page, "hello?");
+  await expect(shownMessages(page)).toHaveText(["hello?"]);
+  await expect(page.locator("#outbox .message")).toHaveCount(0);
+});
+
 site.test("Whoever reads further up is left there, and told what comes", async ({ open, server }) => {
   const url = `${server.url}/reading`;
   for (let number = 1; number <= 40; number++) await post(url, `line ${number}`);

@@ -53,6 +53,7 @@ site.test("Home page opens a channel and links to every example", async ({ open 
   for (const example of ["hello", "chat", "raindrops", "cursors"]) {
     await expect(page.locator(`a[href="/_examples/${example}"]`)).toBeVisible();
   }
+  await expect(page.getByRole("link", { name: "Inspector" })).toHaveAttribute("href", "/_inspect");
   await page.getByLabel("Channel to open").fill("weather/bergen#1");
   await page.getByRole("button", { name: "Open" }).click();
   await page.waitForURL("**/weather/bergen%231");

@@ -34,3 +34,11 @@ for (const path of ["/news", "/", "/_examples/cursors"]) {
     assert(bytes < 10_000, `${bytes} bytes at the second visit`);
   });
 }
+
+site.test("Nothing but the page and its style stands before the first paint", async ({ open }) => {
+  const page = await open("/news");
+  await expectLive(page);
+  const blocking: string[] = await page.evaluate(`performance.getEntriesByType("resource")
+    .filter(({ renderBlockingStatus }) => renderBlockingStatus === "blocking").map(({ name }) => name)`);
+  assert.deepEqual(blocking.map((url) => url.split("/").at(-1)), ["style.css"]);
+});
