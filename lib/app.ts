@@ -18,11 +18,11 @@ import type { Logger } from "./core/logger.ts";
 import { LoopLag } from "./core/loop_lag.ts";
 import { Metrics } from "./core/metrics.ts";
 import { type Action, describePresenceOff, parseRules, Rules } from "./core/rules.ts";
-import type { Peer, Socket, SocketHandler } from "./core/socket.ts";
+import type { Peer } from "./core/socket.ts";
 import { Access, demandKey, type Pass } from "./http/access.ts";
 import { answerCommands, type ApiContext, handleApi, Versions } from "./http/api.ts";
 import { handleBackup } from "./http/backup.ts";
-import { findClientAddress, type ProxyTrust } from "./http/client_address.ts";
+import { Connections } from "./http/connections.ts";
 import { handleHealth, handleReady } from "./http/health.ts";
 import { handleClear, handleHistory, handlePresence } from "./http/history.ts";
 import { checkIdentity } from "./http/identity.ts";
@@ -128,7 +128,7 @@ class RaindropsApp implements App {
   readonly #inspector: Inspector;
   readonly #access: Access;
   readonly #limits: Limits;
-  readonly #proxies: ProxyTrust;
+  readonly #connections: Connections;
   readonly #apiContext: ApiContext;
   readonly #protocolContext: ProtocolContext;
   readonly #centrifugeContext: CentrifugeContext;
@@ -183,7 +183,8 @@ class RaindropsApp implements App {
       publishRatePerAddress: config.maxPublishRatePerAddress,
       publishBurst: config.publishBurst,
     });
-    this.#proxies = { networks: config.trustedProxies, header: config.proxyHeader };
+    const proxies = { networks: config.trustedProxies, header: config.proxyHeader };
+    this.#connections = new Connections({ limits: this.#limits, proxies, metrics, logger });
     this.#apiContext = {
       hub: this.hub,
       rules,
@@ -223,7 +224,7 @@ class RaindropsApp implements App {
   }
 
   async fetch(request: Request, direct: Peer): Promise<Response> {
-    const peer = this.#findClient(request, direct);
+    const peer = this.#connections.findPeer(request, direct);
     const origin = request.headers.get("origin");
     try {
       checkOrigin(request, {
@@ -251,39 +252,6 @@ class RaindropsApp implements App {
     this.#keys?.[Symbol.dispose]();
     this.#cluster?.[Symbol.dispose]();
     await this.#log[Symbol.asyncDispose]();
-  }
-
-  /** The peer, or behind a trusted proxy whoever called that. */
-  #findClient(request: Request, peer: Peer): Peer {
-    if (this.#proxies.networks.length === 0) return peer;
-    const address = findClientAddress(peer.address, request.headers, this.#proxies);
-    return { address, upgrade: (handler, options) => peer.upgrade(handler, options) };
-  }
-
-  /** Answers a WebSocket handshake, counting the connection until it ends. */
-  #upgrade(
-    peer: Peer,
-    open: (connection: Connection) => SocketHandler,
-    options: { subprotocol?: string } = {},
-  ): Response {
-    const connection = this.#limits.connect(peer.address);
-    try {
-      return peer.upgrade(new CountedHandler(open(connection), connection), options);
-    } catch (error) {
-      connection.release();
-      throw error;
-    }
-  }
-
-  /** Opens a stream, which releases its connection when it ends. */
-  #openStream(peer: Peer, open: (connection: Connection) => Response): Response {
-    const connection = this.#limits.connect(peer.address);
-    try {
-      return open(connection);
-    } catch (error) {
-      connection.release();
-      throw error;
-    }
   }
 
   /** What is answered while the server drains too. */
@@ -368,12 +336,12 @@ class RaindropsApp implements App {
     app.get("/connection/websocket", (c) => {
       const { format, subprotocol } = chooseWebSocket(c.req.raw);
       const open = (connection: Connection) => openCentrifugeSocket(context, format, connection);
-      return this.#upgrade(c.env.peer, open, subprotocol === undefined ? {} : { subprotocol });
+      return this.#connections.upgrade(c.env.peer, open, subprotocol === undefined ? {} : { subprotocol });
     });
     app.get(
       "/connection/uni_websocket",
       ({ env, req }) =>
-        this.#upgrade(env.peer, (connection) => openOneWaySocket(context, req.raw, connection)),
+        this.#connections.upgrade(env.peer, (connection) => openOneWaySocket(context, req.raw, connection)),
     );
     const withBody = (open: (request: StreamRequest) => Response) => async ({ env, req }: Context<Env>) => {
       // Routed here as a GET: nobody would read the session that it opens, nor end it.
@@ -381,7 +349,7 @@ class RaindropsApp implements App {
         throw new MessagingError("method_not_allowed", "A session is opened by GET or POST, not by HEAD");
       }
       const body = await readBytes(req.raw, this.#config);
-      return this.#openStream(
+      return this.#connections.openStream(
         env.peer,
         (connection) => open({ context, request: req.raw, body, connection }),
       );
@@ -434,7 +402,10 @@ class RaindropsApp implements App {
     };
     const context = this.#protocolContext;
     if (upgrades) {
-      return this.#upgrade(peer, (connection) => openPlainSession(context, { ...reader, connection }));
+      return this.#connections.upgrade(
+        peer,
+        (connection) => openPlainSession(context, { ...reader, connection }),
+      );
     }
     if (streams) {
       const [type, open] = options.follow
@@ -442,7 +413,7 @@ class RaindropsApp implements App {
         : [EVENT_STREAM_TYPE, openEventStream] as const;
       // A HEAD is answered with the headers of the stream, which is not opened for it.
       if (request.method === "HEAD") return new Response(null, { headers: streamHeaders(type) });
-      return this.#openStream(peer, (connection) => open(context, { ...reader, connection }));
+      return this.#connections.openStream(peer, (connection) => open(context, { ...reader, connection }));
     }
     return await handleHistory(this.hub, options);
   }
@@ -490,30 +461,6 @@ function describeRequest(request: Request): string {
   } catch {
     // What its Host header says is no host.
     return request.method;
-  }
-}
-
-/** Counts a WebSocket's connection until it ends. */
-class CountedHandler implements SocketHandler {
-  readonly #handler: SocketHandler;
-  readonly #connection: Connection;
-
-  constructor(handler: SocketHandler, connection: Connection) {
-    this.#handler = handler;
-    this.#connection = connection;
-  }
-
-  open(socket: Socket): void {
-    this.#handler.open(socket);
-  }
-
-  message(data: string | Uint8Array<ArrayBuffer>): void {
-    this.#handler.message(data);
-  }
-
-  close(code: number, reason: string): void {
-    this.#connection.release();
-    this.#handler.close(code, reason);
   }
 }
 

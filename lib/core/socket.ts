@@ -57,6 +57,9 @@ export function encodeBatch(encoder: Encoder, messages: readonly Message[]): rea
     : messages.map((message) => encoder.encode(message));
 }
 
+/** What a protocol's handler is told of a socket whose peer answered no ping, and was dropped. */
+export const IDLE_CLOSE = { code: 1006, reason: "idle" };
+
 /** What a protocol does with the events of one WebSocket. Every method is total: none throws. */
 export interface SocketHandler {
   /** The socket is open. Called first, once. */

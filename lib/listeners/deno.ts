@@ -2,10 +2,12 @@
  * The default listener: `Deno.serve` and `Deno.upgradeWebSocket`, each native WebSocket behind the Socket port.
  * It cannot bound the fragments of a message, drop a stalled connection at once, or time out slow headers.
  */
-import type { Frame, Socket, SocketHandler } from "../core/socket.ts";
+import { type Frame, IDLE_CLOSE, type Socket, type SocketHandler } from "../core/socket.ts";
 import { checkHandshake } from "./handshake.ts";
 import type { Fetch, Listener, ListenOptions } from "./listener.ts";
 
+/** What the runtime says of a socket it dropped for not answering a ping. */
+const IDLE_REASON = "No response from ping frame.";
 /** Looks at a queue in turns of the event loop that follow each other, before there are pauses between them. */
 const QUICK_LOOKS = 4;
 /** Pauses between looks at a queue: the runtime has no event for a drained WebSocket. */
@@ -73,9 +75,11 @@ class DenoListener implements Listener {
     webSocket.onopen = () => this.#guard(webSocket, () => handler.open(new DenoSocket(webSocket)));
     webSocket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) =>
       this.#guard(webSocket, () => handler.message(typeof data === "string" ? data : new Uint8Array(data)));
-    webSocket.onclose = ({ code, reason }) => {
+    webSocket.onclose = (event) => {
       // It may fire twice.
       if (!this.#open.delete(webSocket)) return;
+      const isIdle = !event.wasClean && event.reason === IDLE_REASON;
+      const { code, reason } = isIdle ? IDLE_CLOSE : event;
       this.#guard(webSocket, () => handler.close(code, reason));
       if (this.#open.size === 0) this.#onAllClosed();
     };

@@ -10,7 +10,7 @@ import type { Duplex } from "node:stream";
 // @ts-types="./ws.d.ts"
 import { type WebSocket, WebSocketServer } from "ws";
 import { MessagingError } from "../core/errors.ts";
-import type { SocketHandler } from "../core/socket.ts";
+import { IDLE_CLOSE, type SocketHandler } from "../core/socket.ts";
 import { checkHandshake } from "./handshake.ts";
 import { IdleWatch } from "./idle_watch.ts";
 import type { Fetch, Listener, ListenOptions } from "./listener.ts";
@@ -250,7 +250,8 @@ class NodeListener implements Listener {
     webSocket.on("close", (code, reason) => {
       this.#open.delete(socket);
       this.#idleWatch.delete(socket);
-      leave(code, reason.toString());
+      if (socket.isIdle) leave(IDLE_CLOSE.code, IDLE_CLOSE.reason);
+      else leave(code, reason.toString());
       if (this.#open.size === 0) this.#onAllClosed();
     });
     this.#guard(() => handler.open(socket), socket);

@@ -23,6 +23,7 @@ export class NodeSocket implements Socket {
   readonly #connection: Duplex;
   #bytesRead = 0;
   #silentLooks = 0;
+  #isIdle = false;
 
   constructor(webSocket: WebSocket, connection: Duplex) {
     this.#webSocket = webSocket;
@@ -67,12 +68,20 @@ export class NodeSocket implements Socket {
     this.#connection.once("close", () => clearTimeout(timer));
   }
 
+  /** Whether it was dropped for its silence. */
+  get isIdle(): boolean {
+    return this.#isIdle;
+  }
+
   /** Pings a peer that has been silent since the last look, and drops one that has been since the one before. */
   lookForLife(): void {
     const { bytesRead } = this.#connection as TcpSocket;
     if (bytesRead !== this.#bytesRead) this.#silentLooks = 0;
     else if (++this.#silentLooks === 1) this.#ping();
-    else this.terminate();
+    else {
+      this.#isIdle = true;
+      this.terminate();
+    }
     this.#bytesRead = bytesRead;
   }
 

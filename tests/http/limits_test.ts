@@ -143,6 +143,18 @@ Deno.test("Limits per address spare this machine until they are set, and nobody 
   await assert.rejects(TestSocket.open(`${held.socketUrl}/news`, { headers: at("192.0.2.1") }));
 });
 
+Deno.test("A proxy on this machine that nobody named is warned of, once", async () => {
+  await using server = await startApp();
+  for (let i = 0; i < 2; i++) await ask(server, "/news", publish(at("192.0.2.1")));
+  const warnings = server.logger.entries.filter(({ level, event }) =>
+    level === "warn" && /proxy/.test(event)
+  );
+  assert.deepEqual(warnings.map(({ event }) => /--trusted-proxy 127\.0\.0\.1/.test(event)), [true]);
+  await using named = await startApp(...BEHIND_PROXY);
+  await ask(named, "/news", publish(at("192.0.2.1")));
+  assert.ok(!named.logger.entries.some(({ event }) => /A proxy at/.test(event)));
+});
+
 const SLOWLY = ["--max-publish-rate", "1", "--publish-burst", "2"];
 
 Deno.test("A plain WebSocket beyond --max-publish-rate is closed with 1013 and the reason, others go on", async () => {

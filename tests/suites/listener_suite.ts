@@ -172,6 +172,7 @@ export function testListener({ name, flags, cannotRefuse, canTerminate }: Listen
     await untilClients(server, 1);
     await raw.readToEnd();
     await untilClients(server, 0);
+    assert.equal(server.app.metrics.refusals.get("idle"), 1);
   });
 
   Deno.test(`${name}: a socket stays open beyond the idle timeout while its client answers pings`, async () => {

@@ -1,0 +1,114 @@
+/**
+ * Every connection that stays: WebSockets and streams are opened here, counted against the limits until they end, and
+ * known by their client's address, also behind a proxy. `app.ts` asks before a protocol gets to see them.
+ */
+import type { Connection, Limits } from "../core/limits.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Metrics } from "../core/metrics.ts";
+import { isLoopbackAddress } from "../core/address.ts";
+import { IDLE_CLOSE, type Peer, type Socket, type SocketHandler } from "../core/socket.ts";
+import { findClientAddress, type ProxyTrust } from "./client_address.ts";
+
+export interface ConnectionOptions {
+  readonly limits: Limits;
+  readonly proxies: ProxyTrust;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+}
+
+export class Connections {
+  readonly #options: ConnectionOptions;
+  #hasWarned = false;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+  }
+
+  /** The peer that sent a request, or behind a trusted proxy whoever called that. */
+  findPeer(request: Request, peer: Peer): Peer {
+    const { proxies } = this.#options;
+    if (proxies.networks.length === 0) {
+      this.#warnOfProxy(request, peer);
+      return peer;
+    }
+    const address = findClientAddress(peer.address, request.headers, proxies);
+    return { address, upgrade: (handler, options) => peer.upgrade(handler, options) };
+  }
+
+  /**
+   * Answers a WebSocket handshake.
+   *
+   * @throws {MessagingError} `too_many_connections`, `too_many_connections_from_address`, or what the handshake lacks
+   */
+  upgrade(
+    peer: Peer,
+    open: (connection: Connection) => SocketHandler,
+    options: { readonly subprotocol?: string } = {},
+  ): Response {
+    return this.#count(
+      peer,
+      (connection) =>
+        peer.upgrade(new CountedHandler(open(connection), connection, this.#options.metrics), options),
+    );
+  }
+
+  /**
+   * Opens a stream, which has to release its connection when it ends.
+   *
+   * @throws {MessagingError} `too_many_connections` or `too_many_connections_from_address`
+   */
+  openStream(peer: Peer, open: (connection: Connection) => Response): Response {
+    return this.#count(peer, open);
+  }
+
+  #count(peer: Peer, open: (connection: Connection) => Response): Response {
+    const connection = this.#options.limits.connect(peer.address);
+    try {
+      return open(connection);
+    } catch (error) {
+      connection.release();
+      throw error;
+    }
+  }
+
+  /** Behind a proxy on this machine that nobody told it of, a server would spare everybody the limits on addresses. */
+  #warnOfProxy({ headers }: Request, { address }: Peer): void {
+    if (this.#hasWarned || !isLoopbackAddress(address)) return;
+    if (!headers.has("x-forwarded-for") && !headers.has("forwarded")) return;
+    this.#hasWarned = true;
+    this.#options.logger.write(
+      "warn",
+      `A proxy at ${address} passes requests on: name it with --trusted-proxy ${address}, else all its clients ` +
+        "count as one on this machine",
+    );
+  }
+}
+
+/** Counts a WebSocket's connection until it ends. A class, as closures would cost more for each that is idle. */
+class CountedHandler implements SocketHandler {
+  readonly #handler: SocketHandler;
+  readonly #connection: Connection;
+  readonly #metrics: Metrics;
+
+  constructor(handler: SocketHandler, connection: Connection, metrics: Metrics) {
+    this.#handler = handler;
+    this.#connection = connection;
+    this.#metrics = metrics;
+  }
+
+  open(socket: Socket): void {
+    this.#handler.open(socket);
+  }
+
+  message(data: string | Uint8Array<ArrayBuffer>): void {
+    this.#handler.message(data);
+  }
+
+  close(code: number, reason: string): void {
+    this.#connection.release();
+    if (code === IDLE_CLOSE.code && reason === IDLE_CLOSE.reason) {
+      this.#metrics.refused("idle", { message: "No answer to a ping", address: this.#connection.address });
+    }
+    this.#handler.close(code, reason);
+  }
+}
