@@ -1,6 +1,7 @@
 /** What whoever runs the server watches it by: `/healthz`, `/readyz` and `/metrics`. */
 import assert from "node:assert/strict";
 import { createApp } from "../../lib/app.ts";
+import { MessagingError } from "../../lib/core/errors.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
 import { TemporaryDirectory } from "../logs/sqlite_fixture.ts";
 import { createConfig, startApp } from "../test_app.ts";
@@ -123,4 +124,27 @@ Deno.test("/readyz says why the log takes no messages", async () => {
   log.checkReady = () => undefined;
   assert.equal(describeUnready(hub, log), undefined);
   assert.equal(describeUnready(hub, {}), undefined, "a log that cannot tell is ready");
+});
+
+Deno.test("What ends a client is counted under the same reason, whatever protocol it speaks", async () => {
+  await using server = await startApp();
+  const { hub, metrics } = server.app;
+  await using plain = await TestSocket.open(`${server.socketUrl}/news`);
+  await using centrifuge = await TestSocket.open(`${server.socketUrl}/connection/websocket`);
+  centrifuge.send('{"id":1,"connect":{}}');
+  await centrifuge.next();
+  const stream = await fetch(`${server.url}/news?follow`);
+  const clients = [...hub.clients];
+  assert.equal(clients.length, 3);
+  for (const client of clients) {
+    client.end(new MessagingError("slow_reader", "Too many messages are waiting"));
+  }
+  await Promise.all([plain.closed, centrifuge.closed, stream.text()]);
+  assert.deepEqual([metrics.slowReaders, [...metrics.refusals]], [3, [["slow_reader", 3]]]);
+  for (const { open } of metrics.connections.values()) assert.equal(open, 0);
+  assert.deepEqual(metrics.listRefusals().map(({ what }) => what).sort(), [
+    "centrifuge-json",
+    "follow news",
+    "plain news",
+  ]);
 });
