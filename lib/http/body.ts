@@ -2,6 +2,7 @@
 import { MessagingError } from "../core/errors.ts";
 import { isJsonObject, parseExactJson, toJsonPayload } from "../core/exact_json.ts";
 import type { Payload } from "../core/message.ts";
+import { waitAtMost } from "./patience.ts";
 
 /** Made once: a decoder costs more than what it decodes. */
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
@@ -23,7 +24,8 @@ export interface BodyLimits {
  * Reads a whole body. One of announced length is read in one go, as the listener holds it to that length; any other is
  * counted while it arrives.
  *
- * @throws {MessagingError} `too_large`, `unsupported_media`, `body_timeout`, or `bad_body` when the client went away in the middle
+ * @throws {MessagingError} `too_large`, `unsupported_media`, `body_timeout`, or `bad_body` when the client went away in
+ * the middle
  */
 export async function readBytes(request: Request, limits: BodyLimits): Promise<Uint8Array<ArrayBuffer>> {
   const { maxBodyBytes, bodyTimeout } = limits;
@@ -33,22 +35,14 @@ export async function readBytes(request: Request, limits: BodyLimits): Promise<U
   if (coding.toLowerCase() !== "chunked") {
     throw new MessagingError("unsupported_media", `Bodies sent as ${coding} are not read: send it plain`);
   }
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(tooLate(bodyTimeout)), bodyTimeout * 1_000);
-  });
   const reading = announced === null ? readCounting(request.body, maxBodyBytes) : request.bytes();
   try {
-    const bytes = await Promise.race([reading, late]);
+    const bytes = await waitAtMost(bodyTimeout, reading, () => tooLate(bodyTimeout));
     if (bytes.byteLength > maxBodyBytes) throw tooLarge(maxBodyBytes);
     return bytes;
   } catch (cause) {
-    // What becomes of the rest of the body is nobody's business any more.
-    reading.catch(() => {});
     if (cause instanceof MessagingError) throw cause;
     throw new MessagingError("bad_body", "The body ended early", { cause });
-  } finally {
-    clearTimeout(timer);
   }
 }
 
