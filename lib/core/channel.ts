@@ -85,9 +85,15 @@ export function parseSelectorPath(path: string): Selector {
   return selectPatterns(path.slice(1).split(",").map(decodePath));
 }
 
+// Each connection keeps its own: those that come to one channel in a row share it.
+let lastSelector: Selector | undefined;
+
 /** The selector that reads one channel, whose name has been checked before. */
 export function selectChannel(name: string): Selector {
-  return { key: name, channel: name, patterns: [name.split("/")] };
+  if (lastSelector?.channel !== name) {
+    lastSelector = { key: name, channel: name, patterns: [name.split("/")] };
+  }
+  return lastSelector;
 }
 
 /**

@@ -3,7 +3,7 @@
  * twice, and all are in order: a mark and eight digits at the start of each payload.
  */
 
-/** Stands nowhere else in what a server sends. */
+/** Stands nowhere else in what a server sends, but for the length of a frame, which no digits follow. */
 const MARK = 0x23; // #
 const DIGITS = 8;
 const ZERO = 0x30;
@@ -62,7 +62,15 @@ export class NumberReader {
     const end = Math.min(at + this.#digits, length);
     let number = this.#number;
     this.#digits -= end - at;
-    while (at < end) number = number * 10 + bytes[at++]! - ZERO;
+    while (at < end) {
+      const digit = bytes[at]! - ZERO;
+      if (digit < 0 || digit > 9) {
+        this.#digits = 0;
+        return at;
+      }
+      number = number * 10 + digit;
+      at++;
+    }
     this.#number = number;
     if (this.#digits === 0) this.#onNumber(number);
     return at;

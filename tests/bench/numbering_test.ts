@@ -33,6 +33,11 @@ Deno.test("NumberReader finds every number, whatever the pieces and sizes", () =
   }
 });
 
+Deno.test("NumberReader passes over marks that no digits follow, such as a frame's length", () => {
+  const text = new TextEncoder().encode("#x##1#12345#1234567##00000007####00000008#");
+  for (const pieceSize of [1, 3, text.length]) assert.deepEqual(readPieces(text, pieceSize), [7, 8]);
+});
+
 Deno.test("OrderCheck refuses gaps, duplicates and the wrong order", () => {
   const feed = (numbers: readonly number[]) => {
     const bytes = encodeStream(numbers, [64]);
