@@ -77,3 +77,12 @@ export async function getPresence(url: string, channel: string): Promise<string[
   const { members } = await response.json() as { members: { id: string }[] };
   return members.map(({ id }) => id).sort();
 }
+
+/** Resolves when so many are on a channel, as each of the nodes sees it. */
+export async function waitForPresence(
+  servers: readonly { readonly url: string }[],
+  channel: string,
+  count: number,
+): Promise<void> {
+  for (const { url } of servers) while ((await getPresence(url, channel)).length < count);
+}

@@ -4,7 +4,7 @@ import { Centrifuge } from "centrifuge";
 import { readLines } from "../read_lines.ts";
 import { NATS_SERVER } from "../nats_cluster.ts";
 import { TestSocket } from "../test_socket.ts";
-import { getPresence, Nodes, post } from "./nodes.ts";
+import { getPresence, Nodes, post, waitForPresence } from "./nodes.ts";
 
 /** The texts stored on a channel, as a node reads them. */
 async function readHistory(url: string): Promise<string[]> {
@@ -22,6 +22,7 @@ Deno.test({ name: "Nodes on one JetStream (nats-server)", ignore: NATS_SERVER ==
     const sockets = await Promise.all(
       [a, a, b, b].map(({ socketUrl }) => TestSocket.open(`${socketUrl}/order`)),
     );
+    await waitForPresence(nodes.servers, "order", sockets.length);
     const texts = Array.from({ length: 60 }, (_, i) => `m${i}`);
     const answers = await Promise.all(
       texts.map((text, i) => post(`${[a, b][i % 2]!.url}/order`, text, { accept: "application/json" })),
@@ -44,6 +45,7 @@ Deno.test({ name: "Nodes on one JetStream (nats-server)", ignore: NATS_SERVER ==
   await t.step("keep a sender's own message from it, and give it to those on the others", async () => {
     await using sender = await TestSocket.open(`${a.socketUrl}/own`);
     await using other = await TestSocket.open(`${b.socketUrl}/own`);
+    await waitForPresence(nodes.servers, "own", 2);
     sender.send("mine");
     assert.equal(await other.next(), "mine");
     other.send("yours");
@@ -75,8 +77,7 @@ Deno.test({ name: "Nodes on one JetStream (nats-server)", ignore: NATS_SERVER ==
   await t.step("find a client on whatever node it is", async () => {
     await using socket = await TestSocket.open(`${b.socketUrl}/inbox?id=id1`);
     await b.line(/client connected id=id1/);
-    // A's replica has it once the count of readers says so.
-    while (!(await getPresence(a.url, "inbox")).includes("id1"));
+    await waitForPresence(nodes.servers, "inbox", 1);
     const json = { accept: "application/json" };
     assert.deepEqual((await post(`${a.url}/@id1`, "only you", json)).body.subscribers, 1);
     assert.equal((await post(`${a.url}/inbox?to=id1`, "here", json)).body.subscribers, 1);
@@ -104,7 +105,7 @@ Deno.test({ name: "Nodes on one JetStream (nats-server)", ignore: NATS_SERVER ==
     await joined.promise;
     assert.deepEqual(Object.keys((await subscription.presence()).clients).includes("john"), true);
     assert.equal((await subscription.presenceStats()).numClients, 2);
-    while ((await getPresence(a.url, "room")).length < 2);
+    await waitForPresence(nodes.servers, "room", 2);
     socket.send("/who");
     assert.match(String(await socket.next()), /^(John, Jane|Jane, John)$/);
     await socket[Symbol.asyncDispose]();
@@ -115,7 +116,7 @@ Deno.test({ name: "Nodes on one JetStream (nats-server)", ignore: NATS_SERVER ==
 
   await t.step("obey the API of any of them", async () => {
     await using socket = await TestSocket.open(`${b.socketUrl}/api-room?id=id2`);
-    while (!(await getPresence(a.url, "api-room")).includes("id2"));
+    await waitForPresence(nodes.servers, "api-room", 1);
     const { body: { result: { nodes: [self, other] } } } = await post(`${a.url}/api/info`, "{}");
     assert.deepEqual([self.name, other.name], ["node1", "node2"]);
     const { body: { result: { channels } } } = await post(`${a.url}/api/channels`, "{}");
@@ -188,7 +189,7 @@ Deno.test({ name: "Nodes on one JetStream (nats-server)", ignore: NATS_SERVER ==
   await t.step("forget the clients of a node that dies without a word", async () => {
     await using watcher = await TestSocket.open(`${a.socketUrl}/mortal?id=alive`);
     const socket = await TestSocket.open(`${b.socketUrl}/mortal?id=dead`);
-    while ((await getPresence(a.url, "mortal")).length < 2);
+    await waitForPresence(nodes.servers, "mortal", 2);
     await b.kill();
     await socket.closed;
     await a.line(/node gone .*reason=silent/);

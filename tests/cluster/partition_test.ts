@@ -4,7 +4,7 @@ import { TcpProxy } from "../fakes/tcp_proxy.ts";
 import { NATS_SERVER, NatsCluster } from "../nats_cluster.ts";
 import { startServer } from "../server_process.ts";
 import { TestSocket } from "../test_socket.ts";
-import { getPresence, post } from "./nodes.ts";
+import { getPresence, post, waitForPresence } from "./nodes.ts";
 
 const ignore = NATS_SERVER === undefined;
 
@@ -29,6 +29,7 @@ Deno.test(
     await b.line(/node found .*nodes=2/);
     await using near = await TestSocket.open(`${a.socketUrl}/news?id=near`);
     await using far = await TestSocket.open(`${b.socketUrl}/news?id=far`);
+    await waitForPresence([a, b], "news", 2);
     await postUntilStored(`${b.url}/news`, "before");
     assert.deepEqual([await near.next(), await far.next()], ["before", "before"]);
 
@@ -49,7 +50,7 @@ Deno.test(
     assert.equal(await far.next(), "meanwhile");
     assert.equal(await far.next(), "after");
     assert.equal(await near.next(), "after");
-    while ((await getPresence(a.url, "news")).length < 2);
+    await waitForPresence([a], "news", 2);
     assert.deepEqual(await getPresence(a.url, "news"), ["far", "near"]);
     assert.deepEqual(await getPresence(b.url, "news"), ["far", "near"]);
   },
