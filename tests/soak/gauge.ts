@@ -1,73 +1,67 @@
-/** Watches what a process holds: memory and file descriptors, sampled from /proc, and judged over a run. */
+/**
+ * Watches what the server holds: resident memory and file descriptors from /proc, the heap from its own metrics. Memory
+ * rises between two collections of garbage and falls with each: what counts is how low it gets.
+ */
+import { ServerMetrics } from "./metrics.ts";
 
 export interface Sample {
   /** Seconds since the first sample. */
   readonly time: number;
-  /** Resident memory, in bytes. */
+  /** Bytes. */
   readonly memory: number;
+  readonly heap: number;
   readonly descriptors: number;
 }
 
-/** How a run went, once it was warm: medians of its first and last part in MiB, and the trend between. */
-export interface Trend {
-  readonly start: number;
-  readonly end: number;
-  /** MiB a minute, by least squares. */
-  readonly slope: number;
+/** The lowest of the first half of a run and of the second, and the highest of all, in MiB. */
+export interface Range {
+  readonly first: number;
+  readonly second: number;
   readonly peak: number;
 }
 
 const MEBIBYTE = 1024 * 1024;
-/** In the first part of a run caches fill, code is compiled, and the engine's heap finds its size. */
-const WARM_UP = 0.5;
+/** Seconds in which the program is loaded and caches fill. */
+const WARM_UP = 60;
 
 export class Gauge {
   readonly samples: Sample[] = [];
   readonly #pid: number;
+  readonly #url: string;
   readonly #start = performance.now();
 
-  constructor(pid: number) {
-    this.#pid = pid;
+  constructor(server: { readonly pid: number; readonly url: string }) {
+    this.#pid = server.pid;
+    this.#url = server.url;
   }
 
   async sample(): Promise<Sample> {
-    const status = await Deno.readTextFile(`/proc/${this.#pid}/status`);
-    const kilobytes = Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1] ?? NaN);
     let descriptors = 0;
     for await (const _ of Deno.readDir(`/proc/${this.#pid}/fd`)) descriptors++;
+    const status = await Deno.readTextFile(`/proc/${this.#pid}/status`);
+    const memory = Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1] ?? NaN) * 1024;
+    const heap = (await ServerMetrics.read(this.#url)).sum("process_heap_bytes");
     const time = (performance.now() - this.#start) / 1_000;
-    const sample = { time, memory: kilobytes * 1024, descriptors };
+    const sample = { time, memory, heap, descriptors };
     this.samples.push(sample);
     return sample;
   }
 
-  /** The trend of memory after the warm-up. */
-  get trend(): Trend {
-    return findTrend(this.samples);
+  /** What was sampled of one kind, once the server was warm. */
+  range(kind: "memory" | "heap"): Range {
+    return findRange(this.samples, kind);
   }
 }
 
-/** The trend of memory after the warm-up. */
-export function findTrend(samples: readonly Sample[]): Trend {
-  const warm = samples.slice(Math.floor(samples.length * WARM_UP));
-  const memory = warm.map((sample) => sample.memory / MEBIBYTE);
-  const part = Math.ceil(warm.length / 5);
-  const times = warm.map(({ time }) => time / 60);
-  const [middle, mean] = [average(times), average(memory)];
-  const spread = times.reduce((sum, time) => sum + (time - middle) ** 2, 0);
-  const common = times.reduce((sum, time, i) => sum + (time - middle) * (memory[i]! - mean), 0);
+/** What was sampled of one kind, once the server was warm. */
+export function findRange(samples: readonly Sample[], kind: "memory" | "heap"): Range {
+  const end = samples.at(-1)?.time ?? 0;
+  const warm = samples.filter(({ time }) => time >= Math.min(WARM_UP, end / 2));
+  const half = ((warm[0]?.time ?? 0) + end) / 2;
+  const lowest = (part: readonly Sample[]) => Math.min(...part.map((sample) => sample[kind] / MEBIBYTE));
   return {
-    start: median(memory.slice(0, part)),
-    end: median(memory.slice(-part)),
-    slope: spread === 0 ? 0 : common / spread,
-    peak: Math.max(...samples.map((sample) => sample.memory / MEBIBYTE)),
+    first: lowest(warm.filter(({ time }) => time < half)),
+    second: lowest(warm.filter(({ time }) => time >= half)),
+    peak: Math.max(...samples.map((sample) => sample[kind] / MEBIBYTE)),
   };
-}
-
-function average(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }

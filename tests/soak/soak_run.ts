@@ -4,7 +4,7 @@
  */
 import { startServer } from "../server_process.ts";
 import { CentrifugeActor } from "./centrifuge_actor.ts";
-import { Gauge, type Trend } from "./gauge.ts";
+import { Gauge, type Range } from "./gauge.ts";
 import { type ChannelPlan, Ledger } from "./ledger.ts";
 import { ServerMetrics } from "./metrics.ts";
 import { SoakPublisher } from "./publisher.ts";
@@ -32,7 +32,8 @@ export interface SoakReport {
   /** Milliseconds that 99 in 100 messages reached their readers' sockets within, and timers were late by. */
   readonly latency: number;
   readonly lag: number;
-  readonly memory: Trend;
+  readonly memory: Range;
+  readonly heap: Range;
   /** Descriptors before the first client came, at most, and after the last one had gone. */
   readonly descriptors: { readonly start: number; readonly peak: number; readonly end: number };
 }
@@ -58,8 +59,9 @@ const LONG_SECONDS = 180;
 const JUDGED_SECONDS = 900;
 const SAMPLE_MILLISECONDS = 1_000;
 const PROGRESS_SAMPLES = 60;
-/** Most that memory may rise in a minute, in MiB. Less than that is the engine's own ups and downs. */
-const STEEPEST_SLOPE = 1;
+/** By how much, in MiB, the second half's lowest may be above the first half's: collections come when they come. */
+const HEAP_RISE = 16;
+const MEMORY_RISE = 48;
 /** Descriptors that the server may open for itself as it goes. */
 const SPARE_DESCRIPTORS = 4;
 
@@ -68,7 +70,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
   const ledger = new Ledger(CHANNELS);
   const isLong = options.seconds >= LONG_SECONDS;
   const stage = new Stage({ port: server.port, ledger, seed: options.seed, isLong });
-  const gauge = new Gauge(server.pid);
+  const gauge = new Gauge(server);
   const start = await gauge.sample();
 
   const client = Deno.createHttpClient({});
@@ -116,9 +118,10 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
     end = await gauge.sample();
     return end.descriptors <= start.descriptors + SPARE_DESCRIPTORS;
   });
-  const memory = gauge.trend;
-  if (options.seconds >= JUDGED_SECONDS && memory.slope > STEEPEST_SLOPE) {
-    ledger.fault(`Memory rises by ${memory.slope.toFixed(2)} MiB a minute`);
+  const [memory, heap] = [gauge.range("memory"), gauge.range("heap")];
+  if (options.seconds >= JUDGED_SECONDS) {
+    if (heap.second - heap.first > HEAP_RISE) ledger.fault(`The heap rises: ${formatRange(heap)}`);
+    if (memory.second - memory.first > MEMORY_RISE) ledger.fault(`Memory rises: ${formatRange(memory)}`);
   }
   const status = await server.stop();
   if (status?.code !== 0) ledger.fault(`The server ended with ${status?.code ?? "no status"}`);
@@ -132,6 +135,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
     latency: metrics.quantile("raindrops_delivery_latency_seconds", 0.99),
     lag: metrics.quantile("raindrops_event_loop_lag_seconds", 0.99),
     memory,
+    heap,
     descriptors: {
       start: start.descriptors,
       peak: Math.max(...gauge.samples.map(({ descriptors }) => descriptors)),
@@ -197,6 +201,11 @@ function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }
 
+function formatRange({ first, second, peak }: Range): string {
+  return `${first.toFixed(0)} MiB at least in the first half, ${second.toFixed(0)} MiB in the second, ` +
+    `${peak.toFixed(0)} MiB at most`;
+}
+
 /** The report as lines for people. */
 export function formatReport(report: SoakReport): string {
   const { counts, memory, descriptors } = report;
@@ -207,8 +216,8 @@ export function formatReport(report: SoakReport): string {
     `slow readers  ${counts.stalls} stalls, ${counts.cuts} cut off`,
     `gaps told     ${report.gaps}`,
     `latency       99 % of messages within ${report.latency} ms, of timers within ${report.lag} ms`,
-    `memory        ${memory.start.toFixed(0)} MiB when warm, ${memory.end.toFixed(0)} MiB at the end, ` +
-    `${memory.peak.toFixed(0)} MiB at most, ${memory.slope.toFixed(2)} MiB a minute`,
+    `memory        ${formatRange(memory)}`,
+    `heap          ${formatRange(report.heap)}`,
     `descriptors   ${descriptors.start} before, ${descriptors.peak} at most, ${descriptors.end} after`,
     ...report.faults.map((fault) => `FAULT         ${fault}`),
   ].join("\n");

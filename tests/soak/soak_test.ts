@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChannelLedger, Ledger } from "./ledger.ts";
 import { formatReport, runSoak } from "./soak_run.ts";
-import { findTrend } from "./gauge.ts";
+import { findRange } from "./gauge.ts";
 
 const SECONDS = 10;
 const KEPT = 10;
@@ -206,13 +206,18 @@ for (const { name, fault, play } of CASES) {
   });
 }
 
-Deno.test("findTrend() tells a leak from noise", () => {
+Deno.test("findRange() tells a leak from the ups and downs of garbage", () => {
   const samples = (perMinute: number) =>
-    Array.from({ length: 600 }, (_, i) => ({
-      time: i,
-      memory: (100 + (i % 7) + (perMinute * i) / 60) * 1024 ** 2,
+    Array.from({ length: 1_200 }, (_, time) => ({
+      time,
+      memory: 0,
+      heap: (20 + (time % 170) / 4 + (perMinute * time) / 60) * 1024 ** 2,
       descriptors: 10,
     }));
-  assert.ok(Math.abs(findTrend(samples(0)).slope) < 0.1);
-  assert.ok(Math.abs(findTrend(samples(3)).slope - 3) < 0.1);
+  const rise = (perMinute: number) => {
+    const { first, second } = findRange(samples(perMinute), "heap");
+    return second - first;
+  };
+  assert.ok(Math.abs(rise(0)) < 1);
+  assert.ok(rise(2) > 16);
 });
