@@ -91,7 +91,8 @@ export interface Log extends AsyncDisposable, Partial<LogInsight> {
   /** Called with what has just been stored, or was only to be delivered. Set once, by the hub; must not throw. */
   onStored: (messages: readonly Message[]) => void;
   /**
-   * Called when the log lost what it had announced, and has a new epoch: readers must begin anew, by their positions.
+   * Called when the log lost what it had announced, and has a new epoch, or has messages it cannot announce any more:
+   * readers must begin anew, by their positions.
    * Set once, by the hub; must not throw. Left out by a log that this cannot happen to while it is open.
    */
   onReset?: (reason: string) => void;

@@ -155,7 +155,7 @@ export class JetStreamLog implements Log, LogInsight {
       onConnect: (connection) => this.#listen(connection),
       onRecord: (record) => this.#inbound.add(record),
       flush: () => this.#inbound.flush(),
-      onLoad: (state) => this.#load(state),
+      onLoad: (state, reason) => this.#load(state, reason),
       onUp: () => this.#goUp(),
       onDown: () => this.#goDown(),
     });
@@ -364,13 +364,12 @@ export class JetStreamLog implements Log, LogInsight {
     });
   }
 
-  #load(state: JetStreamState): void {
+  #load(state: JetStreamState, reason: string): void {
     const isFirst = this.#state === undefined;
     this.#state = state;
     if (isFirst) return;
     this.#reader.reset();
     this.#line.abandon();
-    const reason = `The log lost messages it had announced, and has the new epoch ${state.epoch}`;
     this.#options.logger.write("error", reason, { log: this.#options.stream });
     this.onReset(reason);
   }

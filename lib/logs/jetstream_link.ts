@@ -42,8 +42,8 @@ export interface LinkOptions extends JetStreamUrl {
   onRecord(record: StreamRecord): void;
   /** What came so far is to be applied to the state, as what comes next depends on it. */
   flush(): void;
-  /** The stream is loaded; what comes next is for this state. */
-  onLoad(state: JetStreamState): void;
+  /** The stream is loaded; what comes next is for this state. `reason` says why there is another than before. */
+  onLoad(state: JetStreamState, reason: string): void;
   /** The stream is followed. */
   onUp(): void;
   onDown(): void;
@@ -71,6 +71,8 @@ export class JetStreamLink implements AsyncDisposable {
   #consumer: JetStreamConsumer | undefined;
   #problem: string | undefined = "it has not been reached yet";
   #complaint: string | undefined;
+  /** Whether the stream lost records before they were seen here. */
+  #hasMissed = false;
   readonly #warned = new Set<string>();
   #closed = false;
   /** Resolves when a connection that was lost is there again, or given up. */
@@ -160,22 +162,30 @@ export class JetStreamLink implements AsyncDisposable {
       opened = await openStream(manager, this.#options);
     }
     let state = known;
-    if (state?.epoch !== opened.epoch) {
+    const reason = state?.epoch === opened.epoch
+      ? "This node was cut off for so long that messages it had not seen are gone"
+      : `The log lost messages it had announced, and has the new epoch ${opened.epoch}`;
+    if (state?.epoch !== opened.epoch || this.#hasMissed) {
       state = await this.#load(opened.epoch, opened.messages, opened.last, connection, manager);
     }
     if (this.#closed) return;
     if (state !== known) {
       this.#state = state;
-      onLoad(state);
+      this.#hasMissed = false;
+      onLoad(state, reason);
     }
+    let last = state.processed;
     this.#consumer = await JetStreamConsumer.open({
       connection,
       manager,
       stream: this.#options.stream,
       from: state.processed + 1,
       onMessage: (message, sequence) => {
-        const record = this.#readRecord(message, sequence);
-        if (record !== undefined) onRecord(record);
+        // Nothing is removed that nodes may not have seen, unless they were away for longer than that.
+        this.#hasMissed ||= sequence !== last + 1;
+        if (this.#hasMissed) return trouble.resolve("messages that were not seen here are gone");
+        last = sequence;
+        onRecord(this.#readRecord(message, sequence));
       },
       onEnd: (reason) => trouble.resolve(`following the stream ended: ${reason}`),
     });
@@ -260,8 +270,7 @@ export class JetStreamLink implements AsyncDisposable {
         from: 1,
         headersOnly: true,
         onMessage: (message, sequence, pending) => {
-          const record = this.#readRecord(message, sequence);
-          if (record !== undefined) state.apply(record);
+          state.apply(this.#readRecord(message, sequence));
           if (pending === 0 || sequence >= last) done.resolve();
         },
         onEnd: (reason) => done.reject(new Error(`loading the stream ended: ${reason}`)),
@@ -273,7 +282,7 @@ export class JetStreamLink implements AsyncDisposable {
     return state;
   }
 
-  #readRecord(message: Msg, sequence: number): StreamRecord | undefined {
+  #readRecord(message: Msg, sequence: number): StreamRecord {
     const channel = this.#options.subjects.readChannel(message.subject);
     const text = message.headers?.get(HEAD);
     return {

@@ -5,6 +5,7 @@ import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
 import { selectChannel } from "../../lib/core/channel.ts";
 import { MessagingError } from "../../lib/core/errors.ts";
 import type { Receipt } from "../../lib/core/log.ts";
+import { Rules } from "../../lib/core/rules.ts";
 import { createDraft } from "../fakes/message.ts";
 import { TcpProxy } from "../fakes/tcp_proxy.ts";
 import { NatsCluster } from "../nats_cluster.ts";
@@ -154,6 +155,35 @@ testWithNats("JetStreamLog catches up after a partition, and reads what it knows
   assert.deepEqual(far.announced, near.announced);
   assert.deepEqual(far.resets, []);
 });
+
+testWithNats(
+  "JetStreamLog tells its readers when it was cut off for so long that messages are gone",
+  async () => {
+    await using cluster = await startServer();
+    await using proxy = new TcpProxy(cluster.servers[0]!.port);
+    const rules = new Rules([{ channels: "**", history: { messages: 3 } }]);
+    await using near = await openNode({ hosts: cluster.hosts, rules, grace: 0 });
+    await using far = await openNode({ hosts: `127.0.0.1:${proxy.port}`, rules });
+    const { epoch } = await far.log.append(createDraft("before"));
+    proxy.cut();
+    await until(() => far.log.checkReady() !== undefined);
+    for (let i = 2; i <= 50; i++) await near.log.append(createDraft(`${i}`));
+    await near.log.sweep();
+    await near.log.sweep();
+    proxy.refuses = false;
+    await until(() => far.resets.length > 0);
+    const receipt = await far.log.append(createDraft("after"));
+    assert.deepEqual([receipt.epoch, receipt.offset], [epoch, 51]);
+    const page = await far.log.read({
+      selector: NEWS,
+      after: { kind: "offset", epoch, offset: 1 },
+      limit: 10,
+    });
+    assert.equal(page.kind, "gap");
+    assert.deepEqual(page.messages.map(({ offset }) => offset), [49, 50, 51]);
+    assert.deepEqual(far.announced.map(({ offset }) => offset), [1, 51]);
+  },
+);
 
 testWithNats("JetStreamLog has a new epoch once its stream is another, and tells its readers", async () => {
   await using cluster = await startServer();
