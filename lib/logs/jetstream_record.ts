@@ -74,7 +74,8 @@ interface Entry {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const NEWLINE = 10;
-const KINDS: ReadonlySet<Payload["kind"]> = new Set(["text", "json", "bytes"]);
+/** The latest moment a Date can be, https://tc39.es/ecma262/#sec-time-values-and-time-range */
+const LATEST_TIME = 8.64e15;
 
 export function encodeKey(key: string): string {
   return encoder.encode(key).toBase64();
@@ -95,6 +96,7 @@ export function decodeHead(text: string): RecordHead | undefined {
   const life = ttl === "-" ? undefined : Number(ttl);
   const numbers = [Number(time), Number(count), known.record, known.offset, known.time, life ?? 0];
   if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0)) return undefined;
+  if (Number(time) > LATEST_TIME || known.time > LATEST_TIME) return undefined;
   return {
     kind,
     time: Number(time),
@@ -144,11 +146,12 @@ export function decodeBody(body: Uint8Array): Content[] {
   const entries: unknown = JSON.parse(decoder.decode(body.subarray(0, Math.max(end, 0))));
   if (!Array.isArray(entries)) throw new SyntaxError("A body begins with a list");
   let position = end + 1;
-  return entries.map(({ k, n, e, f, s, c, t }: Entry) => {
+  return entries.map((entry: Entry) => {
+    checkEntry(entry);
+    const { k, n, e, f, s, c, t } = entry;
     // Copied: what comes from the connection is a part of something larger, and not a plain Uint8Array.
     const bytes = new Uint8Array(body.subarray(position, position += n));
     if (bytes.byteLength !== n) throw new SyntaxError("A body is shorter than it says");
-    if (!KINDS.has(k)) throw new SyntaxError("A payload is text, JSON or bytes");
     if (k !== "text" && k !== "json" && k !== "bytes") {
       throw new SyntaxError("A body has a payload of no known kind");
     }
@@ -161,6 +164,20 @@ export function decodeBody(body: Uint8Array): Content[] {
       to: t,
     };
   });
+}
+
+/** What is of another type than it should be would throw where it is delivered, and that ends the node. */
+function checkEntry({ e, f, s, c, t }: Entry): void {
+  const texts: unknown[] = [e, s, c, t];
+  if (f !== undefined) {
+    if (typeof f !== "object" || f === null || typeof f.id !== "string") {
+      throw new SyntaxError("A sender has an id");
+    }
+    texts.push(f.name, f.user, f.info);
+  }
+  if (texts.some((text) => text !== undefined && typeof text !== "string")) {
+    throw new SyntaxError("What names a message's parts is text");
+  }
 }
 
 /** What a record's body says; empty texts, as many as the head counts, if it was damaged or is none of ours. */

@@ -15,12 +15,14 @@ import {
 } from "../../lib/logs/jetstream_record.ts";
 
 const whole = fc.nat({ max: Number.MAX_SAFE_INTEGER });
+/** All that a Date can be. */
+const moment = fc.nat({ max: 8.64e15 });
 const head: fc.Arbitrary<RecordHead> = fc.record({
   kind: fc.constantFrom(...RECORD_KINDS),
-  time: whole,
+  time: moment,
   count: fc.nat({ max: 1_024 }),
   ttl: fc.option(whole, { nil: undefined }),
-  known: fc.record({ record: whole, offset: whole, time: whole }, { noNullPrototype: true }),
+  known: fc.record({ record: whole, offset: whole, time: moment }, { noNullPrototype: true }),
   key: fc.option(fc.string({ unit: "grapheme", minLength: 1 }).map(encodeKey), { nil: undefined }),
 }, { noNullPrototype: true });
 
@@ -56,6 +58,8 @@ Deno.test("decodeHead() knows nothing of what is of another version, or of none"
       good.slice(0, -2),
       good.replace("messages", "other"),
       good.replace("5", "-5"),
+      good.replace("5", "8640000000000001"),
+      good.replace("0 -", "8640000000000001 -"),
     ]
   ) {
     assert.equal(decodeHead(bad), undefined, bad);
@@ -100,9 +104,15 @@ Deno.test("decodeContents() makes as many messages as were counted of whatever i
       "{}\n",
       "[]",
       '[{"k":"x","n":0}]\n',
+      ...["e", "f", "s", "c", "t"].map((name) => `[{"k":"text","n":0,"${name}":5}]\n`),
+      '[{"k":"text","n":0,"f":null}]\n',
+      '[{"k":"text","n":0,"f":{}}]\n',
+      '[{"k":"text","n":0,"f":{"id":"a","info":{}}}]\n',
     ]
   ) {
     const [content] = decodeContents(encode(bad), 1);
-    assert.deepEqual(content?.payload, { kind: "text", text: "" }, bad);
+    const { payload, ...rest } = content!;
+    assert.deepEqual(payload, { kind: "text", text: "" }, bad);
+    assert.ok(Object.values(rest).every((part) => part === undefined), bad);
   }
 });
