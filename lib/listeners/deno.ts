@@ -23,35 +23,69 @@ export function listenDeno(options: ListenOptions, fetch: Fetch): Promise<Listen
   return Promise.resolve(new DenoListener(options, fetch));
 }
 
+/** How long it waits before it tries to listen again. */
+const RETRY_MILLISECONDS = 200;
+
 class DenoListener implements Listener {
   readonly #options: ListenOptions;
-  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #fetch: Fetch;
+  readonly #address: Deno.NetAddr;
   readonly #open = new Set<WebSocket>();
+  #server: Deno.HttpServer<Deno.NetAddr>;
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #closing = false;
   #onAllClosed: () => void = () => {};
 
   constructor(options: ListenOptions, fetch: Fetch) {
     this.#options = options;
-    const { hostname, port, reusePort = false, certificate } = options;
+    this.#fetch = fetch;
+    this.#server = this.#serve(options.port);
+    this.#address = this.#server.addr;
+  }
+
+  get hostname(): string {
+    return this.#address.hostname;
+  }
+
+  get port(): number {
+    return this.#address.port;
+  }
+
+  #serve(port: number): Deno.HttpServer<Deno.NetAddr> {
+    const { hostname, reusePort = false, certificate } = this.#options;
     const tls = certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key };
-    this.#server = Deno.serve(
+    const server = Deno.serve(
       { hostname, port, reusePort, onListen: () => {}, ...tls },
       (request, info) =>
-        fetch(request, {
+        this.#fetch(request, {
           address: info.remoteAddr.hostname,
           upgrade: (handler, upgrade) => this.#upgrade(request, handler, upgrade?.subprotocol),
         }),
     );
+    server.finished.then(() => this.#listenAgain(), () => this.#listenAgain());
+    return server;
   }
 
-  get hostname(): string {
-    return this.#server.addr.hostname;
-  }
-
-  get port(): number {
-    return this.#server.addr.port;
+  /** The runtime gives up its port for good once it cannot accept a connection, as without free descriptors. */
+  #listenAgain(): void {
+    if (this.#closing) return;
+    this.#options.logger.write(
+      "error",
+      "accepting connections failed: the limit of open files may be too low",
+    );
+    const retry = () => {
+      try {
+        this.#server = this.#serve(this.port);
+      } catch {
+        this.#retryTimer = setTimeout(retry, RETRY_MILLISECONDS);
+      }
+    };
+    retry();
   }
 
   async close(deadlineMilliseconds: number): Promise<void> {
+    this.#closing = true;
+    clearTimeout(this.#retryTimer);
     const deadline = Promise.withResolvers<void>();
     const timer = setTimeout(deadline.resolve, deadlineMilliseconds);
     // shutdown() ends WebSockets with its own code 1001 and waits for stalled ones for ever: the protocols' own

@@ -15,6 +15,8 @@ export interface ListenOptions {
   readonly headerTimeout: number;
   /** Seconds there are to send a whole request, and to take some of an answer. */
   readonly bodyTimeout: number;
+  /** WebSockets and streams at a time; 0 for no limit. */
+  readonly maxConnections: number;
   /** Largest message a protocol takes, in bytes; far larger ones are not even collected. */
   readonly maxMessageBytes: number;
   /** What https and wss are served with; http and ws when left out. */

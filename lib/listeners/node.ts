@@ -24,6 +24,9 @@ const CLOSE_MILLISECONDS = 5_000;
 /** How often connections are looked through for those that have sent too slowly. */
 const CHECK_MILLISECONDS = 1_000;
 
+/** How many more TCP connections there may be than WebSockets and streams: for requests, and those that say nothing. */
+const REQUEST_FACTOR = 1.1;
+
 /** Requests of one connection that may wait for their answers. */
 const MOST_UNANSWERED = 1_000;
 
@@ -68,7 +71,7 @@ class NodeListener implements Listener {
   constructor(options: ListenOptions, fetch: Fetch) {
     this.#options = options;
     this.#fetch = fetch;
-    const { idleTimeout, headerTimeout, bodyTimeout, maxMessageBytes, certificate } = options;
+    const { idleTimeout, headerTimeout, bodyTimeout, maxMessageBytes, maxConnections, certificate } = options;
     const settings = {
       headersTimeout: Math.min(headerTimeout, bodyTimeout) * 1_000,
       requestTimeout: bodyTimeout * 1_000,
@@ -84,6 +87,8 @@ class NodeListener implements Listener {
       key: certificate.key,
       handshakeTimeout: headerTimeout * 1_000,
     });
+    // Without free descriptors it would accept nothing any more, for good.
+    if (maxConnections > 0) this.#server.maxConnections = Math.ceil(maxConnections * REQUEST_FACTOR);
     this.#server.on("request", (incoming, outgoing) => void this.#answer(incoming, outgoing));
     this.#server.on(
       "upgrade",
@@ -122,6 +127,7 @@ class NodeListener implements Listener {
       }
       throw error;
     }
+    this.#server.on("error", (error) => this.#report("accepting connections failed", error));
     this.#address = this.#server.address() as AddressInfo;
   }
 
