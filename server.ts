@@ -16,7 +16,7 @@ import { Metrics } from "./lib/core/metrics.ts";
 import { type Certificate, type Listener, LISTENERS, parseCertificate } from "./lib/listeners/mod.ts";
 import { LineWriter } from "./lib/line_writer.ts";
 import { LineLogger } from "./lib/logger.ts";
-import { readSettingFile } from "./lib/setting_file.ts";
+import { readSettingFile } from "./lib/settings.ts";
 
 /** How long open connections get to end on their own once the server drains. */
 const DRAIN_MILLISECONDS = 5_000;

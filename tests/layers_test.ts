@@ -22,6 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   listeners: ["core"],
   protocols: ["core", "auth"],
   http: ["core", "auth"],
+  routes: ["core", "auth", "protocols", "http"],
   clients: ["core", "auth"],
   "logger.ts": ["core"],
   "config.ts": ["core", "auth", "logs"],
@@ -31,15 +32,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "logs",
     "protocols",
     "http",
+    "routes",
     "config.ts",
     "logger.ts",
-    "setting_file.ts",
+    "settings.ts",
     "telemetry.ts",
   ],
   "telemetry.ts": ["core"],
   "line_writer.ts": [],
-  "setting_file.ts": [],
-  "server.ts": ["core", "listeners", "app.ts", "config.ts", "line_writer.ts", "logger.ts", "setting_file.ts"],
+  "settings.ts": ["core", "auth", "logs", "config.ts"],
+  "server.ts": ["core", "listeners", "app.ts", "config.ts", "line_writer.ts", "logger.ts", "settings.ts"],
 };
 
 /** Folders of parts that can be exchanged: from outside only through `mod.ts`, and none imports its siblings. */

@@ -1,0 +1,16 @@
+/** What lets pages of other origins read answers here. `app.ts` adds it to the answers of origins that may. */
+import { CHANNEL_METHODS } from "./problem.ts";
+
+/** Lets the page of an allowed origin read the answer (the Fetch standard, "CORS protocol"). */
+export function withCors(response: Response, origin: string): Response {
+  const headers = new Headers(response.headers);
+  headers.set("access-control-allow-origin", origin);
+  headers.append("vary", "origin");
+  // Clients may send their cookies along, which nobody here looks at.
+  headers.set("access-control-allow-credentials", "true");
+  headers.set("access-control-allow-methods", CHANNEL_METHODS);
+  headers.set("access-control-expose-headers", "allow, retry-after, www-authenticate");
+  headers.set("access-control-allow-headers", "authorization, content-type, idempotency-key, last-event-id");
+  headers.set("access-control-max-age", "600");
+  return new Response(response.body, { status: response.status, headers });
+}
