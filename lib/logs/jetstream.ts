@@ -112,7 +112,10 @@ export class JetStreamLog implements Log, LogInsight {
   readonly #now: () => number;
   readonly #subjects: JetStreamSubjects;
   readonly #link: JetStreamLink;
-  readonly #line = new JetStreamLine((entry, number) => this.#send(entry, number));
+  readonly #line = new JetStreamLine(
+    (entry, number) => this.#send(entry, number),
+    () => this.#state?.processed ?? 0,
+  );
   readonly #reader: JetStreamReader;
   readonly #sweeper: JetStreamSweeper;
   readonly #inbound: Inbound;
@@ -283,6 +286,8 @@ export class JetStreamLog implements Log, LogInsight {
     const { channel } = draft;
     if (maxChannels === Infinity || isTransient(draft)) return true;
     if (this.#state?.get(channel) !== undefined || this.#opening.has(channel)) return true;
+    // While some are always on their way, those that have come up are counted twice.
+    for (const name of this.#opening) if (this.#state?.get(name) !== undefined) this.#opening.delete(name);
     if ((this.#state?.channels.length ?? 0) + this.#opening.size >= maxChannels) {
       reject(describeChannelLimit(channel, maxChannels));
       return false;

@@ -14,14 +14,14 @@ const STORE_FAILED = 10077;
 export function readAck(message: Msg): Ack {
   // 503: nobody listens, as while a cluster elects a leader.
   if (message.headers?.hasError) return { kind: "failed" };
-  let answer: { error?: { err_code?: number; description?: string } };
+  let answer: { seq?: number; error?: { err_code?: number; description?: string } };
   try {
     answer = message.json();
   } catch {
     return { kind: "failed" };
   }
-  const { error } = answer;
-  if (error === undefined) return { kind: "stored" };
+  const { error, seq } = answer;
+  if (error === undefined) return seq === undefined ? { kind: "failed" } : { kind: "stored", record: seq };
   switch (error.err_code) {
     case INSUFFICIENT_RESOURCES:
     case STORAGE_EXCEEDED:

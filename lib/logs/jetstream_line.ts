@@ -26,8 +26,8 @@ export interface Entry {
 
 /** What the server says of a record it was sent. */
 export type Ack =
-  /** It is stored. */
-  | { readonly kind: "stored" }
+  /** It is stored, as this record of the stream. */
+  | { readonly kind: "stored"; readonly record: number }
   /** It is not, and would not be if it were sent again. */
   | { readonly kind: "refused"; readonly error: MessagingError }
   /** It is not, for now. */
@@ -39,7 +39,10 @@ interface Waiting {
   readonly since: number;
   /** When it was sent last; undefined when it never was. */
   sent: number | undefined;
-  acknowledged: boolean;
+  /** Whether the server said that it is not stored, for now. */
+  failed: boolean;
+  /** Which record it is, once the server says that it is stored. */
+  stored: number | undefined;
 }
 
 /** Longest that an append waits for the server to have it: longer than a cluster takes to elect a leader. */
@@ -56,6 +59,7 @@ const WAITING_BYTES = 64 * 1024 * 1024;
 
 export class JetStreamLine implements Disposable {
   readonly #send: (entry: Entry, number: number) => void;
+  readonly #reached: () => number;
   readonly #line = new Map<number, Waiting>();
   #unsent: Waiting[] = [];
   #number = 0;
@@ -66,9 +70,13 @@ export class JetStreamLine implements Disposable {
   #timer: ReturnType<typeof setInterval> | undefined;
   #onEmpty: (() => void) | undefined;
 
-  /** @param send hands a record to the server; the same number is always the same record */
-  constructor(send: (entry: Entry, number: number) => void) {
+  /**
+   * @param send hands a record to the server; the same number is always the same record
+   * @param reached the newest record of the stream that has come back
+   */
+  constructor(send: (entry: Entry, number: number) => void, reached: () => number) {
     this.#send = send;
+    this.#reached = reached;
   }
 
   get isEmpty(): boolean {
@@ -86,7 +94,14 @@ export class JetStreamLine implements Disposable {
 
   add(entry: Entry): void {
     const number = ++this.#number;
-    const waiting = { entry, number, since: performance.now(), sent: undefined, acknowledged: false };
+    const waiting = {
+      entry,
+      number,
+      since: performance.now(),
+      sent: undefined,
+      failed: false,
+      stored: undefined,
+    };
     this.#line.set(number, waiting);
     this.#bytes += entry.bytes;
     if (entry.kind !== "transient") this.#unsent.push(waiting);
@@ -142,8 +157,8 @@ export class JetStreamLine implements Disposable {
   acknowledge(number: number, ack: Ack): void {
     const waiting = this.#line.get(number);
     if (waiting === undefined) return;
-    if (ack.kind === "stored") waiting.acknowledged = true;
-    else if (ack.kind === "failed") waiting.sent = -Infinity;
+    if (ack.kind === "stored") waiting.stored = ack.record;
+    else if (ack.kind === "failed") waiting.failed = true;
     else this.#remove(number)?.entry.reject(ack.error);
   }
 
@@ -167,12 +182,14 @@ export class JetStreamLine implements Disposable {
   #tick(): void {
     const now = performance.now();
     let isLate = false;
-    for (const { entry, number, since, sent, acknowledged } of [...this.#line.values()]) {
-      // What the server has is announced in the end: to reject it would be a lie.
-      if (acknowledged) continue;
-      if (now - since > APPEND_MILLISECONDS) this.#remove(number)?.entry.reject(unavailable());
-      else if (entry.kind !== "transient" && sent !== undefined && now - sent > RESEND_MILLISECONDS) {
-        isLate = true;
+    const reached = this.#reached();
+    for (const { entry, number, since, sent, failed, stored } of [...this.#line.values()]) {
+      // What the server has is announced in the end, and to reject it would be a lie: unless the stream went past it,
+      // as a server does that lost it, or nodes that removed it while this one was cut off.
+      const isLost = stored === undefined ? now - since > APPEND_MILLISECONDS : stored <= reached;
+      if (isLost) this.#remove(number)?.entry.reject(unavailable());
+      else if (stored === undefined && entry.kind !== "transient" && sent !== undefined) {
+        isLate ||= failed || now - sent > RESEND_MILLISECONDS;
       }
     }
     if (isLate && this.#isOpen) this.#resend();
@@ -182,8 +199,9 @@ export class JetStreamLine implements Disposable {
   /** Sends again, in order, what the server has not acknowledged: by its id it knows what it has. */
   #resend(): void {
     for (const waiting of this.#line.values()) {
-      if (waiting.sent === undefined || waiting.acknowledged) continue;
+      if (waiting.sent === undefined || waiting.stored !== undefined) continue;
       waiting.sent = performance.now();
+      waiting.failed = false;
       this.#send(waiting.entry, waiting.number);
     }
   }

@@ -8,7 +8,8 @@ import { createDraft } from "../fakes/message.ts";
 function openLine() {
   const sent: number[] = [];
   const rejected: string[] = [];
-  const line = new JetStreamLine((_, number) => void sent.push(number));
+  const stream = { reached: 0 };
+  const line = new JetStreamLine((_, number) => void sent.push(number), () => stream.reached);
   const add = (name: string, kind: Entry["kind"] = "messages", bytes = 100) =>
     line.add({
       kind,
@@ -19,7 +20,7 @@ function openLine() {
       settle: () => {},
       reject: (error) => void rejected.push(`${name} ${error.code}`),
     });
-  return { line, sent, rejected, add, [Symbol.dispose]: () => line[Symbol.dispose]() };
+  return { line, stream, sent, rejected, add, [Symbol.dispose]: () => line[Symbol.dispose]() };
 }
 
 Deno.test("JetStreamLine sends each record once while it is open, and what waits as it opens", () => {
@@ -40,7 +41,7 @@ Deno.test("JetStreamLine sends again, in order, what it has no answer for, when 
   for (const name of ["a", "b", "c", "d"]) bench.add(name);
   bench.line.pump();
   bench.line.take(1);
-  bench.line.acknowledge(3, { kind: "stored" });
+  bench.line.acknowledge(3, { kind: "stored", record: 1 });
   bench.line.shut();
   bench.add("e");
   bench.line.pump();
@@ -108,6 +109,35 @@ Deno.test("JetStreamLine gives up what was sent, and keeps what was not", () => 
   assert.deepEqual(bench.rejected, ["a log_unavailable"]);
   bench.line.open();
   assert.deepEqual(bench.sent, [1, 2]);
+});
+
+Deno.test("JetStreamLine rejects what the server said was stored once the stream goes past it", async () => {
+  using bench = openLine();
+  bench.line.open();
+  bench.add("lost");
+  bench.add("late");
+  bench.line.pump();
+  bench.line.acknowledge(1, { kind: "stored", record: 7 });
+  bench.line.acknowledge(2, { kind: "stored", record: 8 });
+  bench.stream.reached = 7;
+  const drained = bench.line.drained();
+  while (bench.rejected.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual(bench.rejected, ["lost log_unavailable"]);
+  bench.line.take(2);
+  await drained;
+});
+
+Deno.test("JetStreamLine sends again what failed, and still knows when it was sent", async () => {
+  using bench = openLine();
+  const before = performance.now();
+  bench.line.open();
+  bench.add("a");
+  bench.line.pump();
+  bench.line.acknowledge(1, { kind: "failed" });
+  while (bench.sent.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  bench.line.acknowledge(1, { kind: "failed" });
+  const { sent = 0 } = bench.line.take(1) ?? {};
+  assert.ok(sent >= before);
 });
 
 Deno.test("JetStreamLine.drained() resolves once nothing waits", async () => {

@@ -78,6 +78,21 @@ testWithNats("JetStreamLog on two nodes counts and orders what both append at on
   }
 });
 
+testWithNats("JetStreamLog counts a channel once that came up while others were on their way", async () => {
+  const count = 500;
+  await using node = await openNode({ hosts, stream: nameStream(), maxChannels: count });
+  const receipts: Promise<Receipt>[] = [];
+  for (let i = 0; i < count; i++) {
+    receipts.push(node.log.append(createDraft("a", { channel: `c${i}` })));
+    // One a turn: so there is always one on its way while others come back.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  await Promise.all(receipts);
+  await assert.rejects(node.log.append(createDraft("a", { channel: "beyond" })), {
+    code: "too_many_channels",
+  });
+});
+
 testWithNats("JetStreamLog knows a key on every node: one of two at once is stored", async () => {
   const stream = nameStream();
   await using one = await openNode({ hosts, stream });
