@@ -26,6 +26,7 @@ const CHECK_MILLISECONDS = 1_000;
 
 /** How many more TCP connections there may be than WebSockets and streams: for requests, and those that say nothing. */
 const REQUEST_FACTOR = 1.1;
+const REQUEST_CONNECTIONS = 1_000;
 
 /** Requests of one connection that may wait for their answers. */
 const MOST_UNANSWERED = 1_000;
@@ -88,7 +89,9 @@ class NodeListener implements Listener {
       handshakeTimeout: headerTimeout * 1_000,
     });
     // Without free descriptors it would accept nothing any more, for good.
-    if (maxConnections > 0) this.#server.maxConnections = Math.ceil(maxConnections * REQUEST_FACTOR);
+    if (maxConnections > 0) {
+      this.#server.maxConnections = Math.ceil(maxConnections * REQUEST_FACTOR) + REQUEST_CONNECTIONS;
+    }
     this.#server.on("request", (incoming, outgoing) => void this.#answer(incoming, outgoing));
     this.#server.on(
       "upgrade",
