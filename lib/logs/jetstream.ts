@@ -31,7 +31,6 @@
  * was announced, the epoch is renewed. A single server, or all of a cluster, that lose power while no node is running
  * to notice need `sync_interval: always` in the server's configuration to lose nothing.
  */
-import { createInbox, headers, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { MessagingError } from "../core/errors.ts";
 import type { Log, LogInsight, LogPage, LogQuery, Receipt, StoredChannel } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
@@ -39,25 +38,18 @@ import { type Draft, isTransient, type Message } from "../core/message.ts";
 import type { Metrics } from "../core/metrics.ts";
 import type { Rules } from "../core/rules.ts";
 import { type Schedule, Turn } from "../core/turn.ts";
-import { readAck } from "./jetstream_ack.ts";
 import { JetStreamBus } from "./jetstream_bus.ts";
 import { createEntries, type Pending } from "./jetstream_entries.ts";
 import { Inbound } from "./jetstream_inbound.ts";
 import { APPEND_MILLISECONDS, type Entry, JetStreamLine } from "./jetstream_line.ts";
 import { JetStreamLink, type NatsCredentials } from "./jetstream_link.ts";
-import {
-  type Content,
-  decodeContents,
-  decodeHead,
-  encodeBody,
-  encodeHead,
-  HEAD,
-} from "./jetstream_record.ts";
+import { type Content, decodeContents, decodeHead, HEAD } from "./jetstream_record.ts";
 import { JetStreamReader } from "./jetstream_reader.ts";
 import type { JetStreamState } from "./jetstream_state.ts";
 import { JetStreamSubjects } from "./jetstream_subject.ts";
 import { GRACE_MILLISECONDS, JetStreamSweeper } from "./jetstream_sweeper.ts";
 import type { JetStreamUrl } from "./jetstream_url.ts";
+import { JetStreamWire } from "./jetstream_wire.ts";
 import { describeChannelLimit } from "./stamp.ts";
 
 export interface JetStreamLogOptions extends JetStreamUrl {
@@ -81,7 +73,6 @@ export interface JetStreamLogOptions extends JetStreamUrl {
 const RECORD_BYTES = 256 * 1024;
 /** Reads that find a message gone try again, having caught up. */
 const READ_ATTEMPTS = 5;
-const NOTHING_KNOWN = { record: 0, offset: 0, time: 0 };
 
 /**
  * Opens a log that is a stream of NATS JetStream. When its server cannot be reached, it goes on trying for ever; until
@@ -113,16 +104,14 @@ export class JetStreamLog implements Log, LogInsight {
   readonly #subjects: JetStreamSubjects;
   readonly #link: JetStreamLink;
   readonly #line = new JetStreamLine(
-    (entry, number) => this.#send(entry, number),
+    (entry, number) => this.#wire.send(entry, number, this.#state?.get(entry.channel)?.state),
     () => this.#state?.processed ?? 0,
   );
+  readonly #wire: JetStreamWire;
   readonly #reader: JetStreamReader;
   readonly #sweeper: JetStreamSweeper;
   readonly #inbound: Inbound;
   readonly #handed: Turn<Pending>;
-  /** This life of this node, as the ids of its records begin. */
-  readonly #node = crypto.getRandomValues(new Uint8Array(8)).toHex();
-  readonly #acks = createInbox();
   /** Channels that come up with records on their way. */
   readonly #opening = new Set<string>();
   #state: JetStreamState | undefined;
@@ -137,6 +126,13 @@ export class JetStreamLog implements Log, LogInsight {
     this.#now = now;
     this.#subjects = new JetStreamSubjects(stream);
     this.bus = new JetStreamBus(this.#subjects.bus);
+    this.#wire = new JetStreamWire({
+      subjects: this.#subjects,
+      logger,
+      onAck: (number, ack) => this.#line.acknowledge(number, ack),
+      onTransient: (body) => this.#inbound.addTransient(body),
+      onPurged: (channel, record) => this.#sweeper.notice(channel, record),
+    });
     this.#reader = new JetStreamReader((record) => this.#fetch(record), now, options.cachedBytes);
     this.#handed = new Turn((batch) => this.#hand(batch), schedule);
     this.#inbound = new Inbound({
@@ -145,17 +141,17 @@ export class JetStreamLog implements Log, LogInsight {
       metrics: options.metrics,
       schedule,
       now,
-      numberOf: (id) => id.startsWith(`${this.#node}-`) ? Number(id.slice(this.#node.length + 1)) : undefined,
+      numberOf: (id) => this.#wire.numberOf(id),
       state: () => this.#state,
       announce: (messages) => this.onStored(messages),
-      pass: (drafts) => this.#pass(drafts),
+      pass: (drafts) => this.#wire.pass(drafts),
     });
     this.#link = new JetStreamLink({
       ...options,
       credentials: options.credentials ?? {},
       subjects: this.#subjects,
       now,
-      onConnect: (connection) => this.#listen(connection),
+      onConnect: (connection) => this.#wire.use(connection),
       onRecord: (record) => this.#inbound.add(record),
       flush: () => this.#inbound.flush(),
       onLoad: (state, reason) => this.#load(state, reason),
@@ -175,7 +171,7 @@ export class JetStreamLog implements Log, LogInsight {
           : { state: this.#state, manager };
       },
       anchor: (channel) => this.#mark("anchor", channel, () => {}, () => {}),
-      tell: (channel, record) => this.#tellPurged(channel, record),
+      tell: (channel, record) => this.#wire.tellPurged(channel, record),
       onError: (error) => logger.write("warn", "removing old messages failed", { reason: describe(error) }),
     });
   }
@@ -309,66 +305,6 @@ export class JetStreamLog implements Log, LogInsight {
     this.#line.pump();
   }
 
-  #send({ kind, channel, drafts, time, ttl, key }: Entry, number: number): void {
-    const { connection } = this.#link;
-    if (connection === undefined || connection.isClosed() || kind === "transient") return;
-    const known = this.#state?.get(channel)?.state ?? NOTHING_KNOWN;
-    const isClaim = kind === "claim";
-    const body = isClaim ? new Uint8Array() : encodeBody(drafts, false);
-    const room = connection.info?.max_payload ?? Infinity;
-    const head = encodeHead({ kind, time, count: isClaim ? 0 : drafts.length, ttl, known, key });
-    if (body.byteLength + head.length + 100 > room) {
-      return this.#line.acknowledge(number, { kind: "refused", error: tooLargeError(body.byteLength, room) });
-    }
-    const fields = headers();
-    fields.set("Nats-Msg-Id", `${this.#node}-${number}`);
-    fields.set(HEAD, head);
-    const subject = isClaim ? this.#subjects.claim(channel) : this.#subjects.messages(channel);
-    connection.publish(subject, body, { headers: fields, reply: `${this.#acks}.${number}` });
-  }
-
-  /** Passes what is only delivered to the other nodes. */
-  #pass(drafts: readonly Draft[]): void {
-    const { connection } = this.#link;
-    if (connection === undefined || connection.isClosed()) return;
-    const body = encodeBody(drafts, true);
-    if (body.byteLength <= (connection.info?.max_payload ?? Infinity)) {
-      connection.publish(this.#subjects.transient + this.#node, body);
-    }
-  }
-
-  #tellPurged(channel: string, record: number): void {
-    const { connection } = this.#link;
-    if (connection?.isClosed() !== false) return;
-    connection.publish(this.#subjects.purged + this.#node, JSON.stringify([channel, record]));
-  }
-
-  /** Hears on a new connection what the stream does not say. */
-  #listen(connection: NatsConnection): void {
-    const hear = (subject: string, take: (message: Msg) => void) =>
-      connection.subscribe(subject, {
-        callback: (error, message) => {
-          if (error !== null || message.subject.endsWith(`.${this.#node}`)) return;
-          try {
-            take(message);
-          } catch (cause) {
-            this.#options.logger.write("warn", "message of another node not understood", {
-              reason: describe(cause),
-            });
-          }
-        },
-      });
-    hear(`${this.#acks}.*`, (message) => {
-      const number = Number(message.subject.slice(this.#acks.length + 1));
-      this.#line.acknowledge(number, readAck(message));
-    });
-    hear(`${this.#subjects.transient}*`, (message) => this.#inbound.addTransient(message.data));
-    hear(`${this.#subjects.purged}*`, (message) => {
-      const [channel, record] = message.json<[string, number]>();
-      this.#sweeper.notice(channel, record);
-    });
-  }
-
   #load(state: JetStreamState, reason: string): void {
     const isFirst = this.#state === undefined;
     this.#state = state;
@@ -443,13 +379,6 @@ export class JetStreamLog implements Log, LogInsight {
 
 function closedError(): MessagingError {
   return new MessagingError("log_unavailable", "The log is closed");
-}
-
-function tooLargeError(bytes: number, room: number): MessagingError {
-  return new MessagingError(
-    "too_large",
-    `The message takes ${bytes} bytes and the log's server takes ${room}: send less, or raise its max_payload`,
-  );
 }
 
 function describe(error: unknown): string {
