@@ -11,11 +11,10 @@ import type { Log, LogPage, LogQuery, Receipt } from "./log.ts";
 import type { Logger } from "./logger.ts";
 import { Metrics } from "./metrics.ts";
 import { type Draft, isTransient, type Message, type Payload, payloadSize } from "./message.ts";
-import { PatternIndex } from "./pattern_index.ts";
 import { Presence } from "./presence.ts";
+import { Readers } from "./readers.ts";
 import type { Rules } from "./rules.ts";
-import { encodeBatch, type Encoder, type Frame } from "./socket.ts";
-import { conflate, type SubscribeOptions, Subscription } from "./subscription.ts";
+import { type SubscribeOptions, Subscription } from "./subscription.ts";
 import { Tally } from "./tally.ts";
 
 export interface HubOptions {
@@ -50,18 +49,8 @@ export interface Published extends Receipt {
   readonly subscribers: number;
 }
 
-/** The readers of one selector, by encoder. */
-interface Group {
-  readonly selector: Selector;
-  readonly readers: Map<Encoder, Set<Subscription>>;
-  size: number;
-}
-
 /** How most subscriptions open: from now on, without an end. */
 const LIVE: SubscribeOptions = {};
-
-/** What each encoder made of each list of messages during one delivery. */
-type FrameCache = Map<readonly Message[], Map<Encoder, readonly Frame[]>>;
 
 export class Hub {
   /** Who is on which channel, on all nodes. */
@@ -76,8 +65,7 @@ export class Hub {
   readonly #maxChannelLength: number;
   readonly #clients = new Map<Client, Set<Subscription>>();
   readonly #clientsById = new Map<string, Set<Client>>();
-  readonly #groups = new Map<string, Group>();
-  readonly #patterns = new PatternIndex<Group>();
+  readonly #readers: Readers;
   readonly #users = new Tally();
   readonly #tracePublish: PublishTracer | undefined;
   readonly #observers = new Set<(messages: readonly Message[]) => void>();
@@ -92,6 +80,7 @@ export class Hub {
     this.#maxMessageBytes = options.maxMessageBytes;
     this.#maxChannelLength = options.maxChannelLength ?? MAX_CHANNEL_LENGTH;
     this.metrics = options.metrics ?? new Metrics();
+    this.#readers = new Readers({ rules: options.rules, metrics: this.metrics });
     this.identity = options.identity ??
       { node: crypto.randomUUID(), name: "raindrops", version: "raindrops", startedAt: Date.now() };
     this.#cluster = options.cluster;
@@ -110,16 +99,14 @@ export class Hub {
 
   #summarize(): NodeSummary {
     const { name, version, startedAt } = this.identity;
-    let channels = 0;
-    for (const { selector } of this.#groups.values()) if (selector.channel !== undefined) channels++;
     return {
       name,
       version,
       startedAt,
       clients: this.#clients.size,
       users: this.#users.size,
-      subscriptions: this.subscriptionCount,
-      channels,
+      subscriptions: this.#readers.subscriptionCount,
+      channels: this.#readers.channelCount,
       published: this.metrics.publishedMessages,
       delivered: this.metrics.deliveredMessages,
     };
@@ -138,20 +125,17 @@ export class Hub {
   /** The channels that somebody reads by name, on whatever node, with the number of sockets on each. */
   *listChannels(): Iterable<{ readonly channel: string; readonly subscribers: number }> {
     const elsewhere = this.#cluster?.elsewhere;
-    for (const { selector: { channel }, size } of this.#groups.values()) {
-      if (channel === undefined) continue;
-      yield { channel, subscribers: size + (elsewhere?.countReaders(channel) ?? 0) };
+    for (const { channel, subscribers } of this.#readers.listChannels()) {
+      yield { channel, subscribers: subscribers + (elsewhere?.countReaders(channel) ?? 0) };
     }
     for (const remote of elsewhere?.listChannels() ?? []) {
-      if (!this.#groups.has(remote.channel)) yield remote;
+      if (!this.#readers.has(remote.channel)) yield remote;
     }
   }
 
   /** The stays of this node's clients whose selectors a channel is of, by name, list or pattern. */
-  *listReaders(channel: string): Iterable<Subscription> {
-    for (const group of this.#groupsOf(channel)) {
-      for (const readers of group.readers.values()) yield* readers;
-    }
+  listReaders(channel: string): Iterable<Subscription> {
+    return this.#readers.list(channel);
   }
 
   /** The stays of a client of this node. */
@@ -172,14 +156,12 @@ export class Hub {
 
   /** How many subscriptions the clients of this node have. */
   get subscriptionCount(): number {
-    let count = 0;
-    for (const { size } of this.#groups.values()) count += size;
-    return count;
+    return this.#readers.subscriptionCount;
   }
 
   /** How many channels and patterns the clients of this node read. */
   get groupCount(): number {
-    return this.#groups.size;
+    return this.#readers.groupCount;
   }
 
   get draining(): boolean {
@@ -253,11 +235,7 @@ export class Hub {
     if (subscriptions === undefined) throw new TypeError("A client must be connected before it subscribes");
     const subscription = new Subscription(client, selector, options);
     subscriptions.add(subscription);
-    const group = this.#openGroup(selector);
-    let readers = group.readers.get(client.encoder);
-    if (readers === undefined) group.readers.set(client.encoder, readers = new Set());
-    readers.add(subscription);
-    group.size++;
+    this.#readers.add(subscription);
     if (selector.channel !== undefined) this.presence.join(selector.channel, subscription.member);
     this.#cluster?.subscribed(subscription);
     subscription.start(this.#log).catch((cause) => this.#failReplay(client, cause));
@@ -271,12 +249,7 @@ export class Hub {
     if (!subscriptions?.delete(subscription)) return;
     subscription.close();
     this.#cluster?.unsubscribed(subscription);
-    const group = this.#groups.get(selector.key);
-    const readers = group?.readers.get(client.encoder);
-    if (group === undefined || !readers?.delete(subscription)) return;
-    if (readers.size === 0) group.readers.delete(client.encoder);
-    group.size--;
-    if (group.size === 0) this.#closeGroup(group);
+    this.#readers.remove(subscription);
     const { channel } = selector;
     const isOther = (other: Subscription) => other.selector.channel === channel && other.member === member;
     if (channel !== undefined && ![...subscriptions].some(isOther)) this.presence.leave(channel, member);
@@ -355,12 +328,7 @@ export class Hub {
 
   /** How many sockets of all nodes a message to a channel is offered to: its readers and those of matching patterns. */
   countSubscribers(channel: string): number {
-    let count = this.#groups.get(channel)?.size ?? 0;
-    if (this.#cluster !== undefined) count += this.#cluster.elsewhere.countSubscribers(channel);
-    if (this.#patterns.size > 0) {
-      for (const group of this.#patterns.match(channel)) count += group.size;
-    }
-    return count;
+    return this.#readers.count(channel) + (this.#cluster?.elsewhere.countSubscribers(channel) ?? 0);
   }
 
   /**
@@ -373,11 +341,11 @@ export class Hub {
     for (let i = 0; i < messages.length; i++) {
       const message = messages[i]!;
       if (message.to === undefined) continue;
-      this.#deliverShared(messages.slice(start, i));
-      this.#deliverDirect(message, message.to);
+      this.#readers.deliver(messages.slice(start, i));
+      this.#readers.deliverDirect(message, this.#recipients(message.channel, message.to));
       start = i + 1;
     }
-    this.#deliverShared(start === 0 ? messages : messages.slice(start));
+    this.#readers.deliver(start === 0 ? messages : messages.slice(start));
     this.#deliveredAt = performance.now();
   }
 
@@ -402,87 +370,6 @@ export class Hub {
     client.end(error);
   }
 
-  #deliverShared(messages: readonly Message[]): void {
-    if (messages.length === 0) return;
-    const cache: FrameCache = new Map();
-    const byChannel = groupByChannel(messages);
-    const byPattern = new Map<Group, Message[] | readonly Message[]>();
-    for (const [channel, list] of byChannel) {
-      const group = this.#groups.get(channel);
-      if (group !== undefined) this.#deliverTo(group, list, cache);
-      if (this.#patterns.size === 0) continue;
-      for (const pattern of this.#patterns.match(channel)) {
-        byPattern.set(pattern, byPattern.has(pattern) ? [] : list);
-      }
-    }
-    for (const [group, list] of byPattern) {
-      // Empty: several channels of the batch match, whose messages must keep their common order.
-      this.#deliverTo(group, list.length > 0 ? list : this.#selectFrom(messages, group, byChannel), cache);
-    }
-  }
-
-  #selectFrom(
-    messages: readonly Message[],
-    group: Group,
-    byChannel: ReadonlyMap<string, readonly Message[]>,
-  ): readonly Message[] {
-    const channels = new Set([...byChannel.keys()].filter((name) => this.#patterns.match(name).has(group)));
-    return messages.filter((message) => channels.has(message.channel));
-  }
-
-  #deliverTo(group: Group, messages: readonly Message[], cache: FrameCache): void {
-    const conflated = messages.every((message) => this.#rules.for(message.channel).conflate);
-    if (conflated) messages = conflate(messages);
-    const senders = socketIds(messages);
-    for (const [encoder, readers] of group.readers) {
-      const frames = encodeOnce(cache, encoder, messages);
-      this.#countDelivered(messages.length, frames, readers.size);
-      for (const subscription of readers) {
-        const { client } = subscription;
-        if (senders !== undefined && !client.echo && senders.has(client.socket.id)) {
-          this.#deliverOthers(subscription, messages, frames, conflated);
-        } else subscription.take(messages, frames, conflated);
-      }
-    }
-  }
-
-  /** Delivers a batch without the client's own messages. */
-  #deliverOthers(
-    subscription: Subscription,
-    messages: readonly Message[],
-    frames: readonly Frame[],
-    conflated: boolean,
-  ): void {
-    const { encoder, socket } = subscription.client;
-    this.#countDelivered(messages.length, frames, -1);
-    const others = messages.filter((message) => message.socketId !== socket.id);
-    if (others.length === 0) return;
-    const theirs = encoder.kind === "joined"
-      ? encodeBatch(encoder, others)
-      : frames.filter((_, i) => messages[i]?.socketId !== socket.id);
-    this.#countDelivered(others.length, theirs, 1);
-    subscription.take(others, theirs, conflated);
-  }
-
-  #deliverDirect(message: Message, to: string): void {
-    const cache: FrameCache = new Map();
-    const list = [message];
-    for (const client of this.#recipients(message.channel, to)) {
-      const frames = encodeOnce(cache, client.encoder, list);
-      this.#countDelivered(1, frames, 1);
-      if (!client.outbox.offer(frames)) {
-        client.end(new MessagingError("slow_reader", "Too many messages are waiting for you: reconnect"));
-      }
-    }
-  }
-
-  #countDelivered(messages: number, frames: readonly Frame[], sockets: number): void {
-    let bytes = 0;
-    for (const { byteLength } of frames) bytes += byteLength;
-    this.metrics.deliveredMessages += messages * sockets;
-    this.metrics.deliveredBytes += bytes * sockets;
-  }
-
   #countRecipients(channel: string, to: string): number {
     const remote = this.#cluster?.elsewhere.countConnections(
       to,
@@ -495,42 +382,13 @@ export class Hub {
   #recipients(channel: string, to: string): Set<Client> {
     const clients = this.#clientsById.get(to) ?? new Set<Client>();
     if (channel === directChannel(to)) return clients;
-    const groups = this.#groupsOf(channel);
-    const reads = (client: Client) =>
-      [...this.#clients.get(client) ?? []].some((s) => groups.has(this.#groups.get(s.selector.key)!));
-    return new Set([...clients].filter(reads));
-  }
-
-  #groupsOf(channel: string): Set<Group> {
-    const groups = new Set<Group>(this.#patterns.size > 0 ? this.#patterns.match(channel) : []);
-    const own = this.#groups.get(channel);
-    if (own !== undefined) groups.add(own);
-    return groups;
+    return this.#readers.filter(channel, clients, (client) => this.subscriptionsOf(client));
   }
 
   #describeMissing(channel: string, to: string): string {
     return channel === directChannel(to)
       ? `No client has the id "${to}": it is not connected, and direct messages are not kept`
       : `No client with the id "${to}" reads "${channel}": direct messages are not kept`;
-  }
-
-  #openGroup(selector: Selector): Group {
-    let group = this.#groups.get(selector.key);
-    if (group === undefined) {
-      group = { selector, readers: new Map(), size: 0 };
-      this.#groups.set(selector.key, group);
-      if (selector.channel === undefined) {
-        for (const pattern of selector.patterns) this.#patterns.add(pattern, group);
-      }
-    }
-    return group;
-  }
-
-  #closeGroup(group: Group): void {
-    this.#groups.delete(group.selector.key);
-    if (group.selector.channel === undefined) {
-      for (const pattern of group.selector.patterns) this.#patterns.delete(pattern, group);
-    }
   }
 }
 
@@ -540,35 +398,6 @@ export function describeTakenId(id: string): MessagingError {
     "id_taken",
     `The id "${id}" is somebody else's while they are connected: choose another`,
   );
-}
-
-function encodeOnce(cache: FrameCache, encoder: Encoder, messages: readonly Message[]): readonly Frame[] {
-  let byEncoder = cache.get(messages);
-  if (byEncoder === undefined) cache.set(messages, byEncoder = new Map());
-  let frames = byEncoder.get(encoder);
-  if (frames === undefined) byEncoder.set(encoder, frames = encodeBatch(encoder, messages));
-  return frames;
-}
-
-function groupByChannel(messages: readonly Message[]): ReadonlyMap<string, readonly Message[]> {
-  const channel = messages[0]?.channel ?? "";
-  if (messages.every((message) => message.channel === channel)) return new Map([[channel, messages]]);
-  // Map.groupBy takes many times as long.
-  const groups = new Map<string, Message[]>();
-  for (const message of messages) {
-    const group = groups.get(message.channel);
-    if (group === undefined) groups.set(message.channel, [message]);
-    else group.push(message);
-  }
-  return groups;
-}
-
-function socketIds(messages: readonly Message[]): ReadonlySet<string> | undefined {
-  let ids: Set<string> | undefined;
-  for (const { socketId } of messages) {
-    if (socketId !== undefined) (ids ??= new Set()).add(socketId);
-  }
-  return ids;
 }
 
 function describePayload(payload: Payload): string {

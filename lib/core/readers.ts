@@ -1,0 +1,261 @@
+/**
+ * Who reads which channel, by name, list or pattern, and the way of a batch of messages to all of them. The hub owns
+ * one: this is its hot path.
+ */
+import type { Selector } from "./channel.ts";
+import type { Client } from "./client.ts";
+import { MessagingError } from "./errors.ts";
+import type { Message } from "./message.ts";
+import type { Metrics } from "./metrics.ts";
+import { PatternIndex } from "./pattern_index.ts";
+import type { Rules } from "./rules.ts";
+import { encodeBatch, type Encoder, type Frame } from "./socket.ts";
+import { conflate, type Subscription } from "./subscription.ts";
+
+export interface ReadersOptions {
+  readonly rules: Rules;
+  /** Where deliveries are counted. */
+  readonly metrics: Metrics;
+}
+
+/** The readers of one selector, by encoder. */
+interface Group {
+  readonly selector: Selector;
+  readonly readers: Map<Encoder, Set<Subscription>>;
+  size: number;
+}
+
+/** What each encoder made of each list of messages during one delivery. */
+type FrameCache = Map<readonly Message[], Map<Encoder, readonly Frame[]>>;
+
+export class Readers {
+  readonly #rules: Rules;
+  readonly #metrics: Metrics;
+  readonly #groups = new Map<string, Group>();
+  readonly #patterns = new PatternIndex<Group>();
+
+  constructor({ rules, metrics }: ReadersOptions) {
+    this.#rules = rules;
+    this.#metrics = metrics;
+  }
+
+  /** How many subscriptions there are. */
+  get subscriptionCount(): number {
+    let count = 0;
+    for (const { size } of this.#groups.values()) count += size;
+    return count;
+  }
+
+  /** How many channels, lists and patterns are read. */
+  get groupCount(): number {
+    return this.#groups.size;
+  }
+
+  /** How many channels are read by name. */
+  get channelCount(): number {
+    let count = 0;
+    for (const { selector } of this.#groups.values()) if (selector.channel !== undefined) count++;
+    return count;
+  }
+
+  /** Whether somebody reads a channel by name. */
+  has(channel: string): boolean {
+    return this.#groups.has(channel);
+  }
+
+  /** The channels that are read by name, with the number of subscriptions to each. */
+  *listChannels(): Iterable<{ readonly channel: string; readonly subscribers: number }> {
+    for (const { selector: { channel }, size } of this.#groups.values()) {
+      if (channel !== undefined) yield { channel, subscribers: size };
+    }
+  }
+
+  /** The subscriptions that a channel is of, by name, list or pattern. */
+  *list(channel: string): Iterable<Subscription> {
+    for (const group of this.#groupsOf(channel)) {
+      for (const readers of group.readers.values()) yield* readers;
+    }
+  }
+
+  /** How many subscriptions a channel is of, by name, list or pattern. */
+  count(channel: string): number {
+    let count = this.#groups.get(channel)?.size ?? 0;
+    if (this.#patterns.size > 0) {
+      for (const group of this.#patterns.match(channel)) count += group.size;
+    }
+    return count;
+  }
+
+  /** Those clients of some that read a channel, by name, list or pattern. */
+  filter(
+    channel: string,
+    clients: Iterable<Client>,
+    subscriptionsOf: (client: Client) => Iterable<Subscription>,
+  ): Set<Client> {
+    const groups = this.#groupsOf(channel);
+    const reads = (client: Client) =>
+      [...subscriptionsOf(client)].some(({ selector }) => groups.has(this.#groups.get(selector.key)!));
+    return new Set([...clients].filter(reads));
+  }
+
+  /** Adds a subscription: it takes what is delivered from now on. */
+  add(subscription: Subscription): void {
+    const { selector, client } = subscription;
+    const group = this.#openGroup(selector);
+    let readers = group.readers.get(client.encoder);
+    if (readers === undefined) group.readers.set(client.encoder, readers = new Set());
+    readers.add(subscription);
+    group.size++;
+  }
+
+  /** Removes a subscription. Removing it again does nothing. */
+  remove(subscription: Subscription): void {
+    const { selector, client } = subscription;
+    const group = this.#groups.get(selector.key);
+    const readers = group?.readers.get(client.encoder);
+    if (group === undefined || !readers?.delete(subscription)) return;
+    if (readers.size === 0) group.readers.delete(client.encoder);
+    group.size--;
+    if (group.size === 0) this.#closeGroup(group);
+  }
+
+  /**
+   * Delivers a batch to everyone who reads a channel of it, in order. Encodes each list of messages once per encoder.
+   */
+  deliver(messages: readonly Message[]): void {
+    if (messages.length === 0) return;
+    const cache: FrameCache = new Map();
+    const byChannel = groupByChannel(messages);
+    const byPattern = new Map<Group, Message[] | readonly Message[]>();
+    for (const [channel, list] of byChannel) {
+      const group = this.#groups.get(channel);
+      if (group !== undefined) this.#deliverTo(group, list, cache);
+      if (this.#patterns.size === 0) continue;
+      for (const pattern of this.#patterns.match(channel)) {
+        byPattern.set(pattern, byPattern.has(pattern) ? [] : list);
+      }
+    }
+    for (const [group, list] of byPattern) {
+      // Empty: several channels of the batch match, whose messages must keep their common order.
+      this.#deliverTo(group, list.length > 0 ? list : this.#selectFrom(messages, group, byChannel), cache);
+    }
+  }
+
+  #selectFrom(
+    messages: readonly Message[],
+    group: Group,
+    byChannel: ReadonlyMap<string, readonly Message[]>,
+  ): readonly Message[] {
+    const channels = new Set([...byChannel.keys()].filter((name) => this.#patterns.match(name).has(group)));
+    return messages.filter((message) => channels.has(message.channel));
+  }
+
+  #deliverTo(group: Group, messages: readonly Message[], cache: FrameCache): void {
+    const conflated = messages.every((message) => this.#rules.for(message.channel).conflate);
+    if (conflated) messages = conflate(messages);
+    const senders = socketIds(messages);
+    for (const [encoder, readers] of group.readers) {
+      const frames = encodeOnce(cache, encoder, messages);
+      this.#countDelivered(messages.length, frames, readers.size);
+      for (const subscription of readers) {
+        const { client } = subscription;
+        if (senders !== undefined && !client.echo && senders.has(client.socket.id)) {
+          this.#deliverOthers(subscription, messages, frames, conflated);
+        } else subscription.take(messages, frames, conflated);
+      }
+    }
+  }
+
+  /** Delivers a batch without the client's own messages. */
+  #deliverOthers(
+    subscription: Subscription,
+    messages: readonly Message[],
+    frames: readonly Frame[],
+    conflated: boolean,
+  ): void {
+    const { encoder, socket } = subscription.client;
+    this.#countDelivered(messages.length, frames, -1);
+    const others = messages.filter((message) => message.socketId !== socket.id);
+    if (others.length === 0) return;
+    const theirs = encoder.kind === "joined"
+      ? encodeBatch(encoder, others)
+      : frames.filter((_, i) => messages[i]?.socketId !== socket.id);
+    this.#countDelivered(others.length, theirs, 1);
+    subscription.take(others, theirs, conflated);
+  }
+
+  /** Delivers a message to some clients, whatever they read. */
+  deliverDirect(message: Message, clients: Iterable<Client>): void {
+    const cache: FrameCache = new Map();
+    const list = [message];
+    for (const client of clients) {
+      const frames = encodeOnce(cache, client.encoder, list);
+      this.#countDelivered(1, frames, 1);
+      if (!client.outbox.offer(frames)) {
+        client.end(new MessagingError("slow_reader", "Too many messages are waiting for you: reconnect"));
+      }
+    }
+  }
+
+  #countDelivered(messages: number, frames: readonly Frame[], sockets: number): void {
+    let bytes = 0;
+    for (const { byteLength } of frames) bytes += byteLength;
+    this.#metrics.deliveredMessages += messages * sockets;
+    this.#metrics.deliveredBytes += bytes * sockets;
+  }
+
+  #groupsOf(channel: string): Set<Group> {
+    const groups = new Set<Group>(this.#patterns.size > 0 ? this.#patterns.match(channel) : []);
+    const own = this.#groups.get(channel);
+    if (own !== undefined) groups.add(own);
+    return groups;
+  }
+
+  #openGroup(selector: Selector): Group {
+    let group = this.#groups.get(selector.key);
+    if (group === undefined) {
+      group = { selector, readers: new Map(), size: 0 };
+      this.#groups.set(selector.key, group);
+      if (selector.channel === undefined) {
+        for (const pattern of selector.patterns) this.#patterns.add(pattern, group);
+      }
+    }
+    return group;
+  }
+
+  #closeGroup(group: Group): void {
+    this.#groups.delete(group.selector.key);
+    if (group.selector.channel === undefined) {
+      for (const pattern of group.selector.patterns) this.#patterns.delete(pattern, group);
+    }
+  }
+}
+
+function encodeOnce(cache: FrameCache, encoder: Encoder, messages: readonly Message[]): readonly Frame[] {
+  let byEncoder = cache.get(messages);
+  if (byEncoder === undefined) cache.set(messages, byEncoder = new Map());
+  let frames = byEncoder.get(encoder);
+  if (frames === undefined) byEncoder.set(encoder, frames = encodeBatch(encoder, messages));
+  return frames;
+}
+
+function groupByChannel(messages: readonly Message[]): ReadonlyMap<string, readonly Message[]> {
+  const channel = messages[0]?.channel ?? "";
+  if (messages.every((message) => message.channel === channel)) return new Map([[channel, messages]]);
+  // Map.groupBy takes many times as long.
+  const groups = new Map<string, Message[]>();
+  for (const message of messages) {
+    const group = groups.get(message.channel);
+    if (group === undefined) groups.set(message.channel, [message]);
+    else group.push(message);
+  }
+  return groups;
+}
+
+function socketIds(messages: readonly Message[]): ReadonlySet<string> | undefined {
+  let ids: Set<string> | undefined;
+  for (const { socketId } of messages) {
+    if (socketId !== undefined) (ids ??= new Set()).add(socketId);
+  }
+  return ids;
+}
