@@ -25,7 +25,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   routes: ["core", "auth", "protocols", "http"],
   clients: ["core", "auth"],
   "logger.ts": ["core"],
-  "config.ts": ["core", "auth", "logs"],
+  "config.ts": ["auth", "config_options.ts"],
+  "config_options.ts": ["core", "auth", "logs"],
   "app.ts": [
     "core",
     "auth",
