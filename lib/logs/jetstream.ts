@@ -28,7 +28,8 @@
  * been announced. It is lost to nodes that are cut off.
  *
  * **Epoch.** It is in the stream's description: a new stream has a new one. When the server turns out to have lost what
- * was announced, the epoch is renewed. A single server, or all of a cluster, that lose power while no node is running
+ * was announced, or has another record in its place, the epoch is renewed by whichever node finds that; the others ask
+ * for it every two seconds. A single server, or all of a cluster, that lose power while no node is running
  * to notice need `sync_interval: always` in the server's configuration to lose nothing.
  */
 import { MessagingError } from "../core/errors.ts";

@@ -30,6 +30,7 @@ export class JetStreamConsumer {
   readonly #options: ConsumerOptions;
   readonly #inbox = createInbox();
   #name: string | undefined;
+  #pending = 0;
   /** The consumer's own count of what it delivered. */
   #delivered = 0;
   #heard = performance.now();
@@ -51,7 +52,7 @@ export class JetStreamConsumer {
   static async open(options: ConsumerOptions): Promise<JetStreamConsumer> {
     const consumer = new JetStreamConsumer(options);
     try {
-      const { name } = await options.manager.consumers.add(options.stream, {
+      const { name, num_pending, delivered } = await options.manager.consumers.add(options.stream, {
         deliver_policy: DeliverPolicy.StartSequence,
         opt_start_seq: options.from,
         ack_policy: AckPolicy.None,
@@ -64,13 +65,20 @@ export class JetStreamConsumer {
         num_replicas: 1,
       });
       consumer.#name = name;
+      consumer.#pending = num_pending + delivered.consumer_seq;
       consumer.#heard = performance.now();
-      consumer.#timer = setInterval(() => consumer.#check(), HEARTBEAT_MILLISECONDS);
+      // It may have ended while it was asked for.
+      if (!consumer.#ended) consumer.#timer = setInterval(() => consumer.#check(), HEARTBEAT_MILLISECONDS);
     } catch (error) {
       consumer.stop();
       throw error;
     }
     return consumer;
+  }
+
+  /** How many messages there were to be delivered when it was opened. */
+  get pending(): number {
+    return this.#pending;
   }
 
   /** Stops listening. The server forgets an ephemeral consumer nobody listens to. */

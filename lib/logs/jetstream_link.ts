@@ -14,7 +14,7 @@ import type { Rules } from "../core/rules.ts";
 import { JetStreamConsumer } from "./jetstream_consumer.ts";
 import { decodeHead, HEAD, type StreamRecord } from "./jetstream_record.ts";
 import { JetStreamState } from "./jetstream_state.ts";
-import { openStream, renewEpoch } from "./jetstream_stream.ts";
+import { isReplaced, openStream, readEpoch, renewEpoch } from "./jetstream_stream.ts";
 import type { JetStreamSubjects } from "./jetstream_subject.ts";
 import { connectNats } from "./jetstream_transport.ts";
 import type { JetStreamUrl } from "./jetstream_url.ts";
@@ -62,6 +62,8 @@ const MAX_PINGS_OUT = 2;
 /** How often a server is asked again that seems to have lost messages: it may not have caught up yet. */
 const LOSS_CHECKS = 6;
 const LOSS_CHECK_MILLISECONDS = 500;
+/** How often it is asked whether the epoch is another: a node that misses nothing itself is not told otherwise. */
+const EPOCH_CHECK_MILLISECONDS = 2_000;
 
 export class JetStreamLink implements AsyncDisposable {
   readonly #options: LinkOptions;
@@ -127,7 +129,9 @@ export class JetStreamLink implements AsyncDisposable {
         this.#end = trouble.resolve;
         await this.#attach(trouble);
         wait = RETRY_MILLISECONDS;
+        const watch = setInterval(() => void this.#checkEpoch(trouble), EPOCH_CHECK_MILLISECONDS);
         const reason = await trouble.promise;
+        clearInterval(watch);
         if (this.#closed) return;
         this.#goDown(reason);
       } catch (error) {
@@ -161,6 +165,11 @@ export class JetStreamLink implements AsyncDisposable {
       await this.#sleep(LOSS_CHECK_MILLISECONDS);
       opened = await openStream(manager, this.#options);
     }
+    // Others may have written since, so that it is as long as it was.
+    if (known?.newest !== undefined && known.epoch === opened.epoch) {
+      const isOther = await isReplaced(manager, this.#options.stream, known.newest);
+      if (isOther) opened = await renewEpoch(manager, opened);
+    }
     let state = known;
     const reason = state?.epoch === opened.epoch
       ? "This node was cut off for so long that messages it had not seen are gone"
@@ -174,12 +183,13 @@ export class JetStreamLink implements AsyncDisposable {
       this.#hasMissed = false;
       onLoad(state, reason);
     }
-    let last = state.processed;
+    const from = state.processed;
+    let last = from;
     this.#consumer = await JetStreamConsumer.open({
       connection,
       manager,
       stream: this.#options.stream,
-      from: state.processed + 1,
+      from: from + 1,
       onMessage: (message, sequence) => {
         // Nothing is removed that nodes may not have seen, unless they were away for longer than that.
         this.#hasMissed ||= sequence !== last + 1;
@@ -189,11 +199,27 @@ export class JetStreamLink implements AsyncDisposable {
       },
       onEnd: (reason) => trouble.resolve(`following the stream ended: ${reason}`),
     });
+    if (state === known && this.#consumer.pending < opened.last - from) {
+      this.#hasMissed = true;
+      return trouble.resolve("messages that were not seen here are gone");
+    }
     this.#problem = undefined;
     if (this.#complaint !== undefined) logger.write("info", "log is reachable again", { log: this.#name });
     this.#complaint = undefined;
     onUp();
     this.#onFirst();
+  }
+
+  /** Ends the time in which all is well if the stream has another epoch by now. */
+  async #checkEpoch(trouble: PromiseWithResolvers<string>): Promise<void> {
+    const manager = this.#manager;
+    if (manager === undefined) return;
+    try {
+      const epoch = await readEpoch(manager, this.#options.stream);
+      if (epoch !== this.#state?.epoch) trouble.resolve("the stream has another epoch");
+    } catch {
+      // A server that does not answer is soon found silent.
+    }
   }
 
   async #connect(): Promise<{ connection: NatsConnection; manager: JetStreamManager }> {
@@ -275,6 +301,7 @@ export class JetStreamLink implements AsyncDisposable {
         },
         onEnd: (reason) => done.reject(new Error(`loading the stream ended: ${reason}`)),
       });
+      if (consumer.pending === 0) done.resolve();
       await done.promise.finally(() => consumer.stop());
       void consumer.close();
     }

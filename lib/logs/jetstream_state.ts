@@ -33,6 +33,8 @@ export class JetStreamState {
   readonly epoch: string;
   /** The newest record that was applied, or is known to be gone. */
   processed = 0;
+  /** The newest record that was applied: which it is tells whether the stream is still the same. */
+  newest: Pick<StreamRecord, "sequence" | "id"> | undefined;
   /** The newest message's sequence, or that of a record without messages. */
   sequence = 0;
   /** The newest message's time: none is older than one before it. */
@@ -95,14 +97,18 @@ export class JetStreamState {
   apply(record: StreamRecord): Applied {
     const { sequence, head } = record;
     this.processed = sequence;
+    this.newest = { sequence, id: record.id };
     this.sequence = sequenceOf(sequence, 0);
     if (head === undefined) return { kind: "nothing" };
     this.time = Math.max(this.time, head.time);
     if (head.kind === "claim") return this.#applyClaim(record, head);
 
     const channel = this.#open(record.channel);
-    if (this.#loading) channel.correct(record, this.time);
-    channel.known = Math.max(channel.known, head.known.record);
+    // Who knows of a later record than his own knew another stream by this name.
+    if (head.known.record < sequence) {
+      if (this.#loading) channel.correct(record, this.time);
+      channel.known = Math.max(channel.known, head.known.record);
+    }
     const applied = this.#applyTo(channel, record, head);
     channel.record = sequence;
     channel.recordTime = this.time;

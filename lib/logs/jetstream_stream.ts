@@ -9,6 +9,7 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from "@nats-io/jetstream";
+import type { StreamRecord } from "./jetstream_record.ts";
 import type { JetStreamSubjects } from "./jetstream_subject.ts";
 import { createEpoch } from "./stamp.ts";
 
@@ -75,6 +76,29 @@ export async function renewEpoch(manager: JetStreamManager, { config }: OpenedSt
   return check(info, { stream: name, replicas, subjects: { stored: subjects } });
 }
 
+/**
+ * The epoch of a stream, or undefined when it names none.
+ *
+ * @throws what the server says
+ */
+export async function readEpoch(manager: JetStreamManager, stream: string): Promise<string | undefined> {
+  return findEpoch((await manager.streams.info(stream)).config);
+}
+
+/**
+ * Whether a record of the stream is another than it was; false as well for one that was removed.
+ *
+ * @throws what the server says
+ */
+export async function isReplaced(
+  manager: JetStreamManager,
+  stream: string,
+  { sequence, id }: Pick<StreamRecord, "sequence" | "id">,
+): Promise<boolean> {
+  const message = await manager.streams.getMessage(stream, { seq: sequence });
+  return message !== null && message.header.get("Nats-Msg-Id") !== id;
+}
+
 function hasCode(error: unknown, code: number): boolean {
   return error instanceof JetStreamApiError && error.code === code;
 }
@@ -83,13 +107,17 @@ function describeEpoch(epoch: string): string {
   return `Raindrops log, epoch ${epoch} (write another epoch here after restoring a backup)`;
 }
 
+function findEpoch({ description }: Pick<StreamConfig, "description">): string | undefined {
+  return /\bepoch ([A-Za-z0-9]+)/.exec(description ?? "")?.[1];
+}
+
 function check(
   { config, state }: StreamInfo,
   { stream, replicas, subjects }: Omit<StreamOptions, "subjects"> & {
     subjects: Pick<JetStreamSubjects, "stored">;
   },
 ): OpenedStream {
-  const epoch = /\bepoch ([A-Za-z0-9]+)/.exec(config.description ?? "")?.[1];
+  const epoch = findEpoch(config);
   const missing = subjects.stored.filter((subject) => !config.subjects?.includes(subject));
   if (epoch === undefined || missing.length > 0) {
     throw new Error(`the stream "${stream}" is none of Raindrops: choose another name with ?stream=NAME`);

@@ -6,6 +6,7 @@ import { selectChannel } from "../../lib/core/channel.ts";
 import { MessagingError } from "../../lib/core/errors.ts";
 import type { Receipt } from "../../lib/core/log.ts";
 import { Rules } from "../../lib/core/rules.ts";
+import { FakeClock } from "../fakes/clock.ts";
 import { createDraft } from "../fakes/message.ts";
 import { TcpProxy } from "../fakes/tcp_proxy.ts";
 import { NatsCluster } from "../nats_cluster.ts";
@@ -224,6 +225,89 @@ testWithNats("JetStreamLog renews the epoch of a stream that has lost what was a
 });
 
 testWithNats(
+  "JetStreamLog finds one epoch on all nodes when the log has lost what some of them know",
+  async () => {
+    await using cluster = await startServer();
+    const [server] = cluster.servers;
+    await using proxy = new TcpProxy(server!.port);
+    await using near = await openNode(cluster);
+    await using far = await openNode({ hosts: `127.0.0.1:${proxy.port}` });
+    const kept = await near.log.append(createDraft("kept"));
+    await until(() => far.announced.length === 1);
+    await server?.kill();
+    await server?.keep();
+    await server?.start();
+    proxy.cut();
+    await near.log.append(createDraft("lost"));
+    await server?.kill();
+    await server?.restore();
+    proxy.refuses = false;
+    await server?.start();
+    // To this node nothing is lost: it goes on at once, and the other one notices later.
+    await until(() => far.log.checkReady() === undefined);
+    await until(() => near.log.checkReady() === undefined);
+    await until(() => far.log.top.epoch === near.log.top.epoch);
+    assert.notEqual(near.log.top.epoch, kept.epoch);
+    const { epoch, offset } = await far.log.append(createDraft("new"));
+    assert.deepEqual([epoch, offset], [near.log.top.epoch, 2]);
+  },
+);
+
+testWithNats(
+  "JetStreamLog notices that what it announced is lost though others have written since",
+  async () => {
+    await using cluster = await startServer();
+    const [server] = cluster.servers;
+    await using proxy = new TcpProxy(server!.port);
+    await using near = await openNode(cluster);
+    await using far = await openNode({ hosts: `127.0.0.1:${proxy.port}` });
+    await near.log.append(createDraft("kept"));
+    await until(() => far.announced.length === 1);
+    await server?.kill();
+    await server?.keep();
+    await server?.start();
+    await until(() => [near, far].every(({ log }) => log.checkReady() === undefined));
+    const lost = await far.log.append(createDraft("lost"));
+    await until(() => near.announced.length === 2);
+    proxy.cut();
+    await until(() => far.log.checkReady() !== undefined);
+    await near[Symbol.asyncDispose]();
+    await server?.kill();
+    await server?.restore();
+    await server?.start();
+    await using other = await openNode(cluster);
+    for (const text of ["other", "words"]) await other.log.append(createDraft(text));
+    proxy.refuses = false;
+    await until(() => far.log.checkReady() === undefined);
+    assert.equal(far.resets.length, 1);
+    assert.notEqual(far.log.top.epoch, lost.epoch);
+    await until(() => other.log.top.epoch === far.log.top.epoch);
+    const earliest = { selector: NEWS, after: { kind: "earliest" as const }, limit: 10 };
+    assert.deepEqual((await far.log.read(earliest)).messages, (await other.log.read(earliest)).messages);
+  },
+);
+
+testWithNats("JetStreamLog catches up with a stream whose end was removed while it was cut off", async () => {
+  await using cluster = await startServer();
+  await using proxy = new TcpProxy(cluster.servers[0]!.port);
+  const clock = new FakeClock();
+  await using near = await openNode({ hosts: cluster.hosts, now: clock.now, grace: 0 });
+  await using far = await openNode({ hosts: `127.0.0.1:${proxy.port}`, now: clock.now });
+  await far.log.append(createDraft("before"));
+  proxy.cut();
+  await until(() => far.log.checkReady() !== undefined);
+  await near.log.append(createDraft("claim", { ephemeral: true, idempotencyKey: "k" }));
+  clock.advance(3_600);
+  await near.log.sweep();
+  proxy.refuses = false;
+  await until(() => far.log.checkReady() === undefined);
+  await until(() => far.log.top.sequence === near.log.top.sequence);
+  const after = { kind: "id" as const, ...near.log.top };
+  const page = await far.log.read({ selector: NEWS, after, limit: 10 });
+  assert.deepEqual([page.kind, page.messages], ["complete", []]);
+});
+
+testWithNats(
   "JetStreamLog rejects with log_full what a full stream refuses, and too_large what does not fit",
   async () => {
     await using cluster = await startServer();
@@ -269,6 +353,7 @@ testWithNats("JetStreamLog takes no harm from what others put into its stream", 
   connection.publish("raindrops.c.%ZZ", "no channel");
   connection.publish("raindrops.c.news", "{}", fields("9 messages 1 1 - 0 0 0 -"));
   connection.publish("raindrops.c.news", "no body", fields(`1 messages ${Date.now()} 2 - 0 0 0 -`));
+  connection.publish("raindrops.c.news", "", fields(`1 anchor ${Date.now()} 0 - 5000 1000 ${Date.now()} -`));
   connection.publish("raindrops.t.somebody", "no body");
   connection.publish("raindrops.p.somebody", "no JSON");
   await connection.flush();
