@@ -242,7 +242,7 @@ Deno.test("the guard lets every arrow of the table pass", () => {
     ["lib/logs/sqlite_writer.ts", 'import { X } from "./sqlite_row.ts";'],
     ["lib/http/publish.ts", 'import { X } from "./problem.ts";\nimport { Hono } from "hono";'],
     ["lib/listeners/deno.ts", 'import { X } from "../core/socket.ts";\nDeno.serve();'],
-    ["lib/config.ts", 'import { X } from "./logs/mod.ts";'],
+    ["lib/config_options.ts", 'import { X } from "./logs/mod.ts";'],
     ["lib/app.ts", 'import { X } from "./logs/mod.ts";\nimport { Y } from "./http/publish.ts";'],
     ["lib/clients/hello.ts", "Deno.args;"],
     ["server.ts", 'import { X } from "./lib/app.ts";\nimport "./lib/listeners/mod.ts";\nDeno.exit(1);'],
