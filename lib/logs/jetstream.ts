@@ -270,7 +270,9 @@ export class JetStreamLog implements Log, LogInsight {
     for (const entry of createEntries(admitted, context)) {
       const { key, channel } = entry;
       const first = key === undefined ? undefined : this.#state?.findKey(channel, key, time);
-      if (first === undefined) this.#line.add(entry);
+      const refusal = this.#wire.findRefusal(entry);
+      if (refusal !== undefined) entry.reject(refusal);
+      else if (first === undefined) this.#line.add(entry);
       else entry.settle({ kind: "duplicate", receipt: first }, 0);
     }
     this.#line.pump();

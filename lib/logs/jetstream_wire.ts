@@ -58,7 +58,15 @@ export class JetStreamWire {
     connection.publish(subject, body, { headers: fields, reply: `${this.#acks}.${number}` });
   }
 
-  /** Passes what is only delivered to the other nodes. */
+  /** Why what is only delivered cannot be passed to the other nodes; undefined when it can. */
+  findRefusal({ kind, drafts, bytes }: Entry): MessagingError | undefined {
+    const room = this.#connection?.info?.max_payload ?? Infinity;
+    if ((kind !== "transient" && kind !== "claim") || bytes <= room / 2) return undefined;
+    const { byteLength } = encodeBody(drafts, true);
+    return byteLength > room ? tooLargeError(byteLength, room) : undefined;
+  }
+
+  /** Passes what is only delivered to the other nodes; what is too large for them is refused before. */
   pass(drafts: readonly Draft[]): void {
     const body = encodeBody(drafts, true);
     if (body.byteLength > (this.#connection?.info?.max_payload ?? Infinity)) return;

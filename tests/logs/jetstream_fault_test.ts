@@ -322,6 +322,11 @@ testWithNats(
     await connection.close();
     await assert.rejects(node.log.append(createDraft("x".repeat(1_100_000))), hasCode("too_large"));
     assert.equal((await node.log.append(draft)).offset, 2);
+    const large = createDraft("x".repeat(1_100_000), { ephemeral: true });
+    for (const each of [large, { ...large, idempotencyKey: "k" }, { ...large, to: "id1" }]) {
+      await assert.rejects(node.log.append(each), hasCode("too_large"), "what other nodes would not get");
+    }
+    assert.equal(node.announced.length, 2);
   },
 );
 
