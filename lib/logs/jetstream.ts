@@ -210,6 +210,7 @@ export class JetStreamLog implements Log, LogInsight {
     const refusal = this.#refusal();
     if (refusal !== undefined) throw refusal;
     this.#handed.flush();
+    if (await this.#isUnknown(channel)) return 0;
     return await new Promise((resolve, reject) => this.#mark("clear", channel, resolve, reject));
   }
 
@@ -293,6 +294,14 @@ export class JetStreamLog implements Log, LogInsight {
     }
     this.#opening.add(channel);
     return true;
+  }
+
+  /** Whether nobody has written to a channel: a record of its clearing would make one of it, which stays. */
+  async #isUnknown(channel: string): Promise<boolean> {
+    const isNew = () => this.#state?.get(channel) === undefined && this.#line.isEmpty;
+    if (this.#state === undefined || !isNew()) return false;
+    await this.#catchUp();
+    return isNew();
   }
 
   /** Stores a record without messages. */

@@ -93,6 +93,19 @@ testWithNats("JetStreamLog counts a channel once that came up while others were 
   });
 });
 
+testWithNats("JetStreamLog.clear() of a channel nobody wrote to leaves nothing behind", async () => {
+  const options = { hosts, stream: nameStream(), maxChannels: 1 };
+  await using one = await openNode(options);
+  await using two = await openNode(options);
+  assert.equal(await one.log.clear("unknown"), 0);
+  const { offset } = await two.log.append(createDraft("a"));
+  assert.equal(offset, 1, "it takes no channel's place");
+  assert.equal(await one.log.clear("news"), 1, "a node clears also what only others have seen so far");
+  const early = one.log.append(createDraft("b"));
+  assert.equal(await one.log.clear("news"), 1);
+  await early;
+});
+
 testWithNats("JetStreamLog knows a key on every node: one of two at once is stored", async () => {
   const stream = nameStream();
   await using one = await openNode({ hosts, stream });
