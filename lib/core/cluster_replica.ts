@@ -136,8 +136,13 @@ export class Replica {
     const [, , clientKey, selector, channelInfo] = change;
     const entry = this.#entries.get(clientKey);
     if (entry?.kind !== "client") return;
-    const subscription = this.#index.addSubscription(key, entry.client, selector, channelInfo);
-    this.#entries.set(key, { kind, subscription });
+    try {
+      const subscription = this.#index.addSubscription(key, entry.client, selector, channelInfo);
+      this.#entries.set(key, { kind, subscription });
+    } catch (error) {
+      // A node of another version: were the rest refused with it, all would be asked for again with every beat.
+      if (!(error instanceof SyntaxError)) throw error;
+    }
   }
 
   #remove(key: number): void {

@@ -119,6 +119,8 @@ export class JetStreamLink implements AsyncDisposable {
     this.#nudge();
     await this.#connection?.close();
     await this.#running;
+    // It may have been opened meanwhile.
+    this.#consumer?.stop();
     await this.#connection?.close();
   }
 
