@@ -160,6 +160,8 @@ class NodeListener implements Listener {
         throw new MessagingError("bad_handshake", "A WebSocket handshake is HTTP/1.1");
       });
       await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
+      // Paused, what nobody read of a body would keep its client sending, and the next request waiting.
+      incoming.removeAllListeners("data").resume();
     } catch (error) {
       this.#report("answering failed", error);
       outgoing.destroy();
