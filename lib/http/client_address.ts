@@ -42,15 +42,21 @@ function parseForwarded(value: string): string[] {
   return splitOutsideQuotes(value, ",").map((element) => {
     const pairs = splitOutsideQuotes(element, ";").map((pair) => /^\s*for\s*=\s*(.*?)\s*$/i.exec(pair)?.[1]);
     const node = pairs.find((text) => text !== undefined) ?? "";
-    return /^".*"$/.test(node) ? node.slice(1, -1).replaceAll(/\\(.)/g, "$1") : node;
+    return /^".*"$/.test(node) ? node.slice(1, -1) : node;
   });
 }
 
+/**
+ * Pairs quotes from the right, where the proxies write: else a client could send a quote that swallows what the proxy
+ * adds, and its own address with it. No address needs an escape.
+ */
 function splitOutsideQuotes(text: string, separator: "," | ";"): string[] {
-  const parts = text.match(
-    separator === "," ? /(?:"(?:\\.|[^"\\])*"|[^,"]|")+/g : /(?:"(?:\\.|[^"\\])*"|[^;"]|")+/g,
-  );
-  return parts ?? [];
+  const parts = reverse(text).match(separator === "," ? /(?:"[^"]*"|[^,"]|")+/g : /(?:"[^"]*"|[^;"]|")+/g);
+  return (parts ?? []).map(reverse).reverse();
+}
+
+function reverse(text: string): string {
+  return [...text].reverse().join("");
 }
 
 /** `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`; undefined for `unknown` and the like. */

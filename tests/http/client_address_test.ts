@@ -45,6 +45,8 @@ const FORWARDED: readonly [name: string, value: string, expected: string][] = [
   ["a hidden client", 'for="_hidden"', "10.0.0.1"],
   ["an element without for", "for=192.0.2.1, proto=https", "10.0.0.1"],
   ["an unclosed quote", 'for="192.0.2.1', "10.0.0.1"],
+  ["a client's open quote before a proxy's", 'for=6.6.6.6;x=", for="[2001:db8::1]:4711"', "2001:db8::1"],
+  ["a client's escaped quote before a proxy's", 'for="\\", for="[2001:db8::1]:4711"', "2001:db8::1"],
 ];
 
 for (const [name, value, expected] of FORWARDED) {
