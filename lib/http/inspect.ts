@@ -73,6 +73,8 @@ export class Inspector implements Disposable {
     routes.use("/:name", async (c, next) => {
       demandKey(this.#keys, c.req.raw, "The inspector");
       await next();
+      // Answered like a GET, whose stream nobody would end.
+      if (c.req.raw.method === "HEAD") await c.res.body?.cancel();
       c.res.headers.set("cache-control", "no-store");
     });
     routes.get("/stream", () => this.#openStream());

@@ -188,3 +188,20 @@ Deno.test("A draining server ends the inspector's streams", async () => {
   assert.equal(await lines.next(), undefined);
   assert.equal(await tail.next(), undefined);
 });
+
+Deno.test("A HEAD of the inspector's streams leaves none of them open", async () => {
+  await using server = await startApp();
+  const { hub } = server.app;
+  const observe = hub.observe.bind(hub);
+  let observers = 0;
+  hub.observe = (take) => {
+    observers++;
+    const ignore = observe(take);
+    return () => {
+      observers--;
+      ignore();
+    };
+  };
+  assert.equal((await ask(server, "tail?channel=a", { method: "HEAD" })).status, 200);
+  assert.equal(observers, 0);
+});
