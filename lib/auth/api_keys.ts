@@ -52,6 +52,12 @@ export class ApiKeys {
    */
   check(headers: Headers, what = "The API"): KeyDecision {
     if (this.#digests.length === 0) {
+      // Any site can frame a page that has no origin, in a sandbox: it may chat, as pages from disk do, and no more.
+      if (this.#open && headers.get("origin") === "null") {
+        return deny(
+          `${what} is not for pages from disk: serve the page from http://localhost, or set ${SETTING}`,
+        );
+      }
       if (this.#open) return { allowed: true, byKey: false };
       return deny(`${what} is closed, as the server has no key for it: set ${SETTING}`);
     }

@@ -52,6 +52,9 @@ Deno.test("ApiKeys.check() without a key lets everybody in where the server is o
   const headers = { "x-api-key": "anything" };
   assert.equal(check(new ApiKeys([], { open: true }), headers), "allowed");
   assert.equal(check(new ApiKeys([], { open: true }), {}), "allowed");
+  // Any site can make a page without an origin: a frame in a sandbox is one.
+  assert.match(check(new ApiKeys([], { open: true }), { origin: "null" }), /not for pages from disk/);
+  assert.equal(check(new ApiKeys([], { open: true }), { origin: "http://localhost:5173" }), "allowed");
   assert.match(check(new ApiKeys([], { open: false }), headers), /closed.*set RAINDROPS_API_KEYS/);
   assert.match(check(new ApiKeys([], { open: false }), {}), /closed.*set RAINDROPS_API_KEYS/);
 });
