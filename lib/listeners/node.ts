@@ -63,8 +63,8 @@ class NodeListener implements Listener {
   readonly #handshakes: WebSocketServer;
   readonly #subprotocols = new WeakMap<IncomingMessage, string>();
   readonly #open = new Set<NodeSocket>();
-  /** How many requests of a connection are being answered: more than one where they are pipelined. */
-  readonly #unanswered = new WeakMap<TcpSocket, number>();
+  /** The answers a connection waits for: more than one where requests are pipelined. */
+  readonly #unanswered = new WeakMap<TcpSocket, Set<ServerResponse>>();
   readonly #idleWatch: IdleWatch<NodeSocket>;
   #address: AddressInfo = { address: "", family: "", port: 0 };
   #onAllClosed: () => void = () => {};
@@ -176,11 +176,21 @@ class NodeListener implements Listener {
    */
   #admit(connection: TcpSocket, outgoing: ServerResponse): boolean {
     if (connection.destroyed) return false;
-    const count = (this.#unanswered.get(connection) ?? 0) + 1;
-    this.#unanswered.set(connection, count);
-    outgoing.on("close", () => this.#unanswered.set(connection, (this.#unanswered.get(connection) ?? 1) - 1));
-    if (count > MOST_UNANSWERED) connection.destroy();
-    return count <= MOST_UNANSWERED;
+    const answers = this.#unanswered.get(connection) ?? this.#watch(connection);
+    answers.add(outgoing);
+    outgoing.on("close", () => answers.delete(outgoing));
+    if (answers.size > MOST_UNANSWERED) connection.destroy();
+    return answers.size <= MOST_UNANSWERED;
+  }
+
+  /** Keeps the answers of a connection, and ends with it those that wait behind others: `node:http` forgets them. */
+  #watch(connection: TcpSocket): Set<ServerResponse> {
+    const answers = new Set<ServerResponse>();
+    this.#unanswered.set(connection, answers);
+    connection.once("close", () => {
+      for (const outgoing of answers) outgoing.destroy().emit("close");
+    });
+    return answers;
   }
 
   async #upgrade(incoming: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
@@ -224,6 +234,7 @@ class NodeListener implements Listener {
     outgoing.on("error", () => {});
     outgoing.shouldKeepAlive = false;
     outgoing.assignSocket(connection);
+    if (connection.destroyed) outgoing.destroy();
     await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
     connection.end();
   }

@@ -16,6 +16,7 @@ export async function sendResponse(
 ): Promise<void> {
   const { status, body } = response;
   const headers = [...response.headers].flat();
+  if (outgoing.destroyed) return await body?.cancel();
   if (body === null || outgoing.req.method === "HEAD") {
     await body?.cancel();
     outgoing.writeHead(status, headers).end();
