@@ -117,13 +117,13 @@ export class LiveFeed {
     } catch (error) {
       if (error instanceof Refusal && error.isDenial) {
         this.#subscribe(undefined);
-        handlers.onNotice("You may not see what was said here before.");
       } else state.lost(error instanceof Refusal ? error.message : "");
     } finally {
       this.#loading = false;
     }
   }
 
+  /** @param since where history ended, or undefined for those who may not read it */
   #subscribe(since: { epoch: string; offset: number } | undefined): void {
     const { channel, handlers, state } = this.#options;
     const subscription = this.centrifuge.newSubscription(channel, {
@@ -135,6 +135,8 @@ export class LiveFeed {
     subscription.on("subscribed", async ({ recovered, streamPosition }) => {
       if (since !== undefined && !(isFirst && recovered)) await this.#catchUp();
       else this.#epoch = streamPosition?.epoch ?? this.#epoch;
+      // Not before: who may not read the channel at all is to hear of that alone.
+      if (since === undefined && isFirst) handlers.onNotice("You may not see what was said here before.");
       isFirst = false;
       if (subscription.state !== "subscribed") return;
       state.live();
