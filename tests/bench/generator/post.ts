@@ -7,7 +7,7 @@ import { openConnections } from "./opener.ts";
 import type { Connection, Poller } from "./poller.ts";
 
 const WARM_UP = { inFlight: 32, size: 64, milliseconds: 1_000 };
-/** Messages go to these in turn: nchan loses messages of a channel that gets more than 32,767 in a second. */
+/** Messages go to these in turn: nchan lost messages when one channel got all of them. */
 const CHANNELS = 8;
 /** Far less than a POST takes. */
 const POST_MICROSECONDS = 1;
