@@ -10,13 +10,13 @@ import {
   isExposed,
   listSecrets,
   parseConfig,
-} from "./lib/config.ts";
+} from "./lib/config/config.ts";
 import { MessagingError } from "./lib/core/errors.ts";
-import { Metrics } from "./lib/core/metrics.ts";
+import { Metrics } from "./lib/core/metrics/metrics.ts";
 import { type Certificate, type Listener, LISTENERS, parseCertificate } from "./lib/listeners/mod.ts";
-import { LineWriter } from "./lib/line_writer.ts";
-import { LineLogger } from "./lib/logger.ts";
-import { readSettingFile } from "./lib/settings.ts";
+import { LineWriter } from "./lib/observe/line_writer.ts";
+import { LineLogger } from "./lib/observe/logger.ts";
+import { readSettingFile } from "./lib/config/files.ts";
 
 /** How long open connections get to end on their own once the server drains. */
 const DRAIN_MILLISECONDS = 5_000;

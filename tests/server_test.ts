@@ -1,6 +1,6 @@
 /** The program as its users start and stop it: flags, exit status, log lines, draining. Real child processes. */
 import assert from "node:assert/strict";
-import { mayMount, mountTemporary } from "./logs/sqlite_mount.ts";
+import { mayMount, mountTemporary } from "./engines/sqlite/mount.ts";
 import { type ServerProcess, startServer } from "./server_process.ts";
 import config from "../deno.json" with { type: "json" };
 import { TestSocket } from "./test_socket.ts";
@@ -295,7 +295,7 @@ Deno.test("A second signal ends the process at once", async () => {
 Deno.test("The hello client says Hello and prints what comes back", async () => {
   await using server = await startServer();
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-net", new URL("../lib/clients/hello.ts", import.meta.url).href, server.socketUrl],
+    args: ["run", "--allow-net", new URL("../lib/cli/hello.ts", import.meta.url).href, server.socketUrl],
     stdout: "piped",
     stderr: "inherit",
   }).spawn();

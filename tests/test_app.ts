@@ -1,6 +1,6 @@
 /** A whole Raindrops inside the test's process: the real app behind a real listener on a free port. */
 import { type App, createApp } from "../lib/app.ts";
-import { type Config, parseConfig } from "../lib/config.ts";
+import { type Config, parseConfig } from "../lib/config/config.ts";
 import type { Logger } from "../lib/core/logger.ts";
 import { type Listener, LISTENERS } from "../lib/listeners/mod.ts";
 import { RecordingLogger } from "./fakes/recording_logger.ts";

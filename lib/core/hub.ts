@@ -4,18 +4,18 @@
  */
 import { directChannel, MAX_CHANNEL_LENGTH, type Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
-import type { Cluster, NodeInfo } from "./cluster.ts";
-import type { NodeSummary } from "./cluster_codec.ts";
+import type { Cluster, NodeInfo } from "./cluster/cluster.ts";
+import type { NodeSummary } from "./cluster/codec.ts";
 import { MessagingError } from "./errors.ts";
 import type { Log, LogPage, LogQuery, Receipt } from "./log.ts";
 import type { Logger } from "./logger.ts";
-import { Metrics } from "./metrics.ts";
+import { Metrics } from "./metrics/metrics.ts";
 import { type Draft, isTransient, type Message, type Payload, payloadSize } from "./message.ts";
 import { Presence } from "./presence.ts";
 import { Readers } from "./readers.ts";
 import type { Rules } from "./rules.ts";
 import { type SubscribeOptions, Subscription } from "./subscription.ts";
-import { Tally } from "./tally.ts";
+import { Tally } from "../base/tally.ts";
 
 export interface HubOptions {
   readonly log: Log;

@@ -3,9 +3,9 @@
  * asks for each connection and each message by HTTP, protocols for each message on a connection. What is known of an
  * address is a few numbers, and is forgotten once it has no connection and has not published for a while.
  */
-import { isLoopbackAddress, toLine } from "./address.ts";
+import { isLoopbackAddress, toLine } from "../base/address.ts";
 import { type ErrorCode, MessagingError } from "./errors.ts";
-import { type Rate, TokenBucket } from "./token_bucket.ts";
+import { type Rate, TokenBucket } from "../base/token_bucket.ts";
 
 /** A limit on each client or address. */
 export interface Bound {

@@ -1,5 +1,5 @@
 /** The Log port: where messages are kept and put in order, and from where they are announced to the hub. */
-import type { Bus } from "./bus.ts";
+import type { Bus } from "./cluster/bus.ts";
 import type { Draft, Message } from "./message.ts";
 import type { Selector } from "./channel.ts";
 

@@ -2,7 +2,7 @@
  * Who is on a channel: the hub keeps it, and the cluster for those on other nodes; pages, `/who` and protocols read
  * it. Counts are kept, never scanned.
  */
-import { Tally } from "./tally.ts";
+import { Tally } from "../base/tally.ts";
 
 /** One connection of one client on one channel. */
 export interface Member {

@@ -6,7 +6,7 @@ import type { Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
 import { MessagingError } from "./errors.ts";
 import type { Message } from "./message.ts";
-import type { Metrics } from "./metrics.ts";
+import type { Metrics } from "./metrics/metrics.ts";
 import { PatternIndex } from "./pattern_index.ts";
 import type { Rules } from "./rules.ts";
 import { encodeBatch, type Encoder, type Frame } from "./socket.ts";

@@ -1,8 +1,8 @@
 /** Reads the body of a publish request into a payload, by its content type and never beyond the limit. */
 import { MessagingError } from "../core/errors.ts";
-import { isJsonObject, parseExactJson, toJsonPayload } from "../core/exact_json.ts";
+import { isJsonObject, parseExactJson, toJsonPayload } from "../base/exact_json.ts";
 import type { Payload } from "../core/message.ts";
-import { waitAtMost } from "./patience.ts";
+import { waitAtMost } from "./timeout.ts";
 
 /** Made once: a decoder costs more than what it decodes. */
 const UTF8 = new TextDecoder("utf-8", { fatal: true });

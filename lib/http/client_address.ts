@@ -2,7 +2,7 @@
  * Whose request it is behind proxies: the address that the nearest trusted proxy saw, by `X-Forwarded-For` or
  * `Forwarded`. `app.ts` asks once a request; without trusted proxies nobody is believed, and it is the peer's.
  */
-import { isAddress, isWithin, type Network } from "../core/address.ts";
+import { isAddress, isWithin, type Network } from "../base/address.ts";
 
 /** The header that the proxies write: the one they do not write, any client could. */
 export type ProxyHeader = "x-forwarded-for" | "forwarded";

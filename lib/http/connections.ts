@@ -4,8 +4,8 @@
  */
 import type { Connection, Limits } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";
-import type { Metrics } from "../core/metrics.ts";
-import { isLoopbackAddress } from "../core/address.ts";
+import type { Metrics } from "../core/metrics/metrics.ts";
+import { isLoopbackAddress } from "../base/address.ts";
 import { IDLE_CLOSE, type Peer, type Socket, type SocketHandler } from "../core/socket.ts";
 import { findClientAddress, type ProxyTrust } from "./client_address.ts";
 

@@ -8,5 +8,5 @@ export type { Listener, ListenOptions } from "./listener.ts";
 export const LISTENERS: Readonly<Record<"deno" | "node", Listen>> = {
   deno: listenDeno,
   // Loaded when chosen: it brings node:http and a package with it.
-  node: async (options, fetch) => await (await import("./node.ts")).listenNode(options, fetch),
+  node: async (options, fetch) => await (await import("./node/listener.ts")).listenNode(options, fetch),
 };

@@ -10,10 +10,10 @@ export {
   openOneWayLines,
   openOneWaySocket,
   type StreamRequest,
-} from "./centrifuge.ts";
-export type { CentrifugeContext } from "./centrifuge_session.ts";
-export { EVENT_STREAM_TYPE, openEventStream } from "./event_stream.ts";
-export { NDJSON_TYPE, openLineStream } from "./ndjson.ts";
-export { openPlainSession } from "./plain.ts";
+} from "./centrifuge/transports.ts";
+export type { CentrifugeContext } from "./centrifuge/session.ts";
+export { EVENT_STREAM_TYPE, openEventStream } from "./url/event_stream.ts";
+export { NDJSON_TYPE, openLineStream } from "./url/ndjson.ts";
+export { openPlainSession } from "./url/plain.ts";
 export type { ProtocolContext, ReadRequest } from "./protocol.ts";
-export { streamHeaders } from "./stream.ts";
+export { streamHeaders } from "./url/stream.ts";

@@ -2,7 +2,7 @@
 import type { Selector } from "../core/channel.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Client } from "../core/client.ts";
-import { Deadline } from "../core/deadline.ts";
+import { Deadline } from "../base/deadline.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Connection } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";

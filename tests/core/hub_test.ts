@@ -7,7 +7,7 @@ import type { Draft, Message } from "../../lib/core/message.ts";
 import { type RuleEntry, Rules } from "../../lib/core/rules.ts";
 import { Frame } from "../../lib/core/socket.ts";
 import type { SubscribeOptions } from "../../lib/core/subscription.ts";
-import { MemoryLog } from "../../lib/logs/memory.ts";
+import { MemoryLog } from "../../lib/engines/memory.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
 import { createDraft, createMessage } from "../fakes/message.ts";
 import { ManualSchedule, settle } from "../fakes/schedule.ts";

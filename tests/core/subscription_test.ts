@@ -9,7 +9,7 @@ import type { Message } from "../../lib/core/message.ts";
 import type { Gap } from "../../lib/core/replay.ts";
 import { Rules } from "../../lib/core/rules.ts";
 import { conflate, conflationKey, type SubscribeOptions } from "../../lib/core/subscription.ts";
-import { MemoryLog } from "../../lib/logs/memory.ts";
+import { MemoryLog } from "../../lib/engines/memory.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
 import { createDraft, createMessage } from "../fakes/message.ts";
 import { ManualSchedule, settle } from "../fakes/schedule.ts";

@@ -1,5 +1,5 @@
 /** A network between nodes of one process, in a test's hands: it delivers, loses and parts as the test says. */
-import type { Bus } from "../../lib/core/bus.ts";
+import type { Bus } from "../../lib/core/cluster/bus.ts";
 
 interface Packet {
   readonly from: FakeBus;

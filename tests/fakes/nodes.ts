@@ -1,10 +1,10 @@
 /** Several hubs in one process, each with its cluster on a network, a clock and turns in the test's hands. */
 import { selectChannel, type Selector, selectPatterns } from "../../lib/core/channel.ts";
-import { Cluster } from "../../lib/core/cluster.ts";
+import { Cluster } from "../../lib/core/cluster/cluster.ts";
 import { Hub } from "../../lib/core/hub.ts";
 import { Rules } from "../../lib/core/rules.ts";
 import type { Subscription } from "../../lib/core/subscription.ts";
-import { MemoryLog } from "../../lib/logs/memory.ts";
+import { MemoryLog } from "../../lib/engines/memory.ts";
 import { type FakeBus, FakeNetwork } from "./bus.ts";
 import { RecordingLogger } from "./recording_logger.ts";
 import { ManualSchedule, settle } from "./schedule.ts";

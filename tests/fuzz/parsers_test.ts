@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseApiKeys } from "../../lib/auth/api_keys.ts";
 import { parseOrigin } from "../../lib/auth/origin.ts";
-import { ENVIRONMENT_VARIABLES, formatHelp, parseConfig } from "../../lib/config.ts";
+import { ENVIRONMENT_VARIABLES, formatHelp, parseConfig } from "../../lib/config/config.ts";
 import {
   matchesSelector,
   parseChannel,
@@ -17,14 +17,14 @@ import {
 } from "../../lib/core/channel.ts";
 import { parseClientId, parseClientName } from "../../lib/core/client.ts";
 import { MessagingError } from "../../lib/core/errors.ts";
-import { parseExactJson, toJsonPayload } from "../../lib/core/exact_json.ts";
+import { parseExactJson, toJsonPayload } from "../../lib/base/exact_json.ts";
 import { parseRules, Rules } from "../../lib/core/rules.ts";
 import { parseBody } from "../../lib/http/body.ts";
 import { findClientAddress } from "../../lib/http/client_address.ts";
-import { parseOptions } from "../../lib/http/publish.ts";
-import { parseReadRequest, parseSince } from "../../lib/http/read_request.ts";
-import { parseLogUrl } from "../../lib/logs/mod.ts";
-import { parseNetwork } from "../../lib/core/address.ts";
+import { parseOptions } from "../../lib/protocols/url/publish.ts";
+import { parseReadRequest, parseSince } from "../../lib/protocols/url/read_request.ts";
+import { parseLogUrl } from "../../lib/engines/mod.ts";
+import { parseNetwork } from "../../lib/base/address.ts";
 
 /** Text of any kind, and pieces of what might be meant. */
 function textsAround(...pieces: readonly string[]): fc.Arbitrary<string> {

@@ -6,7 +6,7 @@ import {
   encodeChanges,
   encodeNodeMessage,
   parseNodeMessage,
-} from "../../lib/core/cluster_codec.ts";
+} from "../../lib/core/cluster/codec.ts";
 import type { Draft } from "../../lib/core/message.ts";
 import {
   decodeBody,
@@ -16,7 +16,7 @@ import {
   encodeHead,
   encodeKey,
   RECORD_KINDS,
-} from "../../lib/logs/jetstream_record.ts";
+} from "../../lib/engines/jetstream/record.ts";
 
 const text = fc.string({ unit: "grapheme", maxLength: 20 });
 const optional = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });

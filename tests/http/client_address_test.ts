@@ -1,7 +1,7 @@
 /** Whose request it is behind proxies: nobody is believed but them, from the right, and whatever they are handed. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { isAddress, parseNetwork } from "../../lib/core/address.ts";
+import { isAddress, parseNetwork } from "../../lib/base/address.ts";
 import { findClientAddress, type ProxyHeader } from "../../lib/http/client_address.ts";
 
 const NETWORKS = ["10.0.0.0/8", "fd00::/8"].map(parseNetwork);

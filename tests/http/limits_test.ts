@@ -1,6 +1,6 @@
 /** Every limit at its edge, on real servers: what the client is told, that it is counted, and that life goes on. */
 import assert from "node:assert/strict";
-import { createToken, post, RawClient, startKeyedApp } from "../protocols/centrifuge_app.ts";
+import { createToken, post, RawClient, startKeyedApp } from "../protocols/centrifuge/app.ts";
 import { readLines } from "../read_lines.ts";
 import { startApp, type TestApp } from "../test_app.ts";
 import { TestSocket } from "../test_socket.ts";

@@ -18,7 +18,7 @@ import {
   secondsFromNow,
   startKeyedApp,
   startRuledApp,
-} from "../protocols/centrifuge_app.ts";
+} from "../protocols/centrifuge/app.ts";
 import { readLines } from "../read_lines.ts";
 import { startServer } from "../server_process.ts";
 import { startApp, type TestApp } from "../test_app.ts";

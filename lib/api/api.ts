@@ -1,0 +1,177 @@
+/**
+ * `POST /api/<method>`: what a backend asks of the server, in the way of Centrifugo's HTTP API. `app.ts` routes to it.
+ */
+import { MessagingError } from "../core/errors.ts";
+import { channels } from "./channels.ts";
+import { disconnect, refresh, subscribe, unsubscribe } from "./clients.ts";
+import type { ApiContext, ApiMethod } from "./context.ts";
+import { ApiError, toApiError } from "./error.ts";
+import { Fields } from "./fields.ts";
+import { isJsonObject, type JsonObject, parseExactJson } from "../base/exact_json.ts";
+import { broadcast, publish } from "./publish.ts";
+import { history, historyRemove, info, presence, presenceStats } from "./queries.ts";
+import { readBytes } from "../http/body.ts";
+import { createProblem } from "../http/problem.ts";
+
+export { answerCommands } from "./commands.ts";
+export type { ApiContext } from "./context.ts";
+export { Versions } from "./versions.ts";
+
+/** Commands one batch holds at most. */
+export const MAX_COMMANDS = 10_000;
+
+/** What a batch may hold, too. */
+const METHODS: ReadonlyMap<string, ApiMethod> = new Map<string, ApiMethod>([
+  ["publish", publish],
+  [
+    "broadcast",
+    (context, fields) => broadcast(context, fields, (error) => report(context, "broadcast", error).toJson()),
+  ],
+  ["subscribe", subscribe],
+  ["unsubscribe", unsubscribe],
+  ["disconnect", disconnect],
+  ["refresh", refresh],
+  ["presence", presence],
+  ["presence_stats", presenceStats],
+  ["history", history],
+  ["history_remove", historyRemove],
+  ["channels", channels],
+  ["info", info],
+]);
+
+/**
+ * Answers a call; never rejects. A method that fails is answered with status 200 and `{ "error": { code, message } }`,
+ * or with `X-Centrifugo-Error-Mode: transport` with a status that says so. What is no call at all is a problem of
+ * HTTP: 401, 405, 400, 413.
+ */
+export async function handleApi(request: Request, context: ApiContext): Promise<Response> {
+  if (request.method !== "POST") {
+    const message = `The API is called by POST, not by ${request.method}`;
+    return createProblem(new MessagingError("method_not_allowed", message), "POST");
+  }
+  const decision = context.keys.check(request.headers);
+  if (!decision.allowed) {
+    context.logger.write("warn", "api call refused", { reason: decision.message });
+    const what = `POST ${new URL(request.url).pathname}`;
+    context.hub.metrics.refused("unauthorized", { what, message: decision.message });
+    return createUnauthorized(decision.message);
+  }
+  const method = new URL(request.url).pathname.replace(/^\/api\/?/, "");
+  let values: JsonObject;
+  try {
+    values = parseObject(await readBytes(request, context));
+  } catch (error) {
+    report(context, method, error);
+    return createProblem(error);
+  }
+  try {
+    const fields = new Fields(values);
+    if (method === "batch") return createAnswer(await runBatch(context, fields));
+    return createAnswer(`{"result":${await runMethod(context, method, fields)}}`);
+  } catch (cause) {
+    const error = report(context, method, cause);
+    const transport = request.headers.get("x-centrifugo-error-mode") === "transport";
+    return transport
+      ? createAnswer(error.toJson(), error.status)
+      : createAnswer(`{"error":${error.toJson()}}`);
+  }
+}
+
+async function runMethod(context: ApiContext, name: string, fields: Fields): Promise<string> {
+  const method = METHODS.get(name);
+  if (method === undefined) throw unknownMethod(name, "batch");
+  return await method(context, fields);
+}
+
+function unknownMethod(name: string, ...others: readonly string[]): ApiError {
+  const known = [...METHODS.keys(), ...others].join(", ");
+  return new ApiError("methodNotFound", `There is no method ${quote(name)}, but there are ${known}`);
+}
+
+/** Runs commands one after the other or, with `parallel`, all at once. One that fails stops none of the others. */
+async function runBatch(context: ApiContext, fields: Fields): Promise<string> {
+  const commands = fields.list("commands");
+  if (commands.length > MAX_COMMANDS) {
+    throw fields.refuse("commands", `has more than ${MAX_COMMANDS} commands: send several batches`);
+  }
+  let replies: string[] = [];
+  if (fields.boolean("parallel")) {
+    replies = await Promise.all(commands.map((command, index) => runCommand(context, command, index)));
+  } else {
+    for (const [index, command] of commands.entries()) {
+      replies.push(await runCommand(context, command, index));
+    }
+  }
+  return `{"replies":[${replies.join(",")}]}`;
+}
+
+/** A command is an object that has its method's name, and behind that the method's request. */
+async function runCommand(context: ApiContext, command: unknown, index: number): Promise<string> {
+  const place = `commands[${index}]`;
+  let name = "batch";
+  try {
+    if (!isJsonObject(command)) throw new ApiError("badRequest", `${place} must be an object`);
+    const named = Object.entries(command).filter(([key, value]) => METHODS.has(key) && value !== null);
+    const [first] = named;
+    if (first === undefined) throw unknownMethod(Object.keys(command)[0] ?? "");
+    if (named.length > 1) {
+      throw new ApiError("badRequest", `${place} must name one method, and names several`);
+    }
+    const [key, request] = first;
+    name = key;
+    if (!isJsonObject(request)) throw new ApiError("badRequest", `${place}.${name} must be an object`);
+    return `{"${name}":${await runMethod(context, name, new Fields(request))}}`;
+  } catch (error) {
+    return `{"error":${report(context, name, error).toJson()}}`;
+  }
+}
+
+/** Logs why a method failed: what is our fault in full. */
+function report({ hub, logger }: ApiContext, method: string, cause: unknown): ApiError {
+  const error = toApiError(cause);
+  const shown = METHODS.has(method) || method === "batch" ? method : quote(method);
+  const code = cause instanceof MessagingError
+    ? cause.code
+    : error.kind === "internal"
+    ? "internal"
+    : "api_error";
+  hub.metrics.refused(code, { what: `POST /api/${shown}`, message: error.message });
+  if (error.kind === "internal" && error !== cause) {
+    const reason = error.cause instanceof Error ? error.cause.stack : String(error.cause);
+    logger.write("error", "api call failed", { method: shown, reason });
+  } else logger.write("warn", "api call refused", { method: shown, code: error.code, reason: error.message });
+  return error;
+}
+
+function parseObject(bytes: Uint8Array): JsonObject {
+  let value: unknown;
+  try {
+    value = parseExactJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (cause) {
+    const detail = cause instanceof RangeError
+      ? "it is nested too deeply"
+      : cause instanceof SyntaxError
+      ? cause.message
+      : "it is not UTF-8";
+    throw new MessagingError("bad_body", `The body is not JSON (${detail}): send an object`, { cause });
+  }
+  if (isJsonObject(value)) return value;
+  throw new MessagingError("bad_body", "The body is JSON but no object: send at least {}");
+}
+
+function createAnswer(text: string, status = 200): Response {
+  return new Response(text, {
+    status,
+    headers: { "content-type": "application/json", "cache-control": "no-store" },
+  });
+}
+
+function createUnauthorized(message: string): Response {
+  const response = createProblem(new MessagingError("unauthorized", message));
+  response.headers.set("www-authenticate", "apikey");
+  return response;
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > 60 ? text.slice(0, 60) + "..." : text);
+}

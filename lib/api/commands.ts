@@ -1,0 +1,158 @@
+/**
+ * What an operator has done to the clients of a user, on whatever node they are: the methods of the HTTP API make the
+ * commands, and each node carries them out for its own clients.
+ */
+import type { Client } from "../core/client.ts";
+import type { Cluster } from "../core/cluster/cluster.ts";
+import { MessagingError } from "../core/errors.ts";
+import type { Payload } from "../core/message.ts";
+import type { ApiContext } from "./context.ts";
+import { ApiError } from "./error.ts";
+
+/** How a connection or subscription ends, in the codes of the Centrifuge protocol. */
+export interface End {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** Whom a command is for: a user, "" for those without one, or one client, or one client of a user. */
+export interface Choice {
+  readonly user: string | undefined;
+  readonly client: string;
+}
+
+/** What is done. Plain JSON but for the bytes of a payload. */
+export type Command =
+  & Choice
+  & { readonly method: string }
+  & (
+    | {
+      readonly kind: "subscribe";
+      readonly channel: string;
+      readonly info: string | undefined;
+      readonly data: Payload | undefined;
+      readonly expires: number;
+    }
+    | { readonly kind: "unsubscribe"; readonly channel: string; readonly end: End }
+    | { readonly kind: "end"; readonly end: End; readonly spared: readonly string[] }
+    | { readonly kind: "refresh"; readonly expires: number }
+  );
+
+/** How many clients a command was for, and for how many of them it failed. */
+interface Tally {
+  readonly clients: number;
+  readonly failed: number;
+}
+
+/** The call by which nodes hand each other commands. */
+const CALL = "api.command";
+
+/** Characters of a user that are logged. */
+const MAX_LOGGED = 100;
+
+/** Carries out what other nodes ask for. */
+export function answerCommands(context: ApiContext, cluster: Cluster): void {
+  cluster.handle(CALL, (body) => runHere(context, decodeCommand(body)));
+}
+
+/**
+ * Carries out a command on every node, and answers the request. A client for which it fails stops none of the
+ * others; one that has left meanwhile is no failure.
+ *
+ * @throws {ApiError} when it failed for a client, or a node did not say that it was done
+ */
+export async function runEverywhere(context: ApiContext, command: Command): Promise<string> {
+  const { cluster, logger } = context;
+  const remote = cluster?.callAll(CALL, encodeCommand(command));
+  // Whatever comes of it there, it is done here.
+  const [here, elsewhere] = await Promise.allSettled([runHere(context, command), remote]);
+  if (here.status === "rejected") throw here.reason;
+  if (elsewhere.status === "rejected") throw refuseToCarry(elsewhere.reason);
+  let { clients, failed } = here.value;
+  const unsure: string[] = [];
+  for (const [node, outcome] of elsewhere.value ?? []) {
+    if (outcome.kind === "answered") {
+      const there = outcome.body as Tally;
+      clients += there.clients;
+      failed += there.failed;
+    } else {
+      unsure.push(node);
+      const reason = outcome.kind === "failed" ? outcome.reason : "no answer";
+      logger.write("error", "api call failed on a node", { method: command.method, node, reason });
+    }
+  }
+  const user = command.user?.slice(0, MAX_LOGGED);
+  const channel = "channel" in command ? command.channel : undefined;
+  logger.write("info", "api call", { method: command.method, user, channel, clients });
+  if (unsure.length > 0) {
+    throw new ApiError(
+      "internal",
+      `${command.method} was not confirmed by the node ${
+        unsure.join(", ")
+      }: its clients may not have been reached`,
+    );
+  }
+  if (failed === 0) return "{}";
+  throw new ApiError(
+    "internal",
+    `${command.method} failed for ${failed} of ${clients} clients: the server's log says why`,
+  );
+}
+
+async function runHere({ hub, logger }: ApiContext, command: Command): Promise<Tally> {
+  const { method, user, client: id } = command;
+  const clients = [...hub.clients].filter((client) =>
+    (user === undefined || (client.user ?? "") === user) && (id === "" || client.id === id)
+  );
+  const outcomes = await Promise.allSettled(clients.map(async (client) => await act(client, command)));
+  const present = outcomes.some(({ status }) => status === "rejected") ? new Set(hub.clients) : undefined;
+  let failed = 0;
+  outcomes.forEach((outcome, i) => {
+    const client = clients[i];
+    if (outcome.status === "fulfilled" || client === undefined || !present?.has(client)) return;
+    failed++;
+    const reason = outcome.reason instanceof Error ? outcome.reason.stack : String(outcome.reason);
+    logger.write("error", "api call failed for a client", { method, id: client.id, reason });
+  });
+  return { clients: clients.length, failed };
+}
+
+/** Clients whose protocol has no words for it, such as plain sockets, are left alone, but not by what ends them. */
+function act(client: Client, command: Command): unknown {
+  const { control } = client;
+  switch (command.kind) {
+    case "subscribe": {
+      const { channel, info, data, expires } = command;
+      return control?.subscribe(channel, { info, data, expires });
+    }
+    case "unsubscribe":
+      return control?.unsubscribe(command.channel, command.end.code, command.end.reason);
+    case "end":
+      return command.spared.includes(client.id) ? undefined : endClient(client, command.end);
+    case "refresh":
+      return control?.refresh(command.expires);
+  }
+}
+
+/** Plain clients know no such codes: theirs says whether to come back. */
+function endClient(client: Client, { code, reason }: End): void {
+  if (client.control !== undefined) return client.control.disconnect(code, reason);
+  const terminal = (code >= 3_500 && code < 4_000) || code >= 4_500;
+  client.end(new MessagingError(terminal ? "forbidden" : "draining", reason));
+}
+
+function encodeCommand(command: Command): unknown {
+  if (command.kind !== "subscribe" || command.data?.kind !== "bytes") return command;
+  return { ...command, data: { kind: "bytes", base64: command.data.bytes.toBase64() } };
+}
+
+function decodeCommand(body: unknown): Command {
+  const command = body as Command;
+  if (command.kind !== "subscribe" || command.data?.kind !== "bytes") return command;
+  const { base64 } = command.data as unknown as { base64: string };
+  return { ...command, data: { kind: "bytes", bytes: Uint8Array.fromBase64(base64) } };
+}
+
+function refuseToCarry(error: unknown): unknown {
+  return error instanceof RangeError ? new ApiError("badRequest", error.message, { cause: error }) : error;
+}

@@ -1,0 +1,90 @@
+/** The methods of the HTTP API that publish: to one channel, or the same to many. */
+import { selectChannel } from "../core/channel.ts";
+import type { Position } from "../core/log.ts";
+import type { Draft } from "../core/message.ts";
+import type { ApiContext } from "./context.ts";
+import { ApiError } from "./error.ts";
+import { type Fields, parseChannelOrThrow } from "./fields.ts";
+import type { Version } from "./versions.ts";
+
+/** Channels one broadcast goes to at most. */
+export const MAX_BROADCAST_CHANNELS = 10_000;
+const MAX_KEY_LENGTH = 255;
+
+/** What a request wants published, wherever to. */
+interface Order {
+  readonly draft: Omit<Draft, "channel">;
+  /** Undefined for a publish without. */
+  readonly version: Version | undefined;
+}
+
+export async function publish(context: ApiContext, fields: Fields): Promise<string> {
+  const channel = fields.channel();
+  return await publishTo(context, channel, parseOrder(fields));
+}
+
+/** Answers for each channel by itself: one that fails stops none of the others. */
+export async function broadcast(
+  context: ApiContext,
+  fields: Fields,
+  describeError: (error: unknown) => string,
+): Promise<string> {
+  const channels = fields.strings("channels");
+  if (channels.length === 0) throw fields.refuse("channels", "is required: name at least one");
+  if (channels.length > MAX_BROADCAST_CHANNELS) {
+    throw fields.refuse("channels", `has more than ${MAX_BROADCAST_CHANNELS} names: send several broadcasts`);
+  }
+  const order = parseOrder(fields);
+  const responses = await Promise.all(channels.map(async (name) => {
+    try {
+      return `{"result":${await publishTo(context, parseChannelOrThrow(name), order)}}`;
+    } catch (error) {
+      return `{"error":${describeError(error)}}`;
+    }
+  }));
+  return `{"responses":[${responses.join(",")}]}`;
+}
+
+function parseOrder(fields: Fields): Order {
+  const payload = fields.payload();
+  if (payload === undefined) throw fields.refuse("data", "is required, or b64data");
+  if (fields.has("tags")) {
+    throw fields.refuse("tags", "are not supported: they would be lost, put them into the data");
+  }
+  if (fields.boolean("delta")) {
+    throw new ApiError("notAvailable", "delta is not available: publish without it");
+  }
+  const key = fields.string("idempotency_key");
+  if (key.length > MAX_KEY_LENGTH) {
+    throw fields.refuse("idempotency_key", `must have at most ${MAX_KEY_LENGTH} characters`);
+  }
+  const number = fields.unsigned("version");
+  const epoch = fields.string("version_epoch");
+  return {
+    draft: {
+      payload,
+      ...(fields.boolean("skip_history") ? { ephemeral: true } : {}),
+      ...(key === "" ? {} : { idempotencyKey: key }),
+    },
+    version: number === 0n ? undefined : { number, epoch },
+  };
+}
+
+async function publishTo(
+  { hub, versions }: ApiContext,
+  channel: string,
+  { draft, version }: Order,
+): Promise<string> {
+  const append = () => hub.publish({ channel, ...draft });
+  const receipt = version === undefined
+    ? await append()
+    : await versions.publish(channel, version, draft.idempotencyKey, append);
+  if (receipt !== undefined) return encodePosition(receipt);
+  const top = await hub.read({ selector: selectChannel(channel), after: { kind: "latest" }, limit: 0 });
+  return encodePosition(top.position);
+}
+
+/** What was not stored has no position. */
+function encodePosition({ offset, epoch }: Position): string {
+  return offset === 0 ? "{}" : JSON.stringify({ offset, epoch });
+}

@@ -1,0 +1,101 @@
+/** The methods of the HTTP API about one channel and about the nodes: presence, history, info. */
+import { readHistory } from "../core/history.ts";
+import type { Position } from "../core/log.ts";
+import { encodePayloadJson, type Message, type Sender } from "../core/message.ts";
+import type { Member } from "../core/presence.ts";
+import { describeHistoryOff, describePresenceOff } from "../core/rules.ts";
+import type { ApiContext } from "./context.ts";
+import { ApiError } from "./error.ts";
+import type { Fields } from "./fields.ts";
+
+/** Who is on a channel, by client id; clients that share one are told apart by a number. */
+export function presence(context: ApiContext, fields: Fields): string {
+  const channel = readPresenceChannel(context, fields);
+  const members = [...context.hub.presence.listById(channel)]
+    .map(([id, member]) => `${JSON.stringify(id)}:${encodeClientInfo(member)}`);
+  return `{"presence":{${members.join(",")}}}`;
+}
+
+export function presenceStats(context: ApiContext, fields: Fields): string {
+  const channel = readPresenceChannel(context, fields);
+  const { connections, users } = context.hub.presence.count(channel);
+  return JSON.stringify({ num_clients: connections, num_users: users });
+}
+
+/**
+ * Stored publications, forwards after a position or backwards from one. Without a limit there is only the position,
+ * a negative one asks for as many as an answer holds.
+ */
+export async function history(context: ApiContext, fields: Fields): Promise<string> {
+  const channel = readHistoryChannel(context, fields);
+  const asked = fields.integer("limit", -(2 ** 31), 2 ** 31 - 1);
+  const reverse = fields.boolean("reverse");
+  const since = readSince(context, fields.object("since"));
+  if (reverse && since?.offset === 0) {
+    throw fields.refuse("since.offset", "is 0, and nothing comes before that");
+  }
+  const { messages, position } = await readHistory(context.hub, { channel, limit: asked, since, reverse });
+  const publications = messages.map(encodePublication);
+  const { epoch, offset } = position;
+  return `{"publications":[${publications.join(",")}],"epoch":${JSON.stringify(epoch)},"offset":${offset}}`;
+}
+
+export async function historyRemove(context: ApiContext, fields: Fields): Promise<string> {
+  const channel = readHistoryChannel(context, fields);
+  const removed = await context.hub.clear(channel);
+  context.logger.write("info", "api call", { method: "history_remove", channel, removed });
+  return "{}";
+}
+
+/** The nodes there are, the one that is asked first. */
+export function info({ hub }: ApiContext): string {
+  const nodes = hub.nodes().map((node) => ({
+    uid: node.node,
+    name: node.name,
+    version: node.version,
+    num_clients: node.clients,
+    num_users: node.users,
+    num_subs: node.subscriptions,
+    num_channels: node.channels,
+    uptime: Math.max(0, Math.floor((Date.now() - node.startedAt) / 1_000)),
+  }));
+  return JSON.stringify({ nodes });
+}
+
+function readPresenceChannel({ rules }: ApiContext, fields: Fields): string {
+  const channel = fields.channel();
+  if (rules.for(channel).presence) return channel;
+  throw new ApiError("notAvailable", describePresenceOff(channel));
+}
+
+function readHistoryChannel({ rules }: ApiContext, fields: Fields): string {
+  const channel = fields.channel();
+  if (!rules.for(channel).ephemeral) return channel;
+  throw new ApiError("notAvailable", describeHistoryOff(channel));
+}
+
+function readSince({ hub }: ApiContext, fields: Fields | undefined): Position | undefined {
+  if (fields === undefined) return undefined;
+  const offset = fields.integer("offset", 0, Number.MAX_SAFE_INTEGER);
+  const epoch = fields.string("epoch");
+  if (epoch === "" || epoch === hub.top.epoch) return { offset, epoch };
+  throw new ApiError(
+    "unrecoverablePosition",
+    `since.epoch is not the log's, which is ${hub.top.epoch}: what was known of it before is gone`,
+  );
+}
+
+function encodePublication({ payload, offset, from }: Message): string {
+  const info = from === undefined ? "" : `"info":${encodeClientInfo(from)},`;
+  return `{"data":${encodePayloadJson(payload)},${info}"offset":${offset}}`;
+}
+
+/** What plain clients have to say of themselves is their name. */
+function encodeClientInfo(client: Sender & Partial<Pick<Member, "channelInfo">>): string {
+  const { id, name, user = "", info, channelInfo } = client;
+  const shown = info ?? (name === undefined ? undefined : JSON.stringify({ name }));
+  let json = `{"user":${JSON.stringify(user)},"client":${JSON.stringify(id)}`;
+  if (shown !== undefined) json += `,"conn_info":${shown}`;
+  if (channelInfo !== undefined) json += `,"chan_info":${channelInfo}`;
+  return json + "}";
+}

@@ -1,0 +1,76 @@
+/**
+ * What settings stand for: the keys, rules and credentials in the files they name. `app.ts` and `server.ts` read them
+ * here, so that what is wrong with a file is said alike.
+ */
+import { type Keys, type KeySource, openKeys } from "../auth/keys.ts";
+import { type Config, isExposed } from "./config.ts";
+import { parseRules, Rules } from "../core/rules.ts";
+import type { NatsCredentials } from "../engines/mod.ts";
+
+/**
+ * Reads a text file.
+ *
+ * @param flag the setting that names it, such as `--rules`
+ * @throws {SyntaxError} for a file that cannot be read, saying why, or which permission is missing
+ */
+export async function readSettingFile(flag: string, path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (cause) {
+    const reason = cause instanceof Deno.errors.NotCapable
+      ? `start with deno run --allow-read=${path} and the other flags of the start task`
+      : cause instanceof Error
+      ? cause.message
+      : cause;
+    throw new SyntaxError(`Cannot read ${path} of ${flag}: ${reason}`, { cause });
+  }
+}
+
+/** The keys tokens are signed with, or undefined while there are none and everybody is let in. */
+export async function readKeys({ tokenSecret, tokenKey, tokenJwks }: Config): Promise<Keys | undefined> {
+  const sources: KeySource[] = [];
+  if (tokenSecret !== undefined) sources.push({ kind: "secret", secret: tokenSecret });
+  if (tokenKey !== undefined) {
+    sources.push({ kind: "pem", text: await readSettingFile("--token-key", tokenKey) });
+  }
+  if (tokenJwks !== undefined) {
+    sources.push(
+      /^https?:/.test(tokenJwks)
+        ? { kind: "jwks_url", url: tokenJwks }
+        : { kind: "jwks", text: await readSettingFile("--token-jwks", tokenJwks) },
+    );
+  }
+  return sources.length === 0 ? undefined : openKeys(sources);
+}
+
+/** How NATS servers are to know us. */
+export async function readNatsCredentials(config: Config): Promise<NatsCredentials> {
+  const { natsUser: user, natsPassword: password, natsToken: token, natsCreds, natsCa } = config;
+  const creds = natsCreds === undefined ? undefined : await readSettingFile("--nats-creds", natsCreds);
+  const ca = natsCa === undefined ? undefined : await readSettingFile("--nats-ca", natsCa);
+  return { user, password, token, creds, ca };
+}
+
+/** What an operator should hear at start of a server that is more open, or less, than asked for. */
+export function describeOpenness(config: Config, keys: Keys | undefined): readonly string[] {
+  const { open, host } = config;
+  if (!open) return [];
+  if (keys !== undefined) return ["--open does nothing where there is a token key: tokens and rules decide"];
+  if (!isExposed(config)) return [];
+  return [`Everybody who reaches ${host} may read and publish everything, as --open says`];
+}
+
+/**
+ * The rules of channels; the built-in ones where the configuration names no file.
+ *
+ * @throws {SyntaxError} for a file that is missing or does not parse
+ */
+export async function readRules({ rules: path }: Config): Promise<Rules> {
+  if (path === undefined) return new Rules();
+  const text = await readSettingFile("--rules", path);
+  try {
+    return new Rules(parseRules(text));
+  } catch (cause) {
+    throw new SyntaxError(`Rules file ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}

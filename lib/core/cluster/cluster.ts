@@ -1,0 +1,371 @@
+/**
+ * The nodes that share a log: each tells the others who is connected to it and what they read, and hears the same of
+ * them. The hub tells it what happens here and asks it what is elsewhere.
+ *
+ * Every second a node says that it lives, with the number of its last changes; each turn of the event loop it says
+ * what has changed. Who finds a number missing asks for what the node has, page by page. A node that is silent for
+ * five seconds is gone, with all it had, until it is heard again. Nothing of this is stored: what only a dead node
+ * knew has no worth, and what the living know they say again.
+ */
+import type { Bus } from "./bus.ts";
+import type { Client } from "../client.ts";
+import { ClusterCalls, type Outcome } from "./calls.ts";
+import {
+  type Change,
+  encodeChange,
+  encodeChanges,
+  encodeNodeMessage,
+  type NodeMessage,
+  type NodeSummary,
+  parseNodeMessage,
+} from "./codec.ts";
+import { ClusterIndex } from "./index.ts";
+import { type Demand, Replica } from "./replica.ts";
+import type { Logger } from "../logger.ts";
+import { utf8Length } from "../message.ts";
+import { Presence } from "../presence.ts";
+import type { Subscription } from "../subscription.ts";
+import { type Schedule, Turn } from "../../base/turn.ts";
+
+/** Milliseconds between the beats of a node. */
+export const BEAT_MILLISECONDS = 1_000;
+/** Milliseconds of silence after which a node is gone. */
+export const SILENCE_MILLISECONDS = 5_000;
+/** Milliseconds after which a page that has not come is asked for again. */
+const PAGE_MILLISECONDS = 2_000;
+/** Changes in one message at most, lest its encoding holds up the rest. */
+const MAX_CHANGES = 2_000;
+/** What a client says of itself beyond this many bytes stays on its node. */
+const MAX_INFO_BYTES = 16 * 1024;
+
+/** The topic all nodes listen to, and the one that a node has for itself. */
+const EVERYBODY = "nodes";
+const topicOf = (node: string) => `node.${node}`;
+
+export interface ClusterOptions {
+  readonly bus: Bus;
+  /** Names this life of this node: never used again, of letters, digits and "-". */
+  readonly node: string;
+  readonly logger: Logger;
+  /** A clock in milliseconds that never goes back. */
+  readonly now?: () => number;
+  /** Runs a task every so many milliseconds; returns what stops it. */
+  readonly every?: (milliseconds: number, task: () => void) => () => void;
+  readonly schedule?: Schedule;
+}
+
+/** A node, as one of them sees it. */
+export interface NodeInfo extends NodeSummary {
+  readonly node: string;
+  /** Whether it is the one that is asked. */
+  readonly self: boolean;
+  /** Milliseconds since it was heard. */
+  readonly silent: number;
+}
+
+interface Peer {
+  readonly node: string;
+  readonly replica: Replica;
+  summary: NodeSummary | undefined;
+  heard: number;
+  /** When a page was asked for that has not come. */
+  asked: number;
+}
+
+export class Cluster implements Disposable {
+  readonly node: string;
+  /** Who is on which channel, on all nodes. */
+  readonly presence: Presence = new Presence();
+  /** What the other nodes have. */
+  readonly elsewhere: ClusterIndex = new ClusterIndex(this.presence);
+  readonly #bus: Bus;
+  readonly #logger: Logger;
+  readonly #now: () => number;
+  readonly #every: (milliseconds: number, task: () => void) => () => void;
+  readonly #turn: Turn<Change>;
+  readonly #calls = new ClusterCalls();
+  readonly #peers = new Map<string, Peer>();
+  /** What this node has, by keys that grow, and the keys of it. */
+  readonly #entries = new Map<number, Client | Subscription>();
+  readonly #keys = new Map<Client | Subscription, number>();
+  #describe: () => NodeSummary = () => {
+    throw new TypeError("The cluster has not been started");
+  };
+  #stops: readonly (() => void)[] = [];
+  #key = 0;
+  #sequence = 0;
+  #lastTick = 0;
+  #complaint = "";
+
+  constructor(options: ClusterOptions) {
+    this.node = options.node;
+    this.#bus = options.bus;
+    this.#logger = options.logger;
+    this.#now = options.now ?? (() => performance.now());
+    this.#every = options.every ?? every;
+    this.#turn = new Turn((changes) => this.#tell(changes), options.schedule);
+  }
+
+  /** Joins the other nodes; `describe` is what this one says of itself. */
+  start(describe: () => NodeSummary): void {
+    this.#describe = describe;
+    this.#lastTick = this.#now();
+    this.#stops = [
+      this.#bus.subscribe(EVERYBODY, (bytes) => this.#hear(bytes)),
+      this.#bus.subscribe(topicOf(this.node), (bytes) => this.#hear(bytes)),
+      this.#every(BEAT_MILLISECONDS, () => this.#tick()),
+    ];
+    this.#beat(true);
+  }
+
+  /** Leaves the other nodes, which forget at once what was here. */
+  [Symbol.dispose](): void {
+    if (this.#stops.length === 0) return;
+    for (const stop of this.#stops) stop();
+    this.#stops = [];
+    this.#turn.flush();
+    this.#send(EVERYBODY, encodeNodeMessage({ node: this.node, kind: "goodbye" }));
+    this.#calls.forgetAll();
+  }
+
+  /** This node and all it hears, longest known first. */
+  nodes(): readonly NodeInfo[] {
+    const now = this.#now();
+    const self: NodeInfo = { ...this.#describe(), node: this.node, self: true, silent: 0 };
+    const others = [...this.#peers.values()].flatMap(({ node, summary, heard }): NodeInfo[] =>
+      summary === undefined ? [] : [{ ...summary, node, self: false, silent: Math.round(now - heard) }]
+    );
+    return [self, ...others];
+  }
+
+  /** Whether another node is there, as far as this one hears. */
+  hears(node: string): boolean {
+    return this.#peers.has(node);
+  }
+
+  /** A client has connected to this node. */
+  connected(client: Client): void {
+    this.#add(client);
+  }
+
+  /** A client of this node is gone, and so are its subscriptions. */
+  disconnected(client: Client, subscriptions: Iterable<Subscription>): void {
+    for (const subscription of subscriptions) this.#forget(subscription);
+    const key = this.#forget(client);
+    if (key !== undefined) this.#turn.add(["gone", key]);
+  }
+
+  subscribed(subscription: Subscription): void {
+    this.#add(subscription);
+  }
+
+  unsubscribed(subscription: Subscription): void {
+    const key = this.#forget(subscription);
+    if (key !== undefined) this.#turn.add(["gone", key]);
+  }
+
+  /** Says who answers the calls of a method that other nodes make. */
+  handle(method: string, handler: (body: unknown) => unknown): void {
+    this.#calls.handle(method, handler);
+  }
+
+  /**
+   * Has something done on all other nodes; resolves when each has answered, is gone, or had its time.
+   *
+   * @param body plain JSON values
+   * @throws {RangeError} for a call too large to be carried
+   */
+  async callAll(method: string, body: unknown): Promise<ReadonlyMap<string, Outcome>> {
+    return await this.#calls.call([...this.#peers.keys()], (id) => this.#call(EVERYBODY, id, method, body));
+  }
+
+  /** Has something done on one other node. As `callAll`. */
+  async call(node: string, method: string, body: unknown): Promise<Outcome> {
+    const outcomes = await this.#calls.call([node], (id) => this.#call(topicOf(node), id, method, body));
+    return outcomes.get(node) ?? { kind: "silent" };
+  }
+
+  #call(topic: string, id: number, method: string, body: unknown): void {
+    const bytes = encodeNodeMessage({ node: this.node, kind: "call", id, method, body });
+    if (bytes.byteLength > this.#bus.maxBytes) {
+      throw new RangeError(
+        `A call of ${bytes.byteLength} bytes is more than nodes can carry: ${this.#bus.maxBytes}`,
+      );
+    }
+    this.#send(topic, bytes);
+  }
+
+  #add(entry: Client | Subscription): void {
+    const key = ++this.#key;
+    this.#entries.set(key, entry);
+    this.#keys.set(entry, key);
+    this.#turn.add(this.#toChange(key, entry));
+  }
+
+  #forget(entry: Client | Subscription): number | undefined {
+    const key = this.#keys.get(entry);
+    if (key === undefined) return undefined;
+    this.#keys.delete(entry);
+    this.#entries.delete(key);
+    return key;
+  }
+
+  #toChange(key: number, entry: Client | Subscription): Change {
+    if (!("selector" in entry)) {
+      const { id, name, user, info, protocol, since, address } = entry;
+      return ["client", key, { id, name, user, info: bound(info), protocol, since, address }];
+    }
+    const client = this.#keys.get(entry.client) ?? 0;
+    const channelInfo = bound(entry.member.channelInfo);
+    const change = ["subscription", key, client, entry.selector.key] as const;
+    return channelInfo === undefined ? change : [...change, channelInfo];
+  }
+
+  /** Tells the others what has changed during a turn. */
+  #tell(changes: readonly Change[]): void {
+    for (const written of this.#split(changes)) {
+      const sequence = ++this.#sequence;
+      this.#send(EVERYBODY, encodeChanges({ node: this.node, kind: "changes", sequence }, written));
+    }
+  }
+
+  /** Writes changes, as many together as one message holds. */
+  *#split(changes: Iterable<Change>): Iterable<readonly string[]> {
+    const room = this.#bus.maxBytes / 2;
+    let written: string[] = [];
+    let bytes = 0;
+    for (const change of changes) {
+      const text = encodeChange(change);
+      const size = utf8Length(text) + 1;
+      if (written.length === MAX_CHANGES || (written.length > 0 && bytes + size > room)) {
+        yield written;
+        written = [];
+        bytes = 0;
+      }
+      written.push(text);
+      bytes += size;
+    }
+    if (written.length > 0) yield written;
+  }
+
+  /** Answers what another node asked for. */
+  #sendPage(node: string, after: number): void {
+    const [first = []] = this.#split(this.#entriesAfter(after));
+    const last = first.at(-1);
+    const more = last !== undefined && !this.#entriesAfter((JSON.parse(last) as Change)[1]).next().done;
+    const head = { node: this.node, kind: "page", after, sequence: this.#sequence, more } as const;
+    this.#send(topicOf(node), encodeChanges(head, first));
+  }
+
+  *#entriesAfter(after: number): Generator<Change> {
+    for (const [key, entry] of this.#entries) if (key > after) yield this.#toChange(key, entry);
+  }
+
+  #beat(fresh: boolean): void {
+    const message = { node: this.node, kind: "beat", sequence: this.#sequence, summary: this.#describe() };
+    this.#send(EVERYBODY, encodeNodeMessage({ ...message, kind: "beat", ...(fresh ? { fresh } : {}) }));
+  }
+
+  #tick(): void {
+    const now = this.#now();
+    const elapsed = now - this.#lastTick;
+    this.#lastTick = now;
+    // Nobody is silent while this node does not listen: cut off, or held up itself.
+    const deaf = this.#bus.connected ? Math.max(0, elapsed - 2 * BEAT_MILLISECONDS) : elapsed;
+    this.#beat(false);
+    for (const peer of [...this.#peers.values()]) {
+      peer.heard += deaf;
+      if (now - peer.heard >= SILENCE_MILLISECONDS) this.#remove(peer, "silent");
+      else if (now - peer.asked >= PAGE_MILLISECONDS) this.#ask(peer, peer.replica.askAgain());
+    }
+  }
+
+  #send(topic: string, bytes: Uint8Array): void {
+    if (this.#bus.connected) this.#bus.publish(topic, bytes);
+  }
+
+  #hear(bytes: Uint8Array): void {
+    try {
+      const message = parseNodeMessage(bytes);
+      if (message.node !== this.node) this.#take(message);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      // Once, as whoever says it says it every second.
+      if (reason !== this.#complaint) this.#logger.write("warn", "node not understood", { reason });
+      this.#complaint = reason;
+    }
+  }
+
+  #take(message: NodeMessage): void {
+    const { node } = message;
+    if (message.kind === "goodbye") {
+      const peer = this.#peers.get(node);
+      if (peer !== undefined) this.#remove(peer, "stopped");
+      return;
+    }
+    const peer = this.#peers.get(node) ?? this.#addPeer(node);
+    peer.heard = this.#now();
+    switch (message.kind) {
+      case "beat":
+        if (peer.summary === undefined) {
+          const { name } = message.summary;
+          this.#logger.write("info", "node found", { node, name, nodes: this.#peers.size + 1 });
+        }
+        peer.summary = message.summary;
+        this.#ask(peer, peer.replica.hear(message.sequence));
+        if (message.fresh) this.#beat(false);
+        return;
+      case "changes":
+        return this.#ask(peer, peer.replica.change(message.sequence, message.changes));
+      case "page":
+        return this.#ask(peer, peer.replica.readPage(message));
+      case "ask":
+        return this.#sendPage(node, message.after);
+      case "answer":
+        return this.#calls.settle(node, message.id, message.outcome);
+      case "call":
+        return void this.#run(node, message.id, message.method, message.body);
+    }
+  }
+
+  async #run(node: string, id: number, method: string, body: unknown): Promise<void> {
+    const outcome = await this.#calls.run(method, body);
+    this.#send(topicOf(node), encodeNodeMessage({ node: this.node, kind: "answer", id, outcome }));
+  }
+
+  #addPeer(node: string): Peer {
+    const replica = new Replica(node, this.elsewhere);
+    const peer: Peer = { node, replica, summary: undefined, heard: this.#now(), asked: 0 };
+    this.#peers.set(node, peer);
+    return peer;
+  }
+
+  #ask(peer: Peer, demand: Demand): void {
+    if (demand === undefined) return;
+    peer.asked = this.#now();
+    this.#send(topicOf(peer.node), encodeNodeMessage({ node: this.node, kind: "ask", after: demand.ask }));
+  }
+
+  #remove(peer: Peer, reason: "silent" | "stopped"): void {
+    const { node, summary, replica } = peer;
+    this.#peers.delete(node);
+    this.#calls.forget(node);
+    replica.clear();
+    const level = reason === "silent" ? "warn" : "info";
+    this.#logger.write(level, "node gone", {
+      node,
+      name: summary?.name,
+      reason,
+      nodes: this.#peers.size + 1,
+    });
+  }
+}
+
+function every(milliseconds: number, task: () => void): () => void {
+  const timer = setInterval(task, milliseconds);
+  return () => clearInterval(timer);
+}
+
+function bound(info: string | undefined): string | undefined {
+  return info === undefined || utf8Length(info) <= MAX_INFO_BYTES ? info : undefined;
+}

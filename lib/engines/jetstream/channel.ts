@@ -1,0 +1,196 @@
+/** One channel as the JetStream engine knows it, in memory: where its messages are, and what was removed. */
+import type { Receipt } from "../../core/log.ts";
+import type { Known, StreamRecord } from "./record.ts";
+import { recordOf, sequenceOf } from "./record.ts";
+
+/** Entries that may have been removed before the columns are cut. */
+const SLACK = 1_024;
+
+/** An idempotency key that is not forgotten yet. */
+export interface KnownKey {
+  readonly record: number;
+  /** The time its publisher gave it, which all nodes agree on. */
+  readonly time: number;
+  receipt: Receipt;
+}
+
+/** When the messages before a record may leave the server, and how many were removed when that was said. */
+export interface Due {
+  readonly record: number;
+  readonly time: number;
+  readonly dead: number;
+}
+
+/** Where one stored message is. */
+export interface Place {
+  readonly channel: string;
+  readonly sequence: number;
+  readonly offset: number;
+  readonly time: number;
+}
+
+/** Its stored messages are columns of numbers, 32 bytes a message. */
+export class JetStreamChannel {
+  readonly name: string;
+  /** The newest message's. */
+  offset = 0;
+  /** The newest record, what kind it is of, and its time. */
+  record = 0;
+  isAnchored = false;
+  recordTime = 0;
+  /** The newest record of which a later one tells how many messages there were up to it. */
+  known = 0;
+  /** In the order of their records. */
+  keyed: KnownKey[] = [];
+  /** Everything before this record was cleared, once the log is loaded. */
+  clearedTo = 0;
+  /** How many messages were removed that the server may still hold. */
+  dead = 0;
+  due: Due | undefined;
+  /** How many stored messages have a ttl. */
+  expiring = 0;
+  /** The newest message that was removed. */
+  removedSequence = 0;
+  removedTime = 0;
+  /** The newest message of the last removal that was not the end of a ttl, and which of the log's that was. */
+  cutSequence = 0;
+  cutAt = 0;
+  #sequences: number[] = [];
+  #offsets: number[] = [];
+  #times: number[] = [];
+  /** Infinite for those without a ttl. */
+  #expires: number[] = [];
+  #head = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** How many messages are stored. */
+  get length(): number {
+    return this.#sequences.length - this.#head;
+  }
+
+  sequenceAt(i: number): number {
+    return this.#sequences[this.#head + i]!;
+  }
+
+  offsetAt(i: number): number {
+    return this.#offsets[this.#head + i]!;
+  }
+
+  timeAt(i: number): number {
+    return this.#times[this.#head + i]!;
+  }
+
+  placeAt(i: number): Place {
+    return {
+      channel: this.name,
+      sequence: this.sequenceAt(i),
+      offset: this.offsetAt(i),
+      time: this.timeAt(i),
+    };
+  }
+
+  /** What a publisher says in a record's head. */
+  get state(): Known {
+    return { record: this.record, offset: this.offset, time: this.recordTime };
+  }
+
+  /** The first record that holds a stored message, or the one after the newest record. */
+  get firstRecord(): number {
+    return this.length === 0 ? this.record + 1 : recordOf(this.sequenceAt(0));
+  }
+
+  push(sequence: number, time: number, expires: number): void {
+    this.#sequences.push(sequence);
+    this.#offsets.push(++this.offset);
+    this.#times.push(time);
+    this.#expires.push(expires);
+    if (expires !== Infinity) this.expiring++;
+  }
+
+  /**
+   * Corrects the count by what a later publisher knew: of messages that are gone there is no other trace.
+   * Only while the log is loaded, as offsets move.
+   */
+  correct({ sequence, head }: StreamRecord, time: number): void {
+    if (head === undefined) return;
+    const { known } = head;
+    const missing = known.offset - this.#offsetAfter(known.record);
+    if (missing <= 0) return;
+    const isExact = this.record === 0;
+    this.offset += missing;
+    for (const key of this.keyed) key.receipt = { ...key.receipt, offset: key.receipt.offset + missing };
+    for (let i = this.#head; i < this.#offsets.length; i++) this.#offsets[i]! += missing;
+    this.removedSequence = Math.max(
+      this.removedSequence,
+      isExact ? sequenceOf(known.record + 1, -1) : this.length > 0 ? this.sequenceAt(0) - 1 : sequence - 1,
+    );
+    this.removedTime = Math.max(
+      this.removedTime,
+      isExact ? known.time : this.length > 0 ? this.timeAt(0) : time,
+    );
+  }
+
+  /** Index of the first message the test holds for; it must hold for all that follow. */
+  findFirst(test: (i: number) => boolean): number {
+    let low = 0;
+    let high = this.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (test(middle)) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  /** Removes the oldest messages; `cut` is the removal's number in the log. */
+  removeFirst(count: number, cut: number): void {
+    if (count === 0) return;
+    const last = this.#head + count - 1;
+    for (let i = this.#head; i <= last; i++) if (this.#expires[i] !== Infinity) this.expiring--;
+    this.#noteRemoved(this.#sequences[last]!, this.#times[last]!, count);
+    this.cutSequence = this.#sequences[last]!;
+    this.cutAt = cut;
+    this.#head += count;
+    if (this.#head < SLACK && this.length > 0) return;
+    for (const column of [this.#sequences, this.#offsets, this.#times, this.#expires]) {
+      column.splice(0, this.#head);
+    }
+    this.#head = 0;
+  }
+
+  /** Removes messages whose ttl is over. */
+  expire(now: number): void {
+    if (this.expiring === 0) return;
+    const kept: number[] = [];
+    for (let i = this.#head; i < this.#sequences.length; i++) {
+      if (this.#expires[i]! > now) kept.push(i);
+      else {
+        this.#noteRemoved(this.#sequences[i]!, this.#times[i]!, 1);
+        this.expiring--;
+      }
+    }
+    if (kept.length === this.length) return;
+    const pick = (column: readonly number[]) => kept.map((i) => column[i]!);
+    this.#offsets = pick(this.#offsets);
+    this.#times = pick(this.#times);
+    this.#expires = pick(this.#expires);
+    this.#sequences = pick(this.#sequences);
+    this.#head = 0;
+  }
+
+  #noteRemoved(sequence: number, time: number, count: number): void {
+    this.dead += count;
+    this.removedSequence = Math.max(this.removedSequence, sequence);
+    this.removedTime = Math.max(this.removedTime, time);
+  }
+
+  /** The offset of the newest message up to a record, as far as they have been counted. */
+  #offsetAfter(record: number): number {
+    if (record >= this.record) return this.offset;
+    const next = this.findFirst((i) => this.sequenceAt(i) >= sequenceOf(record + 1, 0));
+    return next === this.length ? this.offset : this.offsetAt(next) - 1;
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * What comes in to a node of the JetStream engine, turn by turn: applies the stream's records, announces what they
+ * hold, and settles what was appended here.
+ */
+import { type Draft, isTransient, type Message } from "../../core/message.ts";
+import type { Metrics } from "../../core/metrics/metrics.ts";
+import { type Schedule, Turn } from "../../base/turn.ts";
+import type { JetStreamChannel } from "./channel.ts";
+import type { Entry, JetStreamLine } from "./line.ts";
+import { createMessage, type JetStreamReader } from "./reader.ts";
+import { type Content, decodeBody, decodeContents, sequenceOf, type StreamRecord } from "./record.ts";
+import type { Applied, JetStreamState } from "./state.ts";
+import { stampMessage } from "../stamp.ts";
+
+export interface InboundOptions {
+  readonly line: JetStreamLine;
+  readonly reader: JetStreamReader;
+  readonly metrics: Metrics | undefined;
+  readonly schedule: Schedule | undefined;
+  readonly now: () => number;
+  /** The number in the line that an id stands for, if it is one of this node's. */
+  numberOf(id: string): number | undefined;
+  state(): JetStreamState | undefined;
+  announce(messages: readonly Message[]): void;
+  /** Passes what is only delivered to the other nodes. */
+  pass(drafts: readonly Draft[]): void;
+}
+
+/** Messages of another node that are not stored. */
+interface Passed {
+  readonly contents: readonly Content[];
+}
+
+/** What is announced in one go, and what is told to those who wait for it. */
+interface Delivery {
+  readonly messages: Message[];
+  readonly settle: (() => void)[];
+  readonly written: Set<JetStreamChannel>;
+}
+
+/** What becomes of what is only delivered. */
+const DELIVERED: Applied = { kind: "nothing" };
+
+export class Inbound {
+  readonly #options: InboundOptions;
+  readonly #turn: Turn<StreamRecord | Passed>;
+  readonly #waiting = new Set<{ readonly record: number; readonly resolve: (reached: boolean) => void }>();
+
+  constructor(options: InboundOptions) {
+    this.#options = options;
+    this.#turn = new Turn((items) => this.#take(items), options.schedule);
+  }
+
+  add(record: StreamRecord): void {
+    this.#turn.add(record);
+  }
+
+  /** @throws {SyntaxError} for what is not understood */
+  addTransient(body: Uint8Array): void {
+    this.#turn.add({ contents: decodeBody(body) });
+  }
+
+  /** Takes what has come, without waiting for the turn to end. */
+  flush(): void {
+    this.#turn.flush();
+  }
+
+  /** Delivers what waits at the head of the line and is not stored. */
+  release(): void {
+    const state = this.#options.state();
+    if (state === undefined) return;
+    const delivery = createDelivery();
+    this.#deliverReady(delivery, state);
+    this.#announce(delivery);
+  }
+
+  /** Resolves to true when a record has been applied, to false if that takes too long. */
+  async reached(record: number, milliseconds: number): Promise<boolean> {
+    const state = this.#options.state();
+    if (state !== undefined && state.processed >= record) return true;
+    let timer;
+    const reached = await new Promise<boolean>((resolve) => {
+      const waiting = { record, resolve };
+      this.#waiting.add(waiting);
+      timer = setTimeout(() => {
+        this.#waiting.delete(waiting);
+        resolve(false);
+      }, milliseconds);
+    });
+    clearTimeout(timer);
+    return reached;
+  }
+
+  #take(items: readonly (StreamRecord | Passed)[]): void {
+    const state = this.#options.state();
+    if (state === undefined) return;
+    const delivery = createDelivery();
+    for (const item of items) {
+      if ("contents" in item) this.#takePassed(item, delivery, state);
+      // A consumer that was replaced may have been the faster one.
+      else if (item.sequence > state.processed) this.#apply(item, delivery, state);
+    }
+    const now = this.#options.now();
+    for (const channel of delivery.written) state.retain(channel, now);
+    this.#announce(delivery);
+    this.#options.line.pump();
+    for (const waiting of this.#waiting) {
+      if (waiting.record > state.processed) continue;
+      this.#waiting.delete(waiting);
+      waiting.resolve(true);
+    }
+  }
+
+  #apply(record: StreamRecord, delivery: Delivery, state: JetStreamState): void {
+    const { line, reader, metrics, numberOf } = this.#options;
+    const applied = state.apply(record);
+    const number = numberOf(record.id);
+    const own = number === undefined ? undefined : line.take(number);
+    if (applied.kind === "stored") {
+      const contents = own?.entry.drafts.map(toContent) ??
+        decodeContents(record.body, record.head?.count ?? 0);
+      reader.keep(record.sequence, contents);
+      contents.forEach((content, i) => {
+        const { channel: { name: channel }, offset, time } = applied;
+        const place = { channel, sequence: sequenceOf(record.sequence, i), offset: offset + i, time };
+        delivery.messages.push(createMessage(place, content, state.epoch));
+      });
+      delivery.written.add(applied.channel);
+    }
+    if (own === undefined) return;
+    if (own.sent !== undefined) metrics?.commit.observe(performance.now() - own.sent);
+    const { entry } = own;
+    if (applied.kind === "claimed") this.#deliver(entry, delivery, state);
+    delivery.settle.push(() => entry.settle(applied, record.sequence));
+    this.#deliverReady(delivery, state);
+  }
+
+  #takePassed({ contents }: Passed, delivery: Delivery, state: JetStreamState): void {
+    const time = Math.max(this.#options.now(), state.time);
+    for (const content of contents) {
+      const place = { channel: content.channel ?? "", sequence: 0, offset: 0, time };
+      delivery.messages.push(createMessage(place, content, state.epoch));
+    }
+  }
+
+  #deliverReady(delivery: Delivery, state: JetStreamState): void {
+    for (const entry of this.#options.line.takeReady()) {
+      this.#deliver(entry, delivery, state);
+      delivery.settle.push(() => entry.settle(DELIVERED, 0));
+    }
+  }
+
+  /** Announces what is not stored, here and on the other nodes. */
+  #deliver({ drafts, time }: Entry, delivery: Delivery, state: JetStreamState): void {
+    this.#options.pass(drafts.filter(isTransient));
+    for (const draft of drafts) {
+      delivery.messages.push(stampMessage(draft, state.epoch, 0, 0, Math.max(time, state.time)));
+    }
+  }
+
+  #announce({ messages, settle }: Delivery): void {
+    if (messages.length > 0) this.#options.announce(messages);
+    for (const each of settle) each();
+  }
+}
+
+function createDelivery(): Delivery {
+  return { messages: [], settle: [], written: new Set() };
+}
+
+function toContent({ payload, event, from, socketId, channel, to }: Draft): Content {
+  return { payload, event, from, socketId, channel, to };
+}

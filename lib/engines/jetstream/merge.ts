@@ -1,0 +1,57 @@
+/** Puts the messages of several channels into one order, for the reader of the JetStream engine. */
+import type { JetStreamChannel, Place } from "./channel.ts";
+
+/** A channel, and how many of its messages were taken or are to be left out. */
+type Source = readonly [JetStreamChannel, number];
+
+/** The first messages by sequence, each channel's from an index on. */
+export function mergeFirst(sources: readonly Source[], limit: number): Place[] {
+  return merge(sources, limit, ([channel, i]) => channel.sequenceAt(i), ([channel, i]) => i < channel.length);
+}
+
+/** The last messages by sequence, oldest first. */
+export function mergeLast(channels: readonly JetStreamChannel[], limit: number): Place[] {
+  const sources = channels.map((channel): Source => [channel, 0]);
+  const at = ([channel, i]: Source) => channel.length - 1 - i;
+  const rank = (source: Source) => -source[0].sequenceAt(at(source));
+  return merge(sources, limit, rank, ([channel, i]) => i < channel.length, at).reverse();
+}
+
+/** Takes from the source with the lowest rank until there is enough, by a binary heap. */
+function merge(
+  sources: readonly Source[],
+  limit: number,
+  rank: (source: Source) => number,
+  hasMore: (source: Source) => boolean,
+  at: (source: Source) => number = ([, i]) => i,
+): Place[] {
+  const heap = sources.filter(hasMore).map((source) => ({ source, rank: rank(source) }));
+  heap.sort((a, b) => a.rank - b.rank);
+  const places: Place[] = [];
+  while (places.length < limit && heap.length > 0) {
+    const [channel, i] = heap[0]!.source;
+    places.push(channel.placeAt(at(heap[0]!.source)));
+    const next: Source = [channel, i + 1];
+    if (hasMore(next)) heap[0] = { source: next, rank: rank(next) };
+    else {
+      const last = heap.pop()!;
+      if (heap.length === 0) break;
+      heap[0] = last;
+    }
+    sink(heap);
+  }
+  return places;
+}
+
+/** Moves the first element of a heap to where it belongs. */
+function sink(heap: { readonly rank: number }[]): void {
+  for (let i = 0;;) {
+    let lowest = i;
+    for (const child of [2 * i + 1, 2 * i + 2]) {
+      if (child < heap.length && heap[child]!.rank < heap[lowest]!.rank) lowest = child;
+    }
+    if (lowest === i) return;
+    [heap[i], heap[lowest]] = [heap[lowest]!, heap[i]!];
+    i = lowest;
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * Reads pages for the JetStream engine. Which messages a page holds is decided at once, from what is known in memory;
+ * what they say comes from the newest records, which are kept here, or from the server, one request a record.
+ */
+import type { Cursor, LogPage, LogQuery } from "../../core/log.ts";
+import { formatId, type Message, payloadSize } from "../../core/message.ts";
+import type { JetStreamChannel, Place } from "./channel.ts";
+import { mergeFirst, mergeLast } from "./merge.ts";
+import { type Content, recordOf, sequenceOf } from "./record.ts";
+import type { JetStreamState } from "./state.ts";
+
+/** Asks the server for what a record holds; undefined when it is gone. */
+export type FetchRecord = (record: number) => Promise<readonly Content[] | undefined>;
+
+/** Records that are kept here, and what they may weigh, in bytes of payload. */
+const CACHED_RECORDS = 16_384;
+const CACHED_BYTES = 16 * 1024 * 1024;
+/** What a message weighs beside its payload. */
+const MESSAGE_OVERHEAD = 256;
+/** Messages that are asked for at once. */
+const CHUNK = 128;
+
+export class JetStreamReader {
+  readonly #fetch: FetchRecord;
+  readonly #now: () => number;
+  #cache = new Map<number, readonly Content[]>();
+  #cachedBytes = 0;
+  readonly #maxBytes: number;
+
+  /** @param maxBytes of payload that is kept here */
+  constructor(fetch: FetchRecord, now: () => number, maxBytes = CACHED_BYTES) {
+    this.#fetch = fetch;
+    this.#now = now;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Keeps what a new record holds, instead of the oldest. */
+  keep(record: number, contents: readonly Content[]): void {
+    this.#cache.set(record, contents);
+    this.#cachedBytes += weigh(contents);
+    for (const [oldest, old] of this.#cache) {
+      if (this.#cache.size <= CACHED_RECORDS && this.#cachedBytes <= this.#maxBytes) break;
+      this.#cache.delete(oldest);
+      this.#cachedBytes -= weigh(old);
+    }
+  }
+
+  /** Forgets what it keeps: the stream is another. */
+  reset(): void {
+    this.#cache = new Map();
+    this.#cachedBytes = 0;
+  }
+
+  /**
+   * Reads a page of what has been announced when it is called.
+   *
+   * @returns undefined when a message of it is gone from the server, though not for all this node knows
+   */
+  async read(state: JetStreamState, query: LogQuery): Promise<LogPage | undefined> {
+    const { selector, after, limit, maxBytes = Infinity } = query;
+    const now = this.#now();
+    const channels = state.select(selector);
+    for (const channel of channels) state.expire(channel, now);
+    const isLatest = after.kind === "latest";
+    const places = isLatest
+      ? mergeLast(channels, limit)
+      : mergeFirst(channels.map((channel) => [channel, findStart(channel, after, state.epoch)]), limit + 1);
+    const position = {
+      epoch: state.epoch,
+      offset: selector.channel === undefined ? 0 : channels[0]?.offset ?? 0,
+    };
+    const isGap = findGap(channels, after, position.offset, state);
+    const { sequence } = state;
+    const asOf = { removals: state.removals, time: now };
+
+    const messages = await this.#fill(isLatest ? places.reverse() : places, limit, maxBytes, state.epoch);
+    if (messages === undefined) return undefined;
+    if (isLatest) messages.reverse();
+    const more = !isLatest && places.length > messages.length;
+    const page = {
+      messages,
+      more,
+      position,
+      next: {
+        kind: "id" as const,
+        epoch: state.epoch,
+        sequence: more ? messages.at(-1)?.sequence ?? places[0]!.sequence - 1 : sequence,
+        asOf,
+      },
+    };
+    if (!isGap) return { kind: "complete", ...page };
+    return { kind: "gap", earliest: formatId(state.epoch, messages[0]?.sequence ?? sequence), ...page };
+  }
+
+  /** The messages at the first places, as many as both limits allow, and one if there is any and any is wanted. */
+  async #fill(
+    places: readonly Place[],
+    limit: number,
+    maxBytes: number,
+    epoch: string,
+  ): Promise<Message[] | undefined> {
+    const messages: Message[] = [];
+    const wanted = Math.min(limit, places.length);
+    for (let start = 0, bytes = 0, chunk = maxBytes === Infinity ? CHUNK : 16; start < wanted;) {
+      const part = places.slice(start, Math.min(start + chunk, wanted));
+      const records = [...new Set(part.map(({ sequence }) => recordOf(sequence)))];
+      const found = new Map<number, readonly Content[] | undefined>();
+      const missing = records.filter((record) => {
+        const cached = this.#cache.get(record);
+        if (cached !== undefined) found.set(record, cached);
+        return cached === undefined;
+      });
+      if (missing.length > 0) {
+        const fetched = await Promise.all(missing.map(this.#fetch));
+        missing.forEach((record, i) => found.set(record, fetched[i]));
+      }
+      for (const place of part) {
+        if (bytes >= maxBytes) return messages;
+        const record = recordOf(place.sequence);
+        const content = found.get(record)?.[place.sequence - sequenceOf(record, 0)];
+        if (content === undefined) return undefined;
+        messages.push(createMessage(place, content, epoch));
+        bytes += payloadSize(content.payload);
+      }
+      start += part.length;
+      chunk = CHUNK;
+    }
+    return messages;
+  }
+}
+
+/** The message that is at a place. */
+export function createMessage(place: Place, content: Content, epoch: string): Message {
+  const { payload, event, from, socketId, to } = content;
+  const { channel, offset, sequence, time } = place;
+  return { channel, payload, epoch, offset, sequence, time, event, from, socketId, to };
+}
+
+function weigh(contents: readonly Content[]): number {
+  return contents.reduce((bytes, { payload }) => bytes + payloadSize(payload) + MESSAGE_OVERHEAD, 0);
+}
+
+function findStart(channel: JetStreamChannel, after: Cursor, epoch: string): number {
+  switch (after.kind) {
+    case "earliest":
+    case "latest":
+      return 0;
+    case "id":
+      return after.epoch === epoch ? channel.findFirst((i) => channel.sequenceAt(i) > after.sequence) : 0;
+    case "offset":
+      return (after.epoch ?? epoch) === epoch
+        ? channel.findFirst((i) => channel.offsetAt(i) > after.offset)
+        : 0;
+    case "time":
+      return channel.findFirst((i) => channel.timeAt(i) >= after.time);
+  }
+}
+
+function findGap(
+  channels: readonly JetStreamChannel[],
+  after: Cursor,
+  offset: number,
+  { epoch, sequence }: JetStreamState,
+): boolean {
+  switch (after.kind) {
+    case "earliest":
+    case "latest":
+      return false;
+    case "id":
+      return after.epoch !== epoch || after.sequence > sequence ||
+        channels.some((channel) =>
+          after.asOf === undefined
+            ? channel.removedSequence > after.sequence
+            : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
+        );
+    case "offset":
+      return (after.epoch ?? epoch) !== epoch || after.offset > offset ||
+        channels.some((channel) => {
+          const start = findStart(channel, after, epoch);
+          return channel.length - start < offset - after.offset;
+        });
+    case "time":
+      return channels.some(({ removedTime }) => removedTime >= after.time && removedTime > 0);
+  }
+}

@@ -1,0 +1,135 @@
+/** Creates the stream that a log of the JetStream engine is, or checks the one that is there. */
+import {
+  DiscardPolicy,
+  JetStreamApiCodes,
+  JetStreamApiError,
+  type JetStreamManager,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+  type StreamInfo,
+} from "@nats-io/jetstream";
+import type { StreamRecord } from "./record.ts";
+import type { JetStreamSubjects } from "./subject.ts";
+import { createEpoch } from "../stamp.ts";
+
+/** How long the server knows the id of a record, in nanoseconds: much longer than one is ever sent again. */
+const DUPLICATE_WINDOW = 60 * 1_000_000_000;
+
+/** "stream name already in use", https://github.com/nats-io/nats-server/blob/main/server/errors.json */
+const NAME_IN_USE = 10058;
+
+export interface OpenedStream {
+  readonly config: StreamConfig;
+  readonly epoch: string;
+  /** How many records it holds, and the newest it ever had. */
+  readonly messages: number;
+  readonly last: number;
+  readonly warnings: readonly string[];
+}
+
+interface StreamOptions {
+  readonly stream: string;
+  readonly replicas: number;
+  readonly subjects: JetStreamSubjects;
+}
+
+/**
+ * @throws {Error} what the server says, or why the stream that is there cannot be used
+ */
+export async function openStream(manager: JetStreamManager, options: StreamOptions): Promise<OpenedStream> {
+  try {
+    return check(await manager.streams.info(options.stream), options);
+  } catch (error) {
+    if (!hasCode(error, JetStreamApiCodes.StreamNotFound)) throw error;
+  }
+  try {
+    return check(
+      await manager.streams.add({
+        name: options.stream,
+        description: describeEpoch(createEpoch()),
+        subjects: [...options.subjects.stored],
+        storage: StorageType.File,
+        num_replicas: options.replicas,
+        retention: RetentionPolicy.Limits,
+        discard: DiscardPolicy.New,
+        duplicate_window: DUPLICATE_WINDOW,
+        allow_direct: true,
+      }),
+      options,
+    );
+  } catch (error) {
+    // Another node was faster.
+    if (!hasCode(error, NAME_IN_USE)) throw error;
+    return check(await manager.streams.info(options.stream), options);
+  }
+}
+
+/**
+ * Gives the stream a new epoch, as it lost what it had acknowledged.
+ *
+ * @throws what the server says
+ */
+export async function renewEpoch(manager: JetStreamManager, { config }: OpenedStream): Promise<OpenedStream> {
+  const { name, num_replicas: replicas, subjects } = config;
+  const info = await manager.streams.update(name, { description: describeEpoch(createEpoch()) });
+  return check(info, { stream: name, replicas, subjects: { stored: subjects } });
+}
+
+/**
+ * The epoch of a stream, or undefined when it names none.
+ *
+ * @throws what the server says
+ */
+export async function readEpoch(manager: JetStreamManager, stream: string): Promise<string | undefined> {
+  return findEpoch((await manager.streams.info(stream)).config);
+}
+
+/**
+ * Whether a record of the stream is another than it was; false as well for one that was removed.
+ *
+ * @throws what the server says
+ */
+export async function isReplaced(
+  manager: JetStreamManager,
+  stream: string,
+  { sequence, id }: Pick<StreamRecord, "sequence" | "id">,
+): Promise<boolean> {
+  const message = await manager.streams.getMessage(stream, { seq: sequence });
+  return message !== null && message.header.get("Nats-Msg-Id") !== id;
+}
+
+function hasCode(error: unknown, code: number): boolean {
+  return error instanceof JetStreamApiError && error.code === code;
+}
+
+function describeEpoch(epoch: string): string {
+  return `Raindrops log, epoch ${epoch} (write another epoch here after restoring a backup)`;
+}
+
+function findEpoch({ description }: Pick<StreamConfig, "description">): string | undefined {
+  return /\bepoch ([A-Za-z0-9]+)/.exec(description ?? "")?.[1];
+}
+
+function check(
+  { config, state }: StreamInfo,
+  { stream, replicas, subjects }: Omit<StreamOptions, "subjects"> & {
+    subjects: Pick<JetStreamSubjects, "stored">;
+  },
+): OpenedStream {
+  const epoch = findEpoch(config);
+  const missing = subjects.stored.filter((subject) => !config.subjects?.includes(subject));
+  if (epoch === undefined || missing.length > 0) {
+    throw new Error(`the stream "${stream}" is none of Raindrops: choose another name with ?stream=NAME`);
+  }
+  if (config.max_age > 0 || config.max_msgs_per_subject > 0 || config.discard !== DiscardPolicy.New) {
+    throw new Error(
+      `the stream "${stream}" removes messages by itself, and their offsets with them: unset its limits in age and ` +
+        'number for each subject, and let it discard "new"',
+    );
+  }
+  const warnings = config.num_replicas === replicas
+    ? []
+    : [`The stream "${stream}" has ${config.num_replicas} replicas, not ${replicas}: it is left as it is`];
+  return { config, epoch, messages: state.messages, last: state.last_seq, warnings };
+}

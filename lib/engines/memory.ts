@@ -1,0 +1,333 @@
+/**
+ * The memory engine: a log that lives and dies with the process. For tests, for channels nobody needs back, and
+ * as the plainest statement of what the Log port promises.
+ */
+import { matchesSelector } from "../core/channel.ts";
+import { MessagingError } from "../core/errors.ts";
+import type { Cursor, Log, LogInsight, LogPage, LogQuery, Receipt, StoredChannel } from "../core/log.ts";
+import { type Draft, formatId, isTransient, type Message, payloadSize } from "../core/message.ts";
+import type { Rules } from "../core/rules.ts";
+import { type Schedule, Turn } from "../base/turn.ts";
+import {
+  createEpoch,
+  describeChannelLimit,
+  IDEMPOTENCY_MILLISECONDS,
+  settle,
+  stampMessage,
+} from "./stamp.ts";
+
+export interface MemoryLogOptions {
+  readonly rules: Rules;
+  readonly maxChannels?: number;
+  /** The clock, in milliseconds since 1970. */
+  readonly now?: () => number;
+  readonly schedule?: Schedule;
+}
+
+interface Pending {
+  readonly draft: Draft;
+  readonly resolve: (receipt: Receipt) => void;
+  readonly reject: (error: MessagingError) => void;
+}
+
+interface Stored {
+  readonly message: Message;
+  readonly expires: number | undefined;
+}
+
+interface Channel {
+  readonly name: string;
+  offset: number;
+  stored: Stored[];
+  /** How many stored messages have a ttl. */
+  expiring: number;
+  /** The newest message that was removed. */
+  removedSequence: number;
+  removedTime: number;
+  /** The newest message of the last removal that was not the end of a ttl, and which of the log's that was. */
+  cutSequence: number;
+  cutAt: number;
+}
+
+/** Channels whose retention is looked at with each batch, besides those written to. */
+const SWEPT_CHANNELS = 4;
+/** Channels from which on a read of several lets others go first. */
+const MANY_CHANNELS = 256;
+
+export class MemoryLog implements Log, LogInsight {
+  onStored: (messages: readonly Message[]) => void = () => {};
+  readonly #epoch = createEpoch();
+  readonly #rules: Rules;
+  readonly #maxChannels: number;
+  readonly #now: () => number;
+  readonly #turn: Turn<Pending>;
+  readonly #channels = new Map<string, Channel>();
+  readonly #receipts = new Map<string, { receipt: Receipt; expires: number }>();
+  #sweep: Iterator<Channel> = [].values();
+  #sequence = 0;
+  #removals = 0;
+  #time = 0;
+  #closed = false;
+
+  constructor(options: MemoryLogOptions) {
+    this.#rules = options.rules;
+    this.#maxChannels = options.maxChannels ?? Infinity;
+    this.#now = options.now ?? Date.now;
+    this.#turn = new Turn((batch) => this.#store(batch), options.schedule);
+  }
+
+  get top(): Log["top"] {
+    return { epoch: this.#epoch, sequence: this.#sequence };
+  }
+
+  append(draft: Draft): Promise<Receipt> {
+    if (this.#closed) return Promise.reject(new MessagingError("log_unavailable", "The log is closed"));
+    return new Promise((resolve, reject) => this.#turn.add({ draft, resolve, reject }));
+  }
+
+  async read(query: LogQuery): Promise<LogPage> {
+    const { selector, after, limit, maxBytes = Infinity } = query;
+    // Each page of many channels looks at all of them: others have their turn before it.
+    if (selector.channel === undefined && this.#channels.size > MANY_CHANNELS) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    const channels = selector.channel === undefined
+      ? [...this.#channels.values()].filter((channel) => matchesSelector(selector, channel.name))
+      : [this.#channels.get(selector.channel)].filter((channel) => channel !== undefined);
+    const now = this.#now();
+    for (const channel of channels) this.#expire(channel, now);
+
+    const found = channels
+      .flatMap(({ stored }) =>
+        after.kind === "latest" ? stored.slice(-limit) : this.#readAfter(stored, after, limit)
+      )
+      .map(({ message }) => message);
+    if (channels.length > 1) found.sort((a, b) => a.sequence - b.sequence);
+    const messages = after.kind === "latest"
+      ? takeFitting(found.reverse(), limit, maxBytes).reverse()
+      : takeFitting(found, limit, maxBytes);
+    const more = after.kind !== "latest" && found.length > messages.length;
+    const first = found[0];
+    const page = {
+      messages,
+      more,
+      position: { epoch: this.#epoch, offset: selector.channel === undefined ? 0 : channels[0]?.offset ?? 0 },
+      next: {
+        kind: "id" as const,
+        epoch: this.#epoch,
+        sequence: more && first !== undefined
+          ? messages.at(-1)?.sequence ?? first.sequence - 1
+          : this.#sequence,
+        asOf: { removals: this.#removals, time: now },
+      },
+    };
+    if (!this.#isGap(channels, after, page.position.offset)) return { kind: "complete", ...page };
+    return { kind: "gap", earliest: formatId(this.#epoch, messages[0]?.sequence ?? this.#sequence), ...page };
+  }
+
+  clear(name: string): Promise<number> {
+    this.#turn.flush();
+    const channel = this.#channels.get(name);
+    return Promise.resolve(channel === undefined ? 0 : this.#remove(channel, channel.stored.length));
+  }
+
+  checkReady(): string | undefined {
+    return this.#closed ? "The log is closed" : undefined;
+  }
+
+  *listStored(): Iterable<StoredChannel> {
+    for (const channel of this.#channels.values()) yield describe(channel);
+  }
+
+  findStored(channel: string): StoredChannel | undefined {
+    const found = this.#channels.get(channel);
+    return found === undefined ? undefined : describe(found);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#turn.flush();
+    this.#closed = true;
+    return Promise.resolve();
+  }
+
+  #store(batch: readonly Pending[]): void {
+    const now = this.#time = Math.max(this.#now(), this.#time);
+    this.#forgetReceipts(now);
+    const messages: Message[] = [];
+    const receipts: (Receipt | MessagingError)[] = [];
+    const written = new Set<Channel>();
+    for (const { draft } of batch) {
+      const { idempotencyKey } = draft;
+      const key = idempotencyKey === undefined ? undefined : `${draft.channel} ${idempotencyKey}`;
+      const first = key === undefined ? undefined : this.#receipts.get(key);
+      if (first !== undefined) {
+        receipts.push({ ...first.receipt, duplicate: true });
+        continue;
+      }
+      if (
+        !isTransient(draft) && !this.#channels.has(draft.channel) && this.#channels.size >= this.#maxChannels
+      ) {
+        receipts.push(describeChannelLimit(draft.channel, this.#maxChannels));
+        continue;
+      }
+      const message = this.#stamp(draft, now, written);
+      const { epoch, offset, sequence } = message;
+      const receipt: Receipt = { epoch, offset, sequence, time: now, duplicate: false };
+      if (key !== undefined) this.#receipts.set(key, { receipt, expires: now + IDEMPOTENCY_MILLISECONDS });
+      messages.push(message);
+      receipts.push(receipt);
+    }
+    for (const channel of written) this.#retain(channel, now);
+    for (let i = 0; i < SWEPT_CHANNELS && this.#channels.size > 0; i++) {
+      const next = this.#sweep.next();
+      if (next.done) this.#sweep = this.#channels.values();
+      else this.#expire(next.value, now);
+    }
+    if (messages.length > 0) this.onStored(messages);
+    batch.forEach((pending, i) => settle(pending, receipts[i]!));
+  }
+
+  #stamp(draft: Draft, now: number, written: Set<Channel>): Message {
+    if (isTransient(draft)) return stampMessage(draft, this.#epoch, 0, 0, now);
+    const channel = this.#openChannel(draft.channel);
+    const message = stampMessage(draft, this.#epoch, ++channel.offset, ++this.#sequence, now);
+    const expires = draft.ttl === undefined ? undefined : now + draft.ttl * 1_000;
+    if (expires !== undefined) channel.expiring++;
+    channel.stored.push({ message, expires });
+    written.add(channel);
+    return message;
+  }
+
+  #openChannel(name: string): Channel {
+    let channel = this.#channels.get(name);
+    if (channel === undefined) {
+      channel = {
+        name,
+        offset: 0,
+        stored: [],
+        expiring: 0,
+        removedSequence: 0,
+        removedTime: 0,
+        cutSequence: 0,
+        cutAt: 0,
+      };
+      this.#channels.set(name, channel);
+    }
+    return channel;
+  }
+
+  /** One message more than the limit tells the caller that there is more. */
+  #readAfter(stored: readonly Stored[], after: Cursor, limit: number): readonly Stored[] {
+    const start = findFirst(stored, ({ message }) => isAfter(message, after, this.#epoch));
+    return stored.slice(start, start + limit + 1);
+  }
+
+  #isGap(channels: readonly Channel[], after: Cursor, offset: number): boolean {
+    switch (after.kind) {
+      case "earliest":
+      case "latest":
+        return false;
+      case "id":
+        return after.epoch !== this.#epoch || after.sequence > this.#sequence ||
+          channels.some((channel) =>
+            after.asOf === undefined
+              ? channel.removedSequence > after.sequence
+              : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
+          );
+      case "offset":
+        return (after.epoch ?? this.#epoch) !== this.#epoch || after.offset > offset ||
+          channels.some(({ stored, removedSequence }) =>
+            removedSequence > 0 && holeAfter(stored, after.offset, offset)
+          );
+      case "time":
+        return channels.some((channel) => channel.removedTime >= after.time && channel.removedTime > 0);
+    }
+  }
+
+  /** Removes what is beyond the channel's bounds in number and age. */
+  #retain(channel: Channel, now: number): void {
+    const { messages, seconds } = this.#rules.for(channel.name).history;
+    const tooOld = now - seconds * 1_000;
+    const old = findFirst(channel.stored, ({ message }) => message.time >= tooOld);
+    const excess = Math.max(old, channel.stored.length - messages);
+    // Cutting an array costs its length: wait until a tenth is due, unless it is age that asks.
+    if (excess > 0 && (old > 0 || excess * 10 >= messages)) this.#remove(channel, excess);
+  }
+
+  #expire(channel: Channel, now: number): void {
+    this.#retain(channel, now);
+    if (channel.expiring === 0) return;
+    const isDue = ({ expires }: Stored) => expires !== undefined && expires <= now;
+    const due = channel.stored.filter(isDue);
+    this.#noteRemoved(channel, due);
+    channel.stored = channel.stored.filter((stored) => !isDue(stored));
+  }
+
+  #remove(channel: Channel, count: number): number {
+    const removed = channel.stored.splice(0, count);
+    this.#noteRemoved(channel, removed);
+    channel.cutSequence = removed.at(-1)?.message.sequence ?? channel.cutSequence;
+    channel.cutAt = ++this.#removals;
+    return count;
+  }
+
+  #noteRemoved(channel: Channel, removed: readonly Stored[]): void {
+    for (const { message, expires } of removed) {
+      if (expires !== undefined) channel.expiring--;
+      channel.removedSequence = Math.max(channel.removedSequence, message.sequence);
+      channel.removedTime = Math.max(channel.removedTime, message.time);
+    }
+  }
+
+  #forgetReceipts(now: number): void {
+    for (const [key, { expires }] of this.#receipts) {
+      if (expires > now) return;
+      this.#receipts.delete(key);
+    }
+  }
+}
+
+function describe({ name, offset, stored }: Channel): StoredChannel {
+  return { channel: name, offset, stored: stored.length };
+}
+
+/** The first messages, as many as both limits allow, and one if there is any and any is wanted. */
+function takeFitting(messages: readonly Message[], limit: number, maxBytes: number): Message[] {
+  let count = 0;
+  for (let bytes = 0; count < Math.min(limit, messages.length) && bytes < maxBytes; count++) {
+    bytes += payloadSize(messages[count]!.payload);
+  }
+  return messages.slice(0, count);
+}
+
+/** Index of the first element the test holds for; it must hold for all that follow. */
+function findFirst<T>(list: readonly T[], test: (element: T) => boolean): number {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (test(list[middle]!)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+function isAfter(message: Message, after: Cursor, epoch: string): boolean {
+  switch (after.kind) {
+    case "earliest":
+    case "latest":
+      return true;
+    case "id":
+      return after.epoch !== epoch || message.sequence > after.sequence;
+    case "offset":
+      return (after.epoch ?? epoch) !== epoch || message.offset > after.offset;
+    case "time":
+      return message.time >= after.time;
+  }
+}
+
+/** Whether any offset in `after + 1 ... top` is not stored any more. */
+function holeAfter(stored: readonly Stored[], after: number, top: number): boolean {
+  const start = findFirst(stored, ({ message }) => message.offset > after);
+  return stored.length - start < top - after;
+}

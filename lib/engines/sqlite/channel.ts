@@ -1,0 +1,161 @@
+/** What the SQLite engine knows of its channels, in memory: appending and most of a read ask nothing else. */
+import { matchesSelector, type Selector } from "../../core/channel.ts";
+import type { SqliteDatabase } from "./database.ts";
+
+/** One channel's state. It changes only after the transaction that changes it is committed. */
+export interface SqliteChannel {
+  readonly id: number;
+  readonly name: string;
+  /** The newest message's. */
+  offset: number;
+  sequence: number;
+  /** How many messages are stored. */
+  count: number;
+  /** No stored message is older; infinite when there is none. */
+  oldestTime: number;
+  /** The newest message that was removed; 0 when none was. */
+  removedOffset: number;
+  removedSequence: number;
+  removedTime: number;
+  /** Of the last removal for number or by request since the start: its newest message, and its count in the log. */
+  cutSequence: number;
+  cutAt: number;
+  /** The newest message that was removed for its age since the start. */
+  agedSequence: number;
+  agedTime: number;
+}
+
+/** What nobody has removed yet. */
+const NOTHING_REMOVED = {
+  removedOffset: 0,
+  removedSequence: 0,
+  removedTime: 0,
+  cutSequence: 0,
+  cutAt: 0,
+  agedSequence: 0,
+  agedTime: 0,
+};
+
+/** The channels a selector reads, with the list of their ids as JSON for a query. */
+export interface Selection {
+  readonly channels: readonly SqliteChannel[];
+  readonly ids: string;
+}
+
+interface CachedSelection {
+  channels: SqliteChannel[];
+  ids: string;
+  /** How many of all channels were looked at. */
+  seen: number;
+}
+
+const CACHED_SELECTIONS = 256;
+
+const LOAD = `
+  SELECT channels.id, name, removed_offset, removed_sequence, removed_time, stored, first.time AS oldest_time,
+    last.sequence, last.offset
+  FROM channels
+  LEFT JOIN (
+    SELECT channel, count(*) AS stored, min(sequence) AS low, max(sequence) AS high FROM messages GROUP BY channel
+  ) AS bounds ON bounds.channel = channels.id
+  LEFT JOIN messages AS first ON first.sequence = low
+  LEFT JOIN messages AS last ON last.sequence = high
+  ORDER BY channels.id`;
+
+/** All channels of a log that ever had a message. */
+export class SqliteChannels {
+  readonly #database: SqliteDatabase;
+  readonly #all: SqliteChannel[] = [];
+  readonly #byName = new Map<string, SqliteChannel>();
+  readonly #byId = new Map<number, SqliteChannel>();
+  readonly #selections = new Map<string, CachedSelection>();
+  readonly #insert;
+  readonly #noteRemoved;
+
+  constructor(database: SqliteDatabase) {
+    this.#database = database;
+    this.#insert = database.prepare("INSERT INTO channels (name) VALUES (?)");
+    this.#noteRemoved = database.prepare(`
+      UPDATE channels SET removed_offset = max(removed_offset, ?), removed_sequence = max(removed_sequence, ?),
+        removed_time = max(removed_time, ?) WHERE id = ?`);
+    this.#load();
+  }
+
+  /** In the order they came up; a list that only grows. */
+  get all(): readonly SqliteChannel[] {
+    return this.#all;
+  }
+
+  get(name: string): SqliteChannel | undefined {
+    return this.#byName.get(name);
+  }
+
+  getById(id: number): SqliteChannel {
+    const channel = this.#byId.get(id);
+    if (channel === undefined) {
+      throw new RangeError(`The log holds a message of channel ${id}, which it does not know`);
+    }
+    return channel;
+  }
+
+  /** The channels a selector reads that have had a message. */
+  select(selector: Selector): Selection {
+    if (selector.channel !== undefined) {
+      const channel = this.#byName.get(selector.channel);
+      return channel === undefined
+        ? { channels: [], ids: "[]" }
+        : { channels: [channel], ids: `[${channel.id}]` };
+    }
+    let cached = this.#selections.get(selector.key);
+    if (cached === undefined) {
+      if (this.#selections.size >= CACHED_SELECTIONS) this.#selections.clear();
+      this.#selections.set(selector.key, cached = { channels: [], ids: "[]", seen: 0 });
+    }
+    if (cached.seen < this.#all.length) {
+      const added = this.#all.slice(cached.seen).filter((channel) => matchesSelector(selector, channel.name));
+      cached.seen = this.#all.length;
+      if (added.length > 0) {
+        cached.channels = [...cached.channels, ...added];
+        cached.ids = JSON.stringify(cached.channels.map(({ id }) => id));
+      }
+    }
+    return cached;
+  }
+
+  /** Writes a channel to the file. It is not known here until it is added, after the transaction. */
+  create(name: string): SqliteChannel {
+    const id = Number(this.#insert.run(name).lastInsertRowid);
+    return { id, name, offset: 0, sequence: 0, count: 0, oldestTime: Infinity, ...NOTHING_REMOVED };
+  }
+
+  add(channel: SqliteChannel): void {
+    this.#all.push(channel);
+    this.#byName.set(channel.name, channel);
+    this.#byId.set(channel.id, channel);
+  }
+
+  /** Writes to the file that messages up to this one may be gone. Call it in the transaction that removes them. */
+  noteRemoved(channel: SqliteChannel, offset: number, sequence: number, time: number): void {
+    this.#noteRemoved.run(offset, sequence, time, channel.id);
+  }
+
+  #load(): void {
+    for (const row of this.#database.prepare(LOAD).all()) {
+      const removedOffset = Number(row.removed_offset);
+      const removedSequence = Number(row.removed_sequence);
+      this.add({
+        ...NOTHING_REMOVED,
+        id: Number(row.id),
+        name: String(row.name),
+        // Every offset and sequence ever given is stored, or was removed.
+        offset: Math.max(removedOffset, Number(row.offset ?? 0)),
+        sequence: Math.max(removedSequence, Number(row.sequence ?? 0)),
+        count: Number(row.stored ?? 0),
+        oldestTime: row.oldest_time === null ? Infinity : Number(row.oldest_time),
+        removedOffset,
+        removedSequence,
+        removedTime: Number(row.removed_time),
+      });
+    }
+  }
+}

@@ -1,0 +1,35 @@
+/** What SQLite's failures mean to those who append and read. Every part of the SQLite engine reports through here. */
+import { MessagingError } from "../../core/errors.ts";
+
+/** Primary result codes, https://www.sqlite.org/rescode.html */
+export const SQLITE_BUSY = 5;
+export const SQLITE_READONLY = 8;
+export const SQLITE_FULL = 13;
+export const SQLITE_NOTADB = 26;
+
+/**
+ * The primary result code of an error thrown by a statement; undefined for other errors, among them those of
+ * `exec()` and of the constructor, which carry none.
+ */
+export function resultCode(error: unknown): number | undefined {
+  if (!(error instanceof Error) || !("errcode" in error) || typeof error.errcode !== "number") {
+    return undefined;
+  }
+  return error.errcode & 0xff;
+}
+
+/** The error a publisher or reader gets for a failed statement. It does not say where the file is. */
+export function toLogError(cause: unknown, attempt: string): MessagingError {
+  if (cause instanceof MessagingError) return cause;
+  if (resultCode(cause) === SQLITE_FULL) {
+    return new MessagingError(
+      "log_full",
+      `Cannot ${attempt}: the disk the log is on is full; free some space, or keep less with --rules`,
+      { cause },
+    );
+  }
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new MessagingError("log_unavailable", `Cannot ${attempt}: the log failed with "${reason}"`, {
+    cause,
+  });
+}

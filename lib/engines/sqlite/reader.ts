@@ -1,0 +1,293 @@
+/**
+ * Reads stored messages for the SQLite engine. Every cursor becomes a sequence, after which pages are read by key:
+ * what lies before the cursor costs nothing.
+ */
+import type { StatementSync } from "node:sqlite";
+import type { AsOf, Cursor, LogPage, LogQuery } from "../../core/log.ts";
+import { formatId, type Message, payloadSize } from "../../core/message.ts";
+import type { Rules } from "../../core/rules.ts";
+import type { Selection, SqliteChannel } from "./channel.ts";
+import type { SqliteDatabase } from "./database.ts";
+import { COLUMNS, readRow, type Row } from "./row.ts";
+import type { SqliteState } from "./state.ts";
+
+/** Rows fetched by one query at most: a reader without a limit must not get all the log into memory at once. */
+const ROWS_PER_QUERY = 1_024;
+/** Rows fetched first where bytes are limited, as nobody knows how long they are. */
+const FIRST_ROWS = 16;
+/** Sequences that a reader of several channels looks through before others have their turn. */
+const SLICE = 16_384;
+
+/** Rows with `after < sequence <= upTo` of one selection. */
+type Fetch = (after: number, upTo: number, count: number) => Row[];
+
+/** A read under way: what it has found, and how far it has come. */
+interface Scan {
+  readonly selection: Selection;
+  readonly limit: number;
+  readonly maxBytes: number;
+  readonly now: number;
+  readonly messages: Message[];
+  bytes: number;
+  /** There are messages beyond the limits. */
+  more: boolean;
+  position: number;
+}
+
+export class SqliteReader {
+  readonly #state: SqliteState;
+  readonly #rules: Rules;
+  readonly #now: () => number;
+  readonly #statements;
+
+  constructor(database: SqliteDatabase, state: SqliteState, rules: Rules, now: () => number) {
+    this.#state = state;
+    this.#rules = rules;
+    this.#now = now;
+    const columns = COLUMNS.join(", ");
+    const ofOne = `SELECT ${columns} FROM messages WHERE channel = ? AND sequence > ? AND sequence <= ?`;
+    // The plus keeps SQLite from collecting and sorting all messages of the channels.
+    const ofSeveral = `SELECT ${columns} FROM messages WHERE sequence > ? AND sequence <= ?
+      AND +channel IN (SELECT value FROM json_each(?))`;
+    this.#statements = {
+      one: database.prepare(`${ofOne} ORDER BY sequence LIMIT ?`),
+      oneBack: database.prepare(`${ofOne} ORDER BY sequence DESC LIMIT ?`),
+      several: database.prepare(`${ofSeveral} ORDER BY sequence LIMIT ?`),
+      severalBack: database.prepare(`${ofSeveral} ORDER BY sequence DESC LIMIT ?`),
+      firstOfChannel: database.prepare(
+        "SELECT sequence, offset, time FROM messages WHERE channel = ? AND sequence > ? ORDER BY sequence LIMIT 1",
+      ),
+      firstSince: database.prepare(
+        "SELECT time FROM messages WHERE channel = ? AND sequence > ? AND time >= ? ORDER BY sequence LIMIT 1",
+      ),
+      first: database.prepare(
+        "SELECT sequence, time FROM messages WHERE sequence > ? ORDER BY sequence LIMIT 1",
+      ),
+      due: database.prepare("SELECT DISTINCT channel FROM messages WHERE expires <= ? AND sequence > ?"),
+    };
+  }
+
+  /**
+   * Reads a page; see the Log port. Others have their turn between slices; the last slice reaches the top of the
+   * log, and from there to the answer there is no await.
+   */
+  async read(query: LogQuery): Promise<LogPage> {
+    const { selector, after, limit, maxBytes = Infinity } = query;
+    const state = this.#state;
+    const now = this.#now();
+    const selection = state.channels.select(selector);
+    const isLatest = after.kind === "latest";
+    const start = this.#findStart(after, selection);
+    const scan: Scan = {
+      selection,
+      limit,
+      maxBytes,
+      now,
+      messages: [],
+      bytes: 0,
+      more: false,
+      position: start,
+    };
+    while (!(isLatest ? this.#scanBack(scan) : this.#scanOn(scan))) await endTurn();
+
+    const { epoch, sequence, removals } = state;
+    const { messages } = scan;
+    const more = scan.more && !isLatest;
+    const only = selector.channel === undefined ? undefined : selection.channels[0];
+    const page = {
+      messages,
+      more,
+      position: { epoch, offset: only?.offset ?? 0 },
+      next: {
+        kind: "id" as const,
+        epoch,
+        sequence: more ? messages.at(-1)?.sequence ?? start : sequence,
+        asOf: { removals, time: now },
+      },
+    };
+    if (!this.#isGap(selection, after, start, now)) return { kind: "complete", ...page };
+    return { kind: "gap", earliest: formatId(epoch, messages[0]?.sequence ?? sequence), ...page };
+  }
+
+  /** Reads one slice onwards. Returns whether that was the last. */
+  #scanOn(scan: Scan): boolean {
+    const { one, several } = this.#statements;
+    const [fetch, slice] = this.#prepareFetch(scan.selection, one, several);
+    const end = Math.min(scan.position + slice, this.#state.sequence);
+    while (!scan.more && scan.position < end) {
+      const count = countRows(scan);
+      const rows = fetch(scan.position, end, count);
+      this.#collect(rows, scan);
+      scan.position = rows.length === count ? rows.at(-1)!.sequence : end;
+    }
+    return scan.more || scan.position >= this.#state.sequence;
+  }
+
+  /** Reads one slice backwards. Returns whether that was the last; then the messages are in order. */
+  #scanBack(scan: Scan): boolean {
+    const { oneBack, severalBack } = this.#statements;
+    const [fetch, slice] = this.#prepareFetch(scan.selection, oneBack, severalBack);
+    const bottom = this.#findFirst();
+    const end = Math.max(scan.position - slice, bottom);
+    while (!isFull(scan) && scan.position > end) {
+      const count = countRows(scan);
+      const rows = fetch(end, scan.position, count);
+      this.#collect(rows, scan);
+      scan.position = rows.length === count ? rows.at(-1)!.sequence - 1 : end;
+    }
+    const isLast = isFull(scan) || scan.position <= bottom;
+    if (isLast) scan.messages.reverse();
+    return isLast;
+  }
+
+  #prepareFetch(
+    { channels, ids }: Selection,
+    one: StatementSync,
+    several: StatementSync,
+  ): readonly [Fetch, number] {
+    const [first] = channels;
+    if (first === undefined) return [() => [], Infinity];
+    return channels.length === 1
+      ? [(after, upTo, count) => one.all(first.id, after, upTo, count) as unknown as Row[], Infinity]
+      : [(after, upTo, count) => several.all(after, upTo, ids, count) as unknown as Row[], SLICE];
+  }
+
+  /** Adds the messages of rows to the page, except those that are due to be removed, until it is full. */
+  #collect(rows: readonly Row[], scan: Scan): void {
+    for (const row of rows) {
+      const channel = this.#state.channels.getById(row.channel);
+      if (row.time < this.#oldestKept(channel, scan.now)) continue;
+      if (row.expires !== null && row.expires <= scan.now) continue;
+      if (isFull(scan)) {
+        scan.more = true;
+        return;
+      }
+      const message = readRow(row, channel.name, this.#state.epoch);
+      scan.messages.push(message);
+      if (scan.maxBytes < Infinity) scan.bytes += payloadSize(message.payload);
+    }
+  }
+
+  /** The sequence that all messages after the cursor are above, and all others are not. */
+  #findStart(after: Cursor, { channels }: Selection): number {
+    const { epoch, sequence } = this.#state;
+    switch (after.kind) {
+      case "earliest":
+        return this.#findFirst();
+      case "latest":
+        return sequence;
+      case "id":
+        return after.epoch === epoch ? after.sequence : this.#findFirst();
+      case "offset": {
+        const [channel] = channels;
+        if (channel === undefined || channels.length > 1 || (after.epoch ?? epoch) !== epoch) return 0;
+        return this.#findOffset(channel, after.offset);
+      }
+      case "time":
+        return halve(0, sequence, (middle) => {
+          const row = this.#statements.first.get(middle);
+          return row !== undefined && Number(row.time) < after.time ? Number(row.sequence) : undefined;
+        });
+    }
+  }
+
+  /** The sequence below the first stored message, so that nobody looks through what is long gone. */
+  #findFirst(): number {
+    const row = this.#statements.first.get(0);
+    return row === undefined ? this.#state.sequence : Number(row.sequence) - 1;
+  }
+
+  #findOffset(channel: SqliteChannel, offset: number): number {
+    const ahead = channel.offset - offset;
+    if (ahead <= 0) return channel.sequence;
+    // Each offset takes at least one sequence: that alone finds it when there is no other channel.
+    return halve(Math.max(offset, 0), channel.sequence - ahead, (middle) => {
+      const row = this.#statements.firstOfChannel.get(channel.id, middle);
+      return row !== undefined && Number(row.offset) <= offset ? Number(row.sequence) : undefined;
+    });
+  }
+
+  #isGap({ channels }: Selection, after: Cursor, start: number, now: number): boolean {
+    const { epoch, sequence } = this.#state;
+    switch (after.kind) {
+      case "earliest":
+      case "latest":
+        return false;
+      case "id": {
+        if (after.epoch !== epoch || after.sequence > sequence) return true;
+        const { asOf } = after;
+        if (asOf !== undefined) return channels.some((channel) => this.#isCut(channel, start, asOf, now));
+        return channels.some(({ removedSequence }) => removedSequence > start) ||
+          this.#isAnyDue(channels, start, now);
+      }
+      case "offset":
+        return (after.epoch ?? epoch) !== epoch || after.offset > (channels[0]?.offset ?? 0) ||
+          channels.some(({ removedOffset }) => removedOffset > after.offset) ||
+          this.#isAnyDue(channels, start, now);
+      case "time":
+        return channels.some(({ removedTime }) => removedTime > 0 && removedTime >= after.time) ||
+          this.#isAnyDue(channels, start, now);
+    }
+  }
+
+  /** Whether any message after a sequence is due to be removed, and so is in no page any more. */
+  #isAnyDue(channels: readonly SqliteChannel[], start: number, now: number): boolean {
+    for (const channel of channels) {
+      const oldest = this.#oldestKept(channel, now);
+      if (channel.oldestTime >= oldest) continue;
+      const row = this.#statements.firstOfChannel.get(channel.id, start);
+      if (row !== undefined && Number(row.time) < oldest) return true;
+    }
+    if (this.#state.nextExpiry > now) return false;
+    const due = new Set(this.#statements.due.all(now, start).map((row) => Number(row.channel)));
+    return due.size > 0 && channels.some(({ id }) => due.has(id));
+  }
+
+  /** Whether a message after a sequence was removed, or came due for its age, after a page was read. */
+  #isCut(channel: SqliteChannel, start: number, asOf: AsOf, now: number): boolean {
+    if (channel.cutAt > asOf.removals && channel.cutSequence > start) return true;
+    const oldestThen = this.#oldestKept(channel, asOf.time);
+    if (channel.agedSequence > start && channel.agedTime >= oldestThen) return true;
+    const oldest = this.#oldestKept(channel, now);
+    if (channel.oldestTime >= oldest) return false;
+    const row = this.#statements.firstSince.get(channel.id, start, oldestThen);
+    return row !== undefined && Number(row.time) < oldest;
+  }
+
+  #oldestKept(channel: SqliteChannel, now: number): number {
+    return now - this.#rules.for(channel.name).history.seconds * 1_000;
+  }
+}
+
+function isFull({ messages, bytes, limit, maxBytes }: Scan): boolean {
+  return messages.length >= limit || bytes >= maxBytes;
+}
+
+/** How many rows to fetch: what will fit, as far as that can be told, and one that tells whether there is more. */
+function countRows({ messages, bytes, limit, maxBytes }: Scan): number {
+  const left = Math.min(limit + 1 - messages.length, ROWS_PER_QUERY);
+  if (maxBytes === Infinity) return left;
+  if (bytes === 0) return Math.min(left, FIRST_ROWS);
+  const fitting = Math.ceil((maxBytes - bytes) / (bytes / messages.length));
+  return Math.min(left, Math.max(fitting, 0) + 1);
+}
+
+/**
+ * Finds the lowest sequence with nothing before the cursor above it, which is in `low ... high`.
+ *
+ * @param probe the sequence of the first message above `middle` if that is before the cursor, else undefined
+ */
+function halve(low: number, high: number, probe: (middle: number) => number | undefined): number {
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const before = probe(middle);
+    if (before === undefined) high = middle;
+    else low = before;
+  }
+  return low;
+}
+
+/** Lets everyone else have their turn of the event loop. */
+function endTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,308 @@
+/**
+ * Removes what the rules and ttls no longer keep from the SQLite engine's file: in small transactions, each in a
+ * turn of its own, so that nobody waits for more than one of them.
+ */
+import type { Rules } from "../../core/rules.ts";
+import type { SqliteChannel } from "./channel.ts";
+import type { SqliteDatabase } from "./database.ts";
+import { readNextExpiry, type SqliteState } from "./state.ts";
+
+/** Rows that one transaction removes at most. */
+const STEP_ROWS = 500;
+/** Channels that one transaction looks at, at most. */
+const STEP_CHANNELS = 100;
+/** How long the steps of one turn go on, in milliseconds; then others have theirs. */
+const TURN_BUDGET = 5;
+/** Milliseconds between two looks at what has come of age. */
+const TICK = 1_000;
+/** Channels looked at in one tick. */
+const CHANNELS_PER_TICK = 10_000;
+/** Longest that messages outlive their age in the file, in milliseconds and where the disk can be written. */
+const AGE_SLACK = 60_000;
+
+/** What is taken from one channel in one transaction. */
+interface Removal {
+  readonly channel: SqliteChannel;
+  count: number;
+  offset: number;
+  sequence: number;
+  time: number;
+  oldestTime: number | undefined;
+  /** The newest of them that was still read, and the newest that was not any more for its age. */
+  cutSequence: number;
+  agedSequence: number;
+  agedTime: number;
+}
+
+interface RemovedRow {
+  readonly sequence: number;
+  readonly offset: number;
+  readonly time: number;
+  readonly expires: number | null;
+}
+
+export class SqliteRetention {
+  readonly #database: SqliteDatabase;
+  readonly #state: SqliteState;
+  readonly #rules: Rules;
+  readonly #now: () => number;
+  readonly #statements;
+  /** Channels that hold more than their rule says. */
+  readonly #due = new Set<SqliteChannel>();
+  #nextChannel = 0;
+  #receiptsDue = true;
+  readonly #timer: ReturnType<typeof setInterval>;
+  #turn: ReturnType<typeof setImmediate> | undefined;
+  #closed = false;
+
+  constructor(database: SqliteDatabase, state: SqliteState, rules: Rules, now: () => number) {
+    this.#database = database;
+    this.#state = state;
+    this.#rules = rules;
+    this.#now = now;
+    this.#statements = {
+      oldest: database.prepare(
+        `SELECT sequence, offset, time, expires FROM messages WHERE channel = ? AND sequence <= ?
+          ORDER BY sequence LIMIT ?`,
+      ),
+      removeUpTo: database.prepare("DELETE FROM messages WHERE channel = ? AND sequence <= ?"),
+      expired: database.prepare(
+        "SELECT sequence, channel, offset, time, expires FROM messages WHERE expires <= ? ORDER BY expires LIMIT ?",
+      ),
+      remove: database.prepare("DELETE FROM messages WHERE sequence = ?"),
+      removeReceipts: database.prepare(`
+        DELETE FROM receipts WHERE (channel, key) IN
+          (SELECT channel, key FROM receipts WHERE expires <= ? ORDER BY expires LIMIT ?)`),
+    };
+    this.#timer = setInterval(() => this.#tick(), TICK);
+    Deno.unrefTimer(Number(this.#timer));
+  }
+
+  /** Looks at channels that were written to, and removes what they hold too much once this turn has ended. */
+  notice(channels: readonly SqliteChannel[]): void {
+    for (const channel of channels) {
+      const { messages } = this.#rules.for(channel.name).history;
+      // A tenth at a time, as each transaction has its cost.
+      const excess = channel.count - messages;
+      if (excess > 0 && (excess * 10 >= messages || excess >= STEP_ROWS)) this.#due.add(channel);
+    }
+    if (this.#due.size > 0) this.#schedule();
+  }
+
+  /**
+   * Removes what is due, at most {@linkcode STEP_ROWS} rows, in one transaction.
+   *
+   * @returns whether more is due
+   * @throws what SQLite throws; then nothing is removed
+   */
+  step(): boolean {
+    const now = this.#now();
+    const { nextExpiry } = this.#state;
+    if (this.#due.size === 0 && nextExpiry > now && !this.#receiptsDue) return false;
+    const finished: SqliteChannel[] = [];
+    const removals = new Map<SqliteChannel, Removal>();
+    let room = STEP_ROWS;
+    let receiptsDue = this.#receiptsDue;
+    let newExpiry = nextExpiry;
+    this.#database.transact(() => {
+      for (const channel of this.#due) {
+        if (room === 0 || finished.length === STEP_CHANNELS) break;
+        const removed = this.#removeOldest(removals, channel, room, now);
+        if (removed < room) finished.push(channel);
+        room -= removed;
+      }
+      if (room > 0 && nextExpiry <= now) {
+        room -= this.#removeExpired(removals, room, now);
+        newExpiry = readNextExpiry(this.#database);
+      }
+      if (room > 0 && receiptsDue) {
+        receiptsDue = Number(this.#statements.removeReceipts.run(now, room).changes) === room;
+      }
+      this.#note(removals);
+    });
+    for (const channel of finished) this.#due.delete(channel);
+    this.#state.nextExpiry = newExpiry;
+    this.#receiptsDue = receiptsDue;
+    this.#apply(removals);
+    return this.#due.size > 0 || newExpiry <= now || receiptsDue;
+  }
+
+  /**
+   * Removes a channel's messages up to a sequence, in as many steps as that takes.
+   *
+   * @returns how many there were
+   * @throws what SQLite throws; what earlier steps removed is gone then
+   */
+  async clear(channel: SqliteChannel, sequence: number): Promise<number> {
+    let count = 0;
+    while (true) {
+      const now = this.#now();
+      const removals = new Map<SqliteChannel, Removal>();
+      const removed = this.#database.transact(() => {
+        const rows = this.#readOldest(channel, sequence, STEP_ROWS + 1);
+        this.#removePrefix(removals, channel, rows, Math.min(rows.length, STEP_ROWS), now);
+        this.#note(removals);
+        return rows.length;
+      });
+      this.#apply(removals);
+      count += Math.min(removed, STEP_ROWS);
+      if (removed <= STEP_ROWS) return count;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** Looks at all channels, and removes all that is due, here and now. */
+  sweep(): void {
+    const { all } = this.#state.channels;
+    for (let seen = 0; seen === 0 || seen < all.length; seen += CHANNELS_PER_TICK) this.#tick();
+    while (this.step());
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    clearImmediate(this.#turn);
+  }
+
+  #tick(): void {
+    const now = this.#now();
+    const channels = this.#state.channels.all;
+    for (let i = Math.min(CHANNELS_PER_TICK, channels.length); i > 0; i--) {
+      if (this.#nextChannel >= channels.length) this.#nextChannel = 0;
+      const channel = channels[this.#nextChannel++]!;
+      const { messages, seconds } = this.#rules.for(channel.name).history;
+      const slack = Math.min(AGE_SLACK, seconds * 10);
+      if (channel.count > messages || channel.oldestTime < now - seconds * 1_000 - slack) {
+        this.#due.add(channel);
+      }
+    }
+    this.#receiptsDue = true;
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#closed) return;
+    this.#turn ??= setImmediate(() => {
+      this.#turn = undefined;
+      this.#run();
+    });
+  }
+
+  #run(): void {
+    const end = performance.now() + TURN_BUDGET;
+    try {
+      while (this.step()) {
+        if (performance.now() >= end) return this.#schedule();
+      }
+    } catch (error) {
+      // The next tick tries again.
+      this.#database.reportFailure(error);
+    }
+  }
+
+  /** Removes the oldest messages of a channel that are too many or too old. Returns how many. */
+  #removeOldest(
+    removals: Map<SqliteChannel, Removal>,
+    channel: SqliteChannel,
+    room: number,
+    now: number,
+  ): number {
+    const { messages, seconds } = this.#rules.for(channel.name).history;
+    const excess = channel.count - messages;
+    const oldest = now - seconds * 1_000;
+    const wanted = channel.oldestTime < oldest ? room : Math.min(room, Math.max(excess, 0));
+    const rows = this.#readOldest(channel, channel.sequence, wanted + 1);
+    const kept = rows.findIndex((row, i) => i >= wanted || (i >= excess && row.time >= oldest));
+    return this.#removePrefix(removals, channel, rows, kept === -1 ? rows.length : kept, now);
+  }
+
+  #readOldest(channel: SqliteChannel, upTo: number, count: number): readonly RemovedRow[] {
+    return this.#statements.oldest.all(channel.id, upTo, count) as unknown as RemovedRow[];
+  }
+
+  /** Removes the first of a channel's oldest rows. */
+  #removePrefix(
+    removals: Map<SqliteChannel, Removal>,
+    channel: SqliteChannel,
+    rows: readonly RemovedRow[],
+    count: number,
+    now: number,
+  ): number {
+    const last = rows[count - 1];
+    const removal = openRemoval(removals, channel);
+    removal.oldestTime = rows[count]?.time;
+    if (last === undefined) return 0;
+    this.#statements.removeUpTo.run(channel.id, last.sequence);
+    addRow(removal, last);
+    removal.count += count;
+    const oldest = now - this.#rules.for(channel.name).history.seconds * 1_000;
+    for (const { sequence, time, expires } of rows.slice(0, count)) {
+      if (time < oldest) {
+        removal.agedSequence = sequence;
+        removal.agedTime = time;
+      } else if (expires === null || expires > now) removal.cutSequence = sequence;
+    }
+    return count;
+  }
+
+  #removeExpired(removals: Map<SqliteChannel, Removal>, room: number, now: number): number {
+    const rows = this.#statements.expired.all(now, room) as unknown as (RemovedRow & { channel: number })[];
+    for (const row of rows) {
+      this.#statements.remove.run(row.sequence);
+      const removal = openRemoval(removals, this.#state.channels.getById(row.channel));
+      addRow(removal, row);
+      removal.count++;
+    }
+    return rows.length;
+  }
+
+  #note(removals: ReadonlyMap<SqliteChannel, Removal>): void {
+    for (const { channel, count, offset, sequence, time } of removals.values()) {
+      if (count > 0) this.#state.channels.noteRemoved(channel, offset, sequence, time);
+    }
+  }
+
+  /** Carries what was removed into the log's state. */
+  #apply(removals: ReadonlyMap<SqliteChannel, Removal>): void {
+    for (const removal of removals.values()) {
+      const { channel, oldestTime } = removal;
+      channel.count -= removal.count;
+      channel.removedOffset = Math.max(channel.removedOffset, removal.offset);
+      channel.removedSequence = Math.max(channel.removedSequence, removal.sequence);
+      channel.removedTime = Math.max(channel.removedTime, removal.time);
+      channel.agedSequence = Math.max(channel.agedSequence, removal.agedSequence);
+      channel.agedTime = Math.max(channel.agedTime, removal.agedTime);
+      if (removal.cutSequence > 0) {
+        channel.cutSequence = removal.cutSequence;
+        channel.cutAt = ++this.#state.removals;
+      }
+      if (channel.count === 0) channel.oldestTime = Infinity;
+      else if (oldestTime !== undefined) channel.oldestTime = oldestTime;
+    }
+  }
+}
+
+function openRemoval(removals: Map<SqliteChannel, Removal>, channel: SqliteChannel): Removal {
+  let removal = removals.get(channel);
+  if (removal === undefined) {
+    removal = {
+      channel,
+      count: 0,
+      offset: 0,
+      sequence: 0,
+      time: 0,
+      oldestTime: undefined,
+      cutSequence: 0,
+      agedSequence: 0,
+      agedTime: 0,
+    };
+    removals.set(channel, removal);
+  }
+  return removal;
+}
+
+function addRow(removal: Removal, { offset, sequence, time }: RemovedRow): void {
+  removal.offset = Math.max(removal.offset, offset);
+  removal.sequence = Math.max(removal.sequence, sequence);
+  removal.time = Math.max(removal.time, time);
+}

@@ -1,0 +1,128 @@
+/** How the SQLite engine writes a message as a row, and reads it back. */
+import type { SQLInputValue } from "node:sqlite";
+import type { Message, Payload, Sender } from "../../core/message.ts";
+
+/** Columns of `messages`, in the order in which `pushRow` gives their values. */
+export const COLUMNS = [
+  "sequence",
+  "channel",
+  "offset",
+  "time",
+  "expires",
+  "kind",
+  "data",
+  "event",
+  "sender_id",
+  "sender_name",
+  "socket_id",
+  "sender_user",
+  "sender_info",
+] as const;
+
+/** Text as it is bound to a column of type ANY. */
+type BoundText = string | Uint8Array<ArrayBuffer>;
+
+/** A row of `messages`. */
+export interface Row {
+  readonly sequence: number;
+  readonly channel: number;
+  readonly offset: number;
+  readonly time: number;
+  readonly expires: number | null;
+  readonly kind: number;
+  readonly data: BoundText;
+  readonly event: BoundText | null;
+  readonly sender_id: BoundText | null;
+  readonly sender_name: BoundText | null;
+  readonly socket_id: BoundText | null;
+  readonly sender_user: BoundText | null;
+  readonly sender_info: BoundText | null;
+}
+
+/** A payload's kind is stored as its place in this list: never reorder it. */
+const KINDS: readonly Payload["kind"][] = ["text", "json", "bytes"];
+
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const encoder = new TextEncoder();
+
+/** Text for a column of type ANY: as bytes when it holds a NUL, where `node:sqlite` cuts text short. */
+export function bindText(text: string): BoundText {
+  return text.includes("\0") ? encoder.encode(text) : text;
+}
+
+/** Adds one row's values to a list of such. */
+export function pushRow(
+  values: SQLInputValue[],
+  message: Message,
+  channel: number,
+  expires: number | null,
+): void {
+  const { payload, event, from, socketId } = message;
+  values.push(
+    message.sequence,
+    channel,
+    message.offset,
+    message.time,
+    expires,
+    KINDS.indexOf(payload.kind),
+    payload.kind === "bytes" ? payload.bytes : bindText(payload.text),
+    bindOptional(event),
+    bindOptional(from?.id),
+    bindOptional(from?.name),
+    bindOptional(socketId),
+    bindOptional(from?.user),
+    bindOptional(from?.info),
+  );
+}
+
+function bindOptional(text: string | undefined): BoundText | null {
+  return text === undefined ? null : bindText(text);
+}
+
+/** The message a row holds. */
+export function readRow(row: Row, channel: string, epoch: string): Message {
+  const { sequence, offset, time } = row;
+  return {
+    channel,
+    payload: readPayload(row),
+    epoch,
+    offset,
+    sequence,
+    time,
+    event: readOptional(row.event),
+    from: readSender(row),
+    socketId: readOptional(row.socket_id),
+    to: undefined,
+  };
+}
+
+function readSender({ sender_id, sender_name, sender_user, sender_info }: Row): Sender | undefined {
+  if (sender_id === null) return undefined;
+  return {
+    id: readText(sender_id),
+    ...(sender_name === null ? {} : { name: readText(sender_name) }),
+    ...(sender_user === null ? {} : { user: readText(sender_user) }),
+    ...(sender_info === null ? {} : { info: readText(sender_info) }),
+  };
+}
+
+function readOptional(value: BoundText | null): string | undefined {
+  return value === null ? undefined : readText(value);
+}
+
+function readPayload({ kind, data }: Row): Payload {
+  const name = KINDS[kind];
+  switch (name) {
+    case "text":
+    case "json":
+      return { kind: name, text: readText(data) };
+    case "bytes":
+      return { kind: name, bytes: typeof data === "string" ? encoder.encode(data) : data };
+    default:
+      throw new RangeError(`The log holds a message of the unknown kind ${kind}`);
+  }
+}
+
+function readText(value: BoundText): string {
+  return typeof value === "string" ? value : decoder.decode(value);
+}

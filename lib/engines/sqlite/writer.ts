@@ -1,0 +1,207 @@
+/** Stores what was appended in one turn: one transaction of the SQLite engine, all of it or nothing. */
+import type { SQLInputValue } from "node:sqlite";
+import type { Receipt } from "../../core/log.ts";
+import { type Draft, isTransient, type Message } from "../../core/message.ts";
+import type { SqliteChannel } from "./channel.ts";
+import type { SqliteDatabase } from "./database.ts";
+import type { MessagingError } from "../../core/errors.ts";
+import { bindText, COLUMNS, pushRow } from "./row.ts";
+import type { SqliteState } from "./state.ts";
+import { describeChannelLimit, IDEMPOTENCY_MILLISECONDS, stampMessage } from "../stamp.ts";
+
+/** What became of the drafts of a turn. */
+export interface Stored {
+  /** What is to be announced, in order. */
+  readonly messages: readonly Message[];
+  /** One for each draft, or why it alone was refused. */
+  readonly receipts: readonly (Receipt | MessagingError)[];
+  /** Channels that have new messages. */
+  readonly written: readonly SqliteChannel[];
+}
+
+/** A channel that is written to in this turn, and how far that has come. */
+interface Advance {
+  readonly channel: SqliteChannel;
+  offset: number;
+  sequence: number;
+  count: number;
+}
+
+/** Rows that go into one statement: a call costs more than a row. */
+const ROWS_PER_INSERT = 16;
+
+/** What a probe writes: more than a page, so that it needs new ones. */
+const PROBE_KEY = "x".repeat(16 * 1024);
+
+/** Whether a draft cannot be taken while the disk cannot be written. */
+export function needsDisk(draft: Draft): boolean {
+  return !isTransient(draft) || draft.idempotencyKey !== undefined;
+}
+
+export class SqliteWriter {
+  readonly #database: SqliteDatabase;
+  readonly #state: SqliteState;
+  readonly #maxChannels: number;
+  readonly #insert;
+  readonly #insertMany;
+  readonly #findReceipt;
+  readonly #insertReceipt;
+  readonly #deleteReceipt;
+
+  /** @param maxChannels messages that would need one more channel are refused */
+  constructor(database: SqliteDatabase, state: SqliteState, maxChannels: number) {
+    this.#database = database;
+    this.#state = state;
+    this.#maxChannels = maxChannels;
+    const row = `(${COLUMNS.map(() => "?").join(",")})`;
+    const insert = `INSERT INTO messages (${COLUMNS.join(",")}) VALUES `;
+    this.#insert = database.prepare(insert + row);
+    this.#insertMany = database.prepare(insert + Array(ROWS_PER_INSERT).fill(row).join(","));
+    this.#findReceipt = database.prepare(
+      "SELECT sequence, offset, time FROM receipts WHERE channel = ? AND key = ? AND expires > ?",
+    );
+    this.#insertReceipt = database.prepare("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?)");
+    this.#deleteReceipt = database.prepare("DELETE FROM receipts WHERE channel = ? AND key = ?");
+  }
+
+  /**
+   * Stores drafts, in order. Leaves the disk alone if no draft needs it.
+   *
+   * @throws what SQLite throws; then nothing is stored and nothing has changed
+   */
+  store(drafts: readonly Draft[], now: number): Stored {
+    const turn = new WriterTurn(this.#state, now);
+    if (drafts.some(needsDisk)) {
+      this.#database.transact(() => {
+        for (const draft of drafts) this.#take(turn, draft);
+        this.#insertRows(turn.rows);
+      });
+      turn.apply();
+    } else {
+      for (const draft of drafts) turn.deliver(draft);
+    }
+    return { messages: turn.messages, receipts: turn.receipts, written: turn.written };
+  }
+
+  /**
+   * Writes something, and takes it back, to learn whether the disk has room.
+   *
+   * @throws what SQLite throws
+   */
+  probe(): void {
+    this.#database.transact(() => {
+      // No channel has an empty name.
+      this.#insertReceipt.run("", PROBE_KEY, 0, 0, 0, 0);
+      this.#deleteReceipt.run("", PROBE_KEY);
+    });
+  }
+
+  #take(turn: WriterTurn, draft: Draft): void {
+    const { channel, idempotencyKey } = draft;
+    const key = idempotencyKey === undefined ? undefined : bindText(idempotencyKey);
+    if (key !== undefined) {
+      const first = this.#findReceipt.get(channel, key, turn.time);
+      if (first !== undefined) {
+        const [offset, sequence, time] = [Number(first.offset), Number(first.sequence), Number(first.time)];
+        turn.receipts.push({ epoch: this.#state.epoch, offset, sequence, time, duplicate: true });
+        return;
+      }
+    }
+    if (!isTransient(draft) && !turn.knows(channel) && turn.channelCount >= this.#maxChannels) {
+      turn.receipts.push(describeChannelLimit(channel, this.#maxChannels));
+      return;
+    }
+    const { offset, sequence, time } = isTransient(draft)
+      ? turn.deliver(draft)
+      : turn.stamp(draft, (name) => this.#state.channels.create(name));
+    if (key !== undefined) {
+      this.#insertReceipt.run(channel, key, sequence, offset, time, time + IDEMPOTENCY_MILLISECONDS);
+    }
+  }
+
+  #insertRows(values: readonly SQLInputValue[]): void {
+    const width = COLUMNS.length;
+    let start = 0;
+    for (; start + ROWS_PER_INSERT * width <= values.length; start += ROWS_PER_INSERT * width) {
+      this.#insertMany.run(...values.slice(start, start + ROWS_PER_INSERT * width));
+    }
+    for (; start < values.length; start += width) this.#insert.run(...values.slice(start, start + width));
+  }
+}
+
+/** One turn's worth of stamping, which touches the log's state only once it is applied. */
+class WriterTurn {
+  readonly time: number;
+  readonly messages: Message[] = [];
+  readonly receipts: (Receipt | MessagingError)[] = [];
+  readonly rows: SQLInputValue[] = [];
+  readonly #state: SqliteState;
+  readonly #advances = new Map<string, Advance>();
+  #created = 0;
+  #sequence: number;
+  #nextExpiry = Infinity;
+
+  constructor(state: SqliteState, now: number) {
+    this.time = Math.max(now, state.time);
+    this.#state = state;
+    this.#sequence = state.sequence;
+  }
+
+  get written(): readonly SqliteChannel[] {
+    return Array.from(this.#advances.values(), ({ channel }) => channel);
+  }
+
+  /** Channels there are, those that come up in this turn included. */
+  get channelCount(): number {
+    return this.#state.channels.all.length + this.#created;
+  }
+
+  knows(name: string): boolean {
+    return this.#advances.has(name) || this.#state.channels.get(name) !== undefined;
+  }
+
+  /** Takes a draft that is not stored. */
+  deliver(draft: Draft): Message {
+    return this.#add(stampMessage(draft, this.#state.epoch, 0, 0, this.time));
+  }
+
+  stamp(draft: Draft, create: (name: string) => SqliteChannel): Message {
+    let advance = this.#advances.get(draft.channel);
+    if (advance === undefined) {
+      const known = this.#state.channels.get(draft.channel);
+      const channel = known ?? create(draft.channel);
+      if (known === undefined) this.#created++;
+      advance = { channel, offset: channel.offset, sequence: 0, count: 0 };
+      this.#advances.set(draft.channel, advance);
+    }
+    advance.sequence = ++this.#sequence;
+    advance.count++;
+    const message = stampMessage(draft, this.#state.epoch, ++advance.offset, this.#sequence, this.time);
+    const expires = draft.ttl === undefined ? null : this.time + Math.ceil(draft.ttl * 1_000);
+    if (expires !== null) this.#nextExpiry = Math.min(this.#nextExpiry, expires);
+    pushRow(this.rows, message, advance.channel.id, expires);
+    return this.#add(message);
+  }
+
+  /** Carries what was stamped into the log's state. */
+  apply(): void {
+    const state = this.#state;
+    state.sequence = this.#sequence;
+    state.time = this.time;
+    state.nextExpiry = Math.min(state.nextExpiry, this.#nextExpiry);
+    for (const { channel, offset, sequence, count } of this.#advances.values()) {
+      if (state.channels.get(channel.name) === undefined) state.channels.add(channel);
+      if (channel.count === 0) channel.oldestTime = this.time;
+      channel.offset = offset;
+      channel.sequence = sequence;
+      channel.count += count;
+    }
+  }
+
+  #add(message: Message): Message {
+    const { epoch, offset, sequence, time } = message;
+    this.messages.push(message);
+    this.receipts.push({ epoch, offset, sequence, time, duplicate: false });
+    return message;
+  }
+}

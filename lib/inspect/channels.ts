@@ -1,0 +1,139 @@
+/** The inspector's table of channels: one page of all there are, filtered and sorted, without holding up the hub. */
+import { selectChannel } from "../core/channel.ts";
+import type { Hub } from "../core/hub.ts";
+import type { Log } from "../core/log.ts";
+import { type Message, payloadSize } from "../core/message.ts";
+import type { Traffic } from "../core/metrics/traffic.ts";
+
+export const CHANNEL_ORDERS = ["channel", "subscribers", "rate", "stored"] as const;
+
+export interface ChannelQuery {
+  /** Part of the name, in lower case. */
+  readonly filter: string;
+  readonly sort: typeof CHANNEL_ORDERS[number];
+  readonly descending: boolean;
+  readonly offset: number;
+  readonly limit: number;
+}
+
+export interface ChannelRow {
+  readonly channel: string;
+  /** Those who read it by name, on all nodes. */
+  readonly subscribers: number;
+  /** Messages a second through this node. */
+  readonly rate: number;
+  /** Undefined when the log cannot tell. */
+  readonly stored: number | undefined;
+  readonly last?: ShownMessage | undefined;
+}
+
+export interface ChannelPage {
+  readonly rows: readonly ChannelRow[];
+  /** How many the filter lets through. */
+  readonly total: number;
+}
+
+/** A message as the inspector shows it: in part, when it is large. */
+export interface ShownMessage {
+  readonly time: number;
+  /** 0 when it was not stored. */
+  readonly offset: number;
+  readonly event: string | undefined;
+  readonly from: string | undefined;
+  readonly kind: "text" | "json" | "bytes";
+  readonly text: string;
+  /** Bytes of all of it. */
+  readonly size: number;
+}
+
+/** What the table is made of. */
+export interface ChannelSources {
+  readonly hub: Hub;
+  readonly log: Log;
+  readonly traffic: Traffic;
+}
+
+/** Channels that are looked at before others have their turn. */
+const CHANNELS_A_TURN = 1_000;
+/** Rows are sorted when so many more were found than are asked for. */
+const SPARE_ROWS = 1_000;
+const SHOWN_CHARACTERS = 1_000;
+
+export async function listChannels(sources: ChannelSources, query: ChannelQuery): Promise<ChannelPage> {
+  const { filter, offset, limit } = query;
+  const wanted = offset + limit;
+  const compare = comparison(query);
+  let found: ChannelRow[] = [];
+  let total = 0;
+  let looked = 0;
+  for (const row of listRows(sources)) {
+    if (++looked % CHANNELS_A_TURN === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    if (filter !== "" && !row.channel.toLowerCase().includes(filter)) continue;
+    total++;
+    if (found.push(row) < wanted * 2 + SPARE_ROWS) continue;
+    found = found.sort(compare).slice(0, wanted);
+  }
+  const rows = found.sort(compare).slice(offset, wanted);
+  return { total, rows: await Promise.all(rows.map((row) => addLast(sources, row))) };
+}
+
+/** The newest message of a channel: one that has just come by, else the newest that is stored. */
+export async function findLast(
+  { hub, traffic }: ChannelSources,
+  channel: string,
+): Promise<ShownMessage | undefined> {
+  const message = traffic.last(channel) ?? (await readNewest(hub, channel, 1)).at(-1);
+  return message === undefined ? undefined : showMessage(message);
+}
+
+/** The newest stored messages of a channel, oldest first. */
+export async function readNewest(hub: Hub, channel: string, limit: number): Promise<readonly Message[]> {
+  return (await hub.read({ selector: selectChannel(channel), after: { kind: "latest" }, limit })).messages;
+}
+
+export function showMessage({ time, offset, event, from, payload }: Message): ShownMessage {
+  const text = payload.kind === "bytes" ? "" : payload.text;
+  return {
+    time,
+    offset,
+    event,
+    from: from?.name ?? from?.user ?? from?.id,
+    kind: payload.kind,
+    text: text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS - 1).toWellFormed()}…` : text,
+    size: payloadSize(payload),
+  };
+}
+
+/** Every channel that somebody reads, that has stored messages or that was lately busy, once. */
+function* listRows({ hub, log, traffic }: ChannelSources): Iterable<ChannelRow> {
+  const read = new Set<string>();
+  for (const { channel, subscribers } of hub.listChannels()) {
+    read.add(channel);
+    const stored = log.findStored?.(channel)?.stored ?? (log.findStored === undefined ? undefined : 0);
+    yield { channel, subscribers, rate: traffic.rate(channel), stored };
+  }
+  for (const { channel, stored } of log.listStored?.() ?? []) {
+    if (!read.has(channel)) yield { channel, subscribers: 0, rate: traffic.rate(channel), stored };
+  }
+  for (const channel of traffic.list()) {
+    if (read.has(channel) || log.findStored?.(channel) !== undefined) continue;
+    yield {
+      channel,
+      subscribers: 0,
+      rate: traffic.rate(channel),
+      stored: log.findStored === undefined ? undefined : 0,
+    };
+  }
+}
+
+async function addLast(sources: ChannelSources, row: ChannelRow): Promise<ChannelRow> {
+  return { ...row, last: await findLast(sources, row.channel) };
+}
+
+/** By the chosen column, and by name among equals. */
+function comparison({ sort, descending }: ChannelQuery): (a: ChannelRow, b: ChannelRow) => number {
+  const sign = descending ? -1 : 1;
+  const byName = (a: ChannelRow, b: ChannelRow) => a.channel < b.channel ? -1 : a.channel > b.channel ? 1 : 0;
+  if (sort === "channel") return (a, b) => sign * byName(a, b);
+  return (a, b) => sign * ((a[sort] ?? 0) - (b[sort] ?? 0)) || byName(a, b);
+}

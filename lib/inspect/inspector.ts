@@ -1,0 +1,268 @@
+/**
+ * What the inspector at `/_inspect` reads and does: samples, refusals and messages as streams of JSON lines, channels
+ * and clients as documents, and ending a connection. All of it is for operators. `app.ts` routes to it.
+ */
+import { Hono } from "hono";
+import type { ApiKeys } from "../auth/api_keys.ts";
+import { parseChannel } from "../core/channel.ts";
+import { MessagingError } from "../core/errors.ts";
+import type { Hub } from "../core/hub.ts";
+import type { Log } from "../core/log.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Message } from "../core/message.ts";
+import { Frame } from "../core/socket.ts";
+import { StreamSocket } from "../core/stream_socket.ts";
+import { Traffic } from "../core/metrics/traffic.ts";
+import { demandKey } from "../auth/access.ts";
+import {
+  CHANNEL_ORDERS,
+  type ChannelQuery,
+  type ChannelSources,
+  findLast,
+  listChannels,
+  readNewest,
+  showMessage,
+} from "./channels.ts";
+import { describeClient, disconnectClient, listClients, listReaders } from "./clients.ts";
+import { type Sample, Sampler } from "./sampler.ts";
+import { parseOr } from "../http/problem.ts";
+
+export interface InspectorOptions {
+  readonly hub: Hub;
+  readonly log: Log;
+  readonly keys: ApiKeys;
+  readonly logger: Logger;
+}
+
+/** Refusals that are shown of one second; how many more there were is said. */
+const SHOWN_REFUSALS = 20;
+/** Messages of a channel that are shown of one moment; how many more there were is said. */
+const SHOWN_MESSAGES = 20;
+const TAIL_MILLISECONDS = 250;
+const MAX_ROWS = 100;
+/** Bytes that may wait for a page that does not keep up; what comes meanwhile is left out. */
+const MAX_WAITING_BYTES = 1024 * 1024;
+/** How long channels are counted behind the last look at them. */
+const LOOK_MILLISECONDS = 10_000;
+
+const UTF8 = new TextEncoder();
+
+export class Inspector implements Disposable {
+  /** Answers everything below `/_inspect/`. */
+  readonly routes = new Hono();
+  readonly #hub: Hub;
+  readonly #keys: ApiKeys;
+  readonly #logger: Logger;
+  readonly #sampler: Sampler;
+  readonly #sources: ChannelSources;
+  readonly #streams = new Set<LineStream>();
+  #look: { readonly timer: ReturnType<typeof setTimeout>; readonly release: () => void } | undefined;
+  #listing = Promise.resolve<unknown>(undefined);
+
+  constructor({ hub, log, keys, logger }: InspectorOptions) {
+    this.#hub = hub;
+    this.#keys = keys;
+    this.#logger = logger;
+    this.#sampler = new Sampler(hub);
+    this.#sources = { hub, log, traffic: new Traffic(hub) };
+    const { routes } = this;
+    routes.onError((error) => {
+      throw error;
+    });
+    // Not the page itself: browsers send no key along when they open one.
+    routes.use("/:name", async (c, next) => {
+      demandKey(this.#keys, c.req.raw, "The inspector");
+      await next();
+      // Answered like a GET, whose stream nobody would end.
+      if (c.req.raw.method === "HEAD") await c.res.body?.cancel();
+      c.res.headers.set("cache-control", "no-store");
+    });
+    routes.get("/stream", () => this.#openStream());
+    routes.get("/tail", async (c) => await this.#openTail(readChannel(c.req.query("channel"))));
+    routes.get("/channels", async (c) => c.json(await this.#listChannels(readChannelQuery(c.req.query()))));
+    routes.get(
+      "/channel",
+      async (c) => c.json(await this.#describeChannel(readChannel(c.req.query("channel")))),
+    );
+    routes.get("/clients", (c) => c.json(listClients(hub, (c.req.query("filter") ?? "").toLowerCase())));
+    routes.get("/client", (c) => c.json(describeClient(hub, c.req.query("connection") ?? "")));
+    routes.post("/disconnect", (c) => c.json(this.#disconnect(c.req.query("connection") ?? "")));
+  }
+
+  /** Ends every stream: the server drains. */
+  [Symbol.dispose](): void {
+    this.#sampler[Symbol.dispose]();
+    clearTimeout(this.#look?.timer);
+    this.#look?.release();
+    this.#look = undefined;
+    for (const stream of [...this.#streams]) stream.end();
+  }
+
+  /** First the samples of the last minutes, then one a second, each with what was refused meanwhile. */
+  #openStream(): Response {
+    const stream = this.#openLines(() => forget());
+    let refusal = this.#hub.metrics.lastRefusal - SHOWN_REFUSALS;
+    const send = (samples: readonly Sample[]) => {
+      const { metrics } = this.#hub;
+      const refusals = metrics.listRefusals(refusal);
+      const shown = refusals.slice(-SHOWN_REFUSALS);
+      const missed = metrics.lastRefusal - Math.max(0, refusal) - shown.length;
+      const isSent = stream.send({
+        samples,
+        refusals: shown,
+        missed,
+        totals: this.#total(),
+        nodes: this.#hub.nodes(),
+      });
+      if (isSent) refusal = metrics.lastRefusal;
+    };
+    const forget = this.#sampler.listen((sample) => send([sample]));
+    send(this.#sampler.samples);
+    return stream.response;
+  }
+
+  /** The newest messages of a channel, then those that come, a few times a second and not all when there are many. */
+  async #openTail(channel: string): Promise<Response> {
+    const newest = await readNewest(this.#hub, channel, SHOWN_MESSAGES);
+    let waiting: Message[] = [];
+    let missed = 0;
+    const take = (messages: readonly Message[]) => {
+      for (const message of messages) {
+        if (message.channel !== channel || message.to !== undefined) continue;
+        waiting.push(message);
+        if (waiting.length > SHOWN_MESSAGES * 2) missed += waiting.splice(0, SHOWN_MESSAGES).length;
+      }
+    };
+    const ignore = this.#hub.observe(take);
+    const timer = setInterval(() => {
+      if (waiting.length === 0) return;
+      const shown = waiting.slice(-SHOWN_MESSAGES);
+      missed += waiting.length - shown.length;
+      waiting = [];
+      if (stream.send({ messages: shown.map(showMessage), missed })) missed = 0;
+      else missed += shown.length;
+    }, TAIL_MILLISECONDS);
+    const stream = this.#openLines(() => {
+      clearInterval(timer);
+      ignore();
+    });
+    stream.send({ messages: newest.map(showMessage), missed: 0 });
+    return stream.response;
+  }
+
+  async #listChannels(query: ChannelQuery) {
+    this.#keepCounting();
+    // One after the other, however many pages are open.
+    const page = this.#listing.then(() => listChannels(this.#sources, query));
+    this.#listing = page.catch(() => {});
+    return await page;
+  }
+
+  async #describeChannel(channel: string) {
+    this.#keepCounting();
+    const { hub, log, traffic } = this.#sources;
+    const stored = log.findStored?.(channel);
+    return {
+      channel,
+      subscribers: hub.countSubscribers(channel),
+      rate: traffic.rate(channel),
+      stored: log.findStored === undefined ? undefined : stored?.stored ?? 0,
+      offset: stored?.offset,
+      last: await findLast(this.#sources, channel),
+      readers: listReaders(hub, channel),
+    };
+  }
+
+  #disconnect(connection: string) {
+    const client = disconnectClient(this.#hub, connection);
+    this.#logger.write("info", "client disconnected by operator", { id: client.id });
+    return client;
+  }
+
+  #total() {
+    const { metrics } = this.#hub;
+    return {
+      published: metrics.publishedMessages,
+      delivered: metrics.deliveredMessages,
+      publishedBytes: metrics.publishedBytes,
+      deliveredBytes: metrics.deliveredBytes,
+      slowReaders: metrics.slowReaders,
+      connections: Object.fromEntries(metrics.connections),
+      refusals: Object.fromEntries(metrics.refusals),
+    };
+  }
+
+  /** Counts what channels get as long as somebody looks, and a while longer. */
+  #keepCounting(): void {
+    const release = this.#look?.release ?? this.#sources.traffic.hold();
+    clearTimeout(this.#look?.timer);
+    const timer = setTimeout(() => {
+      release();
+      this.#look = undefined;
+    }, LOOK_MILLISECONDS);
+    this.#look = { timer, release };
+  }
+
+  #openLines(onEnd: () => void): LineStream {
+    const stream: LineStream = new LineStream(() => {
+      this.#streams.delete(stream);
+      onEnd();
+    });
+    this.#streams.add(stream);
+    return stream;
+  }
+}
+
+/** A response of JSON lines for a page that may be slow: it misses some then, and holds nothing up. */
+class LineStream {
+  readonly response: Response;
+  readonly #socket: StreamSocket;
+  readonly #onEnd: () => void;
+
+  constructor(onEnd: () => void) {
+    this.#onEnd = onEnd;
+    this.#socket = new StreamSocket(onEnd);
+    this.response = new Response(this.#socket.body, {
+      headers: { "content-type": "application/x-ndjson", "x-accel-buffering": "no" },
+    });
+  }
+
+  /** Returns false when there was no room. */
+  send(value: unknown): boolean {
+    if (this.#socket.queuedBytes > MAX_WAITING_BYTES) return false;
+    this.#socket.send([new Frame(UTF8.encode(`${JSON.stringify(value)}\n`))]);
+    return true;
+  }
+
+  end(): void {
+    this.#socket.close();
+    this.#onEnd();
+  }
+}
+
+function readChannel(name = ""): string {
+  return parseOr("bad_channel", () => parseChannel(name));
+}
+
+function readChannelQuery(query: Readonly<Record<string, string>>): ChannelQuery {
+  const { filter = "", sort = "rate", order = "", offset = "0", limit = "25" } = query;
+  const known = CHANNEL_ORDERS.find((candidate) => candidate === sort);
+  if (known === undefined) {
+    throw new MessagingError("bad_option", `sort must be one of ${CHANNEL_ORDERS.join(", ")}`);
+  }
+  return {
+    filter: filter.toLowerCase(),
+    sort: known,
+    descending: order === "descending",
+    offset: readNumber("offset", offset, 0, Number.MAX_SAFE_INTEGER),
+    limit: readNumber("limit", limit, 1, MAX_ROWS),
+  };
+}
+
+function readNumber(name: string, text: string, from: number, to: number): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < from || value > to) {
+    throw new MessagingError("bad_option", `${name} must be a whole number from ${from} to ${to}`);
+  }
+  return value;
+}

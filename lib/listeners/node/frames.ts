@@ -1,0 +1,55 @@
+/** WebSocket frames as bytes on the wire, for the node listener: built once, shared by all sockets that get them. */
+import { Buffer } from "node:buffer";
+import type { Frame } from "../../core/socket.ts";
+
+/** First bytes of an unfragmented frame (RFC 6455 section 5.2): FIN and the opcode. */
+const FINAL_TEXT = 0x81;
+const FINAL_BINARY = 0x82;
+
+/** Payload lengths up to which they stand in the second byte, and in the two bytes behind it. */
+const LONGEST_IN_7_BITS = 125;
+const LONGEST_IN_16_BITS = 65_535;
+
+const UTF8 = new TextEncoder();
+
+// The hub hands the same list of frames to every socket of a channel: one entry serves them all.
+const JOINED = new WeakMap<readonly Frame[], Buffer>();
+
+/** Frames, in order, as one piece of bytes. The same list is joined once. */
+export function joinFrames(frames: readonly Frame[]): Buffer {
+  let joined = JOINED.get(frames);
+  if (joined === undefined) JOINED.set(frames, joined = encodeFrames(frames));
+  return joined;
+}
+
+function encodeFrames(frames: readonly Frame[]): Buffer {
+  let size = 0;
+  for (const { byteLength } of frames) size += headerLength(byteLength) + byteLength;
+  // Not of the pool: what is small here may be kept waiting for long.
+  const bytes = Buffer.allocUnsafeSlow(size);
+  let offset = 0;
+  for (const frame of frames) offset = writeFrame(frame, bytes, offset);
+  return bytes;
+}
+
+function headerLength(payloadLength: number): number {
+  if (payloadLength <= LONGEST_IN_7_BITS) return 2;
+  return payloadLength <= LONGEST_IN_16_BITS ? 4 : 10;
+}
+
+/** Writes one unmasked frame; returns where the next one starts. */
+function writeFrame({ data, byteLength }: Frame, bytes: Buffer, offset: number): number {
+  bytes[offset++] = typeof data === "string" ? FINAL_TEXT : FINAL_BINARY;
+  if (byteLength <= LONGEST_IN_7_BITS) bytes[offset++] = byteLength;
+  else if (byteLength <= LONGEST_IN_16_BITS) {
+    bytes[offset++] = 126;
+    offset = bytes.writeUInt16BE(byteLength, offset);
+  } else {
+    bytes[offset++] = 127;
+    offset = bytes.writeUInt32BE(Math.floor(byteLength / 2 ** 32), offset);
+    offset = bytes.writeUInt32BE(byteLength % 2 ** 32, offset);
+  }
+  if (typeof data === "string") UTF8.encodeInto(data, bytes.subarray(offset));
+  else bytes.set(data, offset);
+  return offset + byteLength;
+}

@@ -1,0 +1,312 @@
+/**
+ * The listener for the open internet: `node:http` and the `ws` package behind the same ports. It bounds headers, bodies
+ * and messages in size and time, drops stalled connections for real, and writes all frames of a turn at once.
+ */
+import type { Buffer } from "node:buffer";
+import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo, Socket as TcpSocket } from "node:net";
+import type { Duplex } from "node:stream";
+// @ts-types="./ws.d.ts"
+import { type WebSocket, WebSocketServer } from "ws";
+import { MessagingError } from "../../core/errors.ts";
+import { IDLE_CLOSE, type SocketHandler } from "../../core/socket.ts";
+import { checkHandshake } from "../handshake.ts";
+import { IdleWatch } from "./idle_watch.ts";
+import type { Fetch, Listener, ListenOptions } from "../listener.ts";
+import { createRequest, findAddress } from "./request.ts";
+import { sendResponse } from "./response.ts";
+import { NodeSocket } from "./socket.ts";
+
+/** How long a peer gets to answer a close frame, and to take what was queued before it. */
+const CLOSE_MILLISECONDS = 5_000;
+
+/** How often connections are looked through for those that have sent too slowly. */
+const CHECK_MILLISECONDS = 1_000;
+
+/** How many more TCP connections there may be than WebSockets and streams: for requests, and those that say nothing. */
+const REQUEST_FACTOR = 1.1;
+const REQUEST_CONNECTIONS = 1_000;
+
+/** Requests of one connection that may wait for their answers. */
+const MOST_UNANSWERED = 1_000;
+
+/**
+ * How much more than a message what arrives as one may have before it is cut off in the middle. Protocols escape, and
+ * put several commands together; what is too large for them they refuse in their own words, which say more.
+ */
+const PROTOCOL_FACTOR = 2;
+const PROTOCOL_BYTES = 128 * 1024;
+
+/** A handshake that the app has accepted: what its socket is to be. */
+interface Upgrade {
+  readonly handler: SocketHandler;
+  readonly subprotocol: string | undefined;
+}
+
+/**
+ * Starts to listen and hands every request to `fetch`.
+ *
+ * @throws {Deno.errors.AddrInUse} when the port is taken
+ */
+export async function listenNode(options: ListenOptions, fetch: Fetch): Promise<Listener> {
+  const listener = new NodeListener(options, fetch);
+  await listener.listen();
+  return listener;
+}
+
+class NodeListener implements Listener {
+  readonly #options: ListenOptions;
+  readonly #fetch: Fetch;
+  readonly #server: Server;
+  readonly #scheme: "http" | "https";
+  readonly #handshakes: WebSocketServer;
+  readonly #subprotocols = new WeakMap<IncomingMessage, string>();
+  readonly #open = new Set<NodeSocket>();
+  /** The answers a connection waits for: more than one where requests are pipelined. */
+  readonly #unanswered = new WeakMap<TcpSocket, Set<ServerResponse>>();
+  readonly #idleWatch: IdleWatch<NodeSocket>;
+  #address: AddressInfo = { address: "", family: "", port: 0 };
+  #onAllClosed: () => void = () => {};
+
+  constructor(options: ListenOptions, fetch: Fetch) {
+    this.#options = options;
+    this.#fetch = fetch;
+    const { idleTimeout, headerTimeout, bodyTimeout, maxMessageBytes, maxConnections, certificate } = options;
+    const settings = {
+      headersTimeout: Math.min(headerTimeout, bodyTimeout) * 1_000,
+      requestTimeout: bodyTimeout * 1_000,
+      keepAliveTimeout: idleTimeout * 1_000,
+      connectionsCheckingInterval: CHECK_MILLISECONDS,
+      // Others, such as `h2c`, may be ignored (RFC 9110 section 7.8) and are answered as plain requests.
+      shouldUpgradeCallback: isWebSocket,
+    };
+    this.#scheme = certificate === undefined ? "http" : "https";
+    this.#server = certificate === undefined ? createServer(settings) : createTlsServer({
+      ...settings,
+      cert: certificate.cert,
+      key: certificate.key,
+      handshakeTimeout: headerTimeout * 1_000,
+    });
+    // Without free descriptors it would accept nothing any more, for good.
+    if (maxConnections > 0) {
+      this.#server.maxConnections = Math.ceil(maxConnections * REQUEST_FACTOR) + REQUEST_CONNECTIONS;
+    }
+    this.#server.on("request", (incoming, outgoing) => void this.#answer(incoming, outgoing));
+    this.#server.on(
+      "upgrade",
+      (incoming, connection, head) => void this.#upgrade(incoming, connection, head),
+    );
+    this.#handshakes = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: PROTOCOL_FACTOR * maxMessageBytes + PROTOCOL_BYTES,
+      handleProtocols: (_, incoming) => this.#subprotocols.get(incoming) ?? false,
+      closeTimeout: CLOSE_MILLISECONDS,
+    });
+    this.#idleWatch = new IdleWatch(idleTimeout * 1_000 / 2, (socket) => socket.lookForLife());
+  }
+
+  get hostname(): string {
+    return this.#address.address;
+  }
+
+  get port(): number {
+    return this.#address.port;
+  }
+
+  async listen(): Promise<void> {
+    const { hostname: host, port, reusePort = false } = this.#options;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#server.once("error", reject);
+    try {
+      this.#server.listen({ host, port, reusePort }, resolve);
+      await promise;
+    } catch (error) {
+      this.#idleWatch.stop();
+      if (error instanceof Error && "code" in error && error.code === "EADDRINUSE") {
+        throw new Deno.errors.AddrInUse(error.message, { cause: error });
+      }
+      throw error;
+    }
+    this.#server.on("error", (error) => this.#report("accepting connections failed", error));
+    this.#address = this.#server.address() as AddressInfo;
+  }
+
+  async close(deadlineMilliseconds: number): Promise<void> {
+    const deadline = Promise.withResolvers<void>();
+    const timer = setTimeout(deadline.resolve, deadlineMilliseconds);
+    const allClosed = new Promise<void>((resolve) => {
+      this.#onAllClosed = resolve;
+      if (this.#open.size === 0) resolve();
+    });
+    await Promise.race([allClosed, deadline.promise]);
+    const ended = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    await Promise.race([ended, deadline.promise]);
+    clearTimeout(timer);
+    for (const socket of this.#open) socket.terminate();
+    this.#server.closeAllConnections();
+    this.#idleWatch.stop();
+    await ended;
+  }
+
+  async #answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    if (!this.#admit(incoming.socket, outgoing)) return;
+    // What follows an error is the close event, which is what matters.
+    outgoing.on("error", () => {});
+    try {
+      const response = await this.#ask(incoming, () => {
+        throw new MessagingError("bad_handshake", "A WebSocket handshake is HTTP/1.1");
+      });
+      await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
+      // Paused, what nobody read of a body would keep its client sending, and the next request waiting.
+      incoming.removeAllListeners("data").resume();
+    } catch (error) {
+      this.#report("answering failed", error);
+      outgoing.destroy();
+    }
+  }
+
+  /**
+   * Counts a request of a connection until it is answered. Who asks for far more than it takes is dropped: `node:http`
+   * takes requests as fast as they come, before the answers to those before.
+   *
+   * @returns whether the request should be answered
+   */
+  #admit(connection: TcpSocket, outgoing: ServerResponse): boolean {
+    if (connection.destroyed) return false;
+    const answers = this.#unanswered.get(connection) ?? this.#watch(connection);
+    answers.add(outgoing);
+    outgoing.on("close", () => answers.delete(outgoing));
+    if (answers.size > MOST_UNANSWERED) connection.destroy();
+    return answers.size <= MOST_UNANSWERED;
+  }
+
+  /** Keeps the answers of a connection, and ends with it those that wait behind others: `node:http` forgets them. */
+  #watch(connection: TcpSocket): Set<ServerResponse> {
+    const answers = new Set<ServerResponse>();
+    this.#unanswered.set(connection, answers);
+    connection.once("close", () => {
+      for (const outgoing of answers) outgoing.destroy().emit("close");
+    });
+    return answers;
+  }
+
+  async #upgrade(incoming: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
+    // From here on nobody else listens to it, and an error that nobody hears ends the process.
+    connection.on("error", () => {});
+    try {
+      let upgrade: Upgrade | undefined;
+      const response = await this.#ask(incoming, (handler, subprotocol) => {
+        upgrade = { handler, subprotocol };
+        return new Response(null, { status: 101 });
+      });
+      if (upgrade === undefined) return await this.#refuse(incoming, connection as TcpSocket, response);
+      this.#accept(incoming, connection, head, upgrade);
+    } catch (error) {
+      this.#report("upgrading failed", error);
+      connection.destroy();
+    }
+  }
+
+  async #ask(
+    incoming: IncomingMessage,
+    upgrade: (handler: SocketHandler, subprotocol: string | undefined) => Response,
+  ): Promise<Response> {
+    let request: Request;
+    try {
+      request = createRequest(incoming, this.#scheme);
+    } catch (cause) {
+      return createBadRequest(cause);
+    }
+    return await this.#fetch(request, {
+      address: findAddress(incoming.socket),
+      upgrade(handler, options) {
+        checkHandshake(request);
+        return upgrade(handler, options?.subprotocol);
+      },
+    });
+  }
+
+  async #refuse(incoming: IncomingMessage, connection: TcpSocket, response: Response): Promise<void> {
+    const outgoing = new ServerResponse(incoming);
+    outgoing.on("error", () => {});
+    outgoing.shouldKeepAlive = false;
+    outgoing.assignSocket(connection);
+    if (connection.destroyed) outgoing.destroy();
+    await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
+    connection.end();
+  }
+
+  #accept(incoming: IncomingMessage, connection: Duplex, head: Buffer, upgrade: Upgrade): void {
+    const { handler, subprotocol } = upgrade;
+    if (subprotocol !== undefined) this.#subprotocols.set(incoming, subprotocol);
+    let isOpen = false;
+    this.#handshakes.handleUpgrade(incoming, connection, head, (webSocket) => {
+      isOpen = true;
+      this.#serve(webSocket, new NodeSocket(webSocket, connection), handler);
+    });
+    // It went away while the app made up its mind.
+    if (!isOpen) this.#guard(() => handler.close(1006, ""));
+  }
+
+  #serve(webSocket: WebSocket, socket: NodeSocket, handler: SocketHandler): void {
+    this.#open.add(socket);
+    this.#idleWatch.add(socket);
+    webSocket.on("message", (data: Buffer, isBinary: boolean) => {
+      // A copy: what arrived is a part of a larger buffer, which would stay as long as the message does.
+      this.#guard(() => handler.message(isBinary ? new Uint8Array(data) : data.toString()), socket);
+    });
+    let isOver = false;
+    const leave = (code: number, reason: string) => {
+      if (!isOver) this.#guard(() => handler.close(code, reason));
+      isOver = true;
+    };
+    webSocket.on("error", ({ message }) => {
+      // The peer broke the protocol or a limit. `ws` has sent the close frame that says so, and reads what is still
+      // on its way lest a reset overtakes that frame; to everybody else the peer is gone.
+      socket.hangUp();
+      leave(1006, message);
+    });
+    webSocket.on("close", (code, reason) => {
+      this.#open.delete(socket);
+      this.#idleWatch.delete(socket);
+      if (socket.isIdle) leave(IDLE_CLOSE.code, IDLE_CLOSE.reason);
+      else leave(code, reason.toString());
+      if (this.#open.size === 0) this.#onAllClosed();
+    });
+    this.#guard(() => handler.open(socket), socket);
+  }
+
+  /** An exception in a handler would end the process: each is caught here, whatever the protocol promises. */
+  #guard(run: () => void, socket?: NodeSocket): void {
+    try {
+      run();
+    } catch (error) {
+      this.#report("socket handler failed", error);
+      socket?.close(1011, "internal error");
+    }
+  }
+
+  #report(message: string, error: unknown): void {
+    const reason = error instanceof Error ? error.stack : String(error);
+    this.#options.logger.write("error", message, { reason });
+  }
+}
+
+function isWebSocket({ headers, httpVersion }: IncomingMessage): boolean {
+  return httpVersion === "1.1" && headers.upgrade?.toLowerCase() === "websocket";
+}
+
+/** The answer to what makes no Request. */
+function createBadRequest(cause: unknown): Response {
+  const { title, status, message: detail } = new MessagingError(
+    "bad_host",
+    "The Host header and the target of the request make no URL, or its method is forbidden",
+    { cause },
+  );
+  const headers = { "content-type": "application/problem+json", "cache-control": "no-store" };
+  const body = { type: "urn:raindrops:bad_host", title, status, detail };
+  return new Response(JSON.stringify(body) + "\n", { status, headers });
+}

@@ -1,0 +1,91 @@
+/** The Socket port over a connection of the `ws` package, and how its events reach the protocol's handler. */
+import { Buffer } from "node:buffer";
+import type { Duplex } from "node:stream";
+import type { Socket as TcpSocket } from "node:net";
+// @ts-types="./ws.d.ts"
+import { WebSocket } from "ws";
+import type { Frame, Socket } from "../../core/socket.ts";
+import { joinFrames } from "./frames.ts";
+
+/** How long, and how far, what a peer goes on sending is read, lest a reset overtakes the last frame to it. */
+const LINGER_MILLISECONDS = 1_000;
+const LINGER_BYTES = 1024 * 1024;
+
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * Writes frames itself, straight to the connection below `ws`, and leaves reading, pings, pongs and the closing
+ * handshake to `ws`. Both write whole frames in one go, so neither ever ends up inside a frame of the other.
+ */
+export class NodeSocket implements Socket {
+  readonly id = crypto.randomUUID();
+  readonly #webSocket: WebSocket;
+  readonly #connection: Duplex;
+  #bytesRead = 0;
+  #silentLooks = 0;
+  #isIdle = false;
+
+  constructor(webSocket: WebSocket, connection: Duplex) {
+    this.#webSocket = webSocket;
+    this.#connection = connection;
+  }
+
+  send(frames: readonly Frame[]): void {
+    // Nothing may follow a close frame.
+    if (this.#webSocket.readyState === WebSocket.OPEN) this.#connection.write(joinFrames(frames));
+  }
+
+  get queuedBytes(): number {
+    return this.#connection.destroyed ? 0 : this.#connection.writableLength;
+  }
+
+  drained(): Promise<void> {
+    if (this.queuedBytes === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      // Writes are called back in order, also when the connection breaks: this one when all before it have left.
+      if (this.#connection.writable) this.#connection.write(NOTHING, () => resolve());
+      else this.#connection.once("close", resolve);
+    });
+  }
+
+  close(code: number, reason: string): void {
+    this.#webSocket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#webSocket.terminate();
+  }
+
+  /** Ends the connection once what is queued has left, and soon in any case, whatever the peer does. */
+  hangUp(): void {
+    this.#connection.end();
+    let left = LINGER_BYTES;
+    this.#connection.on("data", ({ length }: Buffer) => {
+      left -= length;
+      if (left < 0) this.#connection.pause();
+    });
+    const timer = setTimeout(() => this.terminate(), LINGER_MILLISECONDS);
+    this.#connection.once("close", () => clearTimeout(timer));
+  }
+
+  /** Whether it was dropped for its silence. */
+  get isIdle(): boolean {
+    return this.#isIdle;
+  }
+
+  /** Pings a peer that has been silent since the last look, and drops one that has been since the one before. */
+  lookForLife(): void {
+    const { bytesRead } = this.#connection as TcpSocket;
+    if (bytesRead !== this.#bytesRead) this.#silentLooks = 0;
+    else if (++this.#silentLooks === 1) this.#ping();
+    else {
+      this.#isIdle = true;
+      this.terminate();
+    }
+    this.#bytesRead = bytesRead;
+  }
+
+  #ping(): void {
+    if (this.#webSocket.readyState === WebSocket.OPEN) this.#webSocket.ping();
+  }
+}

@@ -1,0 +1,99 @@
+/** What the server log looks like: one line an event on stderr, for people or for machines. Used by `server.ts`. */
+import type { LogFields, Logger, LogLevel } from "../core/logger.ts";
+import { redact } from "../base/redact.ts";
+
+const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
+const MAX_DATA_LENGTH = 100;
+
+export interface LineLoggerOptions {
+  readonly format: "text" | "json";
+  readonly level: LogLevel;
+  /** Takes whole lines, each with its newline. */
+  readonly write: (text: string) => void;
+  /** What must not be in any line, whoever writes it, beside what looks like a credential. */
+  readonly secrets?: readonly string[];
+}
+
+/** Collects the lines of one turn of the event loop and writes them at once: under load, one write for many. */
+export class LineLogger implements Logger {
+  readonly #write: (text: string) => void;
+  readonly #format: (level: LogLevel, event: string, fields: LogFields) => string;
+  readonly #least: number;
+  readonly #secrets: readonly string[];
+  #lines = "";
+
+  constructor(options: LineLoggerOptions) {
+    this.#write = options.write;
+    this.#format = options.format === "json" ? formatJson : formatText;
+    this.#least = LEVELS.indexOf(options.level);
+    this.#secrets = options.secrets ?? [];
+  }
+
+  write(level: LogLevel, event: string, fields: LogFields = {}): void {
+    if (LEVELS.indexOf(level) >= this.#least) this.#add(level, event, fields);
+  }
+
+  /** Writes what must be seen at every level, such as the port that was picked. */
+  announce(event: string): void {
+    this.#add("info", event, {});
+  }
+
+  #add(level: LogLevel, event: string, fields: LogFields): void {
+    if (this.#lines === "") setImmediate(() => this.flush());
+    this.#lines += redact(this.#format(level, event, fields), this.#secrets) + "\n";
+  }
+
+  /** Writes what is waiting now, as before an exit. */
+  flush(): void {
+    if (this.#lines === "") return;
+    const lines = this.#lines;
+    this.#lines = "";
+    this.#write(lines);
+  }
+}
+
+/**
+ * The line people read: `client connected id=id1 name=John channel=news`. `data` is shown bare after a colon,
+ * cut at 100 characters, control characters escaped: `message received: it rains`.
+ */
+export function formatText(level: LogLevel, event: string, fields: LogFields): string {
+  const { data, ...others } = fields;
+  let line = level === "warn" || level === "error" ? `${level}: ${event}` : event;
+  if (data !== undefined) line += `: ${escapeControls(cut(String(data)))}`;
+  else {
+    for (const [key, value] of Object.entries(others)) {
+      if (value !== undefined) line += ` ${key}=${formatValue(String(value))}`;
+    }
+  }
+  return line;
+}
+
+/** The line machines read: one JSON object with time, level, event and the fields. */
+export function formatJson(level: LogLevel, event: string, fields: LogFields): string {
+  const { data, ...others } = fields;
+  const shown = data === undefined ? others : { ...others, data: cut(String(data)) };
+  return JSON.stringify({ time: new Date().toISOString(), level, event, ...shown });
+}
+
+function cut(text: string): string {
+  return text.length <= MAX_DATA_LENGTH ? text : text.slice(0, MAX_DATA_LENGTH - 1).toWellFormed() + "…";
+}
+
+// Also the separators U+2028 and U+2029 and the bidirectional controls: a message must not forge or reorder lines.
+function escapeControls(text: string): string {
+  return text.replace(
+    /[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu,
+    (control) =>
+      control === "\n"
+        ? "\\n"
+        : control === "\t"
+        ? "\\t"
+        : control === "\r"
+        ? "\\r"
+        : `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+function formatValue(value: string): string {
+  return /^[\w\-.:/@~,;+*=]+$/.test(value) ? value : escapeControls(JSON.stringify(value));
+}

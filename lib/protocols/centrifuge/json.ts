@@ -1,0 +1,238 @@
+/** The Centrifuge client protocol as lines of JSON: what JavaScript, Python and Go clients speak. */
+import { isJsonObject, parseExactJson, toJsonPayload } from "../../base/exact_json.ts";
+import { encodePayloadJson, type Payload, utf8Length } from "../../core/message.ts";
+import {
+  type Codec,
+  type Command,
+  type ConnectRequest,
+  type DeltaData,
+  type EmulationRequest,
+  MAX_FRAME_BYTES,
+  type Publication,
+  type Push,
+  type Reply,
+  type UniPush,
+} from "./codec.ts";
+import { defaultOf, PONG, toCommand, type Values } from "./decode.ts";
+import {
+  COMMAND,
+  CONNECT_REQUEST,
+  EMULATION_REQUEST,
+  type Field,
+  PUBLICATION,
+  PUSH,
+  REPLY,
+  type Shape,
+} from "./schema.ts";
+
+/** Commands and replies as JSON, one a line. */
+export const JSON_CODEC: Codec = {
+  name: "json",
+  decode: decodeCommands,
+  encode: (replies) => replies.map(encodeReply).join("\n"),
+  decodeUniRequest: (frame) => decodeMessage(CONNECT_REQUEST, readText(frame)) as unknown as ConnectRequest,
+  encodeUni: (pushes) => pushes.map(encodeUniPush).join("\n"),
+  decodeEmulation: (body) =>
+    decodeMessage(EMULATION_REQUEST.json, decodeUtf8(body)) as unknown as EmulationRequest,
+};
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const LENIENT_UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** The push of one publication as one line, without its end: for encoders that join them by `"\n"`. */
+export function encodePublicationPush(channel: string, publication: Publication): string {
+  return `{"push":${encodeUniPublication(channel, publication)}}`;
+}
+
+/** The same as one-way transports get it. */
+export function encodeUniPublication(channel: string, publication: Publication): string {
+  return `{"channel":${JSON.stringify(channel)},"pub":${encodePublication(publication)}}`;
+}
+
+/** By hand, at half the cost of going by the shape: publications are most of what is ever encoded. */
+function encodePublication(publication: Publication): string {
+  const { info, offset, tags, time, channel } = publication;
+  let json = `{"data":${encodeData(publication.data)}`;
+  if (info !== undefined) {
+    json += `,"info":{"user":${JSON.stringify(info.user)},"client":${JSON.stringify(info.client)}`;
+    if (info.connInfo) json += `,"conn_info":${info.connInfo}`;
+    if (info.chanInfo) json += `,"chan_info":${info.chanInfo}`;
+    json += "}";
+  }
+  if (offset) json += `,"offset":${offset}`;
+  if (tags !== undefined && tags.size > 0) json += `,"tags":${encodeMap(undefined, tags)}`;
+  if (publication.delta) json += ',"delta":true';
+  if (time) json += `,"time":${time}`;
+  if (channel) json += `,"channel":${JSON.stringify(channel)}`;
+  return json + "}";
+}
+
+function encodeReply(reply: Reply): string {
+  switch (reply.kind) {
+    case "server_ping":
+      return "{}";
+    case "push":
+      return `{"push":${encodePush(reply.push)}}`;
+    case "error":
+      return `{"id":${reply.id},"error":${encodeFields(shapeOf(REPLY, "error"), reply.error)}}`;
+    default:
+      return `{"id":${reply.id},"${reply.kind}":${encodeFields(shapeOf(REPLY, reply.kind), reply.result)}}`;
+  }
+}
+
+function encodeUniPush(push: UniPush): string {
+  return push.kind === "server_ping" ? "{}" : encodePush(push);
+}
+
+function encodePush(push: Push): string {
+  const channel = "channel" in push ? `"channel":${JSON.stringify(push.channel)},` : "";
+  return `{${channel}"${push.kind}":${encodeFields(shapeOf(PUSH, push.kind), push.content)}}`;
+}
+
+function shapeOf(parent: Shape, key: string): Shape {
+  const type = parent.byKey.get(key)?.type;
+  if (type?.kind !== "message") throw new TypeError(`Not a message: ${key}`);
+  return type.shape;
+}
+
+/** A message as a JSON object of those fields that are not left out. */
+function encodeFields(shape: Shape, message: object): string {
+  if (shape === PUBLICATION) return encodePublication(message as Publication);
+  const values = message as Values;
+  let json = "";
+  for (const field of shape.fields) {
+    const text = encodeValue(field, values[field.key]);
+    if (text !== "") json += `${json === "" ? "" : ","}"${field.name}":${text}`;
+  }
+  return `{${json}}`;
+}
+
+/** A field's value as JSON text; nothing where the field is left out. */
+function encodeValue({ type, always }: Field, value: unknown): string {
+  switch (type.kind) {
+    case "bool":
+      return value === true ? "true" : "";
+    case "number":
+      return value ? String(value) : always ? "0" : "";
+    case "string":
+      return value ? JSON.stringify(value) : always ? '""' : "";
+    case "json":
+      return value as string | undefined ?? "";
+    case "payload":
+      return value === undefined ? "" : encodeData(value as Payload | DeltaData);
+    case "message":
+      return value === undefined ? "" : encodeFields(type.shape, value as object);
+    case "list": {
+      const items = value as readonly object[] | undefined ?? [];
+      if (items.length === 0) return always ? "[]" : "";
+      return `[${items.map((item) => encodeFields(type.shape, item)).join(",")}]`;
+    }
+    case "map": {
+      const entries = value as ReadonlyMap<string, object | string> | undefined;
+      if (entries === undefined || entries.size === 0) return always ? "{}" : "";
+      return encodeMap(type.value, entries);
+    }
+    default:
+      return "";
+  }
+}
+
+function encodeMap(shape: Shape | undefined, entries: ReadonlyMap<string, object | string>): string {
+  const fields = [...entries].map(([key, value]) => {
+    const text = shape === undefined ? JSON.stringify(value) : encodeFields(shape, value as object);
+    return `${JSON.stringify(key)}:${text}`;
+  });
+  return `{${fields.join(",")}}`;
+}
+
+/** Those who agreed on deltas get a string in every case: the text of the JSON value, or of the difference. */
+function encodeData(data: Payload | DeltaData): string {
+  switch (data.kind) {
+    case "whole":
+      return JSON.stringify(encodePayloadJson(data.payload));
+    case "delta":
+      return JSON.stringify(LENIENT_UTF8.decode(data.bytes));
+    default:
+      return encodePayloadJson(data);
+  }
+}
+
+function decodeCommands(frame: string | Uint8Array): readonly Command[] {
+  const lines = readText(frame).split("\n");
+  if (lines.length > 1 && lines.at(-1) === "") lines.pop();
+  return lines.map((line) => {
+    const object = parseObject(line);
+    return Object.keys(object).length === 0 ? PONG : toCommand(decodeFields(COMMAND, object));
+  });
+}
+
+function decodeMessage(shape: Shape, text: string): Values {
+  return decodeFields(shape, parseObject(text));
+}
+
+/** The text of a frame that is not too long. */
+function readText(frame: string | Uint8Array): string {
+  // No text has fewer bytes than characters.
+  const size = frame.length > MAX_FRAME_BYTES || typeof frame !== "string" ? frame.length : utf8Length(frame);
+  if (size > MAX_FRAME_BYTES) throw new SyntaxError(`More than ${MAX_FRAME_BYTES} bytes of commands`);
+  return decodeUtf8(frame);
+}
+
+function decodeUtf8(frame: string | Uint8Array): string {
+  if (typeof frame === "string") return frame;
+  try {
+    return UTF8.decode(frame);
+  } catch (cause) {
+    throw new SyntaxError("Not UTF-8", { cause });
+  }
+}
+
+function parseObject(text: string): { readonly [name: string]: unknown } {
+  if (text.trim() === "") throw new SyntaxError("A blank line");
+  const value = parseExactJson(text);
+  if (!isJsonObject(value)) throw new SyntaxError("Not a JSON object");
+  return value;
+}
+
+/** All fields of a message. Unknown ones are ignored, null is as good as left out. */
+function decodeFields(shape: Shape, object: { readonly [name: string]: unknown }): Values {
+  const values: Values = {};
+  for (const field of shape.fields) values[field.key] = decodeValue(field, object[field.name]);
+  return values;
+}
+
+function decodeValue({ name, type }: Field, value: unknown): unknown {
+  // Null as data is data: what a client published.
+  if (value === undefined || (value === null && type.kind !== "payload")) return defaultOf(type);
+  switch (type.kind) {
+    case "bool":
+      if (typeof value === "boolean") return value;
+      break;
+    case "number":
+      if (Number.isInteger(value) && Number(value) >= type.min && Number(value) <= type.max) return value;
+      break;
+    case "string":
+      if (typeof value === "string") return value;
+      break;
+    case "payload":
+      return toJsonPayload(value);
+    case "present":
+      return true;
+    case "message":
+      if (isJsonObject(value)) return decodeFields(type.shape, value);
+      break;
+    case "map":
+      if (isJsonObject(value)) return decodeMap(type.entry, value);
+      break;
+  }
+  throw new SyntaxError(`The field "${name}" is not a ${type.kind} that is allowed`);
+}
+
+function decodeMap(entry: Shape, object: { readonly [name: string]: unknown }): ReadonlyMap<string, unknown> {
+  const values = new Map<string, unknown>();
+  for (const [key, value] of Object.entries(object)) {
+    if (value === null) throw new SyntaxError("A map has a value that is null");
+    values.set(key, decodeFields(entry, { key, value }).value);
+  }
+  return values;
+}

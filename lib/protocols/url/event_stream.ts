@@ -1,0 +1,46 @@
+/** Server-sent events (WHATWG HTML section 9.2): what `new EventSource(url)` reads from a channel's URL. */
+import { encodePayloadJson, formatId, type Message } from "../../core/message.ts";
+import type { Encoder } from "../../core/socket.ts";
+import type { ProtocolContext, ReadRequest } from "../protocol.ts";
+import { createStreamFrame, openStream, type StreamFormat } from "./stream.ts";
+
+export const EVENT_STREAM_TYPE = "text/event-stream";
+
+/** Milliseconds an EventSource waits before it reconnects. */
+const RETRY_MILLISECONDS = 1_000;
+
+/** A batch of messages as events in one chunk. */
+export const EVENT_STREAM_ENCODER: Encoder = {
+  kind: "joined",
+  encode: (messages) => createStreamFrame(messages.map(encodeEvent).join("")),
+};
+
+const FORMAT: StreamFormat = {
+  protocol: "sse",
+  contentType: EVENT_STREAM_TYPE,
+  encoder: EVENT_STREAM_ENCODER,
+  // An id without data is not dispatched but remembered: a reader that drops before its first message still
+  // resumes from where it came in.
+  encodeOpening: (top) =>
+    `retry: ${RETRY_MILLISECONDS}\n${
+      top === undefined ? "" : `id: ${formatId(top.epoch, top.sequence)}\n`
+    }\n`,
+  encodeGap: ({ earliest }) => `event: gap\ndata: {"earliest":"${earliest}"}\n\n`,
+  keepAlive: ": alive\n\n",
+};
+
+/** Opens an event stream on the channels of a request. */
+export function openEventStream(context: ProtocolContext, request: ReadRequest): Response {
+  return openStream(FORMAT, context, request);
+}
+
+/** One event: `id` if it was stored, `event` if it has a name, one `data` line per line. */
+export function encodeEvent(message: Message): string {
+  let text = message.sequence > 0 ? `id: ${formatId(message.epoch, message.sequence)}\n` : "";
+  if (message.event !== undefined) text += `event: ${message.event}\n`;
+  const { payload } = message;
+  const data = payload.kind === "text" ? payload.text : encodePayloadJson(payload);
+  // All three line ends of the format end a line here, else text could forge fields.
+  for (const line of data.split(/\r\n|\r|\n/)) text += `data: ${line}\n`;
+  return text + "\n";
+}

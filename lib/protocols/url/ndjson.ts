@@ -1,0 +1,29 @@
+/** Newline-delimited JSON: what `curl -N 'localhost:8000/news?follow'` reads, one message object a line. */
+import { encodeMessageJson } from "../../core/message.ts";
+import type { Encoder } from "../../core/socket.ts";
+import type { ProtocolContext, ReadRequest } from "../protocol.ts";
+import { createStreamFrame, openStream, type StreamFormat } from "./stream.ts";
+
+export const NDJSON_TYPE = "application/x-ndjson";
+
+/** A batch of messages as lines in one chunk. */
+export const NDJSON_ENCODER: Encoder = {
+  kind: "joined",
+  encode: (messages) =>
+    createStreamFrame(messages.map((message) => encodeMessageJson(message) + "\n").join("")),
+};
+
+const FORMAT: StreamFormat = {
+  protocol: "follow",
+  contentType: NDJSON_TYPE,
+  encoder: NDJSON_ENCODER,
+  // Empty lines are no values: readers of JSON lines skip them, and this one carries the headers out.
+  encodeOpening: () => "\n",
+  encodeGap: ({ earliest }) => `{"type":"gap","earliest":"${earliest}"}\n`,
+  keepAlive: "\n",
+};
+
+/** Opens a line stream on the channels of a request. */
+export function openLineStream(context: ProtocolContext, request: ReadRequest): Response {
+  return openStream(FORMAT, context, request);
+}

@@ -1,0 +1,60 @@
+/** One flush a turn, in order, with everything that was added during it. */
+import assert from "node:assert/strict";
+import { Turn } from "../../lib/base/turn.ts";
+import { ManualSchedule } from "../fakes/schedule.ts";
+
+function openTurn() {
+  const loop = new ManualSchedule();
+  const flushed: number[][] = [];
+  return { loop, flushed, turn: new Turn<number>((items) => flushed.push(items), loop.schedule) };
+}
+
+Deno.test("Turn.add() hands over what was added during a turn in one go, in order", () => {
+  const { loop, flushed, turn } = openTurn();
+  for (const item of [1, 2, 3]) turn.add(item);
+  assert.equal(loop.waiting, 1, "one task for all");
+  assert.deepEqual(flushed, []);
+  loop.run();
+  assert.deepEqual(flushed, [[1, 2, 3]]);
+  assert.equal(loop.waiting, 0, "nothing is scheduled while idle");
+  turn.add(4);
+  loop.run();
+  assert.deepEqual(flushed, [[1, 2, 3], [4]]);
+});
+
+Deno.test("Turn.add() during a flush belongs to the next turn", () => {
+  const loop = new ManualSchedule();
+  const flushed: number[][] = [];
+  const turn = new Turn<number>((items) => {
+    flushed.push(items);
+    if (items[0] === 1) turn.add(2);
+  }, loop.schedule);
+  turn.add(1);
+  loop.run();
+  assert.deepEqual(flushed, [[1]]);
+  loop.run();
+  assert.deepEqual(flushed, [[1], [2]]);
+});
+
+Deno.test("Turn.flush() hands over at once, and nothing twice", () => {
+  const { loop, flushed, turn } = openTurn();
+  turn.flush();
+  turn.add(1);
+  turn.flush();
+  turn.flush();
+  assert.deepEqual(flushed, [[1]]);
+  turn.add(2);
+  loop.run();
+  assert.deepEqual(flushed, [[1], [2]]);
+});
+
+Deno.test("Turn ends with the turn of the event loop when nothing else is said", async () => {
+  const flushed: number[][] = [];
+  const turn = new Turn<number>((items) => flushed.push(items));
+  turn.add(1);
+  await Promise.resolve();
+  turn.add(2);
+  assert.deepEqual(flushed, []);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(flushed, [[1, 2]]);
+});

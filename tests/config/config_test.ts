@@ -1,0 +1,140 @@
+/** Flags and environment: defaults, precedence, and one clear line for everything that is wrong. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { type Config, ENVIRONMENT_VARIABLES, formatHelp, parseConfig } from "../../lib/config/config.ts";
+
+function parse(args: string[], environment: Record<string, string> = {}): Config {
+  const config = parseConfig(args, environment);
+  assert.notEqual(config, "help");
+  return config as Config;
+}
+
+Deno.test("parseConfig() has development defaults", () => {
+  const { port, host, log, origins, maxBodyBytes, maxMessageBytes } = parse([]);
+  assert.deepEqual({ port, host, log, origins, maxBodyBytes, maxMessageBytes }, {
+    port: 8000,
+    host: "127.0.0.1",
+    log: "sqlite:./data/raindrops.db",
+    origins: [],
+    maxBodyBytes: 1_048_576,
+    maxMessageBytes: 65_536,
+  });
+});
+
+Deno.test("parseConfig() takes each setting as flag or variable, and the flag outranks", () => {
+  assert.equal(parse(["--port", "1"]).port, 1);
+  assert.equal(parse(["--port=2"]).port, 2);
+  assert.equal(parse([], { PORT: "3" }).port, 3);
+  assert.equal(parse(["--port", "4"], { PORT: "5" }).port, 4);
+  assert.deepEqual(parse([], { RAINDROPS_ORIGINS: "https://a.example, http://b.example:81" }).origins, [
+    "https://a.example",
+    "http://b.example:81",
+  ]);
+});
+
+const REFUSED: readonly [string[], Record<string, string>, RegExp][] = [
+  [["--prot", "1"], {}, /--prot.*--help/],
+  [["extra"], {}, /extra.*--help/],
+  [["--port"], {}, /--port.*--help/],
+  [["--port", "70000"], {}, /"70000" for --port: give a whole number from 0 to 65535/],
+  [["--port", "-1"], {}, /--port/],
+  [["--port", ""], {}, /"" for --port/],
+  [[], { PORT: "eighty" }, /"eighty" for PORT/],
+  [[], { RAINDROPS_LOGG: "memory:" }, /RAINDROPS_LOGG/],
+  [["--host", " "], {}, /--host: it must not be empty/],
+  [["--log", "postgres:x"], {}, /"postgres:x" for --log/],
+  [["--origins", "example.org"], {}, /no origin: write it like https:/],
+  [["--origins", "https://example.org/"], {}, /no origin/],
+  [["--log-level", "loud"], {}, /use debug or info or warn or error/],
+  [["--max-message-bytes", "0"], {}, /from 1 to/],
+  [["--open=yes"], {}, /--open.*--help/],
+  [[], { RAINDROPS_OPEN: "maybe" }, /"maybe" for RAINDROPS_OPEN: use true or false/],
+  [
+    ["--host", "0.0.0.0"],
+    {},
+    /^Listening on 0\.0\.0\.0, beyond this machine, takes a key: set .* with --open$/,
+  ],
+  [["--host", "::"], { RAINDROPS_API_KEYS: "", RAINDROPS_TOKEN_SECRET: "" }, /^Listening on ::, .* --open$/],
+  [["--host", "example.org"], { RAINDROPS_OPEN: "false" }, /takes a key/],
+  [["--trusted-proxy", "127.0.0.1"], {}, /^Serving a proxy, .* takes a key/],
+  [["--trusted-proxy", "10.0.0.0/33"], {}, /is no network/],
+  [["--proxy-header", "via"], {}, /use x-forwarded-for or forwarded/],
+  [["--max-connections=-1"], {}, /from 0 to/],
+  [["--max-publish-rate", "0.5"], {}, /from 0 to/],
+  [["--max-channel-length", "256"], {}, /from 1 to 255/],
+];
+
+for (const [args, environment, message] of REFUSED) {
+  Deno.test(`parseConfig() refuses ${JSON.stringify([args, environment])} in one line that says what to do`, () => {
+    assert.throws(() => parseConfig(args, environment), (error: unknown) => {
+      assert.ok(error instanceof SyntaxError);
+      assert.match(error.message, message);
+      assert.ok(!error.message.includes("\n"), error.message);
+      return true;
+    });
+  });
+}
+
+Deno.test("parseConfig() lets a server beyond loopback start with any key, or with --open", () => {
+  const world = ["--host", "0.0.0.0"];
+  assert.equal(parse([...world, "--open"]).open, true);
+  assert.equal(parse(world, { RAINDROPS_OPEN: "1" }).open, true);
+  for (const variable of ["TOKEN_SECRET", "TOKEN_KEY", "TOKEN_JWKS", "API_KEYS"]) {
+    assert.equal(parse(world, { [`RAINDROPS_${variable}`]: "x" }).open, false);
+  }
+  for (const host of ["localhost", "127.0.0.1", "127.1.2.3", "::1"]) {
+    assert.equal(parse(["--host", host]).host, host);
+  }
+});
+
+Deno.test("parseConfig() spares this machine from default limits alone, and takes 0 for none", () => {
+  assert.deepEqual(parse([]).maxPublishRate, { value: 100, sparesLoopback: true });
+  assert.deepEqual(parse(["--max-publish-rate", "100"]).maxPublishRate, {
+    value: 100,
+    sparesLoopback: false,
+  });
+  assert.equal(parse(["--max-connections-per-address", "0"]).maxConnectionsPerAddress.value, Infinity);
+  assert.equal(parse(["--max-channels", "0"]).maxChannels, Infinity);
+});
+
+Deno.test("parseConfig() takes secrets from the environment alone and never repeats them", () => {
+  assert.equal(parse([], { RAINDROPS_TOKEN_SECRET: "s3cret" }).tokenSecret, "s3cret");
+  const { apiKeys } = parse([], { RAINDROPS_API_KEYS: "one,two" });
+  assert.equal(apiKeys.length, 2);
+  assert.ok(!Deno.inspect(apiKeys).includes("one"), "Keys are hashed as soon as they are read");
+  assert.throws(() => parseConfig(["--token-secret", "s3cret"], {}), /--token-secret/);
+  for (const keys of ["s3cret,", "s3cret,s3 cret", "\u0000s3cret"]) {
+    assert.throws(() => parseConfig([], { RAINDROPS_API_KEYS: keys }), (error: unknown) => {
+      return error instanceof SyntaxError && /RAINDROPS_API_KEYS/.test(error.message) &&
+        !/s3/.test(error.message);
+    });
+  }
+});
+
+Deno.test("parseConfig() repeats no password that stands in the URL of a log", () => {
+  for (const url of ["nats://user:s3cret@one", "tls://s3cret@one:1/", "nats://a:s3@cret@one"]) {
+    assert.throws(() => parseConfig(["--log", url], {}), (error: unknown) => {
+      return error instanceof SyntaxError && /RAINDROPS_NATS_/.test(error.message) &&
+        !/s3/.test(error.message);
+    });
+  }
+});
+
+Deno.test("parseConfig() either parses or throws a SyntaxError, whatever the arguments", () => {
+  const argument = fc.oneof(
+    fc.string(),
+    fc.constantFrom("--port", "--host", "--log", "--origins=", "--", "-h"),
+  );
+  fc.assert(fc.property(fc.array(argument), (args) => {
+    try {
+      parseConfig(args, {});
+    } catch (error) {
+      assert.ok(error instanceof SyntaxError, String(error));
+    }
+  }));
+});
+
+Deno.test("formatHelp() lists every variable, and --help asks for it", () => {
+  assert.equal(parseConfig(["--help"], {}), "help");
+  for (const variable of ENVIRONMENT_VARIABLES) assert.ok(formatHelp().includes(` ${variable} `), variable);
+});

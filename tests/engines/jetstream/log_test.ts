@@ -1,0 +1,292 @@
+/** Runs the suite of the Log port on the JetStream engine, and tests what several nodes and restarts make of one stream. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { selectChannel, selectPatterns } from "../../../lib/core/channel.ts";
+import type { Log, LogPage, Receipt } from "../../../lib/core/log.ts";
+import type { Message } from "../../../lib/core/message.ts";
+import { Rules } from "../../../lib/core/rules.ts";
+import { FakeClock } from "../../fakes/clock.ts";
+import { createDraft } from "../../fakes/message.ts";
+import { testLog } from "../../suites/log_suite.ts";
+import { nameStream, openNode, SKIPPED, startServer, testWithNats } from "./fixture.ts";
+
+const server = SKIPPED === undefined ? await startServer() : undefined;
+const hosts = server?.hosts ?? "";
+Deno.test.afterAll(() => server?.[Symbol.asyncDispose]());
+
+const NEWS = selectChannel("news");
+const EVERYTHING = selectPatterns(["**"]);
+
+if (SKIPPED === undefined) {
+  testLog(
+    "JetStreamLog",
+    async (options) => (await openNode({ ...options, hosts, stream: nameStream() })).log,
+  );
+  testLog(
+    "JetStreamLog without a cache",
+    async (options) => (await openNode({ ...options, hosts, stream: nameStream(), cachedBytes: 0 })).log,
+  );
+} else Deno.test.ignore(`The suite of the Log port on JetStream (skipped: ${SKIPPED})`, () => {});
+
+/** What readers see of a log, but for what belongs to one process. */
+async function describeLog(log: Log) {
+  const page = await log.read({ selector: EVERYTHING, after: { kind: "earliest" }, limit: 10_000 });
+  const positions = [];
+  for (const channel of ["a", "b", "c"]) {
+    const { position, kind } = await log.read({
+      selector: selectChannel(channel),
+      after: { kind: "offset", offset: 0 },
+      limit: 1,
+    });
+    positions.push({ channel, position, kind });
+  }
+  return { top: log.top, messages: page.messages, positions };
+}
+
+function assertOffsets(messages: readonly Message[]): void {
+  assert.deepEqual(messages.map(({ offset }) => offset), messages.map((_, i) => i + 1));
+}
+
+testWithNats("JetStreamLog on two nodes counts and orders what both append at once alike", async () => {
+  const stream = nameStream();
+  await using one = await openNode({ hosts, stream });
+  await using two = await openNode({ hosts, stream });
+  const count = 1_000;
+  const receipts = await Promise.all(
+    [one, two].flatMap(({ log }, node) =>
+      Array.from({ length: count }, async (_, i) => {
+        // In many turns, so that there are many records.
+        for (let turns = i % 40; turns > 0; turns--) {
+          await new Promise<void>((resolve) => setImmediate(resolve));
+        }
+        return { text: `${node}-${i}`, receipt: await log.append(createDraft(`${node}-${i}`)) };
+      })
+    ),
+  );
+  // Each catches up with what the other was told.
+  for (const { log } of [one, two]) {
+    const page = await log.read({ selector: NEWS, after: { kind: "offset", offset: 2 * count }, limit: 1 });
+    assert.deepEqual([page.kind, page.position.offset], ["complete", 2 * count]);
+  }
+  assertOffsets(one.announced);
+  assert.equal(one.announced.length, 2 * count);
+  assert.deepEqual(two.announced, one.announced, "both announce the same in the same order");
+  for (const { text, receipt } of receipts) {
+    const message = one.announced[receipt.offset - 1];
+    assert.equal(message?.sequence, receipt.sequence);
+    assert.deepEqual(message?.payload, { kind: "text", text });
+  }
+});
+
+testWithNats("JetStreamLog counts a channel once that came up while others were on their way", async () => {
+  const count = 500;
+  await using node = await openNode({ hosts, stream: nameStream(), maxChannels: count });
+  const receipts: Promise<Receipt>[] = [];
+  for (let i = 0; i < count; i++) {
+    receipts.push(node.log.append(createDraft("a", { channel: `c${i}` })));
+    // One a turn: so there is always one on its way while others come back.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  await Promise.all(receipts);
+  await assert.rejects(node.log.append(createDraft("a", { channel: "beyond" })), {
+    code: "too_many_channels",
+  });
+});
+
+testWithNats("JetStreamLog.clear() of a channel nobody wrote to leaves nothing behind", async () => {
+  const options = { hosts, stream: nameStream(), maxChannels: 1 };
+  await using one = await openNode(options);
+  await using two = await openNode(options);
+  assert.equal(await one.log.clear("unknown"), 0);
+  const { offset } = await two.log.append(createDraft("a"));
+  assert.equal(offset, 1, "it takes no channel's place");
+  assert.equal(await one.log.clear("news"), 1, "a node clears also what only others have seen so far");
+  const early = one.log.append(createDraft("b"));
+  assert.equal(await one.log.clear("news"), 1);
+  await early;
+});
+
+testWithNats("JetStreamLog knows a key on every node: one of two at once is stored", async () => {
+  const stream = nameStream();
+  await using one = await openNode({ hosts, stream });
+  await using two = await openNode({ hosts, stream });
+  for (let i = 0; i < 20; i++) {
+    const draft = createDraft(`${i}`, { idempotencyKey: `key ${i}` });
+    const receipts = await Promise.all([one.log.append(draft), two.log.append(draft)]);
+    assert.deepEqual(receipts.map(({ duplicate }) => duplicate).sort(), [false, true]);
+    const [first, second] = receipts.map((receipt) => ({ ...receipt, duplicate: false }));
+    assert.deepEqual(first, second);
+    assert.equal(first?.offset, i + 1);
+  }
+  await using three = await openNode({ hosts, stream });
+  const late = await three.log.append(createDraft("late", { idempotencyKey: "key 7" }));
+  assert.deepEqual([late.duplicate, late.offset], [true, 8], "also on a node that has just started");
+  assertOffsets(three.log.top.sequence === one.log.top.sequence ? one.announced : []);
+});
+
+testWithNats(
+  "JetStreamLog passes what is not stored to other nodes, behind what was appended before it",
+  async () => {
+    const stream = nameStream();
+    await using one = await openNode({ hosts, stream });
+    await using two = await openNode({ hosts, stream });
+    const arrived = Promise.withResolvers<void>();
+    const record = two.log.onStored;
+    two.log.onStored = (messages) => {
+      record(messages);
+      if (two.announced.length === 4) arrived.resolve();
+    };
+    await Promise.all([
+      one.log.append(createDraft("a")),
+      one.log.append(
+        createDraft("b", { ephemeral: true, channel: "other", event: "e", from: { id: "id1" } }),
+      ),
+      one.log.append(createDraft("c", { to: "id1", socketId: "s1" })),
+      one.log.append(createDraft("d", { idempotencyKey: "k", ephemeral: true })),
+    ]);
+    await arrived.promise;
+    assert.deepEqual(
+      two.announced.filter(({ offset }) => offset === 0).map((m) => ({ ...m, time: 0 })),
+      one.announced.filter(({ offset }) => offset === 0).map((m) => ({ ...m, time: 0 })),
+    );
+    assert.deepEqual(one.announced.map(({ channel, to }) => [channel, to]), [
+      ["news", undefined],
+      ["other", undefined],
+      ["news", "id1"],
+      ["news", undefined],
+    ]);
+    const again = await two.log.append(createDraft("d", { idempotencyKey: "k", ephemeral: true }));
+    assert.equal(again.duplicate, true);
+  },
+);
+
+testWithNats("JetStreamLog lets a reader go on at another node, which catches up first", async () => {
+  const stream = nameStream();
+  await using one = await openNode({ hosts, stream });
+  await using two = await openNode({ hosts, stream });
+  for (let i = 0; i < 30; i++) {
+    const { epoch, sequence, offset } = await one.log.append(createDraft(`${i}`));
+    const pages: LogPage[] = await Promise.all([
+      two.log.read({ selector: NEWS, after: { kind: "id", epoch, sequence }, limit: 10 }),
+      two.log.read({ selector: NEWS, after: { kind: "offset", epoch, offset }, limit: 10 }),
+    ]);
+    assert.deepEqual(pages.map(({ kind, messages }) => [kind, messages.length]), [["complete", 0], [
+      "complete",
+      0,
+    ]]);
+  }
+});
+
+testWithNats("JetStreamLog carries what nodes say to each other, in order, to those who listen", async () => {
+  const stream = nameStream();
+  await using one = await openNode({ hosts, stream });
+  await using two = await openNode({ hosts, stream });
+  await using other = await openNode({ hosts, stream: nameStream() });
+  const heard: string[] = [];
+  const last = Promise.withResolvers<void>();
+  const hear = (name: string) => (bytes: Uint8Array) => {
+    heard.push(`${name} ${new TextDecoder().decode(bytes)}`);
+    if (heard.length === 3) last.resolve();
+  };
+  two.log.bus.subscribe("nodes", hear("two"));
+  other.log.bus.subscribe("nodes", hear("other"));
+  const stop = two.log.bus.subscribe("node.x", hear("stopped"));
+  stop();
+  // The server knows of a subscription when it has answered what was asked after it.
+  await Promise.all([two, other].map(({ log }) => log.append(createDraft("a"))));
+  for (const text of ["1", "2", "3"]) one.log.bus.publish("nodes", new TextEncoder().encode(text));
+  one.log.bus.publish("node.x", new Uint8Array(1));
+  one.log.bus.publish("nodes", new Uint8Array(one.log.bus.maxBytes + 1));
+  await last.promise;
+  await two.log.append(createDraft("b"));
+  assert.deepEqual(heard, ["two 1", "two 2", "two 3"]);
+  assert.ok(one.log.bus.connected);
+});
+
+testWithNats(
+  "JetStreamLog is the same on a node that starts later, whatever was removed before",
+  async () => {
+    type Step =
+      | { kind: "append"; channels: string[]; ttl: number | undefined; key: string | undefined }
+      | { kind: "clear"; channel: string }
+      | { kind: "advance"; seconds: number }
+      | { kind: "sweep" };
+    const channel = fc.constantFrom("a", "b", "c");
+    const step: fc.Arbitrary<Step> = fc.oneof(
+      {
+        weight: 5,
+        arbitrary: fc.record({
+          kind: fc.constant("append" as const),
+          channels: fc.array(channel, { minLength: 1, maxLength: 6 }),
+          ttl: fc.option(fc.constantFrom(1, 20), { nil: undefined, freq: 4 }),
+          key: fc.option(fc.constantFrom("k", "l"), { nil: undefined, freq: 5 }),
+        }),
+      },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant("clear" as const), channel }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          kind: fc.constant("advance" as const),
+          seconds: fc.integer({ min: 1, max: 200 }),
+        }),
+      },
+      { weight: 3, arbitrary: fc.record({ kind: fc.constant("sweep" as const) }) },
+    );
+    const rules = new Rules([
+      { channels: "a", history: { messages: 3, seconds: 100 } },
+      { channels: "b", history: { messages: 20, seconds: 30 } },
+    ]);
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
+        const clock = new FakeClock();
+        const options = { hosts, stream: nameStream(), rules, now: clock.now, grace: 0 };
+        await using one = await openNode(options);
+        await using two = await openNode(options);
+        const nodes = [one.log, two.log];
+        let count = 0;
+        for (const step of steps) {
+          if (step.kind === "advance") clock.advance(step.seconds);
+          else if (step.kind === "sweep") await nodes[count % 2]!.sweep();
+          else if (step.kind === "clear") await nodes[count % 2]!.clear(step.channel);
+          else {
+            const { ttl, key } = step;
+            await Promise.all(
+              step.channels.map((channel) =>
+                nodes[count++ % 2]!.append(createDraft(`${count}`, {
+                  channel,
+                  ...(ttl === undefined ? {} : { ttl }),
+                  ...(key === undefined ? {} : { idempotencyKey: key }),
+                }))
+              ),
+            );
+          }
+        }
+        await one.log.sweep();
+        await one.log.sweep();
+        await two.log.clear("unknown");
+        const { epoch } = one.log.top;
+        const ahead = { kind: "id" as const, epoch, sequence: Number.MAX_SAFE_INTEGER };
+        await one.log.read({ selector: NEWS, after: ahead, limit: 1 });
+        await using three = await openNode(options);
+        const known = await describeLog(one.log);
+        assert.deepEqual(await describeLog(two.log), known);
+        assert.deepEqual(await describeLog(three.log), known);
+        const receipts: Receipt[] = [];
+        for (const channel of ["a", "b", "c"]) {
+          receipts.push(await three.log.append(createDraft("new", { channel })));
+        }
+        const offsets = known.positions.map(({ position }) => position.offset + 1);
+        assert.deepEqual(receipts.map(({ offset }) => offset), offsets);
+        for (const channel of ["a", "b"]) {
+          for (const idempotencyKey of ["k", "l"]) {
+            const late = await three.log.append(createDraft("again", { channel, idempotencyKey }));
+            const known = await one.log.append(createDraft("again", { channel, idempotencyKey }));
+            assert.deepEqual(known, { ...late, duplicate: true }, "both know the same keys");
+          }
+        }
+        assert.deepEqual([one.logger.entries, two.logger.entries, three.logger.entries], [[], [], []]);
+      }),
+      { numRuns: 50 },
+    );
+  },
+);

@@ -1,0 +1,168 @@
+/** Reading a channel over HTTP: which answer a GET gets, every form of since, documents, presence and clearing. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { parseSelectorPath } from "../../../lib/core/channel.ts";
+import { parseSince } from "../../../lib/protocols/url/read_request.ts";
+import { startApp, type TestApp } from "../../test_app.ts";
+import { TestSocket } from "../../test_socket.ts";
+
+async function publish(server: TestApp, path: string, body: string): Promise<{ id: string; time: string }> {
+  const response = await fetch(server.url + path, {
+    method: "POST",
+    body,
+    headers: { accept: "application/json" },
+  });
+  return await response.json();
+}
+
+async function read(server: TestApp, path: string, status = 200) {
+  const response = await fetch(server.url + path, { headers: { accept: "application/json" } });
+  assert.equal(response.status, status);
+  return await response.json();
+}
+
+function texts(document: { messages: { data: string }[] }): string[] {
+  return document.messages.map(({ data }) => data);
+}
+
+const NEWS = parseSelectorPath("/news");
+
+Deno.test("parseSince() reads every form", () => {
+  const now = 1_000_000_000_000;
+  const cases: readonly [string, unknown][] = [
+    ["earliest", { kind: "earliest" }],
+    ["5d1f-12", { kind: "id", epoch: "5d1f", sequence: 12 }],
+    ["0", { kind: "offset", offset: 0 }],
+    ["12", { kind: "offset", offset: 12 }],
+    ["10m", { kind: "time", time: now - 600_000 }],
+    ["1d", { kind: "time", time: now - 86_400_000 }],
+    ["500ms", { kind: "time", time: now - 500 }],
+    ["2026-01-31T12:00:00Z", { kind: "time", time: Date.UTC(2026, 0, 31, 12) }],
+    ["2026-01-31T12:00:00.5+01:00", { kind: "time", time: Date.UTC(2026, 0, 31, 11, 0, 0, 500) }],
+    ["2026-01-31T12:00:00 01:00", { kind: "time", time: Date.UTC(2026, 0, 31, 11) }],
+  ];
+  for (const [text, cursor] of cases) assert.deepEqual(parseSince(text, NEWS, now), cursor, text);
+});
+
+Deno.test("parseSince() refuses everything else with the list of forms, and offsets for several channels", () => {
+  for (const text of ["", "soon", "-1", "1w", "2026-13-01T00:00:00Z", "2026-01-31", "a-b", "A-1", "1.5"]) {
+    assert.throws(() => parseSince(text, NEWS, 0), /earliest/, text);
+  }
+  assert.throws(() => parseSince("12", parseSelectorPath("/a,b"), 0), /one channel/);
+  fc.assert(fc.property(fc.string(), (text) => {
+    try {
+      parseSince(text, NEWS, 0);
+    } catch (error) {
+      assert.ok(error instanceof SyntaxError);
+    }
+  }));
+});
+
+Deno.test("GET reads the messages after every form of since, oldest first", async () => {
+  await using server = await startApp();
+  const receipts = [];
+  for (const body of ["a", "b", "c"]) receipts.push(await publish(server, "/news", body));
+  const second = receipts[1]!;
+  const all = await read(server, "/news?since=earliest");
+  assert.deepEqual(Object.keys(all), ["channel", "epoch", "offset", "next", "messages"]);
+  assert.deepEqual(texts(all), ["a", "b", "c"]);
+  assert.equal(all.offset, 3);
+  assert.deepEqual(texts(await read(server, `/news?since=${second.id}`)), ["c"]);
+  assert.deepEqual(texts(await read(server, "/news?since=1")), ["b", "c"]);
+  assert.deepEqual(texts(await read(server, "/news?since=1h")), ["a", "b", "c"]);
+  assert.deepEqual(texts(await read(server, "/news?since=2099-01-01T00:00:00Z")), []);
+  assert.deepEqual(texts(await read(server, "/news?since=2020-01-01T00:00:00Z")), ["a", "b", "c"]);
+});
+
+Deno.test("GET without since reads the newest messages, and limit says how many", async () => {
+  await using server = await startApp();
+  for (let i = 1; i <= 5; i++) await publish(server, "/news", String(i));
+  assert.deepEqual(texts(await read(server, "/news")), ["1", "2", "3", "4", "5"]);
+  assert.deepEqual(texts(await read(server, "/news?limit=2")), ["4", "5"]);
+  const page = await read(server, "/news?since=earliest&limit=2");
+  assert.deepEqual(texts(page), ["1", "2"]);
+  assert.equal(page.more, true);
+  assert.deepEqual(texts(await read(server, `/news?since=${page.next}`)), ["3", "4", "5"]);
+});
+
+Deno.test("GET reads lists and patterns in their common order", async () => {
+  await using server = await startApp();
+  for (const path of ["/a", "/b/1", "/c", "/b/1/x", "/a"]) await publish(server, path, path);
+  assert.deepEqual(texts(await read(server, "/a,b/*?since=earliest")), ["/a", "/b/1", "/a"]);
+  assert.deepEqual(texts(await read(server, "/b/**?since=earliest")), ["/b/1", "/b/1/x"]);
+  assert.deepEqual(texts(await read(server, "/**?since=earliest")).length, 5);
+});
+
+Deno.test("GET tells of a gap when history is gone, and what is left", async () => {
+  await using server = await startApp();
+  const first = await publish(server, "/news", "a");
+  const removed = await fetch(`${server.url}/news`, { method: "DELETE" });
+  assert.deepEqual(await removed.json(), { channel: "news", removed: 1 });
+  const next = await publish(server, "/news", "b");
+  const document = await read(server, "/news?since=0");
+  assert.deepEqual(document.gap, { earliest: next.id });
+  assert.deepEqual(texts(document), ["b"]);
+  assert.equal(document.offset, 2);
+  assert.equal((await read(server, `/news?since=${first.id}`)).gap, undefined);
+  assert.deepEqual((await read(server, "/news?since=other-1")).gap, { earliest: next.id });
+});
+
+Deno.test("GET answers by Accept: pages to browsers, JSON to others, and home to curl on /", async () => {
+  await using server = await startApp();
+  const get = async (path: string, accept: string) => {
+    const response = await fetch(server.url + path, { headers: { accept } });
+    const text = await response.text();
+    return { type: response.headers.get("content-type"), vary: response.headers.get("vary"), text };
+  };
+  const browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+  assert.match((await get("/news", browser)).type ?? "", /^text\/html/);
+  assert.equal((await get("/news", browser)).vary, "accept, accept-encoding");
+  assert.equal((await get("/news", "*/*")).type, "application/json");
+  assert.match((await get("/", "*/*")).type ?? "", /^text\/html/);
+  assert.equal((await get("/", "application/json")).type, "application/json");
+  assert.equal((await get("/?since=earliest", "*/*")).type, "application/json");
+  assert.match((await get("/_examples/chat", browser)).type ?? "", /^text\/html/);
+});
+
+Deno.test("GET of a bad channel, option or reserved path is a clear problem", async () => {
+  await using server = await startApp();
+  assert.match((await read(server, "/a//b", 400)).detail, /empty segment/);
+  assert.match((await read(server, "/news?sinse=1", 400)).detail, /"sinse".*since/);
+  assert.match((await read(server, "/news?since=soon", 400)).detail, /earliest/);
+  assert.match((await read(server, "/news?limit=0", 400)).detail, /whole number/);
+  assert.match((await read(server, "/_unknown", 404)).detail, /_unknown/);
+  assert.match((await read(server, "/_static/unknown.css", 404)).detail, /unknown\.css/);
+  assert.match((await read(server, "/_examples/..%2f..%2fdeno", 404)).detail, /There is no/);
+  assert.match((await read(server, "/apps/x", 404)).detail, /apps/);
+});
+
+Deno.test("GET ?presence lists who is on a channel and counts them", async () => {
+  await using server = await startApp();
+  await using _john = await TestSocket.open(`${server.socketUrl}/room?name=John&id=id1`);
+  await using _again = await TestSocket.open(`${server.socketUrl}/room?id=id1`);
+  await using _other = await TestSocket.open(`${server.socketUrl}/elsewhere`);
+  const { channel, connections, clients, members } = await read(server, "/room?presence");
+  assert.deepEqual({ channel, connections, clients }, { channel: "room", connections: 2, clients: 1 });
+  const [john, again] = members;
+  assert.ok(Math.abs(Date.parse(john.since) - Date.now()) < 60_000);
+  assert.deepEqual(john, { id: "id1", name: "John", protocol: "plain", since: john.since });
+  assert.deepEqual(again, { id: "id1", protocol: "plain", since: again.since });
+  assert.match((await read(server, "/room,elsewhere?presence", 400)).detail, /one channel/);
+});
+
+Deno.test("OPTIONS allows the methods, and an allowed page of another origin may read the answer", async () => {
+  await using server = await startApp();
+  const headers = { origin: "http://localhost:5173", "access-control-request-method": "POST" };
+  const preflight = await fetch(`${server.url}/news`, { method: "OPTIONS", headers });
+  assert.equal(preflight.status, 204);
+  assert.equal(preflight.headers.get("access-control-allow-origin"), "http://localhost:5173");
+  assert.match(preflight.headers.get("access-control-allow-methods") ?? "", /POST/);
+  assert.match(preflight.headers.get("access-control-allow-headers") ?? "", /idempotency-key/);
+  const response = await fetch(`${server.url}/news`, {
+    method: "POST",
+    body: "hi",
+    headers: { origin: "null" },
+  });
+  assert.equal(response.headers.get("access-control-allow-origin"), "null");
+  await response.body?.cancel();
+});
