@@ -1,7 +1,7 @@
 /**
  * `POST /api/<method>`: what a backend asks of the server, in the way of Centrifugo's HTTP API. `app.ts` routes to it.
  */
-import { MessagingError } from "../core/errors.ts";
+import { MessagingError, toMessagingError } from "../core/errors.ts";
 import { channels } from "./channels.ts";
 import { disconnect, refresh, subscribe, unsubscribe } from "./clients.ts";
 import type { ApiContext, ApiMethod } from "./context.ts";
@@ -49,12 +49,10 @@ export async function handleApi(request: Request, context: ApiContext): Promise<
     const message = `The API is called by POST, not by ${request.method}`;
     return createProblem(new MessagingError("method_not_allowed", message), "POST");
   }
-  const decision = context.keys.check(request.headers);
-  if (!decision.allowed) {
-    context.logger.write("warn", "api call refused", { reason: decision.message });
-    const what = `POST ${new URL(request.url).pathname}`;
-    context.hub.metrics.refused("unauthorized", { what, message: decision.message });
-    return createUnauthorized(decision.message);
+  try {
+    context.gate.demandOperator(request, "The API");
+  } catch (error) {
+    return refuseCaller(request, context, toMessagingError(error));
   }
   const method = new URL(request.url).pathname.replace(/^\/api\/?/, "");
   let values: JsonObject;
@@ -166,8 +164,11 @@ function createAnswer(text: string, status = 200): Response {
   });
 }
 
-function createUnauthorized(message: string): Response {
-  const response = createProblem(new MessagingError("unauthorized", message));
+function refuseCaller(request: Request, { hub, logger }: ApiContext, error: MessagingError): Response {
+  const { code, message } = error;
+  logger.write("warn", "api call refused", { reason: message });
+  hub.metrics.refused(code, { what: `POST ${new URL(request.url).pathname}`, message });
+  const response = createProblem(error);
   response.headers.set("www-authenticate", "apikey");
   return response;
 }

@@ -5,7 +5,7 @@
  * Clients whose protocol has no words for it, such as plain sockets, are left alone by all but those methods that
  * end a connection: these reach everybody.
  */
-import { utf8Length } from "../core/message.ts";
+import { utf8Length } from "../base/utf8.ts";
 import { type Choice, type End, runEverywhere } from "./commands.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";

@@ -1,17 +1,15 @@
 /** What every method of the HTTP API works with. */
-import type { ApiKeys } from "../auth/api_keys.ts";
+import type { Gate } from "../auth/gate.ts";
 import type { Cluster } from "../core/cluster/cluster.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Logger } from "../core/logger.ts";
-import type { Rules } from "../core/rules.ts";
 import type { BodyLimits } from "../http/body.ts";
 import type { Fields } from "./fields.ts";
 import type { Versions } from "./versions.ts";
 
 export interface ApiContext extends BodyLimits {
   readonly hub: Hub;
-  readonly rules: Rules;
-  readonly keys: ApiKeys;
+  readonly gate: Gate;
   /** The versions that were published, shared by all calls. */
   readonly versions: Versions;
   /** The other nodes, where there may be any. */

@@ -46,6 +46,8 @@ const BY_CODE: { readonly [K in ErrorCode]?: ApiErrorKind } = {
   name_too_long: "badRequest",
   too_large: "badRequest",
   too_many_channels: "notAvailable",
+  presence_off: "notAvailable",
+  history_off: "notAvailable",
 };
 
 /** What a caller is told of any error: its own if it is meant for callers, else a bland one. */

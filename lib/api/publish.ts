@@ -1,7 +1,7 @@
 /** The methods of the HTTP API that publish: to one channel, or the same to many. */
 import { selectChannel } from "../core/channel.ts";
 import type { Position } from "../core/log.ts";
-import type { Draft } from "../core/message.ts";
+import { createDraft, type DraftOptions, MAX_KEY_LENGTH } from "../core/draft.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
 import { type Fields, parseChannelOrThrow } from "./fields.ts";
@@ -9,11 +9,10 @@ import type { Version } from "./versions.ts";
 
 /** Channels one broadcast goes to at most. */
 export const MAX_BROADCAST_CHANNELS = 10_000;
-const MAX_KEY_LENGTH = 255;
 
 /** What a request wants published, wherever to. */
 interface Order {
-  readonly draft: Omit<Draft, "channel">;
+  readonly options: Omit<DraftOptions, "channel">;
   /** Undefined for a publish without. */
   readonly version: Version | undefined;
 }
@@ -61,7 +60,7 @@ function parseOrder(fields: Fields): Order {
   const number = fields.unsigned("version");
   const epoch = fields.string("version_epoch");
   return {
-    draft: {
+    options: {
       payload,
       ...(fields.boolean("skip_history") ? { ephemeral: true } : {}),
       ...(key === "" ? {} : { idempotencyKey: key }),
@@ -73,12 +72,12 @@ function parseOrder(fields: Fields): Order {
 async function publishTo(
   { hub, versions }: ApiContext,
   channel: string,
-  { draft, version }: Order,
+  { options, version }: Order,
 ): Promise<string> {
-  const append = () => hub.publish({ channel, ...draft });
+  const append = () => hub.publish(createDraft({ channel, ...options }));
   const receipt = version === undefined
     ? await append()
-    : await versions.publish(channel, version, draft.idempotencyKey, append);
+    : await versions.publish(channel, version, options.idempotencyKey, append);
   if (receipt !== undefined) return encodePosition(receipt);
   const top = await hub.read({ selector: selectChannel(channel), after: { kind: "latest" }, limit: 0 });
   return encodePosition(top.position);

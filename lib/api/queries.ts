@@ -3,21 +3,20 @@ import { readHistory } from "../core/history.ts";
 import type { Position } from "../core/log.ts";
 import { encodePayloadJson, type Message, type Sender } from "../core/message.ts";
 import type { Member } from "../core/presence.ts";
-import { describeHistoryOff, describePresenceOff } from "../core/rules.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
 import type { Fields } from "./fields.ts";
 
 /** Who is on a channel, by client id; clients that share one are told apart by a number. */
 export function presence(context: ApiContext, fields: Fields): string {
-  const channel = readPresenceChannel(context, fields);
+  const channel = readChannel(context, "presence", fields);
   const members = [...context.hub.presence.listById(channel)]
     .map(([id, member]) => `${JSON.stringify(id)}:${encodeClientInfo(member)}`);
   return `{"presence":{${members.join(",")}}}`;
 }
 
 export function presenceStats(context: ApiContext, fields: Fields): string {
-  const channel = readPresenceChannel(context, fields);
+  const channel = readChannel(context, "presence", fields);
   const { connections, users } = context.hub.presence.count(channel);
   return JSON.stringify({ num_clients: connections, num_users: users });
 }
@@ -27,7 +26,7 @@ export function presenceStats(context: ApiContext, fields: Fields): string {
  * a negative one asks for as many as an answer holds.
  */
 export async function history(context: ApiContext, fields: Fields): Promise<string> {
-  const channel = readHistoryChannel(context, fields);
+  const channel = readChannel(context, "history", fields);
   const asked = fields.integer("limit", -(2 ** 31), 2 ** 31 - 1);
   const reverse = fields.boolean("reverse");
   const since = readSince(context, fields.object("since"));
@@ -41,7 +40,7 @@ export async function history(context: ApiContext, fields: Fields): Promise<stri
 }
 
 export async function historyRemove(context: ApiContext, fields: Fields): Promise<string> {
-  const channel = readHistoryChannel(context, fields);
+  const channel = readChannel(context, "history", fields);
   const removed = await context.hub.clear(channel);
   context.logger.write("info", "api call", { method: "history_remove", channel, removed });
   return "{}";
@@ -62,16 +61,10 @@ export function info({ hub }: ApiContext): string {
   return JSON.stringify({ nodes });
 }
 
-function readPresenceChannel({ rules }: ApiContext, fields: Fields): string {
+function readChannel({ gate }: ApiContext, action: "presence" | "history", fields: Fields): string {
   const channel = fields.channel();
-  if (rules.for(channel).presence) return channel;
-  throw new ApiError("notAvailable", describePresenceOff(channel));
-}
-
-function readHistoryChannel({ rules }: ApiContext, fields: Fields): string {
-  const channel = fields.channel();
-  if (!rules.for(channel).ephemeral) return channel;
-  throw new ApiError("notAvailable", describeHistoryOff(channel));
+  gate.operator.demand(action, channel);
+  return channel;
 }
 
 function readSince({ hub }: ApiContext, fields: Fields | undefined): Position | undefined {

@@ -99,10 +99,13 @@ export function parseApiKeys(text: string): readonly HashedKey[] {
   });
 }
 
-/** `X-API-Key: K`, else `Authorization: apikey K`. Never a key in the URL, which gets logged. */
+/**
+ * `X-API-Key: K`, else `Authorization: apikey K` or `Bearer K`, the one scheme that every monitor can send. Never a key
+ * in the URL, which gets logged.
+ */
 function findKey(headers: Headers): string | undefined {
   return headers.get("x-api-key") ||
-    /^apikey +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
+    /^(?:apikey|bearer) +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];
 }
 
 function hash(key: string): Uint8Array {

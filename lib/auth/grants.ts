@@ -1,15 +1,15 @@
 /**
- * What a client may do on a channel. The Centrifuge session and the HTTP routes ask `mayUse()` before each
- * subscribe, publish, presence and history; the answer to a denial says who denied and what would allow it.
+ * What a client may do on a channel, as a pure function of its token and the channel's rules. Only the gate asks; the
+ * answer to a denial says who denied and what would allow it.
  *
  * On an open server everybody may do everything. Elsewhere nobody may do anything until a token or a channel rule
  * allows it:
  *
  * - A token that names the channel (`channels` or `subs` of the connection token, or a subscription token) allows
  *   to subscribe, and with it what `allowSubscribers` lists.
- * - A connection token's `grants` allow what they list, on the channels that match their patterns.
- * - Users, who have a connection token with a `sub`, may do what `allow` lists; once subscribed by it, also what
- *   `allowSubscribers` lists.
+ * - A connection token's `grants` allow exactly what they list, on the channels that match their patterns.
+ * - Users, who have a connection token with a `sub`, may do what `allow` lists. Those whom it lets subscribe may also
+ *   do what `allowSubscribers` lists, whether they are subscribed already or not.
  * - Everybody, with or without a token, may do what `allowAnonymous` lists.
  *
  * Centrifugo's users know these settings as `allow_X_for_subscriber`, `allow_X_for_client` and
@@ -25,6 +25,8 @@ export type AccessRules = Pick<ChannelRules, "allow" | "allowSubscribers" | "all
 export type Requester =
   /** Anybody, as the server is open. */
   | { readonly kind: "open" }
+  /** An operator: with a key, or on a server that asks nobody for one. */
+  | { readonly kind: "operator"; readonly hasKey: boolean }
   | {
     readonly kind: "keyed";
     /** "" without a connection token, or with one for nobody. */
@@ -44,11 +46,10 @@ export interface Grant {
 }
 
 /**
- * What ties the requester to the channel besides its connection token: a `token` for this channel, presented now
- * or with the subscription it has (a subscription made by the HTTP API counts the same), or a subscription it
- * has because a `rule` allowed it.
+ * Whether a token for this very channel is in force besides the connection token: one that was presented now or with
+ * the subscription. A subscription made by the HTTP API counts the same.
  */
-export type Tie = "none" | "rule" | "token";
+export type Tie = "none" | "token";
 
 export type Decision = { readonly allowed: true } | Denial;
 
@@ -82,18 +83,21 @@ export function mayUse(
   rules: AccessRules,
   tie: Tie = "none",
 ): Decision {
-  if (requester.kind === "open" || rules.allowAnonymous.actions.includes(action)) return ALLOWED;
+  if (requester.kind !== "keyed" || rules.allowAnonymous.actions.includes(action)) return ALLOWED;
   const anonymous = requester.user === "";
   const named = tie === "token" || requester.channels.has(channel);
   if (named && action === "subscribe") return ALLOWED;
   if (!anonymous && rules.allow.actions.includes(action)) return ALLOWED;
   // Anonymous clients whom a rule let in are anybody: what is for subscribers is not for them.
-  const subscriber = named || (tie === "rule" && !anonymous);
+  const isUserSubscriber = [rules.allow, rules.allowAnonymous].some(({ actions }) =>
+    actions.includes("subscribe")
+  );
+  const subscriber = named || (!anonymous && isUserSubscriber);
   if (subscriber && rules.allowSubscribers.actions.includes(action)) return ALLOWED;
   const { grants } = requester;
   if (grants.length > 0 && mayReach(action, channel.split("/"), grants)) return ALLOWED;
 
-  if (subscriber) return deny(action, channel, requester, rules, "allowSubscribers", "to subscribers");
+  if (named) return deny(action, channel, requester, rules, "allowSubscribers", "to subscribers");
   if (anonymous) {
     return deny(action, channel, requester, rules, "allowAnonymous", "to clients without a user");
   }
@@ -120,20 +124,11 @@ export function toRequester(
   return { kind: "keyed", user, channels: new Set(channels), grants };
 }
 
-/**
- * Whether a client without a connection token may connect at all.
- *
- * @param admits whether any rule allows anything to anonymous clients
- */
-export function mayConnect(keyed: boolean, admits: boolean): Decision {
-  if (!keyed || admits) return ALLOWED;
-  const setting = '"allowAnonymous": ["subscribe"]';
+/** Why a client without a connection token may not connect where no rule allows anything to such clients. */
+export function describeAnonymousRefusal(): Pick<Denial, "message" | "clientMessage"> {
   return {
-    allowed: false,
-    rule: undefined,
-    setting,
     message: "Cannot connect without a token: no rule allows anything to clients without a user; " +
-      `send a connection token, or set ${setting} in the rules`,
+      `send a connection token, or set "allowAnonymous": ["subscribe"] in the rules`,
     clientMessage: BLAND,
   };
 }

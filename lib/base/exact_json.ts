@@ -1,5 +1,4 @@
 /** JSON that comes out again digit by digit: how everything that takes JSON from clients reads it. */
-import type { Payload } from "../core/message.ts";
 
 // ES2026's source text access, which TypeScript's library does not know yet.
 const EXACT_JSON = JSON as unknown as {
@@ -47,15 +46,13 @@ export function toBigInt(value: unknown): bigint | undefined {
 }
 
 /**
- * The payload that a parsed value is: a string is text, all else stays JSON.
+ * Writes a parsed value with the digits it was read with.
  *
  * @throws {SyntaxError} when it is nested too deeply
  */
-export function toJsonPayload(value: unknown): Payload {
-  // Half a surrogate pair cannot be stored or sent: it becomes the replacement character, for everybody alike.
-  if (typeof value === "string") return { kind: "text", text: value.toWellFormed() };
+export function stringifyJson(value: unknown): string {
   try {
-    return { kind: "json", text: JSON.stringify(value) };
+    return JSON.stringify(value);
   } catch (cause) {
     throw toSyntaxError(cause);
   }

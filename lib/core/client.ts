@@ -1,6 +1,7 @@
 /** A client as the hub knows it: one connection of one person or program, whatever protocol it speaks. */
 import type { MessagingError } from "./errors.ts";
-import type { Payload } from "./message.ts";
+import type { Connection } from "./limits.ts";
+import type { Payload, Sender } from "./message.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Member } from "./presence.ts";
 import type { Encoder, Socket } from "./socket.ts";
@@ -20,6 +21,41 @@ export interface Client extends Member {
   end(error: MessagingError): void;
   /** What can be asked of it, if its protocol has words for that. */
   readonly control?: ClientControl;
+}
+
+/** What a protocol says of a client it has let in. */
+export interface ClientOptions
+  extends Pick<Client, "choseId" | "socket" | "outbox" | "encoder" | "echo" | "end" | "control">, Sender {
+  /** Shown in presence and logs. */
+  readonly protocol: string;
+  readonly connection: Pick<Connection, "address">;
+}
+
+/** Builds a client, from now on. Every protocol's come from here. */
+export function createClient(options: ClientOptions): Client {
+  const { id, name, user, info, choseId = false, connection, protocol } = options;
+  const { socket, outbox, encoder, echo, end, control } = options;
+  return {
+    id,
+    choseId,
+    address: connection.address,
+    name,
+    user,
+    info,
+    protocol,
+    since: Date.now(),
+    socket,
+    outbox,
+    encoder,
+    echo,
+    end,
+    ...(control === undefined ? {} : { control }),
+  };
+}
+
+/** The client as others may see it, in what it publishes. */
+export function describeSender({ id, name, user, info }: Sender): Sender {
+  return { id, name, user, info };
 }
 
 /** What an operator may do to a client whose protocol provides for it. Methods answer whether anything changed. */

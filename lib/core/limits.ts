@@ -17,11 +17,11 @@ export interface Bound {
 
 export interface LimitSettings {
   /** Connections in all: WebSockets and streams. */
-  readonly connections: number;
-  readonly connectionsPerAddress: Bound;
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: Bound;
   /** Messages a second from one connection; by HTTP, from one user. */
-  readonly publishRate: Bound;
-  readonly publishRatePerAddress: Bound;
+  readonly maxPublishRate: Bound;
+  readonly maxPublishRatePerAddress: Bound;
   /** How many seconds' worth of messages may come at once. */
   readonly publishBurst: number;
 }
@@ -61,8 +61,8 @@ export class Limits {
   /** @param now a clock in milliseconds that never goes back */
   constructor(settings: LimitSettings, now: () => number = () => performance.now()) {
     this.#settings = settings;
-    this.#clientRate = toRate(settings.publishRate, settings.publishBurst);
-    this.#addressRate = toRate(settings.publishRatePerAddress, settings.publishBurst);
+    this.#clientRate = toRate(settings.maxPublishRate, settings.publishBurst);
+    this.#addressRate = toRate(settings.maxPublishRatePerAddress, settings.publishBurst);
     this.#now = now;
   }
 
@@ -82,16 +82,20 @@ export class Limits {
    * @throws {MessagingError} `too_many_connections` or `too_many_connections_from_address`
    */
   connect(address: string): Connection {
-    const { connections, connectionsPerAddress } = this.#settings;
-    if (this.#connections >= connections) {
+    const { maxConnections, maxConnectionsPerAddress } = this.#settings;
+    if (this.#connections >= maxConnections) {
       throw new MessagingError(
         "too_many_connections",
-        `The server has ${connections} connections, as many as --max-connections allows: try again later`,
+        `The server has ${maxConnections} connections, as many as --max-connections allows: try again later`,
       );
     }
     const now = this.#now();
-    const line = this.#openLine(toLine(address), now, applies(this.#settings.publishRatePerAddress, address));
-    if (applies(connectionsPerAddress, address) && line.connections >= connectionsPerAddress.value) {
+    const line = this.#openLine(
+      toLine(address),
+      now,
+      applies(this.#settings.maxPublishRatePerAddress, address),
+    );
+    if (applies(maxConnectionsPerAddress, address) && line.connections >= maxConnectionsPerAddress.value) {
       throw new MessagingError(
         "too_many_connections_from_address",
         `Your address has ${line.connections} connections, as many as --max-connections-per-address allows: ` +
@@ -100,7 +104,7 @@ export class Limits {
     }
     line.connections++;
     this.#connections++;
-    const bucket = applies(this.#settings.publishRate, address)
+    const bucket = applies(this.#settings.maxPublishRate, address)
       ? new TokenBucket(this.#clientRate, now)
       : undefined;
     let released = false;
@@ -123,12 +127,12 @@ export class Limits {
    * @throws {MessagingError} `too_many_publishes` or `too_many_publishes_from_address`
    */
   countPublish(address: string, user: string | undefined): void {
-    const { publishRate, publishRatePerAddress } = this.#settings;
-    const client = user !== undefined && applies(publishRate, address)
+    const { maxPublishRate, maxPublishRatePerAddress } = this.#settings;
+    const client = user !== undefined && applies(maxPublishRate, address)
       // No address has a space.
       ? this.#openLine(`user ${user}`, this.#now(), true, this.#clientRate).bucket
       : undefined;
-    const line = applies(publishRatePerAddress, address)
+    const line = applies(maxPublishRatePerAddress, address)
       ? this.#openLine(toLine(address), this.#now(), true).bucket
       : undefined;
     this.#take(client, line);
@@ -137,17 +141,22 @@ export class Limits {
   #take(client: TokenBucket | undefined, address: TokenBucket | undefined): void {
     if (client === undefined && address === undefined) return;
     const now = this.#now();
-    const { publishRate, publishRatePerAddress } = this.#settings;
+    const { maxPublishRate, maxPublishRatePerAddress } = this.#settings;
     let wait = client?.take(now) ?? 0;
     if (wait > 0) {
-      throw tooFast("too_many_publishes", `${publishRate.value} messages a second of one client`, "", wait);
+      throw tooFast(
+        "too_many_publishes",
+        `${maxPublishRate.value} messages a second of one client`,
+        "",
+        wait,
+      );
     }
     wait = address?.take(now) ?? 0;
     if (wait === 0) return;
     client?.giveBack();
     throw tooFast(
       "too_many_publishes_from_address",
-      `${publishRatePerAddress.value} messages a second of one address`,
+      `${maxPublishRatePerAddress.value} messages a second of one address`,
       "-per-address",
       wait,
     );

@@ -1,4 +1,6 @@
 /** What publishers hand in, what the log stamps, and how both are named. Everything that flows is one of these. */
+import { stringifyJson } from "../base/exact_json.ts";
+import { utf8Length } from "../base/utf8.ts";
 
 /** The content of a message: text, one JSON value as its text without line breaks, or bytes. */
 export type Payload =
@@ -58,6 +60,17 @@ export function isTransient(draft: Draft): boolean {
   return draft.ephemeral === true || draft.to !== undefined;
 }
 
+/**
+ * The payload that a parsed value is: a string is text, all else stays JSON.
+ *
+ * @throws {SyntaxError} when it is nested too deeply
+ */
+export function toJsonPayload(value: unknown): Payload {
+  // Half a surrogate pair cannot be stored or sent: it becomes the replacement character, for everybody alike.
+  if (typeof value === "string") return { kind: "text", text: value.toWellFormed() };
+  return { kind: "json", text: stringifyJson(value) };
+}
+
 /** The log-wide id of a stored message: `<epoch>-<sequence>`. */
 export function formatId(epoch: string, sequence: number): string {
   return `${epoch}-${sequence}`;
@@ -66,26 +79,6 @@ export function formatId(epoch: string, sequence: number): string {
 /** The payload's size in bytes of UTF-8 or raw bytes: what limits are counted in. */
 export function payloadSize(payload: Payload): number {
   return payload.kind === "bytes" ? payload.bytes.byteLength : utf8Length(payload.text);
-}
-
-/** Bytes a string takes as UTF-8, without encoding it. */
-export function utf8Length(text: string): number {
-  let bytes = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit < 0x80) continue;
-    if (unit < 0x800) bytes += 1;
-    else if (unit >= 0xd800 && unit <= 0xdbff && isLowSurrogate(text, i + 1)) {
-      bytes += 2;
-      i++;
-    } else bytes += 2;
-  }
-  return bytes;
-}
-
-function isLowSurrogate(text: string, i: number): boolean {
-  const unit = text.charCodeAt(i);
-  return unit >= 0xdc00 && unit <= 0xdfff;
 }
 
 /**

@@ -109,16 +109,6 @@ export class Rules {
   }
 }
 
-/** What whoever asks for presence is told where a rule says no, in every protocol's error. */
-export function describePresenceOff(channel: string): string {
-  return `Presence is off for "${channel}" by the rule "presence": false`;
-}
-
-/** The same for history. */
-export function describeHistoryOff(channel: string): string {
-  return `History is off for "${channel}" by the rule "ephemeral": true`;
-}
-
 /**
  * Reads a rules file: a JSON array of objects such as
  * `{ "channels": "orders/**", "history": { "messages": 100, "seconds": 3600 }, "conflate": true }`.

@@ -1,5 +1,6 @@
 /** The Socket and Encoder ports: what the hub asks of a connection, whoever owns its TCP socket. */
-import { type Message, utf8Length } from "./message.ts";
+import { utf8Length } from "../base/utf8.ts";
+import type { Message } from "./message.ts";
 
 /** What is written to sockets, built once and shared by all that get it: text, or bytes. */
 export class Frame {

@@ -1,6 +1,7 @@
 /** Reads the body of a publish request into a payload, by its content type and never beyond the limit. */
 import { MessagingError } from "../core/errors.ts";
-import { isJsonObject, parseExactJson, toJsonPayload } from "../base/exact_json.ts";
+import { isJsonObject, parseExactJson } from "../base/exact_json.ts";
+import { toJsonPayload } from "../core/message.ts";
 import type { Payload } from "../core/message.ts";
 import { waitAtMost } from "./timeout.ts";
 

@@ -3,7 +3,7 @@
  * and clients as documents, and ending a connection. All of it is for operators. `app.ts` routes to it.
  */
 import { Hono } from "hono";
-import type { ApiKeys } from "../auth/api_keys.ts";
+import type { Gate } from "../auth/gate.ts";
 import { parseChannel } from "../core/channel.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
@@ -13,7 +13,6 @@ import type { Message } from "../core/message.ts";
 import { Frame } from "../core/socket.ts";
 import { StreamSocket } from "../core/stream_socket.ts";
 import { Traffic } from "../core/metrics/traffic.ts";
-import { demandKey } from "../auth/access.ts";
 import {
   CHANNEL_ORDERS,
   type ChannelQuery,
@@ -30,8 +29,10 @@ import { parseOr } from "../http/problem.ts";
 export interface InspectorOptions {
   readonly hub: Hub;
   readonly log: Log;
-  readonly keys: ApiKeys;
+  readonly gate: Gate;
   readonly logger: Logger;
+  /** CPU time the process has used, in seconds. */
+  readonly readCpuSeconds: () => number;
 }
 
 /** Refusals that are shown of one second; how many more there were is said. */
@@ -51,7 +52,6 @@ export class Inspector implements Disposable {
   /** Answers everything below `/_inspect/`. */
   readonly routes = new Hono();
   readonly #hub: Hub;
-  readonly #keys: ApiKeys;
   readonly #logger: Logger;
   readonly #sampler: Sampler;
   readonly #sources: ChannelSources;
@@ -59,11 +59,10 @@ export class Inspector implements Disposable {
   #look: { readonly timer: ReturnType<typeof setTimeout>; readonly release: () => void } | undefined;
   #listing = Promise.resolve<unknown>(undefined);
 
-  constructor({ hub, log, keys, logger }: InspectorOptions) {
+  constructor({ hub, log, gate, logger, readCpuSeconds }: InspectorOptions) {
     this.#hub = hub;
-    this.#keys = keys;
     this.#logger = logger;
-    this.#sampler = new Sampler(hub);
+    this.#sampler = new Sampler(hub, readCpuSeconds);
     this.#sources = { hub, log, traffic: new Traffic(hub) };
     const { routes } = this;
     routes.onError((error) => {
@@ -71,7 +70,7 @@ export class Inspector implements Disposable {
     });
     // Not the page itself: browsers send no key along when they open one.
     routes.use("/:name", async (c, next) => {
-      demandKey(this.#keys, c.req.raw, "The inspector");
+      gate.demandOperator(c.req.raw, "The inspector");
       await next();
       // Answered like a GET, whose stream nobody would end.
       if (c.req.raw.method === "HEAD") await c.res.body?.cancel();

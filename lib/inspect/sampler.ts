@@ -2,7 +2,6 @@
 import { estimatePercentile, type Histogram } from "../base/histogram.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Metrics } from "../core/metrics/metrics.ts";
-import { readCpuSeconds } from "../observe/process_gauges.ts";
 
 const PERIOD_MILLISECONDS = 1_000;
 const KEPT_SAMPLES = 300;
@@ -51,13 +50,15 @@ interface Totals {
 
 export class Sampler implements Disposable {
   readonly #hub: Hub;
+  readonly #readCpuSeconds: () => number;
   readonly #metrics: Metrics;
   readonly #samples: Sample[] = [];
   readonly #listeners = new Set<(sample: Sample) => void>();
   readonly #timer: ReturnType<typeof setInterval>;
   #before: Totals;
 
-  constructor(hub: Hub) {
+  constructor(hub: Hub, readCpuSeconds: () => number) {
+    this.#readCpuSeconds = readCpuSeconds;
     this.#hub = hub;
     this.#metrics = hub.metrics;
     this.#before = this.#total();
@@ -121,7 +122,7 @@ export class Sampler implements Disposable {
       publishedBytes: metrics.publishedBytes,
       deliveredBytes: metrics.deliveredBytes,
       refused: metrics.lastRefusal,
-      cpu: readCpuSeconds(),
+      cpu: this.#readCpuSeconds(),
       latency: copy(metrics.latency),
       commit: copy(metrics.commit),
       lag: copy(metrics.lag),

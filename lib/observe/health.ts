@@ -2,17 +2,15 @@
 import { MessagingError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
 import type { LogInsight } from "../core/log.ts";
-import { createProblem } from "../http/problem.ts";
 
 /** Answers 200 as long as anything is answered. */
 export function handleHealth(): Response {
   return createAnswer("alive");
 }
 
-/** Answers 200 while messages are taken, else 503 with a problem that says why not. */
-export function handleReady(hub: Hub, log: Partial<LogInsight>): Response {
-  const reason = describeUnready(hub, log);
-  return reason === undefined ? createAnswer("ready") : createProblem(reason);
+/** Answers that messages are taken. */
+export function handleReady(): Response {
+  return createAnswer("ready");
 }
 
 /** Why no messages are taken; undefined while they are. */

@@ -1,19 +1,9 @@
-/** The registry of protocols: everything `app.ts` can put on a channel's URL. */
-export {
-  answerEmulation,
-  chooseWebSocket,
-  emulate,
-  openCentrifugeSocket,
-  openEventSession,
-  openLineSession,
-  openOneWayEvents,
-  openOneWayLines,
-  openOneWaySocket,
-  type StreamRequest,
-} from "./centrifuge/transports.ts";
-export type { CentrifugeContext } from "./centrifuge/session.ts";
-export { EVENT_STREAM_TYPE, openEventStream } from "./url/event_stream.ts";
-export { NDJSON_TYPE, openLineStream } from "./url/ndjson.ts";
-export { openPlainSession } from "./url/plain.ts";
-export type { ProtocolContext, ReadRequest } from "./protocol.ts";
-export { streamHeaders } from "./url/stream.ts";
+/** The protocols in the order in which `app.ts` mounts them: channels as URLs take every path that is left. */
+import type { OpenProtocol } from "./protocol.ts";
+import * as registry from "./registry.ts";
+
+export type { Env, OpenProtocol, Protocol, ProtocolSettings, Services } from "./protocol.ts";
+
+const { openUrls, ...others } = registry;
+
+export const PROTOCOLS: readonly OpenProtocol[] = [...Object.values(others), openUrls];

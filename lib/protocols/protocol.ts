@@ -1,63 +1,92 @@
-/** The Protocol port: what a WebSocket protocol is given, and what it makes of it. `app.ts` brings them together. */
-import type { Selector } from "../core/channel.ts";
-import type { Hub } from "../core/hub.ts";
+/**
+ * The Protocol port: what every protocol is given, and what it gives back. `mod.ts` lists the protocols, `app.ts` opens
+ * them. A new protocol is a folder beside this file and one line in `registry.ts`.
+ */
+import type { Hono } from "hono";
+import type { Gate } from "../auth/gate.ts";
 import type { Client } from "../core/client.ts";
-import { Deadline } from "../base/deadline.ts";
+import type { Cluster } from "../core/cluster/cluster.ts";
 import { MessagingError } from "../core/errors.ts";
-import type { Connection } from "../core/limits.ts";
+import { Deadline } from "../base/deadline.ts";
+import type { Hub } from "../core/hub.ts";
+import type { Limits } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";
-import type { Cursor } from "../core/log.ts";
 import type { OutboxLimits } from "../core/outbox.ts";
-import type { SocketHandler } from "../core/socket.ts";
+import type { Rules } from "../core/rules.ts";
+import type { Peer } from "../core/socket.ts";
+import type { BodyLimits } from "../http/body.ts";
+import type { Connections } from "../http/connections.ts";
 
-/** What every protocol works with. */
-export interface ProtocolContext {
-  readonly hub: Hub;
-  readonly logger: Logger;
-  readonly outboxLimits: OutboxLimits;
+/** What handlers find in hono's `c.env`. */
+export type Env = { Bindings: { readonly peer: Peer } };
+
+/** A way to talk to Raindrops: the URLs it answers, and how it ends. Disposing it frees what it opened. */
+export interface Protocol extends AsyncDisposable {
+  /**
+   * Mounted at `/`, before the channels' own URLs. The first segment of every path here is on the list of reserved
+   * names in `core/channel.ts`.
+   */
+  readonly routes: Hono<Env>;
+  /** The server drains: ends the sessions of which the hub does not know. The hub ends its clients itself. */
+  drain?(): void;
+}
+
+/** Opens a protocol; undefined when the settings leave it switched off. */
+export type OpenProtocol = (services: Services) => Protocol | undefined | Promise<Protocol | undefined>;
+
+/** What protocols read of the configuration. */
+export interface ProtocolSettings extends BodyLimits {
   /** Largest message a client may send, in bytes. */
   readonly maxMessageBytes: number;
-  /** Seconds between signs of life on an otherwise silent stream. */
+  /** Channels one connection may be on. */
+  readonly maxSubscriptions: number;
+  /** Seconds between keep-alives on an otherwise silent stream. */
   readonly keepAlive: number;
+  /** Seconds a client has to connect inside its protocol. */
+  readonly handshakeTimeout: number;
+  /** Seconds between pings. */
+  readonly pingInterval: number;
+  /** Seconds a client has to answer a ping. */
+  readonly pongTimeout: number;
 }
 
-/** What a reader asked for: by its URL, its query, its headers. */
-export interface ReadRequest {
-  readonly selector: Selector;
-  readonly id: string;
-  /** Whether it chose its id and nobody vouches for it. */
-  readonly choseId: boolean;
-  readonly name: string | undefined;
-  readonly connection: Connection;
-  readonly since: Cursor | undefined;
-  /** Whom its token names, what that says of it as JSON text, and when it expires, in seconds since 1970. */
-  readonly user?: string | undefined;
-  readonly info?: string | undefined;
-  readonly expires?: number;
-  /** Why it may not do something on its channel, if it may not. */
-  readonly deny?: (action: "publish" | "presence") => MessagingError | undefined;
-  /** End after this many messages. */
-  readonly limit: number | undefined;
+/** The pages, as far as protocols show them. */
+export interface PageSource {
+  /** Whether a path is a page or a part of one, and never a channel. */
+  owns(pathname: string): boolean;
+  /** @throws {MessagingError} `not_found` */
+  fetch(request: Request): Promise<Response>;
 }
 
-/** A protocol spoken on WebSockets: one handler for each. */
-export type OpenSession = (context: ProtocolContext, request: ReadRequest) => SocketHandler;
-
-/** A protocol spoken on response bodies. The signal fires when the client goes away. */
-export type OpenStream = (context: ProtocolContext, request: ReadRequest) => Response;
+/** What every protocol works with. */
+export interface Services {
+  readonly hub: Hub;
+  readonly gate: Gate;
+  readonly rules: Rules;
+  readonly limits: Limits;
+  readonly connections: Connections;
+  readonly logger: Logger;
+  /** The other nodes, where there may be any. */
+  readonly cluster: Cluster | undefined;
+  readonly outboxLimits: OutboxLimits;
+  readonly pages: PageSource;
+  readonly settings: ProtocolSettings;
+}
 
 /**
  * Ends a client when its token expires.
  *
  * @param expires in seconds since 1970; 0 for never
- * @returns stops waiting for that
+ * @returns cancels that
  */
 export function endAtExpiry(expires: number, client: Client): () => void {
-  if (expires === 0) return forgetNothing;
+  if (expires === 0) return cancelNothing;
   const deadline = new Deadline();
-  const end = () => client.end(new MessagingError("unauthorized", "The token has expired"));
-  deadline.set(expires * 1_000, end);
+  deadline.set(
+    expires * 1_000,
+    () => client.end(new MessagingError("token_expired", "The token has expired")),
+  );
   return () => deadline.clear();
 }
 
-function forgetNothing(): void {}
+function cancelNothing(): void {}

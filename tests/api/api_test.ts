@@ -1,6 +1,7 @@
 /** The HTTP API through handleApi(): every method, every error, and bodies that nobody would send. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { Gate } from "../../lib/auth/gate.ts";
 import { ApiKeys, parseApiKeys } from "../../lib/auth/api_keys.ts";
 import { selectChannel, selectPatterns } from "../../lib/core/channel.ts";
 import type { ServerSubscribeOptions } from "../../lib/core/client.ts";
@@ -35,6 +36,9 @@ interface Person extends Partial<Pick<Member, "id" | "user" | "info" | "name">> 
   readonly failure?: { readonly error: Error; readonly leaves: boolean };
 }
 
+/** What a bench has in place of the usual. */
+type BenchOptions = Partial<ApiContext> & { readonly keys?: ApiKeys };
+
 /** A hub on a memory log, and the API in front of it. */
 class Bench {
   readonly logger = new RecordingLogger();
@@ -43,7 +47,7 @@ class Bench {
   /** What clients were asked for, in order. */
   readonly asked: unknown[] = [];
 
-  constructor(rest: Partial<ApiContext> = {}) {
+  constructor({ keys = new ApiKeys([], { open: true }), ...rest }: BenchOptions = {}) {
     const rules = new Rules(RULES);
     this.hub = new Hub({
       log: new MemoryLog({ rules }),
@@ -54,8 +58,7 @@ class Bench {
     });
     this.context = {
       hub: this.hub,
-      rules,
-      keys: new ApiKeys([], { open: true }),
+      gate: new Gate({ open: true, verifier: undefined, rules, logger: this.logger, apiKeys: keys }),
       versions: new Versions(),
       maxBodyBytes: 100_000,
       bodyTimeout: 10,
@@ -148,7 +151,7 @@ class Bench {
 function withBench(
   name: string,
   test: (bench: Bench) => Promise<void>,
-  rest: Partial<ApiContext> = {},
+  rest: BenchOptions = {},
 ): void {
   Deno.test(name, () => test(new Bench(rest)));
 }
@@ -169,6 +172,7 @@ Deno.test("handleApi() wants a key where there is one, and logs none", async () 
   const answers: readonly [headers: Record<string, string>, status: number][] = [
     [{ "x-api-key": KEY }, 200],
     [{ authorization: `apikey ${KEY}` }, 200],
+    [{ authorization: `Bearer ${KEY}` }, 200],
     [{}, 401],
     [{ "x-api-key": "wrong-0123456789" }, 401],
     [{ authorization: "apikey wrong-0123456789" }, 401],

@@ -1,5 +1,6 @@
 /** The HTTP API on several nodes: what is asked of one is done on all, and what they are shows on each. */
 import assert from "node:assert/strict";
+import { Gate } from "../../lib/auth/gate.ts";
 import { ApiKeys } from "../../lib/auth/api_keys.ts";
 import type { ServerSubscribeOptions } from "../../lib/core/client.ts";
 import { Rules } from "../../lib/core/rules.ts";
@@ -53,8 +54,13 @@ function createContext({ hub, cluster, logger }: FakeNode): ApiContext {
   return {
     hub,
     cluster,
-    rules: new Rules(),
-    keys: new ApiKeys([], { open: true }),
+    gate: new Gate({
+      open: true,
+      verifier: undefined,
+      rules: new Rules(),
+      logger,
+      apiKeys: new ApiKeys([], { open: true }),
+    }),
     versions: new Versions(),
     maxBodyBytes: 100_000,
     bodyTimeout: 10,

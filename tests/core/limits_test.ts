@@ -11,10 +11,10 @@ const THERE = "192.0.2.1";
 function open(settings: Partial<LimitSettings>) {
   const clock = { now: 0 };
   const limits = new Limits({
-    connections: Infinity,
-    connectionsPerAddress: NONE,
-    publishRate: NONE,
-    publishRatePerAddress: NONE,
+    maxConnections: Infinity,
+    maxConnectionsPerAddress: NONE,
+    maxPublishRate: NONE,
+    maxPublishRatePerAddress: NONE,
     publishBurst: 1,
     ...settings,
   }, () => clock.now);
@@ -33,7 +33,7 @@ function attempt(run: () => unknown): string {
 }
 
 Deno.test("Limits.connect() holds to the number in all, and counts again what was released, once", () => {
-  const { limits } = open({ connections: 2 });
+  const { limits } = open({ maxConnections: 2 });
   const first = limits.connect(THERE);
   limits.connect(HERE);
   assert.equal(attempt(() => limits.connect("192.0.2.2")), "too_many_connections");
@@ -45,7 +45,7 @@ Deno.test("Limits.connect() holds to the number in all, and counts again what wa
 });
 
 Deno.test("Limits.connect() holds to the number per address, and IPv6 addresses of one line are one", () => {
-  const { limits } = open({ connectionsPerAddress: exactly(2) });
+  const { limits } = open({ maxConnectionsPerAddress: exactly(2) });
   const first = limits.connect("2001:db8::1");
   limits.connect("2001:db8::2");
   assert.equal(attempt(() => limits.connect("2001:db8:0:0:ffff::3")), "too_many_connections_from_address");
@@ -60,9 +60,9 @@ Deno.test("Limits.connect() holds to the number per address, and IPv6 addresses 
 Deno.test("Limits spares this machine where a limit says so, and only there", () => {
   const spared = { value: 1, sparesLoopback: true };
   const { limits } = open({
-    connectionsPerAddress: spared,
-    publishRate: spared,
-    publishRatePerAddress: spared,
+    maxConnectionsPerAddress: spared,
+    maxPublishRate: spared,
+    maxPublishRatePerAddress: spared,
   });
   for (const address of [HERE, "::1", "::ffff:127.0.0.1"]) {
     for (let i = 0; i < 3; i++) {
@@ -75,13 +75,13 @@ Deno.test("Limits spares this machine where a limit says so, and only there", ()
   connection.countPublish();
   assert.equal(attempt(() => connection.countPublish()), "too_many_publishes");
   assert.equal(attempt(() => limits.connect(THERE)), "too_many_connections_from_address");
-  const held = open({ connectionsPerAddress: exactly(1) });
+  const held = open({ maxConnectionsPerAddress: exactly(1) });
   held.limits.connect(HERE);
   assert.equal(attempt(() => held.limits.connect(HERE)), "too_many_connections_from_address");
 });
 
 Deno.test("Connection.countPublish() holds one client to its rate, each by itself, and says when to try again", () => {
-  const { limits, clock } = open({ publishRate: exactly(2), publishBurst: 2 });
+  const { limits, clock } = open({ maxPublishRate: exactly(2), publishBurst: 2 });
   const [one, two] = [limits.connect(THERE), limits.connect(THERE)];
   for (let i = 0; i < 4; i++) one.countPublish();
   assert.throws(() => one.countPublish(), (error: unknown) => {
@@ -97,7 +97,7 @@ Deno.test("Connection.countPublish() holds one client to its rate, each by itsel
 });
 
 Deno.test("Connection.countPublish() and Limits.countPublish() share the rate of an address", () => {
-  const { limits } = open({ publishRatePerAddress: exactly(3) });
+  const { limits } = open({ maxPublishRatePerAddress: exactly(3) });
   limits.connect(THERE).countPublish();
   limits.connect(THERE).countPublish();
   limits.countPublish(THERE, undefined);
@@ -108,7 +108,7 @@ Deno.test("Connection.countPublish() and Limits.countPublish() share the rate of
 });
 
 Deno.test("Connection.countPublish() takes nothing of the client that its address is refused", () => {
-  const { limits, clock } = open({ publishRate: exactly(1), publishRatePerAddress: exactly(2) });
+  const { limits, clock } = open({ maxPublishRate: exactly(1), maxPublishRatePerAddress: exactly(2) });
   const connection = limits.connect(THERE);
   for (let i = 0; i < 2; i++) limits.countPublish(THERE, undefined);
   assert.equal(attempt(() => connection.countPublish()), "too_many_publishes_from_address");
@@ -117,7 +117,7 @@ Deno.test("Connection.countPublish() takes nothing of the client that its addres
 });
 
 Deno.test("Limits.countPublish() holds a user to the rate of a client, wherever from", () => {
-  const { limits } = open({ publishRate: exactly(1) });
+  const { limits } = open({ maxPublishRate: exactly(1) });
   limits.countPublish(THERE, "ann");
   assert.equal(attempt(() => limits.countPublish("192.0.2.2", "ann")), "too_many_publishes");
   limits.countPublish(THERE, "bob");
@@ -125,7 +125,10 @@ Deno.test("Limits.countPublish() holds a user to the rate of a client, wherever 
 });
 
 Deno.test("Limits forgets who has left and not published for a while, and nobody else", () => {
-  const { limits, clock } = open({ connectionsPerAddress: exactly(1), publishRatePerAddress: exactly(1) });
+  const { limits, clock } = open({
+    maxConnectionsPerAddress: exactly(1),
+    maxPublishRatePerAddress: exactly(1),
+  });
   limits.connect(THERE);
   for (let i = 0; i < 10_000; i++) {
     const address = `10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}`;

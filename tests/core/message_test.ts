@@ -1,13 +1,13 @@
 /** Messages as JSON readers see them, and the sizes limits are counted in. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { utf8Length } from "../../lib/base/utf8.ts";
 import {
   encodeMessageJson,
   encodePayloadJson,
   formatId,
   isTransient,
   payloadSize,
-  utf8Length,
 } from "../../lib/core/message.ts";
 import { createDraft, createMessage } from "../fakes/message.ts";
 

@@ -17,7 +17,8 @@ import {
 } from "../../lib/core/channel.ts";
 import { parseClientId, parseClientName } from "../../lib/core/client.ts";
 import { MessagingError } from "../../lib/core/errors.ts";
-import { parseExactJson, toJsonPayload } from "../../lib/base/exact_json.ts";
+import { parseExactJson } from "../../lib/base/exact_json.ts";
+import { toJsonPayload } from "../../lib/core/message.ts";
 import { parseRules, Rules } from "../../lib/core/rules.ts";
 import { parseBody } from "../../lib/http/body.ts";
 import { findClientAddress } from "../../lib/http/client_address.ts";

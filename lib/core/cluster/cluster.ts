@@ -22,7 +22,7 @@ import {
 import { ClusterIndex } from "./index.ts";
 import { type Demand, Replica } from "./replica.ts";
 import type { Logger } from "../logger.ts";
-import { utf8Length } from "../message.ts";
+import { utf8Length } from "../../base/utf8.ts";
 import { Presence } from "../presence.ts";
 import type { Subscription } from "../subscription.ts";
 import { type Schedule, Turn } from "../../base/turn.ts";

@@ -1,8 +1,7 @@
 /** The subscriptions of one Centrifuge session: opening with recovery, expiry, joins and leaves, ending. */
 import type { Tie } from "../../auth/grants.ts";
-import { mayUse } from "../../auth/grants.ts";
 import type { ConnectionClaims, TokenSubscription } from "../../auth/tokens.ts";
-import { selectChannel } from "../../core/channel.ts";
+import { parseChannel, selectChannel } from "../../core/channel.ts";
 import type { ServerSubscribeOptions } from "../../core/client.ts";
 import { Deadline } from "../../base/deadline.ts";
 import { MessagingError } from "../../core/errors.ts";
@@ -22,16 +21,8 @@ import type {
   SubscribeResult,
 } from "./codec.ts";
 import { toClientInfo, toPublication } from "./encoders.ts";
-import {
-  CommandError,
-  DisconnectError,
-  DISCONNECTS,
-  ERRORS,
-  parseChannelOrThrow,
-  toExpiry,
-  UNSUBSCRIBES,
-} from "./errors.ts";
-import type { CentrifugeSession } from "./session.ts";
+import type { ChannelOwner } from "./context.ts";
+import { toExpiry, UNSUBSCRIBES } from "./errors.ts";
 
 /** Seconds an expired subscription may still take to refresh. */
 const REFRESH_SECONDS = 25;
@@ -65,18 +56,18 @@ interface Admission {
 type Position = Pick<SubscribeRequest, "recover" | "epoch" | "offset" | "flag" | "joinLeave">;
 
 /** How a channel is taken that a rule allows. */
-const BY_RULE: Admission = { tie: "rule", serverSide: true, info: undefined, data: undefined, expires: 0 };
+const BY_RULE: Admission = { tie: "none", serverSide: true, info: undefined, data: undefined, expires: 0 };
 
 const FROM_NOW: Position = { recover: false, epoch: "", offset: 0, flag: 0, joinLeave: false };
 
 export class CentrifugeChannels {
-  readonly #session: CentrifugeSession;
+  readonly #session: ChannelOwner;
   readonly #entries = new Map<string, Entry>();
   /** The last subscribe or unsubscribe command under way on a channel. None of these rejects. */
   readonly #turns = new Map<string, Promise<void>>();
   #closed = false;
 
-  constructor(session: CentrifugeSession) {
+  constructor(session: ChannelOwner) {
     this.#session = session;
   }
 
@@ -88,19 +79,18 @@ export class CentrifugeChannels {
   /**
    * Subscribes by command. `onResult` sends the answer, before anything of the channel is pushed.
    *
-   * @throws {CommandError} or {DisconnectError}
+   * @throws {MessagingError}
    */
   async subscribe(request: SubscribeRequest, onResult: (result: SubscribeResult) => void): Promise<void> {
     const { channel } = request;
-    parseChannelOrThrow(channel);
     if (request.type !== 0 || request.hasTagsFilter) {
-      throw new CommandError(ERRORS.notAvailable, "Only streams without filters can be subscribed to");
+      throw new MessagingError("not_available", "Only streams without filters can be subscribed to");
     }
     await this.#inTurn(channel, async () => {
-      if (this.#entries.has(channel)) throw new CommandError(ERRORS.alreadySubscribed);
+      if (this.#entries.has(channel)) throw alreadySubscribed(channel);
       const admission = await this.#admit(request);
       // The server may have taken it while the token was checked.
-      if (this.#entries.has(channel)) throw new CommandError(ERRORS.alreadySubscribed);
+      if (this.#entries.has(channel)) throw alreadySubscribed(channel);
       await this.#open(channel, request, admission, onResult);
     });
   }
@@ -138,12 +128,12 @@ export class CentrifugeChannels {
   /** Whether a one-way client gets a channel it asked for; the log is told why not. */
   #mayAsk(channel: string): boolean {
     try {
-      parseChannelOrThrow(channel);
+      parseChannel(channel);
       this.#session.context.hub.checkName(channel);
-      this.#session.check("subscribe", channel, "none");
+      this.#session.demand("subscribe", channel, "none");
       return true;
     } catch (error) {
-      if (error instanceof CommandError || error instanceof MessagingError) return false;
+      if (error instanceof SyntaxError || error instanceof MessagingError) return false;
       throw error;
     }
   }
@@ -196,13 +186,13 @@ export class CentrifugeChannels {
   async refresh({ channel, token }: SubRefreshRequest): Promise<SubRefreshResult> {
     const entry = this.#entries.get(channel);
     if (entry === undefined) {
-      throw new CommandError(ERRORS.permissionDenied, `Not subscribed to "${channel}"`);
+      throw new MessagingError("forbidden", `Not subscribed to "${channel}"`);
     }
     const claims = await this.#verify(channel, token);
-    if (claims === undefined) throw new CommandError(ERRORS.notAvailable, "Subscriptions do not expire here");
+    if (claims === undefined) throw new MessagingError("not_available", "Subscriptions do not expire here");
     // It may have ended while the token was checked.
     if (this.#entries.get(channel) !== entry) {
-      throw new CommandError(ERRORS.permissionDenied, `Not subscribed to "${channel}"`);
+      throw new MessagingError("forbidden", `Not subscribed to "${channel}"`);
     }
     this.#expire(channel, entry, claims.expires);
     return toExpiry(claims.expires);
@@ -215,32 +205,15 @@ export class CentrifugeChannels {
     if (claims !== undefined) {
       return { ...admit(claims), serverSide: false, expires: claims.expires };
     }
-    session.check("subscribe", channel, "none");
-    const { requester } = session;
-    const named = requester.kind === "keyed" && requester.channels.has(channel);
-    return {
-      tie: named ? "token" : "rule",
-      serverSide: false,
-      info: undefined,
-      data: undefined,
-      expires: 0,
-    };
+    session.demand("subscribe", channel, "none");
+    return { ...BY_RULE, serverSide: false };
   }
 
   async #verify(channel: string, token: string) {
     const { context, client } = this.#session;
-    if (context.verifier === undefined) return undefined;
-    const expected = { channel, user: client.user ?? "", client: client.id };
-    const result = await context.verifier.verifySubscriptionToken(token, expected);
-    if (result.kind === "valid") return result.claims;
-    context.logger.write("warn", "token refused", { id: client.id, channel, reason: result.reason });
-    if (result.kind === "mismatch") throw new DisconnectError(DISCONNECTS.invalidToken);
-    throw new CommandError(
-      result.kind === "expired"
-        ? ERRORS.tokenExpired
-        : result.kind === "unavailable"
-        ? ERRORS.internal
-        : ERRORS.permissionDenied,
+    return await context.gate.admitSubscription(
+      { channel, user: client.user ?? "", client: client.id },
+      token,
     );
   }
 
@@ -274,12 +247,13 @@ export class CentrifugeChannels {
     onResult: (result: SubscribeResult) => void,
   ): Promise<void> {
     if (this.#closed) return;
-    if (this.#entries.has(channel)) throw new CommandError(ERRORS.alreadySubscribed);
+    if (this.#entries.has(channel)) throw alreadySubscribed(channel);
     const { client, context } = this.#session;
     const { tie, serverSide, info, data, expires } = admission;
-    if (this.#entries.size >= context.maxSubscriptions) {
-      const error = describeSubscriptionLimit(context.maxSubscriptions);
-      if (serverSide) return this.#session.end(DISCONNECTS.channelLimit, error);
+    const { maxSubscriptions } = context.settings;
+    if (this.#entries.size >= maxSubscriptions) {
+      const error = describeSubscriptionLimit(maxSubscriptions);
+      if (serverSide) return this.#session.end(error);
       throw error;
     }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -303,7 +277,7 @@ export class CentrifugeChannels {
         entry.opening = false;
         const opened = this.#describe(channel, position, recovers, page, announced);
         if (position.recover && !opened.result.recovered && (position.flag & REJECT_UNRECOVERED) !== 0) {
-          reject(new CommandError(ERRORS.unrecoverablePosition));
+          reject(new MessagingError("history_gone", "unrecoverable position"));
           return void this.close(channel);
         }
         onResult({ ...opened.result, data, ...toExpiry(expires) });
@@ -351,17 +325,13 @@ export class CentrifugeChannels {
 
   /** Recovery is history by another name, and asks for the same permission. */
   #mayRecover(channel: string, tie: Tie): boolean {
-    const { context, requester } = this.#session;
-    return mayUse("history", channel, requester, context.rules.for(channel), tie).allowed;
+    return this.#session.pass.may("history", channel, tie);
   }
 
   /** Pushes joins and leaves of a channel to a client that may know who is there. */
   #watch(channel: string): (() => void) | undefined {
-    const { context, requester } = this.#session;
-    const rules = context.rules.for(channel);
-    if (!rules.presence || !mayUse("presence", channel, requester, rules, this.tie(channel)).allowed) {
-      return undefined;
-    }
+    const { context, pass } = this.#session;
+    if (!pass.may("presence", channel, this.tie(channel))) return undefined;
     return context.hub.presence.watch(channel, ({ kind, member }: PresenceChange) => {
       this.#push({ kind, channel, content: { info: toClientInfo(member) } });
     });
@@ -377,6 +347,10 @@ export class CentrifugeChannels {
   #push(push: Push): void {
     this.#session.send({ kind: "push", push });
   }
+}
+
+function alreadySubscribed(channel: string): MessagingError {
+  return new MessagingError("already_subscribed", `Already subscribed to "${channel}"`);
 }
 
 function admit(settings: TokenSubscription | undefined): Admission {

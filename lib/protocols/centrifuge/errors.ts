@@ -1,10 +1,9 @@
-/** The codes of the Centrifuge protocol, and which of them tells a client of one of our errors. */
-import { parseChannel } from "../../core/channel.ts";
+/** The codes of the Centrifuge protocol, and which of them tells a client of each of our errors. */
 import type { ErrorCode, MessagingError } from "../../core/errors.ts";
 import type { End, ReplyError } from "./codec.ts";
 
 /** Errors a command is answered with. */
-export const ERRORS = {
+const ERRORS = {
   internal: { code: 100, message: "internal server error", temporary: true },
   unauthorized: { code: 101, message: "unauthorized" },
   unknownChannel: { code: 102, message: "unknown channel" },
@@ -15,23 +14,25 @@ export const ERRORS = {
   badRequest: { code: 107, message: "bad request" },
   notAvailable: { code: 108, message: "not available" },
   tokenExpired: { code: 109, message: "token expired" },
-  expired: { code: 110, message: "expired" },
   tooManyRequests: { code: 111, message: "too many requests", temporary: true },
   unrecoverablePosition: { code: 112, message: "unrecoverable position" },
 } as const satisfies Record<string, ReplyError>;
 
 /** Reasons a connection is ended for. Up to 3499, and from 4000 to 4499, the client comes back. */
-export const DISCONNECTS = {
+const DISCONNECTS = {
   shutdown: { code: 3001, reason: "shutdown" },
   serverError: { code: 3004, reason: "internal server error" },
   expired: { code: 3005, reason: "connection expired" },
   slow: { code: 3008, reason: "slow" },
   noPong: { code: 3012, reason: "no pong" },
+  tooManyRequests: { code: 3013, reason: "too many requests" },
   invalidToken: { code: 3500, reason: "invalid token" },
   badRequest: { code: 3501, reason: "bad request" },
   stale: { code: 3502, reason: "stale" },
-  forced: { code: 3503, reason: "force disconnect" },
+  connectionLimit: { code: 3504, reason: "connection limit" },
   channelLimit: { code: 3505, reason: "channel limit" },
+  permissionDenied: { code: 3507, reason: "permission denied" },
+  notAvailable: { code: 3508, reason: "not available" },
 } as const satisfies Record<string, End>;
 
 /** Reasons a subscription is ended for. From 2500 on the client subscribes again. */
@@ -40,92 +41,85 @@ export const UNSUBSCRIBES = {
   expired: { code: 2501, reason: "subscription expired" },
 } as const satisfies Record<string, End>;
 
-/** Under what a refusal is counted, by the code of its error or disconnect: in the words of `core/errors.ts`. */
-const REASONS: ReadonlyMap<number, string> = new Map([
-  [100, "internal"],
-  [101, "unauthorized"],
-  [102, "not_found"],
-  [103, "forbidden"],
-  [104, "not_found"],
-  [105, "bad_request"],
-  [106, "too_large"],
-  [107, "bad_request"],
-  [108, "not_available"],
-  [109, "unauthorized"],
-  [110, "unauthorized"],
-  [111, "too_many_requests"],
-  [112, "history_gone"],
-  [3001, "draining"],
-  [3004, "internal"],
-  [3005, "unauthorized"],
-  [3008, "slow_reader"],
-  [3012, "no_pong"],
-  [3500, "unauthorized"],
-  [3501, "bad_request"],
-  [3502, "stale"],
-  [3505, "too_many_subscriptions"],
-]);
-
-/** Under what a refusal is counted. Undefined for a code that an operator chose: that is no refusal of ours. */
-export function toReason(code: number): string | undefined {
-  return REASONS.get(code);
+/** How a client is told of one of our errors. */
+interface Telling {
+  /** What answers the command that failed. */
+  readonly reply: ReplyError;
+  /** What ends the connection, where the error ends it. */
+  readonly end: End;
+  /** Whether a command that fails so ends the connection instead of being answered. */
+  readonly isFatal?: true;
 }
 
-const BY_CODE: { readonly [K in ErrorCode]?: ReplyError } = {
-  bad_channel: ERRORS.badRequest,
-  bad_body: ERRORS.badRequest,
-  bad_option: ERRORS.badRequest,
-  no_such_client: ERRORS.notAvailable,
-  name_too_long: ERRORS.badRequest,
-  too_large: ERRORS.limitExceeded,
-  too_many_subscriptions: ERRORS.limitExceeded,
-  too_many_channels: ERRORS.limitExceeded,
-  too_many_publishes: ERRORS.tooManyRequests,
-  too_many_publishes_from_address: ERRORS.tooManyRequests,
-  draining: ERRORS.internal,
-  log_unavailable: ERRORS.internal,
-  log_full: ERRORS.internal,
+const BAD_REQUEST: Telling = { reply: ERRORS.badRequest, end: DISCONNECTS.badRequest };
+const DENIED: Telling = { reply: ERRORS.permissionDenied, end: DISCONNECTS.permissionDenied };
+const UNAVAILABLE: Telling = { reply: ERRORS.notAvailable, end: DISCONNECTS.notAvailable };
+const INTERNAL: Telling = { reply: ERRORS.internal, end: DISCONNECTS.serverError };
+const TOO_MANY: Telling = { reply: ERRORS.tooManyRequests, end: DISCONNECTS.tooManyRequests };
+const TOO_MANY_CONNECTIONS: Telling = { reply: ERRORS.limitExceeded, end: DISCONNECTS.connectionLimit };
+
+const TELLINGS: Readonly<Record<ErrorCode, Telling>> = {
+  bad_channel: BAD_REQUEST,
+  bad_body: BAD_REQUEST,
+  bad_option: BAD_REQUEST,
+  bad_host: BAD_REQUEST,
+  bad_handshake: BAD_REQUEST,
+  wrong_version: BAD_REQUEST,
+  wrong_host: BAD_REQUEST,
+  bad_frame: { ...BAD_REQUEST, isFatal: true },
+  bad_request: BAD_REQUEST,
+  body_timeout: BAD_REQUEST,
+  unsupported_media: BAD_REQUEST,
+  name_too_long: BAD_REQUEST,
+  no_credentials: { reply: ERRORS.unauthorized, end: DISCONNECTS.badRequest, isFatal: true },
+  unauthorized: { reply: ERRORS.unauthorized, end: DISCONNECTS.invalidToken, isFatal: true },
+  token_expired: { reply: ERRORS.tokenExpired, end: DISCONNECTS.expired },
+  forbidden: DENIED,
+  origin_refused: DENIED,
+  no_such_client: UNAVAILABLE,
+  not_found: { reply: ERRORS.unknownChannel, end: DISCONNECTS.badRequest },
+  presence_off: UNAVAILABLE,
+  history_off: UNAVAILABLE,
+  not_available: UNAVAILABLE,
+  method_not_found: { reply: ERRORS.methodNotFound, end: DISCONNECTS.badRequest },
+  method_not_allowed: { reply: ERRORS.methodNotFound, end: DISCONNECTS.badRequest },
+  id_taken: INTERNAL,
+  already_subscribed: { reply: ERRORS.alreadySubscribed, end: DISCONNECTS.badRequest },
+  too_many_channels: { reply: ERRORS.limitExceeded, end: DISCONNECTS.channelLimit },
+  too_many_subscriptions: { reply: ERRORS.limitExceeded, end: DISCONNECTS.channelLimit },
+  handshake_timeout: { reply: ERRORS.badRequest, end: DISCONNECTS.stale, isFatal: true },
+  idle: { reply: ERRORS.internal, end: DISCONNECTS.noPong },
+  history_gone: { reply: ERRORS.unrecoverablePosition, end: DISCONNECTS.serverError },
+  too_large: { reply: ERRORS.limitExceeded, end: DISCONNECTS.badRequest },
+  slow_reader: { reply: ERRORS.internal, end: DISCONNECTS.slow },
+  too_many_requests: TOO_MANY,
+  too_many_publishes: TOO_MANY,
+  too_many_publishes_from_address: TOO_MANY,
+  too_many_connections: TOO_MANY_CONNECTIONS,
+  too_many_connections_from_address: TOO_MANY_CONNECTIONS,
+  internal: INTERNAL,
+  draining: { reply: ERRORS.internal, end: DISCONNECTS.shutdown, isFatal: true },
+  keys_unavailable: INTERNAL,
+  log_unavailable: INTERNAL,
+  log_full: INTERNAL,
 };
 
 /** What answers a command that failed with one of our errors. Its message is made for clients. */
 export function toReplyError(error: MessagingError): ReplyError {
-  const known = BY_CODE[error.code];
-  return known === undefined ? ERRORS.internal : { ...known, message: error.message };
+  return { ...TELLINGS[error.code].reply, message: error.message };
 }
 
 /** What ends a connection that one of our errors ends. */
 export function toDisconnect(error: MessagingError): End {
-  switch (error.code) {
-    case "draining":
-      return DISCONNECTS.shutdown;
-    case "slow_reader":
-      return DISCONNECTS.slow;
-    default:
-      return DISCONNECTS.serverError;
-  }
+  return TELLINGS[error.code].end;
 }
 
-/** The error of a command, thrown to be answered. */
-export class CommandError extends Error {
-  readonly reply: ReplyError;
-
-  constructor(reply: ReplyError, message: string = reply.message) {
-    super(message);
-    this.reply = { ...reply, message };
-  }
+/** Whether a command that fails with one of our errors ends the connection instead of being answered. */
+export function isFatal(error: MessagingError): boolean {
+  return TELLINGS[error.code].isFatal === true;
 }
 
-/** Ends the connection instead of answering a command. */
-export class DisconnectError extends Error {
-  readonly end: End;
-
-  constructor(end: End) {
-    super(end.reason);
-    this.end = end;
-  }
-}
-
-/** What Protobuf clients have room for, and more than anybody waits. */
+/** What Protobuf clients have room for, and longer than anybody waits. */
 const MAX_TTL_SECONDS = 2 ** 31 - 1;
 
 /** The fields that tell a client when it must refresh. */
@@ -135,13 +129,4 @@ export function toExpiry(expires: number): { readonly expires?: boolean; readonl
     expires: true,
     ttl: Math.min(Math.max(1, Math.ceil(expires - Date.now() / 1_000)), MAX_TTL_SECONDS),
   };
-}
-
-/** @throws {CommandError} 107 for a name outside the grammar */
-export function parseChannelOrThrow(channel: string): string {
-  try {
-    return parseChannel(channel);
-  } catch (error) {
-    throw new CommandError(ERRORS.badRequest, error instanceof Error ? error.message : undefined);
-  }
 }

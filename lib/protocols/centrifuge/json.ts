@@ -1,6 +1,8 @@
 /** The Centrifuge client protocol as lines of JSON: what JavaScript, Python and Go clients speak. */
-import { isJsonObject, parseExactJson, toJsonPayload } from "../../base/exact_json.ts";
-import { encodePayloadJson, type Payload, utf8Length } from "../../core/message.ts";
+import { isJsonObject, parseExactJson } from "../../base/exact_json.ts";
+import { toJsonPayload } from "../../core/message.ts";
+import { utf8Length } from "../../base/utf8.ts";
+import { encodePayloadJson, type Payload } from "../../core/message.ts";
 import {
   type Codec,
   type Command,

@@ -1,5 +1,6 @@
 /** The Centrifuge client protocol as Protobuf messages: what Dart, Swift and Java clients speak. */
-import { parseExactJson, toJsonPayload } from "../../base/exact_json.ts";
+import { parseExactJson } from "../../base/exact_json.ts";
+import { toJsonPayload } from "../../core/message.ts";
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { encodePayloadJson, type Payload } from "../../core/message.ts";
 import {

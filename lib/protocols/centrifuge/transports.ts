@@ -9,6 +9,7 @@ import type { Socket, SocketHandler } from "../../core/socket.ts";
 import { cutReason } from "../../core/errors.ts";
 import { StreamSocket } from "../../core/stream_socket.ts";
 import type { ConnectRequest, EmulationRequest, End } from "./codec.ts";
+import type { CentrifugeContext } from "./context.ts";
 import {
   type CentrifugeFormat,
   JSON_EVENTS_FORMAT,
@@ -20,11 +21,10 @@ import {
   ONE_WAY_PROTOBUF_FORMAT,
   PROTOBUF_FORMAT,
 } from "./encoders.ts";
-import { DISCONNECTS } from "./errors.ts";
 import { JSON_CODEC } from "./json.ts";
 import { PROTOBUF_CODEC } from "./protobuf.ts";
-import { type CentrifugeContext, CentrifugeSession } from "./session.ts";
-import { createStreamFrame, streamHeaders } from "../url/stream.ts";
+import { CentrifugeSession } from "./session.ts";
+import { createStreamFrame, streamHeaders } from "../../http/stream.ts";
 
 /** Subprotocols by which a WebSocket says how it writes. */
 const SUBPROTOCOLS: ReadonlyMap<string, CentrifugeFormat> = new Map([
@@ -163,7 +163,9 @@ export async function emulate(
     throw new MessagingError("bad_body", "The body must hold session, node and data", { cause });
   }
   const { node } = emulation;
-  const isFound = node === context.node ? receive(context, emulation) : await forward(context, emulation);
+  const isFound = node === context.hub.identity.node
+    ? receive(context, emulation)
+    : await forward(context, emulation);
   if (!isFound) throw new MessagingError("not_found", "There is no such session: connect again");
   return new Response(null, { status: 204 });
 }
@@ -210,9 +212,9 @@ function openSession(
     connection,
     socket,
     emulated: false,
-    hangUp({ code, reason }) {
+    hangUp({ code, reason }, isSlow) {
       socket.close(code, cutReason(reason));
-      if (code === DISCONNECTS.slow.code) socket.terminate();
+      if (isSlow) socket.terminate();
     },
     // The close frame stands behind what is queued, and only a terminated socket is rid of both.
     discard: () => {},
@@ -245,7 +247,9 @@ function connectOneWay(session: CentrifugeSession, frame: string | Uint8Array): 
   try {
     request = session.format.codec.decodeUniRequest(frame);
   } catch (error) {
-    return session.end(DISCONNECTS.badRequest, error);
+    return session.end(
+      new MessagingError("bad_frame", error instanceof Error ? error.message : String(error)),
+    );
   }
   session.connect(request);
 }

@@ -1,8 +1,10 @@
 /** Server-sent events (WHATWG HTML section 9.2): what `new EventSource(url)` reads from a channel's URL. */
 import { encodePayloadJson, formatId, type Message } from "../../core/message.ts";
 import type { Encoder } from "../../core/socket.ts";
-import type { ProtocolContext, ReadRequest } from "../protocol.ts";
-import { createStreamFrame, openStream, type StreamFormat } from "./stream.ts";
+import { createStreamFrame } from "../../http/stream.ts";
+import type { Services } from "../protocol.ts";
+import type { SessionRequest } from "./session.ts";
+import { openStream, type StreamFormat } from "./stream.ts";
 
 export const EVENT_STREAM_TYPE = "text/event-stream";
 
@@ -30,8 +32,8 @@ const FORMAT: StreamFormat = {
 };
 
 /** Opens an event stream on the channels of a request. */
-export function openEventStream(context: ProtocolContext, request: ReadRequest): Response {
-  return openStream(FORMAT, context, request);
+export function openEventStream(services: Services, request: SessionRequest): Response {
+  return openStream(FORMAT, services, request);
 }
 
 /** One event: `id` if it was stored, `event` if it has a name, one `data` line per line. */

@@ -3,9 +3,8 @@ import { parseChannelPath } from "../../core/channel.ts";
 import { MessagingError } from "../../core/errors.ts";
 import type { Hub } from "../../core/hub.ts";
 import { encodeMessageJson, formatId } from "../../core/message.ts";
-import { describePresenceOff, type Rules } from "../../core/rules.ts";
-import { type Access, demandOperator } from "../../auth/access.ts";
 import { parseOr } from "../../http/problem.ts";
+import type { Services } from "../protocol.ts";
 import type { ReadOptions } from "./read_request.ts";
 
 /** Messages a document holds, and holds unless asked for fewer. */
@@ -40,13 +39,10 @@ export async function handleHistory(hub: Hub, options: ReadOptions): Promise<Res
 }
 
 /** Who is on a channel: counts and members. */
-export function handlePresence(hub: Hub, rules: Rules, options: ReadOptions): Response {
+export function handlePresence(hub: Hub, options: ReadOptions): Response {
   const { channel } = options.selector;
   if (channel === undefined) {
     throw new MessagingError("bad_channel", "Presence is of one channel: ask for each by its name");
-  }
-  if (!rules.for(channel).presence) {
-    throw new MessagingError("not_found", describePresenceOff(channel));
   }
   const members = hub.presence.list(channel).slice(0, options.limit ?? MAX_DOCUMENT_MESSAGES);
   const shown = members.map(({ id, name, protocol, since }) => ({
@@ -59,10 +55,13 @@ export function handlePresence(hub: Hub, rules: Rules, options: ReadOptions): Re
 }
 
 /** Clears a channel's stored messages. Its offsets go on, and readers that had not seen them are told of a gap. */
-export async function handleClear(request: Request, hub: Hub, access: Access): Promise<Response> {
+export async function handleClear(
+  request: Request,
+  { hub, gate }: Pick<Services, "hub" | "gate">,
+): Promise<Response> {
   const channel = parseOr("bad_channel", () => parseChannelPath(new URL(request.url).pathname));
   // Whoever may write a channel may not for that erase what others wrote.
-  demandOperator(await access.admit(request), "Clearing a channel");
+  (await gate.admit(request)).demand("clear", channel);
   const removed = await hub.clear(channel);
   return createJson(JSON.stringify({ channel, removed }) + "\n");
 }

@@ -1,8 +1,10 @@
 /** Newline-delimited JSON: what `curl -N 'localhost:8000/news?follow'` reads, one message object a line. */
 import { encodeMessageJson } from "../../core/message.ts";
 import type { Encoder } from "../../core/socket.ts";
-import type { ProtocolContext, ReadRequest } from "../protocol.ts";
-import { createStreamFrame, openStream, type StreamFormat } from "./stream.ts";
+import { createStreamFrame } from "../../http/stream.ts";
+import type { Services } from "../protocol.ts";
+import type { SessionRequest } from "./session.ts";
+import { openStream, type StreamFormat } from "./stream.ts";
 
 export const NDJSON_TYPE = "application/x-ndjson";
 
@@ -24,6 +26,6 @@ const FORMAT: StreamFormat = {
 };
 
 /** Opens a line stream on the channels of a request. */
-export function openLineStream(context: ProtocolContext, request: ReadRequest): Response {
-  return openStream(FORMAT, context, request);
+export function openLineStream(services: Services, request: SessionRequest): Response {
+  return openStream(FORMAT, services, request);
 }

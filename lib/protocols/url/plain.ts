@@ -2,16 +2,17 @@
  * The plain protocol: a WebSocket on a channel's URL, text and binary frames, nothing else. What one client sends
  * goes to everyone else on the channel, what others publish comes to it.
  */
-import type { Client } from "../../core/client.ts";
+import { type Client, createClient, describeSender } from "../../core/client.ts";
+import { createDraft } from "../../core/draft.ts";
 import { cutReason, MessagingError, toMessagingError } from "../../core/errors.ts";
-import { type Draft, type Message, type Payload, utf8Length } from "../../core/message.ts";
+import { utf8Length } from "../../base/utf8.ts";
+import type { Message } from "../../core/message.ts";
 import { Outbox } from "../../core/outbox.ts";
 import { type Encoder, Frame, type Socket, type SocketHandler } from "../../core/socket.ts";
-import { endAtExpiry, type ProtocolContext, type ReadRequest } from "../protocol.ts";
+import { endAtExpiry, type Services } from "../protocol.ts";
+import { isEcho } from "./echo.ts";
 import { findReply } from "./replies.ts";
-
-/** The channel on which everything comes back to its sender, byte for byte, and nobody else gets it. */
-const ECHO = "echo";
+import type { SessionRequest } from "./session.ts";
 
 /** One message, one frame: bytes as a binary frame, text and JSON as a text frame. */
 export const PLAIN_ENCODER: Encoder = { kind: "single", encode: encodePlain };
@@ -21,33 +22,32 @@ function encodePlain({ payload }: Message): Frame {
 }
 
 /** Opens a plain session on the channels of a request. Lists and patterns can only be read. */
-export function openPlainSession(context: ProtocolContext, request: ReadRequest): SocketHandler {
-  return new PlainSession(context, request);
+export function openPlainSession(services: Services, request: SessionRequest): SocketHandler {
+  return new PlainSession(services, request);
 }
 
 class PlainSession implements SocketHandler {
-  readonly #context: ProtocolContext;
-  readonly #request: ReadRequest;
+  readonly #services: Services;
+  readonly #request: SessionRequest;
   #client: Client | undefined;
   #forgetExpiry: () => void = () => {};
 
-  constructor(context: ProtocolContext, request: ReadRequest) {
-    this.#context = context;
+  constructor(services: Services, request: SessionRequest) {
+    this.#services = services;
     this.#request = request;
   }
 
   open(socket: Socket): void {
-    const { hub, outboxLimits } = this.#context;
-    const { id, choseId, connection, name, user, info, expires = 0, selector, since, limit } = this.#request;
-    const client: Client = {
+    const { hub, outboxLimits } = this.#services;
+    const { id, choseId, connection, name, pass, selector, since, limit } = this.#request;
+    const client = createClient({
       id,
       choseId,
-      address: connection.address,
+      connection,
       name,
-      user,
-      info,
+      user: pass.user,
+      info: pass.info,
       protocol: "plain",
-      since: Date.now(),
       socket,
       outbox: new Outbox(socket, outboxLimits),
       encoder: PLAIN_ENCODER,
@@ -62,10 +62,10 @@ class PlainSession implements SocketHandler {
         if (error.code === "slow_reader") socket.terminate();
         this.close(error.close);
       },
-    };
+    });
     this.#client = client;
     if (!hub.connect(client, selector.channel ?? selector.key)) return;
-    this.#forgetExpiry = endAtExpiry(expires, client);
+    this.#forgetExpiry = endAtExpiry(pass.expires, client);
     // Most sockets only wait for what comes: theirs is no memory for what cannot happen.
     if (since === undefined && limit === undefined) return void hub.subscribe(client, selector);
     hub.subscribe(client, selector, {
@@ -95,42 +95,41 @@ class PlainSession implements SocketHandler {
     const client = this.#client;
     this.#client = undefined;
     this.#forgetExpiry();
-    if (client !== undefined) this.#context.hub.disconnect(client, code);
+    if (client !== undefined) this.#services.hub.disconnect(client, code);
   }
 
   #receive(client: Client, data: string | Uint8Array<ArrayBuffer>): void {
-    const { hub, maxMessageBytes } = this.#context;
+    const { hub, settings: { maxMessageBytes } } = this.#services;
+    const { connection, pass, selector } = this.#request;
+    const { channel } = selector;
+    const echoes = isEcho(channel);
+    const reply = echoes || typeof data !== "string" ? undefined : findReply(data);
+    const target = echoes || reply?.passedOn === false ? undefined : channel;
+    if (target !== undefined) pass.demand("publish", target);
+    // Answers cost as much as messages: whatever comes in counts.
+    connection.countPublish();
     const size = typeof data === "string" ? utf8Length(data) : data.byteLength;
     if (size > maxMessageBytes) {
       throw new MessagingError("too_large", `Message of ${size} bytes; the limit is ${maxMessageBytes}`);
     }
-    // Answers cost as much as messages: whatever comes in counts.
-    this.#request.connection.countPublish();
-    const { deny, selector: { channel } } = this.#request;
-    if (channel === ECHO) return this.#answer(client, data);
-    const reply = typeof data === "string" ? findReply(data) : undefined;
+    if (echoes) return this.#answer(client, data);
     if (reply !== undefined) {
-      this.#answer(client, reply.answer({ hub, channel, denyPresence: () => deny?.("presence") }));
-      if (!reply.passedOn || channel === undefined) return;
+      const denyPresence = () => pass.deny("presence", selector);
+      this.#answer(client, reply.answer({ hub, channel, denyPresence }));
+      if (target === undefined) return;
     }
-    if (channel === undefined) {
+    if (target === undefined) {
       throw new MessagingError(
         "bad_channel",
         "Lists and patterns are for reading: send on one channel's URL",
       );
     }
-    const denial = deny?.("publish");
-    if (denial !== undefined) throw denial;
-    const payload: Payload = typeof data === "string"
-      ? { kind: "text", text: data }
-      : { kind: "bytes", bytes: data };
-    const { id, name, user, info } = client;
-    const draft: Draft = {
-      channel,
-      payload,
-      from: { id, name, user, info },
+    const draft = createDraft({
+      channel: target,
+      payload: typeof data === "string" ? { kind: "text", text: data } : { kind: "bytes", bytes: data },
+      from: describeSender(client),
       socketId: client.socket.id,
-    };
+    });
     hub.publish(draft).catch((error) => this.#fail(client, error));
   }
 
@@ -143,7 +142,7 @@ class PlainSession implements SocketHandler {
   /** A plain client has no other way to learn that its message was not published than the close frame. */
   #fail(client: Client, error: unknown): void {
     const known = toMessagingError(error);
-    const { logger } = this.#context;
+    const { logger } = this.#services;
     logger.write(known.code === "internal" ? "error" : "warn", "message refused", {
       id: client.id,
       code: known.code,

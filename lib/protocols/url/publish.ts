@@ -1,31 +1,18 @@
 /** `POST` and `PUT` on a channel or on `/@id`: one message from an HTTP request to the hub. */
+import type { Pass } from "../../auth/gate.ts";
 import { decodePath, directChannel, parseChannelPath } from "../../core/channel.ts";
 import { parseClientId, parseClientName } from "../../core/client.ts";
+import { createDraft, type DraftOptions } from "../../core/draft.ts";
 import { MessagingError } from "../../core/errors.ts";
-import type { Hub, Published } from "../../core/hub.ts";
-import type { Limits } from "../../core/limits.ts";
+import type { Published } from "../../core/hub.ts";
 import { type Draft, formatId, formatTime, type Sender } from "../../core/message.ts";
-import { type Access, demandTrust, type Pass } from "../../auth/access.ts";
-import { checkIdentity } from "../../http/identity.ts";
-import { type BodyLimits, parseBody, readBytes } from "../../http/body.ts";
+import type { Peer } from "../../core/socket.ts";
+import { parseBody, readBytes } from "../../http/body.ts";
 import { parseOr } from "../../http/problem.ts";
+import type { Services } from "../protocol.ts";
+import { createEcho, isEcho } from "./echo.ts";
+import { checkIdentity } from "./identity.ts";
 
-export interface PublishContext extends BodyLimits {
-  readonly hub: Hub;
-  readonly access: Access;
-  readonly limits: Limits;
-  /** IP address of who sent the request. */
-  readonly address: string;
-}
-
-/** The channel on which everything comes back to its sender. */
-const ECHO = "echo";
-
-/** Event names that are the server's own in an event stream, or EventSource's own in a browser. */
-const RESERVED_EVENTS: ReadonlySet<string> = new Set(["gap", "open", "error"]);
-const MAX_EVENT_LENGTH = 100;
-const MAX_KEY_LENGTH = 255;
-const MAX_TTL_SECONDS = 10 * 365 * 24 * 60 * 60;
 const OPTION_NAMES = ["event", "to", "ttl", "ephemeral"] as const;
 
 const RECEIPT: ResponseInit = { headers: { "content-type": "application/json" } };
@@ -33,40 +20,33 @@ const RECEIPT: ResponseInit = { headers: { "content-type": "application/json" } 
 /** URLs that the parser leaves as they are: no dots, no escapes, no query. */
 const PLAIN_URL = /^https?:\/\/[^/?#]+(\/[\w\-/]*)$/;
 
-type Options = Pick<Draft, (typeof OPTION_NAMES)[number]>;
+type Options = Pick<DraftOptions, (typeof OPTION_NAMES)[number]>;
 
 /** Publishes the body of a request. The answer comes after the message is stored. */
-export async function handlePublish(request: Request, context: PublishContext): Promise<Response> {
+export async function handlePublish(
+  request: Request,
+  { address }: Pick<Peer, "address">,
+  { hub, gate, limits, settings }: Pick<Services, "hub" | "gate" | "limits" | "settings">,
+): Promise<Response> {
   const { pathname, search } = splitUrl(request.url);
   const target = parseTarget(pathname);
-  const { access, limits, hub, address } = context;
-  const pass = target.channel === ECHO ? undefined : await access.admit(request);
-  if (target.to !== undefined && pass !== undefined) demandTrust(pass, "A message to one client");
-  else pass?.demand("publish", target.channel);
+  const echoes = isEcho(target.channel);
+  const pass = echoes ? undefined : await gate.admit(request);
+  pass?.demand(target.to === undefined ? "publish" : "whisper", target.channel);
   // Backends publish as fast as they like.
   if (!pass?.hasKey) limits.countPublish(address, pass?.user);
   const { id, name, ...options } = parseQuery(search);
   if (pass !== undefined) checkIdentity({ id, name }, pass, hub, address);
   const from = pass && parseSender(pass, id, name);
-  const idempotencyKey = parseIdempotencyKey(request.headers.get("idempotency-key"));
-  const bytes = await readBytes(request, context);
+  const idempotencyKey = request.headers.get("idempotency-key") ?? undefined;
+  const bytes = await readBytes(request, settings);
   const body = parseBody(bytes, request.headers);
-  if (target.channel === ECHO) return createEcho(request, bytes);
+  if (echoes) return createEcho(request, bytes);
   const parsed = parseOptions({ ...body.options, ...options });
-  const addressee = target.to ?? parsed.to;
   if (target.to !== undefined && parsed.to !== undefined) {
     throw new MessagingError("bad_option", `The path says whom this is for: leave out "to"`);
   }
-  if (addressee !== undefined && parsed.ttl !== undefined) {
-    throw new MessagingError("bad_option", `A message for one client is not kept: leave out "ttl"`);
-  }
-  const draft: Draft = {
-    payload: body.payload,
-    ...parsed,
-    ...target,
-    ...(from === undefined ? {} : { from }),
-    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
-  };
+  const draft = createDraft({ ...parsed, ...target, payload: body.payload, from, idempotencyKey });
   const published = await hub.publish(draft);
   if (pathname === "/" && !acceptsJson(request)) return new Response("Cool thanks");
   return createReceipt(draft, published);
@@ -141,56 +121,19 @@ function quote(name: string): string {
 }
 
 function parseEvent(value: unknown): string {
-  if (
-    // A line end would forge fields of an event stream.
-    typeof value !== "string" || value.length > MAX_EVENT_LENGTH ||
-    value === "" || /\p{Cc}/u.test(value)
-  ) {
-    throw new MessagingError(
-      "bad_option",
-      `event must be 1 to ${MAX_EVENT_LENGTH} characters without control characters`,
-    );
-  }
-  if (RESERVED_EVENTS.has(value)) {
-    throw new MessagingError("bad_option", `The event name "${value}" is taken: choose another`);
-  }
-  return value;
+  if (typeof value === "string") return value;
+  throw new MessagingError("bad_option", "event must be text");
 }
 
 function parseTtl(value: unknown): number {
-  const seconds = Number(value);
-  if (!/^\d+$/.test(String(value)) || seconds < 1 || seconds > MAX_TTL_SECONDS) {
-    throw new MessagingError(
-      "bad_option",
-      `ttl must be a whole number of seconds from 1 to ${MAX_TTL_SECONDS}`,
-    );
-  }
-  return seconds;
+  // What is no number at all is refused where the number is checked.
+  return /^\d+$/.test(String(value)) ? Number(value) : NaN;
 }
 
 function parseSwitch(name: string, value: unknown): boolean {
   if (["", "1", "true"].includes(String(value))) return true;
   if (["0", "false"].includes(String(value))) return false;
   throw new MessagingError("bad_option", `${name} must be true or false`);
-}
-
-function parseIdempotencyKey(value: string | null): string | undefined {
-  if (value === null) return undefined;
-  if (value.length === 0 || value.length > MAX_KEY_LENGTH) {
-    throw new MessagingError("bad_option", `Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} characters`);
-  }
-  return value;
-}
-
-function createEcho(request: Request, bytes: Uint8Array<ArrayBuffer>): Response {
-  // The type is the client's own word: sniffing and scripts are off, so that no echo becomes a page of ours.
-  return new Response(bytes, {
-    headers: {
-      "content-type": request.headers.get("content-type") ?? "text/plain; charset=utf-8",
-      "content-security-policy": "sandbox",
-      "x-content-type-options": "nosniff",
-    },
-  });
 }
 
 function createReceipt(

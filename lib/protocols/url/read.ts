@@ -1,122 +1,76 @@
 /**
  * What reading a channel's URL gets: its page, its stored messages, a stream or a WebSocket, by upgrade, query and
- * Accept. `app.ts` routes every GET here that nothing else lives at.
+ * Accept.
  */
+import type { Pass } from "../../auth/gate.ts";
 import { parseSelectorPath, RESERVED_SEGMENTS, type Selector } from "../../core/channel.ts";
 import { MessagingError } from "../../core/errors.ts";
-import type { Hub } from "../../core/hub.ts";
 import { describeSubscriptionLimit } from "../../core/limits.ts";
-import { type Action, describePresenceOff, type Rules } from "../../core/rules.ts";
 import type { Peer } from "../../core/socket.ts";
-import type { Access, Pass } from "../../auth/access.ts";
-import type { Connections } from "../../http/connections.ts";
-import { handleHistory, handlePresence } from "./history.ts";
-import { checkIdentity } from "../../http/identity.ts";
-import type { Pages } from "../../pages/pages.ts";
 import { parseOr } from "../../http/problem.ts";
+import { streamHeaders } from "../../http/stream.ts";
+import type { Services } from "../protocol.ts";
+import { EVENT_STREAM_TYPE, openEventStream } from "./event_stream.ts";
+import { handleHistory, handlePresence } from "./history.ts";
+import { checkIdentity } from "./identity.ts";
+import { NDJSON_TYPE, openLineStream } from "./ndjson.ts";
+import { openPlainSession } from "./plain.ts";
 import { parseReadRequest } from "./read_request.ts";
-import {
-  EVENT_STREAM_TYPE,
-  NDJSON_TYPE,
-  openEventStream,
-  openLineStream,
-  openPlainSession,
-  type ProtocolContext,
-  streamHeaders,
-} from "../mod.ts";
 
-export interface ReadOptions {
-  readonly hub: Hub;
-  readonly rules: Rules;
-  readonly access: Access;
-  readonly connections: Connections;
-  readonly pages: Pages;
-  readonly protocolContext: ProtocolContext;
-  /** Channels and patterns that one list may name. */
-  readonly maxSubscriptions: number;
+/** Answers a GET or HEAD that no other route takes. */
+export async function handleRead(request: Request, peer: Peer, services: Services): Promise<Response> {
+  const { gate, connections, hub, pages } = services;
+  const { pathname, searchParams } = new URL(request.url);
+  const upgrades = request.headers.get("upgrade")?.toLowerCase() === "websocket";
+  if (!upgrades && pages.owns(pathname)) return await pages.fetch(request);
+  if (isReserved(pathname)) throw new MessagingError("not_found", `Nothing lives at ${pathname} yet`);
+
+  const accept = request.headers.get("accept") ?? "*/*";
+  if (!upgrades && wantsPage(request, accept)) {
+    parseOr("bad_channel", () => parseSelectorPath(pathname));
+    return await pages.fetch(request);
+  }
+  const options = parseReadRequest(request, Date.now());
+  const { selector } = options;
+  const streams = upgrades || options.follow || accept.includes(EVENT_STREAM_TYPE);
+  const pass = await gate.admit(request);
+  if (options.presence) {
+    pass.demand("presence", selector);
+    return handlePresence(hub, options);
+  }
+  if (streams) pass.demand("subscribe", selector);
+  if (!streams || options.since !== undefined) demandHistory(pass, selector);
+  const identity = { id: searchParams.has("id") ? options.id : undefined, name: options.name };
+  const choseId = checkIdentity(identity, pass, hub, peer.address);
+  if (!streams) return await handleHistory(hub, options);
+  checkSelector(selector, services);
+  // Idle connections keep what is closed over here, which is to be little.
+  const { id, name, since, limit } = options;
+  const session = { selector, id, choseId, name, pass, since, limit };
+  if (upgrades) {
+    return connections.upgrade(
+      peer,
+      (connection) => openPlainSession(services, { ...session, connection }),
+    );
+  }
+  const [type, open] = options.follow
+    ? [NDJSON_TYPE, openLineStream] as const
+    : [EVENT_STREAM_TYPE, openEventStream] as const;
+  // A HEAD is answered with the headers of the stream, which is not opened for it.
+  if (request.method === "HEAD") return new Response(null, { headers: streamHeaders(type) });
+  return connections.openStream(peer, (connection) => open(services, { ...session, connection }));
 }
 
-export class ReadRoute {
-  readonly #options: ReadOptions;
+/** A channel without history is read as an empty one: an EventSource brings a position whenever it reconnects. */
+function demandHistory(pass: Pass, selector: Selector): void {
+  const denial = pass.deny("history", selector);
+  if (denial !== undefined && denial.code !== "history_off") throw denial;
+}
 
-  constructor(options: ReadOptions) {
-    this.#options = options;
-  }
-
-  /** Answers a GET or HEAD. */
-  async fetch(request: Request, peer: Peer): Promise<Response> {
-    const { access, connections, hub, pages, protocolContext: context, rules } = this.#options;
-    const { pathname } = new URL(request.url);
-    const upgrades = request.headers.get("upgrade")?.toLowerCase() === "websocket";
-    if (!upgrades && pages.owns(pathname)) return await pages.fetch(request);
-    if (isReserved(pathname)) throw new MessagingError("not_found", `Nothing lives at ${pathname} yet`);
-
-    const accept = request.headers.get("accept") ?? "*/*";
-    if (!upgrades && wantsPage(request, accept)) {
-      parseOr("bad_channel", () => parseSelectorPath(pathname));
-      return await pages.fetch(request);
-    }
-    const options = parseReadRequest(request, Date.now());
-    const streams = upgrades || options.follow || accept.includes(EVENT_STREAM_TYPE);
-    const pass = await access.admit(request);
-    if (options.presence) {
-      pass.demand("presence", options.selector);
-      return handlePresence(hub, rules, options);
-    }
-    if (streams) pass.demand("subscribe", options.selector);
-    if (!streams || options.since !== undefined) pass.demand("history", options.selector);
-    const { searchParams } = new URL(request.url);
-    const identity = { id: searchParams.has("id") ? options.id : undefined, name: options.name };
-    const choseId = checkIdentity(identity, pass, hub, peer.address);
-    if (streams) this.#checkSelector(options.selector);
-    const { user, info, expires } = pass;
-    const reader = {
-      ...options,
-      choseId,
-      user,
-      info,
-      expires,
-      deny: this.#createDenier(pass, options.selector),
-    };
-    if (upgrades) {
-      return connections.upgrade(
-        peer,
-        (connection) => openPlainSession(context, { ...reader, connection }),
-      );
-    }
-    if (streams) {
-      const [type, open] = options.follow
-        ? [NDJSON_TYPE, openLineStream] as const
-        : [EVENT_STREAM_TYPE, openEventStream] as const;
-      // A HEAD is answered with the headers of the stream, which is not opened for it.
-      if (request.method === "HEAD") return new Response(null, { headers: streamHeaders(type) });
-      return connections.openStream(peer, (connection) => open(context, { ...reader, connection }));
-    }
-    return await handleHistory(hub, options);
-  }
-
-  /** A function of its own: idle connections keep what it closes over, which is to be little. */
-  #createDenier(pass: Pass, selector: Selector): (action: Action) => MessagingError | undefined {
-    return (action) => this.#deny(pass, action, selector);
-  }
-
-  #deny(pass: Pass, action: Action, selector: Selector): MessagingError | undefined {
-    const { channel } = selector;
-    if (channel !== undefined && action === "presence" && !this.#options.rules.for(channel).presence) {
-      return new MessagingError(
-        "not_found",
-        describePresenceOff(channel),
-      );
-    }
-    return pass.deny(action, selector);
-  }
-
-  /** Lists count as many subscriptions as they have names and patterns. */
-  #checkSelector({ channel, patterns }: Selector): void {
-    const { hub, maxSubscriptions } = this.#options;
-    if (patterns.length > maxSubscriptions) throw describeSubscriptionLimit(maxSubscriptions);
-    if (channel !== undefined) hub.checkName(channel);
-  }
+/** Lists count as many subscriptions as they have names and patterns. */
+function checkSelector({ channel, patterns }: Selector, { hub, settings }: Services): void {
+  if (patterns.length > settings.maxSubscriptions) throw describeSubscriptionLimit(settings.maxSubscriptions);
+  if (channel !== undefined) hub.checkName(channel);
 }
 
 /** Browsers get the page of a channel, unless they ask for data; on `/` everybody does who does not care. */

@@ -1,10 +1,12 @@
 /** What event streams and line streams share: a client over a response body, kept alive and cleaned up after. */
-import type { Client } from "../../core/client.ts";
+import { type Client, createClient } from "../../core/client.ts";
 import { Outbox } from "../../core/outbox.ts";
 import type { Gap } from "../../core/replay.ts";
-import { type Encoder, Frame } from "../../core/socket.ts";
+import type { Encoder } from "../../core/socket.ts";
+import { createStreamFrame, streamHeaders } from "../../http/stream.ts";
 import { StreamSocket } from "../../core/stream_socket.ts";
-import { endAtExpiry, type ProtocolContext, type ReadRequest } from "../protocol.ts";
+import { endAtExpiry, type Services } from "../protocol.ts";
+import type { SessionRequest } from "./session.ts";
 
 /** How one streaming protocol looks. */
 export interface StreamFormat {
@@ -18,33 +20,20 @@ export interface StreamFormat {
   readonly keepAlive: string;
 }
 
-const UTF8 = new TextEncoder();
-
-/** A frame of bytes, as streams need them. */
-export function createStreamFrame(text: string): Frame {
-  return new Frame(UTF8.encode(text));
-}
-
-/** Headers of a stream: never stored, never held back by a proxy. */
-export function streamHeaders(contentType: string): Record<string, string> {
-  return { "content-type": contentType, "cache-control": "no-store", "x-accel-buffering": "no" };
-}
-
 /** Answers a request with a stream of the channels it asked for. */
-export function openStream(format: StreamFormat, context: ProtocolContext, request: ReadRequest): Response {
-  const { hub, outboxLimits, keepAlive } = context;
-  const { id, choseId, connection, name, user, info, expires = 0, selector, since, limit } = request;
+export function openStream(format: StreamFormat, services: Services, request: SessionRequest): Response {
+  const { hub, outboxLimits, settings: { keepAlive } } = services;
+  const { id, choseId, connection, name, pass, selector, since, limit } = request;
   const alive = createStreamFrame(format.keepAlive);
   const socket = new StreamSocket(() => leave(), () => connection.release());
-  const client: Client = {
+  const client: Client = createClient({
     id,
     choseId,
-    address: connection.address,
+    connection,
     name,
-    user,
-    info,
+    user: pass.user,
+    info: pass.info,
     protocol: format.protocol,
-    since: Date.now(),
     socket,
     outbox: new Outbox(socket, outboxLimits),
     encoder: format.encoder,
@@ -60,9 +49,9 @@ export function openStream(format: StreamFormat, context: ProtocolContext, reque
       else socket.close();
       leave(error.close);
     },
-  };
+  });
   const timer = setInterval(() => client.outbox.offer([alive]), keepAlive * 1_000);
-  const forgetExpiry = endAtExpiry(expires, client);
+  const forgetExpiry = endAtExpiry(pass.expires, client);
   function leave(code?: number): void {
     forgetExpiry();
     clearInterval(timer);

@@ -1,7 +1,7 @@
 /** Who may call itself what: readers and publishers who bring an id or a name with their URL are checked here. */
-import { MessagingError } from "../core/errors.ts";
-import { describeTakenId, type Hub } from "../core/hub.ts";
-import type { Pass } from "../auth/access.ts";
+import type { Pass } from "../../auth/gate.ts";
+import { MessagingError } from "../../core/errors.ts";
+import { describeTakenId, type Hub } from "../../core/hub.ts";
 
 /** What a URL says of who sent it; undefined for what it leaves out. */
 export interface Identity {

@@ -1,12 +1,12 @@
-/** The Centrifuge protocol at the paths its clients know, `/connection/...` and `/emulation`. Used by `app.ts`. */
+/** The Centrifuge protocol at the paths its clients know, `/connection/...` and `/emulation`. */
 import { type Context, Hono } from "hono";
 import { MessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
-import type { Peer } from "../../core/socket.ts";
-import { type BodyLimits, readBytes } from "../../http/body.ts";
-import type { Connections } from "../../http/connections.ts";
+import { readBytes } from "../../http/body.ts";
+import type { Env, Protocol, Services } from "../protocol.ts";
+import type { CentrifugeContext } from "./context.ts";
 import {
-  type CentrifugeContext,
+  answerEmulation,
   chooseWebSocket,
   emulate,
   openCentrifugeSocket,
@@ -16,20 +16,27 @@ import {
   openOneWayLines,
   openOneWaySocket,
   type StreamRequest,
-} from "../mod.ts";
+} from "./transports.ts";
 
-type Env = { Bindings: { readonly peer: Peer } };
-
-export interface CentrifugeOptions {
-  readonly context: CentrifugeContext;
-  readonly connections: Connections;
-  readonly body: BodyLimits;
+/** Opens the protocol, which is always on. */
+export function openCentrifuge(services: Services): Protocol {
+  const context: CentrifugeContext = { ...services, sessions: new Map() };
+  if (services.cluster !== undefined) answerEmulation(context, services.cluster);
+  return {
+    routes: createRoutes(context),
+    drain() {
+      // Sessions that have not connected are no clients of the hub yet.
+      for (const session of [...context.sessions.values()]) {
+        session.end(new MessagingError("draining", "service restart"));
+      }
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
 }
 
-/** Routes to be mounted at `/`. */
-export function createCentrifugeRoutes(options: CentrifugeOptions): Hono<Env> {
+function createRoutes(context: CentrifugeContext): Hono<Env> {
   const routes = new Hono<Env>();
-  const { context, connections, body: limits } = options;
+  const { connections, settings: limits } = context;
   routes.get("/connection/websocket", (c) => {
     const { format, subprotocol } = chooseWebSocket(c.req.raw);
     const open = (connection: Connection) => openCentrifugeSocket(context, format, connection);

@@ -1,0 +1,21 @@
+/** What operators call over HTTP: `POST /api/<method>` and `GET /api/backup`. `app.ts` mounts it. */
+import { Hono } from "hono";
+import type { Log, LogBackup } from "../core/log.ts";
+import { answerCommands, type ApiContext, handleApi, Versions } from "./api.ts";
+import { handleBackup } from "./backup.ts";
+
+/** The routes below `/api`, to be mounted at `/`. */
+export function createApiRoutes(
+  options: Omit<ApiContext, "versions"> & { readonly log: Log & Partial<LogBackup> },
+): Hono {
+  const { log, ...services } = options;
+  const context: ApiContext = { ...services, versions: new Versions() };
+  if (context.cluster !== undefined) answerCommands(context, context.cluster);
+  const routes = new Hono();
+  routes.get("/api/backup", (c) => {
+    context.gate.demandOperator(c.req.raw, "/api/backup");
+    return handleBackup(c.req.raw, log, context.logger);
+  });
+  routes.all("/api/*", (c) => handleApi(c.req.raw, context));
+  return routes;
+}

@@ -1,0 +1,76 @@
+/** Makes drafts: the one place where what a publisher hands in is checked, whatever protocol it came by. */
+import { directChannel } from "./channel.ts";
+import { MessagingError } from "./errors.ts";
+import type { Draft, Payload, Sender } from "./message.ts";
+
+/** Longest event name and idempotency key, in characters, and longest time to live, in seconds. */
+export const MAX_EVENT_LENGTH = 100;
+export const MAX_KEY_LENGTH = 255;
+export const MAX_TTL_SECONDS = 10 * 365 * 24 * 60 * 60;
+
+/** Event names that are the server's own in an event stream, or EventSource's own in a browser. */
+const RESERVED_EVENTS: ReadonlySet<string> = new Set(["gap", "open", "error"]);
+
+/** What a publisher asks for. Names are checked: the channel's by `parseChannel`, the client's by `parseClientId`. */
+export interface DraftOptions {
+  /** Left out of a message to one client. */
+  readonly channel?: string | undefined;
+  readonly payload: Payload;
+  readonly event?: string | undefined;
+  readonly from?: Sender | undefined;
+  readonly socketId?: string | undefined;
+  readonly to?: string | undefined;
+  readonly ttl?: number | undefined;
+  readonly ephemeral?: boolean | undefined;
+  readonly idempotencyKey?: string | undefined;
+}
+
+/**
+ * Checks what a publisher asks for.
+ *
+ * @throws {MessagingError} `bad_option` or `bad_body`, saying what is allowed
+ */
+export function createDraft(options: DraftOptions): Draft {
+  const { to, payload, event, from, socketId, ttl, ephemeral, idempotencyKey } = options;
+  const channel = options.channel ?? (to === undefined ? undefined : directChannel(to));
+  if (channel === undefined) throw new TypeError("A draft needs a channel or a client");
+  if (to !== undefined && ttl !== undefined) {
+    throw new MessagingError("bad_option", `A message for one client is not kept: leave out "ttl"`);
+  }
+  const draft: { -readonly [K in keyof Draft]: Draft[K] } = { channel, payload };
+  if (event !== undefined) draft.event = checkEvent(event);
+  if (from !== undefined) draft.from = from;
+  if (socketId !== undefined) draft.socketId = socketId;
+  if (to !== undefined) draft.to = to;
+  if (ttl !== undefined) draft.ttl = checkTtl(ttl);
+  if (ephemeral !== undefined) draft.ephemeral = ephemeral;
+  if (idempotencyKey !== undefined) draft.idempotencyKey = checkKey(idempotencyKey);
+  return draft;
+}
+
+function checkEvent(event: string): string {
+  // A line end would forge fields of an event stream.
+  if (event === "" || event.length > MAX_EVENT_LENGTH || /\p{Cc}/u.test(event)) {
+    throw new MessagingError(
+      "bad_option",
+      `event must be 1 to ${MAX_EVENT_LENGTH} characters without control characters`,
+    );
+  }
+  if (RESERVED_EVENTS.has(event)) {
+    throw new MessagingError("bad_option", `The event name "${event}" is taken: choose another`);
+  }
+  return event;
+}
+
+function checkTtl(seconds: number): number {
+  if (Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_TTL_SECONDS) return seconds;
+  throw new MessagingError(
+    "bad_option",
+    `ttl must be a whole number of seconds from 1 to ${MAX_TTL_SECONDS}`,
+  );
+}
+
+function checkKey(key: string): string {
+  if (key.length >= 1 && key.length <= MAX_KEY_LENGTH) return key;
+  throw new MessagingError("bad_option", `Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} characters`);
+}

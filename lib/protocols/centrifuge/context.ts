@@ -1,0 +1,42 @@
+/** What Centrifuge sessions, their subscriptions and their transports know of each other. */
+import type { Pass } from "../../auth/gate.ts";
+import type { Tie } from "../../auth/grants.ts";
+import type { Client } from "../../core/client.ts";
+import type { MessagingError } from "../../core/errors.ts";
+import type { Action } from "../../core/rules.ts";
+import type { Services } from "../protocol.ts";
+import type { End, Reply } from "./codec.ts";
+import type { CentrifugeFormat } from "./encoders.ts";
+
+/** What Centrifuge sessions work with besides what all protocols do. */
+export interface CentrifugeContext extends Services {
+  /** Sessions by their id, for commands that arrive by another request. */
+  readonly sessions: Map<string, SessionHandle>;
+}
+
+/** A session, as `POST /emulation` and the drain reach it. */
+export interface SessionHandle {
+  /** Takes one frame or body of commands. */
+  receive(frame: string | Uint8Array): void;
+  /** Ends the session and its connection. Ending it again does nothing. */
+  end(reason: MessagingError | End): void;
+}
+
+/** A session, as its subscriptions see it. */
+export interface ChannelOwner extends SessionHandle {
+  readonly context: CentrifugeContext;
+  readonly format: CentrifugeFormat;
+  /** The connected client. */
+  readonly client: Client;
+  readonly pass: Pass;
+  /** @throws {MessagingError} when the client may not do something on a channel */
+  demand(action: Action, channel: string, tie: Tie): void;
+  /** Sends replies and pushes. */
+  send(...replies: readonly Reply[]): void;
+  /**
+   * Runs what may read and answer much, one at a time and as the client takes it.
+   *
+   * @throws {MessagingError} `too_many_requests`
+   */
+  inHeavyTurn<T>(run: () => Promise<T>): Promise<T>;
+}

@@ -1,0 +1,16 @@
+/** Channels as URLs: GET reads, POST and PUT publish, DELETE clears. Takes every path that no other protocol has. */
+import { Hono } from "hono";
+import type { Env, Protocol, Services } from "../protocol.ts";
+import { handleClear } from "./history.ts";
+import { handlePublish } from "./publish.ts";
+import { handleRead } from "./read.ts";
+
+/** Opens the protocol, which is always on. */
+export function openUrls(services: Services): Protocol {
+  const routes = new Hono<Env>();
+  routes.get("*", (c) => handleRead(c.req.raw, c.env.peer, services));
+  routes.on(["POST", "PUT"], "*", (c) => handlePublish(c.req.raw, c.env.peer, services));
+  routes.delete("*", (c) => handleClear(c.req.raw, services));
+  // Not a route: hono calls a handler that is the only one for a request much faster than one of two.
+  return { routes, [Symbol.asyncDispose]: () => Promise.resolve() };
+}
