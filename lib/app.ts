@@ -164,13 +164,14 @@ export async function createApp(
     drain,
     async fetch(request, direct) {
       const peer = connections.findPeer(request, direct);
+      // Read now: a request that was upgraded has no headers any more.
+      const origin = request.headers.get("origin");
       try {
         checkOrigin(request, { origins: config.origins, openOnLoopback });
       } catch (error) {
         return refuse(error, request, peer.address);
       }
       const response = await (hub.draining ? drainingRoutes : routes).fetch(request, { peer });
-      const origin = request.headers.get("origin");
       return origin === null || response.status === 101 ? response : withCors(response, origin);
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),

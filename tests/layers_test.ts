@@ -134,7 +134,7 @@ function findSiblingFault(owner: string, from: string, target: string): string |
     string,
     string,
   ];
-  if (importer === "mod.ts" || shared.includes(imported)) return undefined;
+  if (["mod.ts", "registry.ts"].includes(importer) || shared.includes(imported)) return undefined;
   const [folder, ...rest] = importer.split("/");
   if (rest.length > 0 && imported.startsWith(`${folder}/`)) return undefined;
   return `${owner} do not import each other`;

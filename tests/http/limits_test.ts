@@ -356,7 +356,7 @@ Deno.test("--handshake-timeout ends a Centrifuge connection without connect, and
   await using oneWay = await TestSocket.open(`${server.socketUrl}/connection/uni_websocket`);
   const ends = [await silent.socket.closed, await oneWay.closed];
   assert.deepEqual(ends, Array(2).fill({ code: 3502, reason: "stale" }));
-  assertCounted(server, "stale", 2);
+  assertCounted(server, "handshake_timeout", 2);
   assert.equal(await connected.fail("presence", { channel: "news" }), undefined);
   plain.send("Hello");
   assert.equal(await plain.next(), "World!");

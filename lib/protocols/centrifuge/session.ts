@@ -114,8 +114,10 @@ export class CentrifugeSession implements ChannelOwner {
 
   /** Ends the session of a client that does not keep to the protocol. */
   #refuse(reason: string): void {
-    this.context.logger.write("warn", "client refused", { id: this.#client?.id, reason });
-    this.end(new MessagingError("bad_frame", reason));
+    const error = new MessagingError("bad_frame", reason);
+    const { code } = toDisconnect(error);
+    this.context.logger.write("warn", "client refused", { id: this.#client?.id, code, reason });
+    this.end(error);
   }
 
   /** The connection is gone: nothing is sent any more, and nothing is left behind. */
