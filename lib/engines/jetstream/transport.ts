@@ -1,4 +1,9 @@
-/** Connects the JetStream engine by TCP: with the package's own transport, one fault of which is mended here. */
+/**
+ * Connects the JetStream engine over TCP with the transport of `@nats-io/transport-node`, working around one of its bugs.
+ *
+ * The workaround imports modules from inside the package, which any release may move. So `deno.json` pins the package to
+ * one version: before you raise it, run `tests/engines/jetstream` and see whether the package has fixed the bug.
+ */
 import type { Socket } from "node:net";
 import type { ConnectionOptions, NatsConnection } from "@nats-io/transport-node";
 import { NatsConnectionImpl, setTransportFactory } from "@nats-io/transport-node/lib/nats-base-client.js";
