@@ -12,6 +12,19 @@ export interface KnownKey {
   /** The time its publisher gave it, which all nodes agree on. */
   readonly time: number;
   receipt: Receipt;
+  /** Set once the stream holds duplicates of a stored message. */
+  span?: DuplicateSpan;
+  /** Records of stored messages that repeat the key of a claim. */
+  duplicatesOfClaim?: number[];
+}
+
+/**
+ * From the record of a keyed message to its last duplicate. Only the first record tells that the others are duplicates:
+ * a node that starts without it would count the next one as a message.
+ */
+export interface DuplicateSpan {
+  readonly first: number;
+  last: number;
 }
 
 /** When the messages before a record may leave the server, and how many were removed when that was said. */
@@ -42,6 +55,10 @@ export class JetStreamChannel {
   known = 0;
   /** In the order of their records. */
   keyed: KnownKey[] = [];
+  /** In the order in which their first duplicates came. */
+  spans: DuplicateSpan[] = [];
+  /** Records before this one were purged by this node. */
+  purgedTo = 0;
   /** Everything before this record was cleared, once the log is loaded. */
   clearedTo = 0;
   /** How many messages were removed that the server may still hold. */
@@ -100,6 +117,31 @@ export class JetStreamChannel {
   /** The first record that holds a stored message, or the one after the newest record. */
   get firstRecord(): number {
     return this.length === 0 ? this.record + 1 : recordOf(this.sequenceAt(0));
+  }
+
+  /** Remembers that a record repeats the key of a stored message. */
+  noteDuplicate(key: KnownKey, record: number): void {
+    if (key.span === undefined) this.spans.push(key.span = { first: key.record, last: record });
+    else key.span.last = record;
+  }
+
+  /**
+   * The record up to which the stream may be purged, at most `record`: neither a key that still counts may go, nor a
+   * keyed record without its duplicates.
+   */
+  findPurgeBound(record: number): number {
+    let bound = Math.min(record, this.keyed[0]?.record ?? Infinity);
+    // The newest first: where one span lowers the bound, an older one may lower it further.
+    for (const { first, last } of this.spans.toSorted((a, b) => b.first - a.first)) {
+      if (first < bound && bound <= last) bound = first;
+    }
+    return bound;
+  }
+
+  /** Forgets the spans whose records are gone. */
+  notePurged(record: number): void {
+    this.purgedTo = Math.max(this.purgedTo, record);
+    this.spans = this.spans.filter(({ last }) => last >= record);
   }
 
   push(sequence: number, time: number, expires: number): void {

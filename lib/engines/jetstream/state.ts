@@ -41,8 +41,8 @@ export class JetStreamState {
   time = 0;
   /** How often messages were removed, other than for their ttl. */
   removals = 0;
-  /** Claims that are not forgotten yet. */
-  claims: { readonly record: number; readonly time: number }[] = [];
+  /** Claims that the stream may still hold, in the order of their records. */
+  #claims: { readonly record: number; readonly time: number; readonly known: KnownKey }[] = [];
   #loading = true;
   readonly #rules: Rules;
   readonly #channels = new Map<string, JetStreamChannel>();
@@ -89,8 +89,7 @@ export class JetStreamState {
 
   /** The receipt of the first message with a key, while that counts. */
   findKey(channel: string, key: string, time: number): Receipt | undefined {
-    const known = this.#keys.get(`${channel} ${key}`);
-    return known === undefined || time - known.time >= IDEMPOTENCY_MILLISECONDS ? undefined : known.receipt;
+    return this.#findKnown(channel, key, time)?.receipt;
   }
 
   /** Applies the next record. */
@@ -107,7 +106,10 @@ export class JetStreamState {
     // Who knows of a later record than his own knew another stream by this name.
     if (head.known.record < sequence) {
       if (this.#loading) channel.correct(record, this.time);
-      channel.known = Math.max(channel.known, head.known.record);
+      // Records that repeat the key of a claim are deleted one by one: nothing may depend on what they know.
+      if (!this.#isDuplicateOfClaim(channel, head)) {
+        channel.known = Math.max(channel.known, head.known.record);
+      }
     }
     const applied = this.#applyTo(channel, record, head);
     channel.record = sequence;
@@ -161,12 +163,20 @@ export class JetStreamState {
     }
   }
 
-  /** The records of claims that are forgotten by now end before this one. */
-  takeOldClaims(now: number): number | undefined {
-    const end = now - IDEMPOTENCY_MILLISECONDS - KEY_SLACK_MILLISECONDS;
-    const fresh = this.claims.findIndex(({ time }) => time >= end);
-    const last = this.claims.splice(0, fresh === -1 ? this.claims.length : fresh).at(-1);
-    return last === undefined ? undefined : last.record + 1;
+  /** The claims that are forgotten by now: the record before which all are, and the records that repeat their keys. */
+  findOldClaims(now: number): { readonly end: number; readonly duplicates: readonly number[] } | undefined {
+    const limit = now - IDEMPOTENCY_MILLISECONDS - KEY_SLACK_MILLISECONDS;
+    const fresh = this.#claims.findIndex(({ time }) => time >= limit);
+    const old = fresh === -1 ? this.#claims : this.#claims.slice(0, fresh);
+    const last = old.at(-1);
+    if (last === undefined) return undefined;
+    return { end: last.record + 1, duplicates: old.flatMap(({ known }) => known.duplicatesOfClaim ?? []) };
+  }
+
+  /** Forgets the claims before a record. */
+  dropClaims(end: number): void {
+    const kept = this.#claims.findIndex(({ record }) => record >= end);
+    this.#claims.splice(0, kept === -1 ? this.#claims.length : kept);
   }
 
   #applyTo(channel: JetStreamChannel, { sequence }: StreamRecord, head: RecordHead): Applied {
@@ -177,8 +187,12 @@ export class JetStreamState {
       channel.clearedTo = sequence;
       return { kind: "cleared", count: 0 };
     }
-    const first = head.key === undefined ? undefined : this.findKey(channel.name, head.key, head.time);
-    if (first !== undefined) return { kind: "duplicate", receipt: first };
+    const first = head.key === undefined ? undefined : this.#findKnown(channel.name, head.key, head.time);
+    if (first !== undefined) {
+      if (first.receipt.offset === 0) (first.duplicatesOfClaim ??= []).push(sequence);
+      else channel.noteDuplicate(first, sequence);
+      return { kind: "duplicate", receipt: first.receipt };
+    }
     const offset = channel.offset + 1;
     const expires = head.ttl === undefined ? Infinity : this.time + head.ttl;
     for (let i = 0; i < head.count; i++) channel.push(sequenceOf(sequence, i), this.time, expires);
@@ -191,12 +205,20 @@ export class JetStreamState {
   }
 
   #applyClaim({ sequence, channel }: StreamRecord, { key = "", time }: RecordHead): Applied {
-    this.claims.push({ record: sequence, time });
-    const first = this.findKey(channel, key, time);
-    if (first !== undefined) return { kind: "duplicate", receipt: first };
-    const receipt = this.#receipt(0, 0);
-    this.#learn(channel, key, { record: sequence, time, receipt });
-    return { kind: "claimed", receipt };
+    const first = this.#findKnown(channel, key, time);
+    const known = first ??
+      this.#learn(channel, key, { record: sequence, time, receipt: this.#receipt(0, 0) });
+    this.#claims.push({ record: sequence, time, known });
+    return { kind: first === undefined ? "claimed" : "duplicate", receipt: known.receipt };
+  }
+
+  #findKnown(channel: string, key: string, time: number): KnownKey | undefined {
+    const known = this.#keys.get(`${channel} ${key}`);
+    return known === undefined || time - known.time >= IDEMPOTENCY_MILLISECONDS ? undefined : known;
+  }
+
+  #isDuplicateOfClaim({ name }: JetStreamChannel, { key, time }: RecordHead): boolean {
+    return key !== undefined && this.#findKnown(name, key, time)?.receipt.offset === 0;
   }
 
   #learn(channel: string, key: string, known: KnownKey): KnownKey {

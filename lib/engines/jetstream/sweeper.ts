@@ -67,17 +67,16 @@ export class JetStreamSweeper implements Disposable {
   /** Takes note that another node emptied a channel. */
   notice(channel: string, record: number): void {
     const known = this.#options.current()?.state.get(channel);
-    if (known?.due !== undefined && known.due.record <= record) settle(known);
+    if (known === undefined) return;
+    known.notePurged(record);
+    if (known.due !== undefined && known.due.record <= record) settle(known);
   }
 
   async #sweep(state: JetStreamState, manager: JetStreamManager): Promise<void> {
-    const { subjects, grace } = this.#options;
+    const { grace } = this.#options;
     const now = this.#options.now();
     state.forget(now);
-    const claims = state.takeOldClaims(now);
-    if (claims !== undefined) {
-      await this.#purge(manager, `${subjects.claims}>`, claims);
-    }
+    await this.#purgeClaims(state, manager, now);
     let purges = PURGES_PER_TICK;
     for (let i = Math.min(CHANNELS_PER_TICK, state.channels.length); i > 0 && purges > 0; i--) {
       if (this.#next >= state.channels.length) this.#next = 0;
@@ -93,22 +92,43 @@ export class JetStreamSweeper implements Disposable {
   }
 
   async #empty(channel: JetStreamChannel, due: Due, manager: JetStreamManager): Promise<void> {
-    const { subjects, anchor, tell, grace, now } = this.#options;
+    const { subjects, anchor, tell, now } = this.#options;
     // The newest records stay for what they know: where nothing else comes, one without messages takes their place.
     if (channel.known + 1 < due.record && !channel.isAnchored) {
       anchor(channel.name);
       channel.due = { ...due, time: now() };
       return;
     }
-    const keyed = channel.keyed[0]?.record ?? Infinity;
-    const record = Math.min(due.record, channel.known + 1, keyed);
-    await this.#purge(manager, subjects.messages(channel.name), record);
-    if (keyed < due.record) {
-      channel.due = { ...due, time: now() + grace };
+    const goal = Math.min(due.record, channel.known + 1);
+    const record = channel.findPurgeBound(goal);
+    if (record > channel.purgedTo) await this.#purge(manager, subjects.messages(channel.name), record);
+    channel.notePurged(record);
+    if (record < goal) {
+      // The next sweep sets a new goal: this one may lie between a keyed record and its duplicate.
+      channel.due = undefined;
       return;
     }
     settle(channel);
     tell(channel.name, record);
+  }
+
+  /** Removes the claims that count no more; before them the stored messages that are known as duplicates by them. */
+  async #purgeClaims(state: JetStreamState, manager: JetStreamManager, now: number): Promise<void> {
+    const old = state.findOldClaims(now);
+    if (old === undefined) return;
+    for (const record of old.duplicates) await this.#delete(manager, record);
+    await this.#purge(manager, `${this.#options.subjects.claims}>`, old.end);
+    state.dropClaims(old.end);
+  }
+
+  /** Removes one record, unless another node already has. */
+  async #delete(manager: JetStreamManager, record: number): Promise<void> {
+    const { stream } = this.#options;
+    try {
+      await manager.streams.deleteMessage(stream, record, false);
+    } catch (error) {
+      if (await manager.streams.getMessage(stream, { seq: record }) !== null) throw error;
+    }
   }
 
   /** Removes what a subject has before a record. */
