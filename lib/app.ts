@@ -31,7 +31,7 @@ import { Pages } from "./pages/pages.ts";
 import { CHANNEL_METHODS, createProblem } from "./http/problem.ts";
 import { createProcessGauges } from "./observe/process_gauges.ts";
 import { handlePublish } from "./protocols/url/publish.ts";
-import { openLog } from "./engines/mod.ts";
+import { openEngine } from "./engines/mod.ts";
 import { openTelemetry, type Telemetry } from "./observe/telemetry.ts";
 import { answerEmulation, type CentrifugeContext, type ProtocolContext } from "./protocols/mod.ts";
 import { createCentrifugeRoutes } from "./protocols/centrifuge/routes.ts";
@@ -75,7 +75,7 @@ export async function createApp(
   const keys = await readKeys(config);
   for (const warning of keys?.warnings ?? []) logger.write("warn", warning);
   const nats = await readNatsCredentials(config);
-  const log = await openLog(config.log, { rules, maxChannels: config.maxChannels, logger, metrics, nats });
+  const log = await openEngine(config.log, { rules, maxChannels: config.maxChannels, logger, metrics, nats });
   const telemetry = await openTelemetry(metrics);
   return new RaindropsApp({ config, logger, rules, pages, log, keys, metrics, telemetry });
 }

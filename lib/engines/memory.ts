@@ -9,14 +9,14 @@ import { type Draft, formatId, isTransient, type Message, payloadSize } from "..
 import type { Rules } from "../core/rules.ts";
 import { type Schedule, Turn } from "../base/turn.ts";
 import {
+  createChannelLimitError,
   createEpoch,
-  describeChannelLimit,
   IDEMPOTENCY_MILLISECONDS,
   settle,
   stampMessage,
 } from "./stamp.ts";
 
-export interface MemoryLogOptions {
+export interface MemoryEngineOptions {
   readonly rules: Rules;
   readonly maxChannels?: number;
   /** The clock, in milliseconds since 1970. */
@@ -54,7 +54,7 @@ const SWEPT_CHANNELS = 4;
 /** Channels from which on a read of several lets others go first. */
 const MANY_CHANNELS = 256;
 
-export class MemoryLog implements Log, LogInsight {
+export class MemoryEngine implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   readonly #epoch = createEpoch();
   readonly #rules: Rules;
@@ -69,7 +69,7 @@ export class MemoryLog implements Log, LogInsight {
   #time = 0;
   #closed = false;
 
-  constructor(options: MemoryLogOptions) {
+  constructor(options: MemoryEngineOptions) {
     this.#rules = options.rules;
     this.#maxChannels = options.maxChannels ?? Infinity;
     this.#now = options.now ?? Date.now;
@@ -81,7 +81,7 @@ export class MemoryLog implements Log, LogInsight {
   }
 
   append(draft: Draft): Promise<Receipt> {
-    if (this.#closed) return Promise.reject(new MessagingError("log_unavailable", "The log is closed"));
+    if (this.#closed) return Promise.reject(new MessagingError("log_unavailable", "The engine is closed"));
     return new Promise((resolve, reject) => this.#turn.add({ draft, resolve, reject }));
   }
 
@@ -132,7 +132,7 @@ export class MemoryLog implements Log, LogInsight {
   }
 
   checkReady(): string | undefined {
-    return this.#closed ? "The log is closed" : undefined;
+    return this.#closed ? "The engine is closed" : undefined;
   }
 
   *listStored(): Iterable<StoredChannel> {
@@ -167,7 +167,7 @@ export class MemoryLog implements Log, LogInsight {
       if (
         !isTransient(draft) && !this.#channels.has(draft.channel) && this.#channels.size >= this.#maxChannels
       ) {
-        receipts.push(describeChannelLimit(draft.channel, this.#maxChannels));
+        receipts.push(createChannelLimitError(draft.channel, this.#maxChannels));
         continue;
       }
       const message = this.#stamp(draft, now, written);

@@ -3,13 +3,13 @@ import type { Log } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Metrics } from "../core/metrics/metrics.ts";
 import type { Rules } from "../core/rules.ts";
-import { openJetStreamLog } from "./jetstream/log.ts";
+import { openJetStreamEngine } from "./jetstream/engine.ts";
 import type { NatsCredentials } from "./jetstream/link.ts";
 import { JETSTREAM_SCHEMES, type JetStreamUrl, parseJetStreamUrl } from "./jetstream/url.ts";
-import { MemoryLog } from "./memory.ts";
-import { openSqliteLog } from "./sqlite/log.ts";
+import { MemoryEngine } from "./memory.ts";
+import { openSqliteEngine } from "./sqlite/engine.ts";
 
-export interface OpenLogOptions {
+export interface OpenEngineOptions {
   readonly rules: Rules;
   /** Channels it remembers; a message that would need one more is refused. No limit when left out. */
   readonly maxChannels?: number;
@@ -22,7 +22,7 @@ export interface OpenLogOptions {
 }
 
 /** A log URL, checked: which engine keeps the log, and how. */
-export type LogUrl =
+export type EngineUrl =
   | { readonly kind: "memory" }
   | { readonly kind: "sqlite"; readonly path: string; readonly synchronous: "normal" | "full" }
   | { readonly kind: "jetstream" } & JetStreamUrl;
@@ -37,65 +37,67 @@ export type { NatsCredentials };
  *
  * @throws {SyntaxError} naming what is wrong and what is known
  */
-export function parseLogUrl(url: string): LogUrl {
+export function parseEngineUrl(url: string): EngineUrl {
   const [, scheme, rest = ""] = /^([a-z]+(?:\+[a-z]+)?):(.*)$/s.exec(url) ?? [];
   if (scheme !== undefined && JETSTREAM_SCHEMES.has(scheme)) {
     return { kind: "jetstream", ...parseJetStreamUrl(scheme, rest) };
   }
   switch (scheme) {
     case "memory":
-      if (rest !== "") throw new SyntaxError(`Log "${url}": "memory:" takes nothing after the colon`);
+      if (rest !== "") throw new SyntaxError(`Engine "${url}": "memory:" takes nothing after the colon`);
       return { kind: "memory" };
     case "sqlite":
       return parseSqliteUrl(url, rest);
     default:
-      throw new SyntaxError(`Log "${url}" is of no known kind: ${KNOWN}`);
+      throw new SyntaxError(`Engine "${url}" is of no known kind: ${KNOWN}`);
   }
 }
 
 /**
  * Opens the log a URL names.
  *
- * @throws {SyntaxError} as `parseLogUrl` does
+ * @throws {SyntaxError} as `parseEngineUrl` does
  * @throws {MessagingError} what opening the engine throws
  */
-export async function openLog(url: string, options: OpenLogOptions): Promise<Log> {
-  const parsed = parseLogUrl(url);
+export async function openEngine(url: string, options: OpenEngineOptions): Promise<Log> {
+  const parsed = parseEngineUrl(url);
   switch (parsed.kind) {
     case "memory":
-      return new MemoryLog(options);
+      return new MemoryEngine(options);
     case "sqlite":
-      return openSqliteLog({ ...options, path: parsed.path, synchronous: parsed.synchronous });
+      return openSqliteEngine({ ...options, path: parsed.path, synchronous: parsed.synchronous });
     case "jetstream":
-      return await openJetStreamLog({ ...options, ...parsed, credentials: options.nats ?? {} });
+      return await openJetStreamEngine({ ...options, ...parsed, credentials: options.nats ?? {} });
   }
 }
 
-function parseSqliteUrl(url: string, rest: string): LogUrl {
+function parseSqliteUrl(url: string, rest: string): EngineUrl {
   const [encoded = "", query = ""] = splitOnce(rest, "?");
   let path;
   try {
     path = decodeURIComponent(encoded);
   } catch (cause) {
-    throw new SyntaxError(`Log "${url}": its path is not percent-encoded UTF-8; write % as %25`, { cause });
+    throw new SyntaxError(`Engine "${url}": its path is not percent-encoded UTF-8; write % as %25`, {
+      cause,
+    });
   }
-  if (path === "" || path.endsWith("/")) throw new SyntaxError(`Log "${url}" names no file: ${KNOWN}`);
+  if (path === "" || path.endsWith("/")) throw new SyntaxError(`Engine "${url}" names no file: ${KNOWN}`);
   if (path.startsWith("//")) {
     throw new SyntaxError(
-      `Log "${url}": a path follows the colon at once, as in "sqlite:./data/raindrops.db" or "sqlite:/var/lib/raindrops.db"`,
+      `Engine "${url}": a path follows the colon at once, as in "sqlite:./data/raindrops.db" or "sqlite:/var/lib/raindrops.db"`,
     );
   }
   // SQLite reads these as something else than a path.
   if (path.startsWith(":") || path.startsWith("file:") || path.includes("\0")) {
-    throw new SyntaxError(`Log "${url}": "${path}" is no path; ${KNOWN}`);
+    throw new SyntaxError(`Engine "${url}": "${path}" is no path; ${KNOWN}`);
   }
   let synchronous: "normal" | "full" = "normal";
   for (const [name, value] of new URLSearchParams(query)) {
     if (name !== "synchronous") {
-      throw new SyntaxError(`Log "${url}" has the unknown parameter "${name}": there is only synchronous`);
+      throw new SyntaxError(`Engine "${url}" has the unknown parameter "${name}": there is only synchronous`);
     }
     if (value !== "normal" && value !== "full") {
-      throw new SyntaxError(`Log "${url}": synchronous is "normal" or "full", not "${value}"`);
+      throw new SyntaxError(`Engine "${url}": synchronous is "normal" or "full", not "${value}"`);
     }
     synchronous = value;
   }

@@ -12,10 +12,10 @@ export function createEpoch(): string {
 }
 
 /** What the publisher of a message is told for which the log would have to remember one channel too many. */
-export function describeChannelLimit(channel: string, limit: number): MessagingError {
+export function createChannelLimitError(channel: string, limit: number): MessagingError {
   return new MessagingError(
     "too_many_channels",
-    `Cannot store the first message of ${JSON.stringify(channel)}: the log remembers ${limit} channels, ` +
+    `Cannot store the first message of ${JSON.stringify(channel)}: the engine keeps ${limit} channels, ` +
       "use one of them, or raise --max-channels",
   );
 }

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { Rules } from "../../lib/core/rules.ts";
-import { MemoryLog } from "../../lib/engines/memory.ts";
-import { openLog, parseLogUrl } from "../../lib/engines/mod.ts";
-import { SqliteLog } from "../../lib/engines/sqlite/log.ts";
+import { MemoryEngine } from "../../lib/engines/memory.ts";
+import { openEngine, parseEngineUrl } from "../../lib/engines/mod.ts";
+import { SqliteEngine } from "../../lib/engines/sqlite/engine.ts";
 import { TemporaryDirectory } from "./sqlite/fixture.ts";
 
 function jetStream(servers: readonly string[], stream = "raindrops", replicas: 1 | 3 = 1) {
@@ -25,7 +25,7 @@ for (
     ["sqlite:a%20b%3F.db", { kind: "sqlite", path: "a b?.db", synchronous: "normal" }],
   ] as const
 ) {
-  Deno.test(`parseLogUrl() reads ${url}`, () => assert.deepEqual(parseLogUrl(url), parsed));
+  Deno.test(`parseEngineUrl() reads ${url}`, () => assert.deepEqual(parseEngineUrl(url), parsed));
 }
 
 for (
@@ -49,11 +49,11 @@ for (
     ["sqlite:x.db?synchronous", /not ""/],
   ] as const
 ) {
-  Deno.test(`parseLogUrl() refuses ${JSON.stringify(url)}, naming what is known`, () => {
-    assert.throws(() => parseLogUrl(url), (error) => {
+  Deno.test(`parseEngineUrl() refuses ${JSON.stringify(url)}, naming what is known`, () => {
+    assert.throws(() => parseEngineUrl(url), (error) => {
       assert.ok(error instanceof SyntaxError);
       assert.match(error.message, pattern);
-      assert.ok(error.message.startsWith(`Log "${url}"`));
+      assert.ok(error.message.startsWith(`Engine "${url}"`));
       return true;
     });
   });
@@ -73,8 +73,8 @@ for (
     ["nats://us:pw@one", /no credentials in its URL.*RAINDROPS_NATS_USER/],
   ] as const
 ) {
-  Deno.test(`parseLogUrl() refuses ${JSON.stringify(url)}, and repeats no password`, () => {
-    assert.throws(() => parseLogUrl(url), (error) => {
+  Deno.test(`parseEngineUrl() refuses ${JSON.stringify(url)}, and repeats no password`, () => {
+    assert.throws(() => parseEngineUrl(url), (error) => {
       assert.ok(error instanceof SyntaxError);
       assert.match(error.message, pattern);
       return !error.message.includes("pw");
@@ -82,14 +82,16 @@ for (
   });
 }
 
-Deno.test("openLog() opens the engine that the URL names", async () => {
+Deno.test("openEngine() opens the engine that the URL names", async () => {
   await using directory = new TemporaryDirectory();
   const options = { rules: new Rules(), logger: directory.logger, now: () => 42 };
-  for (const [url, engine] of [["memory:", MemoryLog], [`sqlite:${directory.file()}`, SqliteLog]] as const) {
-    await using log = await openLog(url, options);
+  for (
+    const [url, engine] of [["memory:", MemoryEngine], [`sqlite:${directory.file()}`, SqliteEngine]] as const
+  ) {
+    await using log = await openEngine(url, options);
     assert.ok(log instanceof engine);
     const receipt = await log.append({ channel: "news", payload: { kind: "text", text: "a" } });
     assert.equal(receipt.time, 42);
   }
-  await assert.rejects(openLog("redis:", options), SyntaxError);
+  await assert.rejects(openEngine("redis:", options), SyntaxError);
 });

@@ -1,5 +1,5 @@
 /**
- * What every log engine promises, as tests: `testLog("MemoryLog", open)` registers all of them for one engine.
+ * What every log engine promises, as tests: `testLog("MemoryEngine", open)` registers all of them for one engine.
  * Engines may keep a little more than a rule's count (a tenth, and what came since they last looked), never less.
  */
 import assert from "node:assert/strict";

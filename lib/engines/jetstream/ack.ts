@@ -1,7 +1,7 @@
 /** What the server's answer to a published record means to the JetStream engine. */
 import type { Msg } from "@nats-io/transport-node";
 import { MessagingError } from "../../core/errors.ts";
-import type { Ack } from "./line.ts";
+import type { Ack } from "./append_queue.ts";
 
 /** https://github.com/nats-io/nats-server/blob/main/server/errors.json */
 const INSUFFICIENT_RESOURCES = 10023;
@@ -30,7 +30,7 @@ export function readAck(message: Msg): Ack {
         kind: "refused",
         error: new MessagingError(
           "log_full",
-          `Cannot store the message: the log's server says "${error.description}"; give the stream more room, ` +
+          `Cannot store the message: the NATS server says "${error.description}"; give the stream more room, ` +
             "or keep less with --rules",
         ),
       };

@@ -2,7 +2,7 @@
 import type { MessagingError } from "../../core/errors.ts";
 import type { Receipt } from "../../core/log.ts";
 import { type Draft, isTransient, payloadSize } from "../../core/message.ts";
-import type { Entry } from "./line.ts";
+import type { Entry } from "./append_queue.ts";
 import { encodeKey, estimateSize, MESSAGES_PER_RECORD, sequenceOf } from "./record.ts";
 
 export interface Pending {

@@ -6,14 +6,14 @@ import { type Draft, isTransient, type Message } from "../../core/message.ts";
 import type { Metrics } from "../../core/metrics/metrics.ts";
 import { type Schedule, Turn } from "../../base/turn.ts";
 import type { JetStreamChannel } from "./channel.ts";
-import type { Entry, JetStreamLine } from "./line.ts";
+import type { AppendQueue, Entry } from "./append_queue.ts";
 import { createMessage, type JetStreamReader } from "./reader.ts";
 import { type Content, decodeBody, decodeContents, sequenceOf, type StreamRecord } from "./record.ts";
 import type { Applied, JetStreamState } from "./state.ts";
 import { stampMessage } from "../stamp.ts";
 
 export interface InboundOptions {
-  readonly line: JetStreamLine;
+  readonly line: AppendQueue;
   readonly reader: JetStreamReader;
   readonly metrics: Metrics | undefined;
   readonly schedule: Schedule | undefined;

@@ -19,17 +19,17 @@ export function resultCode(error: unknown): number | undefined {
 }
 
 /** The error a publisher or reader gets for a failed statement. It does not say where the file is. */
-export function toLogError(cause: unknown, attempt: string): MessagingError {
+export function toMessagingError(cause: unknown, attempt: string): MessagingError {
   if (cause instanceof MessagingError) return cause;
   if (resultCode(cause) === SQLITE_FULL) {
     return new MessagingError(
       "log_full",
-      `Cannot ${attempt}: the disk the log is on is full; free some space, or keep less with --rules`,
+      `Cannot ${attempt}: the disk of the database is full; free some space, or keep less with --rules`,
       { cause },
     );
   }
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new MessagingError("log_unavailable", `Cannot ${attempt}: the log failed with "${reason}"`, {
+  return new MessagingError("log_unavailable", `Cannot ${attempt}: the database failed with "${reason}"`, {
     cause,
   });
 }

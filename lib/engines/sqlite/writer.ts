@@ -7,7 +7,7 @@ import type { SqliteDatabase } from "./database.ts";
 import type { MessagingError } from "../../core/errors.ts";
 import { bindText, COLUMNS, pushRow } from "./row.ts";
 import type { SqliteState } from "./state.ts";
-import { describeChannelLimit, IDEMPOTENCY_MILLISECONDS, stampMessage } from "../stamp.ts";
+import { createChannelLimitError, IDEMPOTENCY_MILLISECONDS, stampMessage } from "../stamp.ts";
 
 /** What became of the drafts of a turn. */
 export interface Stored {
@@ -108,7 +108,7 @@ export class SqliteWriter {
       }
     }
     if (!isTransient(draft) && !turn.knows(channel) && turn.channelCount >= this.#maxChannels) {
-      turn.receipts.push(describeChannelLimit(channel, this.#maxChannels));
+      turn.receipts.push(createChannelLimitError(channel, this.#maxChannels));
       return;
     }
     const { offset, sequence, time } = isTransient(draft)

@@ -30,11 +30,11 @@ const EVERYTHING = selectPatterns(["**"]);
 
 if (SKIPPED === undefined) {
   testLog(
-    "JetStreamLog",
+    "JetStreamEngine",
     async (options) => (await openNode({ ...options, hosts, stream: nameStream() })).log,
   );
   testLog(
-    "JetStreamLog without a cache",
+    "JetStreamEngine without a cache",
     async (options) => (await openNode({ ...options, hosts, stream: nameStream(), cachedBytes: 0 })).log,
   );
 } else Deno.test.ignore(`The suite of the Log port on JetStream (skipped: ${SKIPPED})`, () => {});
@@ -58,7 +58,7 @@ function assertOffsets(messages: readonly Message[]): void {
   assert.deepEqual(messages.map(({ offset }) => offset), messages.map((_, i) => i + 1));
 }
 
-testWithNats("JetStreamLog on two nodes counts and orders what both append at once alike", async () => {
+testWithNats("JetStreamEngine on two nodes counts and orders what both append at once alike", async () => {
   const stream = nameStream();
   await using one = await openNode({ hosts, stream });
   await using two = await openNode({ hosts, stream });
@@ -89,22 +89,25 @@ testWithNats("JetStreamLog on two nodes counts and orders what both append at on
   }
 });
 
-testWithNats("JetStreamLog counts a channel once that came up while others were on their way", async () => {
-  const count = 500;
-  await using node = await openNode({ hosts, stream: nameStream(), maxChannels: count });
-  const receipts: Promise<Receipt>[] = [];
-  for (let i = 0; i < count; i++) {
-    receipts.push(node.log.append(createDraft("a", { channel: `c${i}` })));
-    // One a turn: so there is always one on its way while others come back.
-    await new Promise<void>((resolve) => setImmediate(resolve));
-  }
-  await Promise.all(receipts);
-  await assert.rejects(node.log.append(createDraft("a", { channel: "beyond" })), {
-    code: "too_many_channels",
-  });
-});
+testWithNats(
+  "JetStreamEngine counts a channel once that came up while others were on their way",
+  async () => {
+    const count = 500;
+    await using node = await openNode({ hosts, stream: nameStream(), maxChannels: count });
+    const receipts: Promise<Receipt>[] = [];
+    for (let i = 0; i < count; i++) {
+      receipts.push(node.log.append(createDraft("a", { channel: `c${i}` })));
+      // One a turn: so there is always one on its way while others come back.
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    await Promise.all(receipts);
+    await assert.rejects(node.log.append(createDraft("a", { channel: "beyond" })), {
+      code: "too_many_channels",
+    });
+  },
+);
 
-testWithNats("JetStreamLog.clear() of a channel nobody wrote to leaves nothing behind", async () => {
+testWithNats("JetStreamEngine.clear() of a channel nobody wrote to leaves nothing behind", async () => {
   const options = { hosts, stream: nameStream(), maxChannels: 1 };
   await using one = await openNode(options);
   await using two = await openNode(options);
@@ -117,7 +120,7 @@ testWithNats("JetStreamLog.clear() of a channel nobody wrote to leaves nothing b
   await early;
 });
 
-testWithNats("JetStreamLog knows a key on every node: one of two at once is stored", async () => {
+testWithNats("JetStreamEngine knows a key on every node: one of two at once is stored", async () => {
   const stream = nameStream();
   await using one = await openNode({ hosts, stream });
   await using two = await openNode({ hosts, stream });
@@ -136,7 +139,7 @@ testWithNats("JetStreamLog knows a key on every node: one of two at once is stor
 });
 
 testWithNats(
-  "JetStreamLog passes what is not stored to other nodes, behind what was appended before it",
+  "JetStreamEngine passes what is not stored to other nodes, behind what was appended before it",
   async () => {
     const stream = nameStream();
     await using one = await openNode({ hosts, stream });
@@ -171,7 +174,7 @@ testWithNats(
   },
 );
 
-testWithNats("JetStreamLog lets a reader go on at another node, which catches up first", async () => {
+testWithNats("JetStreamEngine lets a reader go on at another node, which catches up first", async () => {
   const stream = nameStream();
   await using one = await openNode({ hosts, stream });
   await using two = await openNode({ hosts, stream });
@@ -188,31 +191,34 @@ testWithNats("JetStreamLog lets a reader go on at another node, which catches up
   }
 });
 
-testWithNats("JetStreamLog carries what nodes say to each other, in order, to those who listen", async () => {
-  const stream = nameStream();
-  await using one = await openNode({ hosts, stream });
-  await using two = await openNode({ hosts, stream });
-  await using other = await openNode({ hosts, stream: nameStream() });
-  const heard: string[] = [];
-  const last = Promise.withResolvers<void>();
-  const hear = (name: string) => (bytes: Uint8Array) => {
-    heard.push(`${name} ${new TextDecoder().decode(bytes)}`);
-    if (heard.length === 3) last.resolve();
-  };
-  two.log.bus.subscribe("nodes", hear("two"));
-  other.log.bus.subscribe("nodes", hear("other"));
-  const stop = two.log.bus.subscribe("node.x", hear("stopped"));
-  stop();
-  // The server knows of a subscription when it has answered what was asked after it.
-  await Promise.all([two, other].map(({ log }) => log.append(createDraft("a"))));
-  for (const text of ["1", "2", "3"]) one.log.bus.publish("nodes", new TextEncoder().encode(text));
-  one.log.bus.publish("node.x", new Uint8Array(1));
-  one.log.bus.publish("nodes", new Uint8Array(one.log.bus.maxBytes + 1));
-  await last.promise;
-  await two.log.append(createDraft("b"));
-  assert.deepEqual(heard, ["two 1", "two 2", "two 3"]);
-  assert.ok(one.log.bus.connected);
-});
+testWithNats(
+  "JetStreamEngine carries what nodes say to each other, in order, to those who listen",
+  async () => {
+    const stream = nameStream();
+    await using one = await openNode({ hosts, stream });
+    await using two = await openNode({ hosts, stream });
+    await using other = await openNode({ hosts, stream: nameStream() });
+    const heard: string[] = [];
+    const last = Promise.withResolvers<void>();
+    const hear = (name: string) => (bytes: Uint8Array) => {
+      heard.push(`${name} ${new TextDecoder().decode(bytes)}`);
+      if (heard.length === 3) last.resolve();
+    };
+    two.log.bus.subscribe("nodes", hear("two"));
+    other.log.bus.subscribe("nodes", hear("other"));
+    const stop = two.log.bus.subscribe("node.x", hear("stopped"));
+    stop();
+    // The server knows of a subscription when it has answered what was asked after it.
+    await Promise.all([two, other].map(({ log }) => log.append(createDraft("a"))));
+    for (const text of ["1", "2", "3"]) one.log.bus.publish("nodes", new TextEncoder().encode(text));
+    one.log.bus.publish("node.x", new Uint8Array(1));
+    one.log.bus.publish("nodes", new Uint8Array(one.log.bus.maxBytes + 1));
+    await last.promise;
+    await two.log.append(createDraft("b"));
+    assert.deepEqual(heard, ["two 1", "two 2", "two 3"]);
+    assert.ok(one.log.bus.connected);
+  },
+);
 
 /** A node that neither sends nor applies anything until `resume` is called. */
 async function openStalledNode(options: NodeOptions) {
@@ -246,7 +252,7 @@ async function sweepFully({ log }: TestNode): Promise<void> {
 
 for (const first of ["stored", "transient"] as const) {
   testWithNats(
-    `JetStreamLog purges a ${first} message's key no earlier than a duplicate that a node behind has stored`,
+    `JetStreamEngine purges a ${first} message's key no earlier than a duplicate that a node behind has stored`,
     async () => {
       const clock = new FakeClock();
       const options = { hosts, stream: nameStream(), now: clock.now, grace: 0 };
@@ -273,7 +279,7 @@ for (const first of ["stored", "transient"] as const) {
 }
 
 testWithNats(
-  "JetStreamLog is the same on a node that starts later, whatever was removed before",
+  "JetStreamEngine is the same on a node that starts later, whatever was removed before",
   async () => {
     type Step =
       | {

@@ -33,16 +33,16 @@ import { type Schedule, Turn } from "../../base/turn.ts";
 import { SqliteBackups } from "./backup.ts";
 import type { SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase, Synchronous } from "./database.ts";
-import { toLogError } from "./error.ts";
+import { toMessagingError } from "./error.ts";
 import { openSqliteFile } from "./file.ts";
-import { beginLife, endLife, readBootTime } from "./life.ts";
+import { markCleanShutdown, readBootTime, resumeEpoch } from "./epoch.ts";
 import { SqliteReader } from "./reader.ts";
 import { SqliteRetention } from "./retention.ts";
 import { SqliteState } from "./state.ts";
 import { settle } from "../stamp.ts";
 import { needsDisk, SqliteWriter } from "./writer.ts";
 
-export interface SqliteLogOptions {
+export interface SqliteEngineOptions {
   /** Path of the file; it and its directory are created when they are missing. */
   readonly path: string;
   readonly rules: Rules;
@@ -72,23 +72,23 @@ interface Pending {
  *
  * @throws {MessagingError} `log_unavailable` or `log_full`, saying what is wrong with the file and what to do
  */
-export function openSqliteLog(options: SqliteLogOptions): SqliteLog {
+export function openSqliteEngine(options: SqliteEngineOptions): SqliteEngine {
   const { path, logger, maxPages, synchronous = "normal", bootTime = readBootTime } = options;
   const database = openSqliteFile({ path, logger, maxPages });
   try {
-    const { epoch, renewed } = beginLife(database, synchronous, bootTime());
+    const { epoch, renewed } = resumeEpoch(database, synchronous, bootTime());
     database.synchronous = synchronous;
     if (renewed !== undefined) {
-      logger.write("warn", "log has a new epoch", { log: path, epoch, reason: renewed });
+      logger.write("warn", "engine has a new epoch", { engine: path, epoch, reason: renewed });
     }
-    return new SqliteLog(database, new SqliteState(database, epoch), options);
+    return new SqliteEngine(database, new SqliteState(database, epoch), options);
   } catch (cause) {
     database[Symbol.dispose]();
-    throw toLogError(cause, `open the log "${path}"`);
+    throw toMessagingError(cause, `open the database "${path}"`);
   }
 }
 
-export class SqliteLog implements Log, LogBackup, LogInsight {
+export class SqliteEngine implements Log, LogBackup, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   readonly #database: SqliteDatabase;
   readonly #state: SqliteState;
@@ -101,11 +101,11 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
   readonly #metrics: Metrics | undefined;
   #closed = false;
 
-  /** Takes over the database. Use {@linkcode openSqliteLog}. */
+  /** Takes over the database. Use {@linkcode openSqliteEngine}. */
   constructor(
     database: SqliteDatabase,
     state: SqliteState,
-    options: Pick<SqliteLogOptions, "rules" | "maxChannels" | "now" | "schedule" | "metrics">,
+    options: Pick<SqliteEngineOptions, "rules" | "maxChannels" | "now" | "schedule" | "metrics">,
   ) {
     const { rules, maxChannels = Infinity, now = Date.now, schedule } = options;
     this.#database = database;
@@ -133,7 +133,7 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     try {
       return await this.#reader.read(query);
     } catch (cause) {
-      throw toLogError(cause, "read stored messages");
+      throw toMessagingError(cause, "read stored messages");
     }
   }
 
@@ -145,7 +145,7 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     try {
       return await this.#retention.clear(channel, channel.sequence);
     } catch (cause) {
-      throw toLogError(cause, `remove the messages of "${name}"`);
+      throw toMessagingError(cause, `remove the messages of "${name}"`);
     }
   }
 
@@ -156,7 +156,7 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     try {
       return this.#backups.open();
     } catch (cause) {
-      throw toLogError(cause, "back up the log");
+      throw toMessagingError(cause, "back up the database");
     }
   }
 
@@ -166,7 +166,7 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     try {
       this.#writer.probe();
     } catch (cause) {
-      return toLogError(cause, "store messages").message;
+      return toMessagingError(cause, "store messages").message;
     }
     this.#database.reportSuccess();
     return undefined;
@@ -193,7 +193,7 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     this.#retention.close();
     this.#backups.stop();
     try {
-      endLife(this.#database);
+      markCleanShutdown(this.#database);
     } catch (error) {
       // As good as killed: the next start deals with it.
       this.#database.reportFailure(error);
@@ -222,7 +222,7 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
 
   /** Nothing of the batch is stored. What needs no disk is delivered all the same. */
   #refuse(batch: readonly Pending[], cause: unknown): void {
-    const error = toLogError(cause, "store the message");
+    const error = toMessagingError(cause, "store the message");
     this.#database.reportFailure(error);
     for (const { draft, reject } of batch) {
       if (needsDisk(draft)) reject(error);
@@ -237,5 +237,5 @@ function describe({ name, offset, count }: SqliteChannel): StoredChannel {
 }
 
 function closedError(): MessagingError {
-  return new MessagingError("log_unavailable", "The log is closed");
+  return new MessagingError("log_unavailable", "The engine is closed");
 }

@@ -1,7 +1,7 @@
 /** The line of what was handed in: what is sent when, again, and in which order it leaves. */
 import assert from "node:assert/strict";
 import { MessagingError } from "../../../lib/core/errors.ts";
-import { type Entry, JetStreamLine } from "../../../lib/engines/jetstream/line.ts";
+import { AppendQueue, type Entry } from "../../../lib/engines/jetstream/append_queue.ts";
 import { createDraft } from "../../fakes/message.ts";
 
 /** A line, the numbers it sent, and the names of entries that were rejected. */
@@ -9,7 +9,7 @@ function openLine() {
   const sent: number[] = [];
   const rejected: string[] = [];
   const stream = { reached: 0 };
-  const line = new JetStreamLine((_, number) => void sent.push(number), () => stream.reached);
+  const line = new AppendQueue((_, number) => void sent.push(number), () => stream.reached);
   const add = (name: string, kind: Entry["kind"] = "messages", bytes = 100) =>
     line.add({
       kind,
@@ -23,7 +23,7 @@ function openLine() {
   return { line, stream, sent, rejected, add, [Symbol.dispose]: () => line[Symbol.dispose]() };
 }
 
-Deno.test("JetStreamLine sends each record once while it is open, and what waits as it opens", () => {
+Deno.test("AppendQueue sends each record once while it is open, and what waits as it opens", () => {
   using bench = openLine();
   bench.add("a");
   bench.line.pump();
@@ -35,7 +35,7 @@ Deno.test("JetStreamLine sends each record once while it is open, and what waits
   assert.deepEqual(bench.sent, [1, 2]);
 });
 
-Deno.test("JetStreamLine sends again, in order, what it has no answer for, when the server is back", () => {
+Deno.test("AppendQueue sends again, in order, what it has no answer for, when the server is back", () => {
   using bench = openLine();
   bench.line.open();
   for (const name of ["a", "b", "c", "d"]) bench.add(name);
@@ -49,7 +49,7 @@ Deno.test("JetStreamLine sends again, in order, what it has no answer for, when 
   assert.deepEqual(bench.sent.slice(4), [2, 4, 5]);
 });
 
-Deno.test("JetStreamLine delivers what is not stored once everything before it has come back", () => {
+Deno.test("AppendQueue delivers what is not stored once everything before it has come back", () => {
   using bench = openLine();
   bench.line.open();
   bench.add("a");
@@ -70,7 +70,7 @@ Deno.test("JetStreamLine delivers what is not stored once everything before it h
   assert.ok(bench.line.isEmpty);
 });
 
-Deno.test("JetStreamLine rejects what the server refused, and lets the rest go on", () => {
+Deno.test("AppendQueue rejects what the server refused, and lets the rest go on", () => {
   using bench = openLine();
   bench.line.open();
   bench.add("a");
@@ -82,7 +82,7 @@ Deno.test("JetStreamLine rejects what the server refused, and lets the rest go o
   assert.equal(bench.line.take(2)?.entry.channel, "b");
 });
 
-Deno.test("JetStreamLine keeps no more in flight than 8 MB, and no more waiting than 64", () => {
+Deno.test("AppendQueue keeps no more in flight than 8 MB, and no more waiting than 64", () => {
   using bench = openLine();
   bench.line.open();
   for (let i = 0; i < 12; i++) bench.add(`${i}`, "messages", 1024 * 1024);
@@ -98,7 +98,7 @@ Deno.test("JetStreamLine keeps no more in flight than 8 MB, and no more waiting 
   assert.equal(bench.line.refusal?.code, undefined);
 });
 
-Deno.test("JetStreamLine gives up what was sent, and keeps what was not", () => {
+Deno.test("AppendQueue gives up what was sent, and keeps what was not", () => {
   using bench = openLine();
   bench.line.open();
   bench.add("a");
@@ -111,7 +111,7 @@ Deno.test("JetStreamLine gives up what was sent, and keeps what was not", () => 
   assert.deepEqual(bench.sent, [1, 2]);
 });
 
-Deno.test("JetStreamLine rejects what the server said was stored once the stream goes past it", async () => {
+Deno.test("AppendQueue rejects what the server said was stored once the stream goes past it", async () => {
   using bench = openLine();
   bench.line.open();
   bench.add("lost");
@@ -127,7 +127,7 @@ Deno.test("JetStreamLine rejects what the server said was stored once the stream
   await drained;
 });
 
-Deno.test("JetStreamLine sends again what failed, and still knows when it was sent", async () => {
+Deno.test("AppendQueue sends again what failed, and still knows when it was sent", async () => {
   using bench = openLine();
   const before = performance.now();
   bench.line.open();
@@ -140,7 +140,7 @@ Deno.test("JetStreamLine sends again what failed, and still knows when it was se
   assert.ok(sent >= before);
 });
 
-Deno.test("JetStreamLine.drained() resolves once nothing waits", async () => {
+Deno.test("AppendQueue.drained() resolves once nothing waits", async () => {
   using bench = openLine();
   await bench.line.drained();
   bench.line.open();

@@ -4,7 +4,7 @@ import { MessagingError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Draft } from "../../core/message.ts";
 import { readAck } from "./ack.ts";
-import type { Ack, Entry } from "./line.ts";
+import type { Ack, Entry } from "./append_queue.ts";
 import { encodeBody, encodeHead, HEAD, type Known } from "./record.ts";
 import type { JetStreamSubjects } from "./subject.ts";
 
@@ -23,7 +23,7 @@ const NOTHING_KNOWN: Known = { record: 0, offset: 0, time: 0 };
 /** What a record's headers take beside its head, in bytes. */
 const HEADER_BYTES = 100;
 
-export class JetStreamWire {
+export class JetStreamPublisher {
   readonly #options: WireOptions;
   /** This life of this node, as the ids of its records begin. */
   readonly #node = crypto.getRandomValues(new Uint8Array(8)).toHex();
@@ -111,6 +111,6 @@ export class JetStreamWire {
 function tooLargeError(bytes: number, room: number): MessagingError {
   return new MessagingError(
     "too_large",
-    `The message takes ${bytes} bytes and the log's server takes ${room}: send less, or raise its max_payload`,
+    `The message takes ${bytes} bytes and the NATS server takes ${room}: send less, or raise its max_payload`,
   );
 }

@@ -57,7 +57,7 @@ const FLIGHT_BYTES = 8 * 1024 * 1024;
 const WAITING_ENTRIES = 65_536;
 const WAITING_BYTES = 64 * 1024 * 1024;
 
-export class JetStreamLine implements Disposable {
+export class AppendQueue implements Disposable {
   readonly #send: (entry: Entry, number: number) => void;
   readonly #reached: () => number;
   readonly #line = new Map<number, Waiting>();
@@ -88,7 +88,7 @@ export class JetStreamLine implements Disposable {
     if (this.#line.size < WAITING_ENTRIES && this.#bytes < WAITING_BYTES) return undefined;
     return new MessagingError(
       "log_unavailable",
-      "Cannot store the message: too many wait for the log already",
+      "Cannot store the message: too many wait for the engine already",
     );
   }
 
@@ -227,6 +227,6 @@ export class JetStreamLine implements Disposable {
 function unavailable(): MessagingError {
   return new MessagingError(
     "log_unavailable",
-    "Cannot store the message: the log's server did not confirm it in time; try again in a moment",
+    "Cannot store the message: the NATS server did not confirm it in time; try again in a moment",
   );
 }

@@ -31,7 +31,7 @@ const COPY = 2;
  *
  * @returns the epoch, and why it is a new one, if it is and the log is not new
  */
-export function beginLife(
+export function resumeEpoch(
   database: SqliteDatabase,
   synchronous: Synchronous,
   bootTime: number | undefined,
@@ -53,7 +53,7 @@ export function beginLife(
 }
 
 /** Notes that the log was closed in order: all that was stored before is in the file. */
-export function endLife(database: SqliteDatabase): void {
+export function markCleanShutdown(database: SqliteDatabase): void {
   database.transact(() => database.prepare("UPDATE life SET clean = 1").run());
 }
 

@@ -42,7 +42,7 @@ import { type Schedule, Turn } from "../../base/turn.ts";
 import { JetStreamBus } from "./bus.ts";
 import { createEntries, type Pending } from "./entries.ts";
 import { Inbound } from "./inbound.ts";
-import { APPEND_MILLISECONDS, type Entry, JetStreamLine } from "./line.ts";
+import { APPEND_MILLISECONDS, AppendQueue, type Entry } from "./append_queue.ts";
 import { JetStreamLink, type NatsCredentials } from "./link.ts";
 import { type Content, decodeContents, decodeHead, HEAD } from "./record.ts";
 import { JetStreamReader } from "./reader.ts";
@@ -50,10 +50,10 @@ import type { JetStreamState } from "./state.ts";
 import { JetStreamSubjects } from "./subject.ts";
 import { GRACE_MILLISECONDS, JetStreamSweeper } from "./sweeper.ts";
 import type { JetStreamUrl } from "./url.ts";
-import { JetStreamWire } from "./wire.ts";
-import { describeChannelLimit } from "../stamp.ts";
+import { JetStreamPublisher } from "./publisher.ts";
+import { createChannelLimitError } from "../stamp.ts";
 
-export interface JetStreamLogOptions extends JetStreamUrl {
+export interface JetStreamEngineOptions extends JetStreamUrl {
   readonly credentials?: NatsCredentials;
   readonly rules: Rules;
   readonly logger: Logger;
@@ -82,7 +82,7 @@ const READ_ATTEMPTS = 5;
  * @returns once the stream is loaded, or the first attempt has failed
  * @throws {MessagingError} `log_unavailable` where Deno's permissions do not let it try
  */
-export async function openJetStreamLog(options: JetStreamLogOptions): Promise<JetStreamLog> {
+export async function openJetStreamEngine(options: JetStreamEngineOptions): Promise<JetStreamEngine> {
   for (const host of options.servers) {
     if (Deno.permissions.querySync({ name: "net", host }).state === "granted") continue;
     throw new MessagingError(
@@ -91,24 +91,24 @@ export async function openJetStreamLog(options: JetStreamLogOptions): Promise<Je
         `or start with deno run --allow-net=${host} and the other flags of the start task`,
     );
   }
-  const log = new JetStreamLog(options);
+  const log = new JetStreamEngine(options);
   await log.started;
   return log;
 }
 
-export class JetStreamLog implements Log, LogInsight {
+export class JetStreamEngine implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   onReset: (reason: string) => void = () => {};
   readonly bus: JetStreamBus;
-  readonly #options: JetStreamLogOptions;
+  readonly #options: JetStreamEngineOptions;
   readonly #now: () => number;
   readonly #subjects: JetStreamSubjects;
   readonly #link: JetStreamLink;
-  readonly #line = new JetStreamLine(
+  readonly #line = new AppendQueue(
     (entry, number) => this.#wire.send(entry, number, this.#state?.get(entry.channel)?.state),
     () => this.#state?.processed ?? 0,
   );
-  readonly #wire: JetStreamWire;
+  readonly #wire: JetStreamPublisher;
   readonly #reader: JetStreamReader;
   readonly #sweeper: JetStreamSweeper;
   readonly #inbound: Inbound;
@@ -120,14 +120,14 @@ export class JetStreamLog implements Log, LogInsight {
   #downSince: number | undefined = performance.now();
   #closed = false;
 
-  /** Use {@linkcode openJetStreamLog}. */
-  constructor(options: JetStreamLogOptions) {
+  /** Use {@linkcode openJetStreamEngine}. */
+  constructor(options: JetStreamEngineOptions) {
     const { stream, rules, logger, now = Date.now, schedule, grace = GRACE_MILLISECONDS } = options;
     this.#options = options;
     this.#now = now;
     this.#subjects = new JetStreamSubjects(stream);
     this.bus = new JetStreamBus(this.#subjects.bus);
-    this.#wire = new JetStreamWire({
+    this.#wire = new JetStreamPublisher({
       subjects: this.#subjects,
       logger,
       onAck: (number, ack) => this.#line.acknowledge(number, ack),
@@ -289,7 +289,7 @@ export class JetStreamLog implements Log, LogInsight {
     // While some are always on their way, those that have come up are counted twice.
     for (const name of this.#opening) if (this.#state?.get(name) !== undefined) this.#opening.delete(name);
     if ((this.#state?.channels.length ?? 0) + this.#opening.size >= maxChannels) {
-      reject(describeChannelLimit(channel, maxChannels));
+      reject(createChannelLimitError(channel, maxChannels));
       return false;
     }
     this.#opening.add(channel);
@@ -323,7 +323,7 @@ export class JetStreamLog implements Log, LogInsight {
     if (isFirst) return;
     this.#reader.reset();
     this.#line.abandon();
-    this.#options.logger.write("error", reason, { log: this.#options.stream });
+    this.#options.logger.write("error", reason, { engine: this.#options.stream });
     this.onReset(reason);
   }
 
@@ -383,14 +383,14 @@ export class JetStreamLog implements Log, LogInsight {
   #unavailable(attempt: string, cause?: unknown): MessagingError {
     return new MessagingError(
       "log_unavailable",
-      `Cannot ${attempt}: the log's server cannot be reached; try again in a moment`,
+      `Cannot ${attempt}: the NATS server cannot be reached; try again in a moment`,
       { cause: cause ?? this.#link.problem },
     );
   }
 }
 
 function closedError(): MessagingError {
-  return new MessagingError("log_unavailable", "The log is closed");
+  return new MessagingError("log_unavailable", "The engine is closed");
 }
 
 function describe(error: unknown): string {
