@@ -1,6 +1,6 @@
 /**
- * The memory engine: a log that lives and dies with the process. For tests, for channels nobody needs back, and
- * as the plainest statement of what the Log port promises.
+ * The memory engine: messages are lost when the process ends. For tests, for channels whose messages need not survive,
+ * and as the simplest implementation of the Log port.
  */
 import { matchesSelector } from "../core/channel.ts";
 import { MessagingError } from "../core/errors.ts";
@@ -39,19 +39,19 @@ interface Channel {
   readonly name: string;
   offset: number;
   stored: Stored[];
-  /** How many stored messages have a ttl. */
+  /** The number of stored messages with a ttl. */
   expiring: number;
   /** The newest message that was removed. */
   removedSequence: number;
   removedTime: number;
-  /** The newest message of the last removal that was not the end of a ttl, and which of the log's that was. */
+  /** The newest message of the last removal other than by ttl, and the number of that removal in the engine. */
   cutSequence: number;
   cutAt: number;
 }
 
-/** Channels whose retention is looked at with each batch, besides those written to. */
+/** Channels whose retention is checked with each batch, besides those written to. */
 const SWEPT_CHANNELS = 4;
-/** Channels from which on a read of several lets others go first. */
+/** A read of several channels yields first if the engine has more channels than this. */
 const MANY_CHANNELS = 256;
 
 export class MemoryEngine implements Log, LogInsight {
@@ -87,7 +87,7 @@ export class MemoryEngine implements Log, LogInsight {
 
   async read(query: LogQuery): Promise<LogPage> {
     const { selector, after, limit, maxBytes = Infinity } = query;
-    // Each page of many channels looks at all of them: others have their turn before it.
+    // Each page filters all channels: yield to other tasks before that.
     if (selector.channel === undefined && this.#channels.size > MANY_CHANNELS) {
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
@@ -136,12 +136,12 @@ export class MemoryEngine implements Log, LogInsight {
   }
 
   *listStored(): Iterable<StoredChannel> {
-    for (const channel of this.#channels.values()) yield describe(channel);
+    for (const channel of this.#channels.values()) yield describeChannel(channel);
   }
 
   findStored(channel: string): StoredChannel | undefined {
     const found = this.#channels.get(channel);
-    return found === undefined ? undefined : describe(found);
+    return found === undefined ? undefined : describeChannel(found);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -216,7 +216,7 @@ export class MemoryEngine implements Log, LogInsight {
     return channel;
   }
 
-  /** One message more than the limit tells the caller that there is more. */
+  /** Reads one message more than the limit, which shows that there are more. */
   #readAfter(stored: readonly Stored[], after: Cursor, limit: number): readonly Stored[] {
     const start = findFirst(stored, ({ message }) => isAfter(message, after, this.#epoch));
     return stored.slice(start, start + limit + 1);
@@ -237,20 +237,20 @@ export class MemoryEngine implements Log, LogInsight {
       case "offset":
         return (after.epoch ?? this.#epoch) !== this.#epoch || after.offset > offset ||
           channels.some(({ stored, removedSequence }) =>
-            removedSequence > 0 && holeAfter(stored, after.offset, offset)
+            removedSequence > 0 && hasHoleAfter(stored, after.offset, offset)
           );
       case "time":
         return channels.some((channel) => channel.removedTime >= after.time && channel.removedTime > 0);
     }
   }
 
-  /** Removes what is beyond the channel's bounds in number and age. */
+  /** Removes messages beyond the channel's limits in number and age. */
   #retain(channel: Channel, now: number): void {
     const { messages, seconds } = this.#rules.for(channel.name).history;
     const tooOld = now - seconds * 1_000;
     const old = findFirst(channel.stored, ({ message }) => message.time >= tooOld);
     const excess = Math.max(old, channel.stored.length - messages);
-    // Cutting an array costs its length: wait until a tenth is due, unless it is age that asks.
+    // Removing from the front of an array takes linear time: wait until a tenth is due, except for age.
     if (excess > 0 && (old > 0 || excess * 10 >= messages)) this.#remove(channel, excess);
   }
 
@@ -287,11 +287,11 @@ export class MemoryEngine implements Log, LogInsight {
   }
 }
 
-function describe({ name, offset, stored }: Channel): StoredChannel {
+function describeChannel({ name, offset, stored }: Channel): StoredChannel {
   return { channel: name, offset, stored: stored.length };
 }
 
-/** The first messages, as many as both limits allow, and one if there is any and any is wanted. */
+/** The first messages within both limits, but at least one if there is one. */
 function takeFitting(messages: readonly Message[], limit: number, maxBytes: number): Message[] {
   let count = 0;
   for (let bytes = 0; count < Math.min(limit, messages.length) && bytes < maxBytes; count++) {
@@ -300,7 +300,7 @@ function takeFitting(messages: readonly Message[], limit: number, maxBytes: numb
   return messages.slice(0, count);
 }
 
-/** Index of the first element the test holds for; it must hold for all that follow. */
+/** The index of the first element that passes the test; all later ones must pass it too. */
 function findFirst<T>(list: readonly T[], test: (element: T) => boolean): number {
   let low = 0;
   let high = list.length;
@@ -326,8 +326,8 @@ function isAfter(message: Message, after: Cursor, epoch: string): boolean {
   }
 }
 
-/** Whether any offset in `after + 1 ... top` is not stored any more. */
-function holeAfter(stored: readonly Stored[], after: number, top: number): boolean {
+/** Whether any offset in `after + 1 ... top` is no longer stored. */
+function hasHoleAfter(stored: readonly Stored[], after: number, top: number): boolean {
   const start = findFirst(stored, ({ message }) => message.offset > after);
   return stored.length - start < top - after;
 }

@@ -1,4 +1,4 @@
-/** The registry of log engines: which URL opens which. Configuration checks URLs here, the app opens logs here. */
+/** The registry of engines: which URL opens which. The configuration checks URLs here, and the app opens its engine. */
 import type { Log } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Metrics } from "../core/metrics/metrics.ts";
@@ -11,17 +11,17 @@ import { openSqliteEngine } from "./sqlite/engine.ts";
 
 export interface OpenEngineOptions {
   readonly rules: Rules;
-  /** Channels it remembers; a message that would need one more is refused. No limit when left out. */
+  /** The limit on channels; a message that would create one more is refused. No limit by default. */
   readonly maxChannels?: number;
   readonly logger: Logger;
   readonly metrics?: Metrics;
-  /** How a NATS server is to know us. */
+  /** How to authenticate at a NATS server. */
   readonly nats?: NatsCredentials;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
 }
 
-/** A log URL, checked: which engine keeps the log, and how. */
+/** A parsed engine URL. */
 export type EngineUrl =
   | { readonly kind: "memory" }
   | { readonly kind: "sqlite"; readonly path: string; readonly synchronous: "normal" | "full" }
@@ -33,9 +33,9 @@ const KNOWN =
 export type { NatsCredentials };
 
 /**
- * Reads the URL of a log, such as `sqlite:./data/raindrops.db`, and opens nothing.
+ * Parses an engine URL, such as `sqlite:./data/raindrops.db`.
  *
- * @throws {SyntaxError} naming what is wrong and what is known
+ * @throws {SyntaxError} with the reason, and the URLs that are supported
  */
 export function parseEngineUrl(url: string): EngineUrl {
   const [, scheme, rest = ""] = /^([a-z]+(?:\+[a-z]+)?):(.*)$/s.exec(url) ?? [];
@@ -44,20 +44,20 @@ export function parseEngineUrl(url: string): EngineUrl {
   }
   switch (scheme) {
     case "memory":
-      if (rest !== "") throw new SyntaxError(`Engine "${url}": "memory:" takes nothing after the colon`);
+      if (rest !== "") throw new SyntaxError(`Engine "${url}": nothing may follow "memory:"`);
       return { kind: "memory" };
     case "sqlite":
       return parseSqliteUrl(url, rest);
     default:
-      throw new SyntaxError(`Engine "${url}" is of no known kind: ${KNOWN}`);
+      throw new SyntaxError(`Engine "${url}" has an unknown scheme: ${KNOWN}`);
   }
 }
 
 /**
- * Opens the log a URL names.
+ * Opens the engine of a URL.
  *
  * @throws {SyntaxError} as `parseEngineUrl` does
- * @throws {MessagingError} what opening the engine throws
+ * @throws {MessagingError} `log_unavailable` or `log_full`
  */
 export async function openEngine(url: string, options: OpenEngineOptions): Promise<Log> {
   const parsed = parseEngineUrl(url);
@@ -81,23 +81,27 @@ function parseSqliteUrl(url: string, rest: string): EngineUrl {
       cause,
     });
   }
-  if (path === "" || path.endsWith("/")) throw new SyntaxError(`Engine "${url}" names no file: ${KNOWN}`);
+  if (path === "" || path.endsWith("/")) {
+    throw new SyntaxError(`Engine "${url}" does not name a file: ${KNOWN}`);
+  }
   if (path.startsWith("//")) {
     throw new SyntaxError(
-      `Engine "${url}": a path follows the colon at once, as in "sqlite:./data/raindrops.db" or "sqlite:/var/lib/raindrops.db"`,
+      `Engine "${url}": the path must follow the colon, as in "sqlite:./data/raindrops.db" or "sqlite:/var/lib/raindrops.db"`,
     );
   }
-  // SQLite reads these as something else than a path.
+  // SQLite would not take these as paths.
   if (path.startsWith(":") || path.startsWith("file:") || path.includes("\0")) {
-    throw new SyntaxError(`Engine "${url}": "${path}" is no path; ${KNOWN}`);
+    throw new SyntaxError(`Engine "${url}": "${path}" is not a path; ${KNOWN}`);
   }
   let synchronous: "normal" | "full" = "normal";
   for (const [name, value] of new URLSearchParams(query)) {
     if (name !== "synchronous") {
-      throw new SyntaxError(`Engine "${url}" has the unknown parameter "${name}": there is only synchronous`);
+      throw new SyntaxError(
+        `Engine "${url}" has the unknown parameter "${name}": the only one is synchronous`,
+      );
     }
     if (value !== "normal" && value !== "full") {
-      throw new SyntaxError(`Engine "${url}": synchronous is "normal" or "full", not "${value}"`);
+      throw new SyntaxError(`Engine "${url}": synchronous must be "normal" or "full", not "${value}"`);
     }
     synchronous = value;
   }

@@ -30,22 +30,22 @@ for (
 
 for (
   const [url, pattern] of [
-    ["", /of no known kind: use "memory:", "sqlite:PATH", "sqlite:PATH\?synchronous=full" or "nats:/],
-    ["memory", /of no known kind/],
-    ["data/raindrops.db", /of no known kind/],
-    ["redis://localhost", /of no known kind/],
-    ["memory:x", /takes nothing after the colon/],
-    ["memory:?synchronous=full", /takes nothing after the colon/],
-    ["sqlite:", /names no file/],
-    ["sqlite:?synchronous=full", /names no file/],
-    ["sqlite:data/", /names no file/],
-    ["sqlite://data/x.db", /a path follows the colon at once/],
-    ["sqlite::memory:", /is no path/],
-    ["sqlite:file:x.db?mode=ro", /is no path/],
-    ["sqlite:%00", /is no path/],
+    ["", /has an unknown scheme: use "memory:", "sqlite:PATH", "sqlite:PATH\?synchronous=full" or "nats:/],
+    ["memory", /has an unknown scheme/],
+    ["data/raindrops.db", /has an unknown scheme/],
+    ["redis://localhost", /has an unknown scheme/],
+    ["memory:x", /nothing may follow "memory:"/],
+    ["memory:?synchronous=full", /nothing may follow "memory:"/],
+    ["sqlite:", /does not name a file/],
+    ["sqlite:?synchronous=full", /does not name a file/],
+    ["sqlite:data/", /does not name a file/],
+    ["sqlite://data/x.db", /the path must follow the colon/],
+    ["sqlite::memory:", /is not a path/],
+    ["sqlite:file:x.db?mode=ro", /is not a path/],
+    ["sqlite:%00", /is not a path/],
     ["sqlite:100%.db", /write % as %25/],
-    ["sqlite:x.db?sync=full", /unknown parameter "sync": there is only synchronous/],
-    ["sqlite:x.db?synchronous=off", /synchronous is "normal" or "full", not "off"/],
+    ["sqlite:x.db?sync=full", /unknown parameter "sync": the only one is synchronous/],
+    ["sqlite:x.db?synchronous=off", /synchronous must be "normal" or "full", not "off"/],
     ["sqlite:x.db?synchronous", /not ""/],
   ] as const
 ) {
@@ -70,7 +70,7 @@ for (
     ["nats://one?stream=", /unlike ""/],
     ["nats://one?replicas=2", /replicas is 1 or 3, not "2"/],
     ["nats://one?user=x", /no parameter "user"/],
-    ["nats://us:pw@one", /no credentials in its URL.*RAINDROPS_NATS_USER/],
+    ["nats://us:pw@one", /must not contain credentials.*RAINDROPS_NATS_USER/],
   ] as const
 ) {
   Deno.test(`parseEngineUrl() refuses ${JSON.stringify(url)}, and repeats no password`, () => {

@@ -1,94 +1,94 @@
 /**
- * The line of what was handed in to this node of the JetStream engine: records are sent at once, many in flight, and
- * leave the line when they come back from the stream. What is only delivered waits until all before it have left.
+ * The queue of what was appended on this node of the JetStream engine. Records are sent immediately, many in flight, and
+ * leave the queue when they come back from the stream. Transient messages wait until everything before them has left.
  */
 import { MessagingError } from "../../core/errors.ts";
 import type { Draft } from "../../core/message.ts";
 import { MESSAGES_PER_RECORD, type RecordKind } from "./record.ts";
 import type { Applied } from "./state.ts";
 
-/** Something that waits in the line. */
+/** An element of the queue. */
 export interface Entry {
   readonly kind: RecordKind | "transient";
   readonly channel: string;
   readonly drafts: readonly Draft[];
-  /** When it was handed in, in milliseconds since 1970. */
+  /** When it was appended, in milliseconds since 1970. */
   readonly time: number;
   readonly ttl?: number | undefined;
   /** The idempotency key, encoded. */
   readonly key?: string | undefined;
-  /** Roughly what it takes on the wire. */
+  /** Approximate size on the wire, in bytes. */
   readonly bytes: number;
-  /** Takes what became of its record, which is 0 for what has none. */
+  /** Reports the outcome; `record` is 0 for entries without one. */
   settle(applied: Applied, record: number): void;
   reject(error: MessagingError): void;
 }
 
-/** What the server says of a record it was sent. */
+/** The server's answer to a record. */
 export type Ack =
-  /** It is stored, as this record of the stream. */
+  /** Stored, as this record of the stream. */
   | { readonly kind: "stored"; readonly record: number }
-  /** It is not, and would not be if it were sent again. */
+  /** Not stored, and sending it again would not help. */
   | { readonly kind: "refused"; readonly error: MessagingError }
-  /** It is not, for now. */
+  /** Not stored this time. */
   | { readonly kind: "failed" };
 
-interface Waiting {
+interface QueuedEntry {
   readonly entry: Entry;
   readonly number: number;
   readonly since: number;
-  /** When it was sent last; undefined when it never was. */
+  /** When it was last sent; undefined if it never was. */
   sent: number | undefined;
-  /** Whether the server said that it is not stored, for now. */
+  /** Whether the server failed to store it the last time. */
   failed: boolean;
-  /** Which record it is, once the server says that it is stored. */
+  /** The record's sequence, once the server has acknowledged it. */
   stored: number | undefined;
 }
 
-/** Longest that an append waits for the server to have it: longer than a cluster takes to elect a leader. */
+/** How long an append waits to be stored: longer than a cluster takes to elect a leader. */
 export const APPEND_MILLISECONDS = 10_000;
-/** After which a record that was not acknowledged is sent again, under the same id. */
+/** After this time, a record that was not acknowledged is sent again with the same id. */
 const RESEND_MILLISECONDS = 1_000;
 const TICK_MILLISECONDS = 250;
-/** What may be on its way to the server. */
-const FLIGHT_RECORDS = 8 * MESSAGES_PER_RECORD;
-const FLIGHT_BYTES = 8 * 1024 * 1024;
-/** What may wait altogether; beyond it, appends are refused at once. */
-const WAITING_ENTRIES = 65_536;
-const WAITING_BYTES = 64 * 1024 * 1024;
+/** Limits on what is in flight to the server. */
+const MAX_IN_FLIGHT_RECORDS = 8 * MESSAGES_PER_RECORD;
+const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024;
+/** Limits on the whole queue; beyond them, appends are refused immediately. */
+const MAX_WAITING_ENTRIES = 65_536;
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
 export class AppendQueue implements Disposable {
   readonly #send: (entry: Entry, number: number) => void;
-  readonly #reached: () => number;
-  readonly #line = new Map<number, Waiting>();
-  #unsent: Waiting[] = [];
+  readonly #getApplied: () => number;
+  readonly #entries = new Map<number, QueuedEntry>();
+  #unsent: QueuedEntry[] = [];
   #number = 0;
-  #isOpen = false;
-  #flightRecords = 0;
-  #flightBytes = 0;
+  #isRunning = false;
+  #inFlightRecords = 0;
+  #inFlightBytes = 0;
   #bytes = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
   #onEmpty: (() => void) | undefined;
 
   /**
-   * @param send hands a record to the server; the same number is always the same record
-   * @param reached the newest record of the stream that has come back
+   * @param send sends a record to the server; the same number always means the same record
+   * @param applied returns the newest record of the stream that this node has applied
    */
-  constructor(send: (entry: Entry, number: number) => void, reached: () => number) {
+  constructor(send: (entry: Entry, number: number) => void, applied: () => number) {
     this.#send = send;
-    this.#reached = reached;
+    this.#getApplied = applied;
   }
 
   get isEmpty(): boolean {
-    return this.#line.size === 0;
+    return this.#entries.size === 0;
   }
 
-  /** Undefined while there is room for more. */
+  /** Why an append is refused; undefined while there is room. */
   get refusal(): MessagingError | undefined {
-    if (this.#line.size < WAITING_ENTRIES && this.#bytes < WAITING_BYTES) return undefined;
+    if (this.#entries.size < MAX_WAITING_ENTRIES && this.#bytes < MAX_WAITING_BYTES) return undefined;
     return new MessagingError(
       "log_unavailable",
-      "Cannot store the message: too many wait for the engine already",
+      "Cannot store the message: too many messages are waiting for the engine; try again in a moment",
     );
   }
 
@@ -102,50 +102,50 @@ export class AppendQueue implements Disposable {
       failed: false,
       stored: undefined,
     };
-    this.#line.set(number, waiting);
+    this.#entries.set(number, waiting);
     this.#bytes += entry.bytes;
     if (entry.kind !== "transient") this.#unsent.push(waiting);
     this.#timer ??= setInterval(() => this.#tick(), TICK_MILLISECONDS);
   }
 
-  /** The server can be reached: sends what waits, and again what it may not have. */
-  open(): void {
-    this.#isOpen = true;
+  /** The server is reachable: sends what is waiting, and resends what it may not have received. */
+  resume(): void {
+    this.#isRunning = true;
     this.#resend();
     this.pump();
   }
 
-  /** The server cannot be reached. */
-  shut(): void {
-    this.#isOpen = false;
+  /** The server is unreachable: sends nothing until `resume`. */
+  pause(): void {
+    this.#isRunning = false;
   }
 
-  /** Sends what has not been sent, as far as there is room in flight. */
+  /** Sends waiting records, as many as the limits in flight allow. */
   pump(): void {
-    if (!this.#isOpen) return;
+    if (!this.#isRunning) return;
     let i = 0;
     for (; i < this.#unsent.length; i++) {
       const waiting = this.#unsent[i]!;
-      if (!this.#line.has(waiting.number)) continue;
-      if (this.#flightRecords >= FLIGHT_RECORDS || this.#flightBytes >= FLIGHT_BYTES) break;
-      this.#flightRecords++;
-      this.#flightBytes += waiting.entry.bytes;
+      if (!this.#entries.has(waiting.number)) continue;
+      if (this.#inFlightRecords >= MAX_IN_FLIGHT_RECORDS || this.#inFlightBytes >= MAX_IN_FLIGHT_BYTES) break;
+      this.#inFlightRecords++;
+      this.#inFlightBytes += waiting.entry.bytes;
       waiting.sent = performance.now();
       this.#send(waiting.entry, waiting.number);
     }
     if (i > 0) this.#unsent = this.#unsent.slice(i);
   }
 
-  /** Takes the record of a number out of the line, as it has come back from the stream. */
-  take(number: number): Pick<Waiting, "entry" | "sent"> | undefined {
+  /** Removes the entry whose record has come back from the stream. */
+  take(number: number): Pick<QueuedEntry, "entry" | "sent"> | undefined {
     return this.#remove(number);
   }
 
-  /** Takes what is only delivered from the head of the line, where nothing is before it any more. */
-  takeReady(): Entry[] {
+  /** Removes the transient entries at the head of the queue, before which nothing is waiting any more. */
+  takeReadyTransients(): Entry[] {
     const ready: Entry[] = [];
-    if (!this.#isOpen) return ready;
-    for (const { entry, number } of this.#line.values()) {
+    if (!this.#isRunning) return ready;
+    for (const { entry, number } of this.#entries.values()) {
       if (entry.kind !== "transient") break;
       ready.push(entry);
       this.#remove(number);
@@ -153,52 +153,52 @@ export class AppendQueue implements Disposable {
     return ready;
   }
 
-  /** Takes note of what the server said of a record. */
+  /** Notes the server's answer to a record. */
   acknowledge(number: number, ack: Ack): void {
-    const waiting = this.#line.get(number);
+    const waiting = this.#entries.get(number);
     if (waiting === undefined) return;
     if (ack.kind === "stored") waiting.stored = ack.record;
     else if (ack.kind === "failed") waiting.failed = true;
     else this.#remove(number)?.entry.reject(ack.error);
   }
 
-  /** Gives up what was sent: nobody can tell any more what became of it. */
-  abandon(): void {
-    for (const { number, sent } of [...this.#line.values()]) {
+  /** Rejects all entries that were sent: their outcome can no longer be known. */
+  rejectSent(): void {
+    for (const { number, sent } of [...this.#entries.values()]) {
       if (sent !== undefined) this.#remove(number)?.entry.reject(unavailable());
     }
   }
 
-  /** Resolves when nothing waits any more. */
+  /** Resolves when the queue is empty. */
   async drained(): Promise<void> {
-    if (this.#line.size > 0) await new Promise<void>((resolve) => this.#onEmpty = resolve);
+    if (this.#entries.size > 0) await new Promise<void>((resolve) => this.#onEmpty = resolve);
   }
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer);
-    for (const { number } of [...this.#line.values()]) this.#remove(number)?.entry.reject(unavailable());
+    for (const { number } of [...this.#entries.values()]) this.#remove(number)?.entry.reject(unavailable());
   }
 
   #tick(): void {
     const now = performance.now();
-    let isLate = false;
-    const reached = this.#reached();
-    for (const { entry, number, since, sent, failed, stored } of [...this.#line.values()]) {
-      // What the server has is announced in the end, and to reject it would be a lie: unless the stream went past it,
-      // as a server does that lost it, or nodes that removed it while this one was cut off.
-      const isLost = stored === undefined ? now - since > APPEND_MILLISECONDS : stored <= reached;
+    let needsResend = false;
+    const applied = this.#getApplied();
+    for (const { entry, number, since, sent, failed, stored } of [...this.#entries.values()]) {
+      // A stored record will eventually come back, so it must not be rejected, unless the stream has moved past it: the
+      // server lost it, or other nodes purged it while this one was disconnected.
+      const isLost = stored === undefined ? now - since > APPEND_MILLISECONDS : stored <= applied;
       if (isLost) this.#remove(number)?.entry.reject(unavailable());
       else if (stored === undefined && entry.kind !== "transient" && sent !== undefined) {
-        isLate ||= failed || now - sent > RESEND_MILLISECONDS;
+        needsResend ||= failed || now - sent > RESEND_MILLISECONDS;
       }
     }
-    if (isLate && this.#isOpen) this.#resend();
+    if (needsResend && this.#isRunning) this.#resend();
     this.pump();
   }
 
-  /** Sends again, in order, what the server has not acknowledged: by its id it knows what it has. */
+  /** Resends unacknowledged records in order; the server recognises by their ids what it already has. */
   #resend(): void {
-    for (const waiting of this.#line.values()) {
+    for (const waiting of this.#entries.values()) {
       if (waiting.sent === undefined || waiting.stored !== undefined) continue;
       waiting.sent = performance.now();
       waiting.failed = false;
@@ -206,16 +206,16 @@ export class AppendQueue implements Disposable {
     }
   }
 
-  #remove(number: number): Waiting | undefined {
-    const waiting = this.#line.get(number);
+  #remove(number: number): QueuedEntry | undefined {
+    const waiting = this.#entries.get(number);
     if (waiting === undefined) return undefined;
-    this.#line.delete(number);
+    this.#entries.delete(number);
     this.#bytes -= waiting.entry.bytes;
     if (waiting.sent !== undefined) {
-      this.#flightRecords--;
-      this.#flightBytes -= waiting.entry.bytes;
+      this.#inFlightRecords--;
+      this.#inFlightBytes -= waiting.entry.bytes;
     }
-    if (this.#line.size === 0) {
+    if (this.#entries.size === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
       this.#onEmpty?.();

@@ -1,6 +1,6 @@
 /**
- * Reads pages for the JetStream engine. Which messages a page holds is decided at once, from what is known in memory;
- * what they say comes from the newest records, which are kept here, or from the server, one request a record.
+ * Reads pages for the JetStream engine. The in-memory state decides which messages a page holds; their contents come from
+ * a cache of recent records, or from the server with one request per record.
  */
 import type { Cursor, LogPage, LogQuery } from "../../core/log.ts";
 import { formatId, type Message, payloadSize } from "../../core/message.ts";
@@ -9,15 +9,15 @@ import { mergeFirst, mergeLast } from "./merge.ts";
 import { type Content, recordOf, sequenceOf } from "./record.ts";
 import type { JetStreamState } from "./state.ts";
 
-/** Asks the server for what a record holds; undefined when it is gone. */
+/** Fetches the contents of a record from the server; undefined if it was purged. */
 export type FetchRecord = (record: number) => Promise<readonly Content[] | undefined>;
 
-/** Records that are kept here, and what they may weigh, in bytes of payload. */
+/** Limits of the cache, in records and in bytes of payload. */
 const CACHED_RECORDS = 16_384;
 const CACHED_BYTES = 16 * 1024 * 1024;
-/** What a message weighs beside its payload. */
+/** Bytes that a message takes besides its payload. */
 const MESSAGE_OVERHEAD = 256;
-/** Messages that are asked for at once. */
+/** Messages that are fetched concurrently. */
 const CHUNK = 128;
 
 export class JetStreamReader {
@@ -27,34 +27,34 @@ export class JetStreamReader {
   #cachedBytes = 0;
   readonly #maxBytes: number;
 
-  /** @param maxBytes of payload that is kept here */
+  /** @param maxBytes the size of the cache, in bytes of payload */
   constructor(fetch: FetchRecord, now: () => number, maxBytes = CACHED_BYTES) {
     this.#fetch = fetch;
     this.#now = now;
     this.#maxBytes = maxBytes;
   }
 
-  /** Keeps what a new record holds, instead of the oldest. */
+  /** Caches the contents of a new record, evicting the oldest. */
   keep(record: number, contents: readonly Content[]): void {
     this.#cache.set(record, contents);
-    this.#cachedBytes += weigh(contents);
+    this.#cachedBytes += measure(contents);
     for (const [oldest, old] of this.#cache) {
       if (this.#cache.size <= CACHED_RECORDS && this.#cachedBytes <= this.#maxBytes) break;
       this.#cache.delete(oldest);
-      this.#cachedBytes -= weigh(old);
+      this.#cachedBytes -= measure(old);
     }
   }
 
-  /** Forgets what it keeps: the stream is another. */
+  /** Empties the cache, because the stream has been replaced. */
   reset(): void {
     this.#cache = new Map();
     this.#cachedBytes = 0;
   }
 
   /**
-   * Reads a page of what has been announced when it is called.
+   * Reads a page of the messages that are announced at the time of the call.
    *
-   * @returns undefined when a message of it is gone from the server, though not for all this node knows
+   * @returns undefined if one of them was purged by another node, which this node does not know yet
    */
   async read(state: JetStreamState, query: LogQuery): Promise<LogPage | undefined> {
     const { selector, after, limit, maxBytes = Infinity } = query;
@@ -92,7 +92,7 @@ export class JetStreamReader {
     return { kind: "gap", earliest: formatId(state.epoch, messages[0]?.sequence ?? sequence), ...page };
   }
 
-  /** The messages at the first places, as many as both limits allow, and one if there is any and any is wanted. */
+  /** The messages at the first places within both limits, but at least one if there is one. */
   async #fill(
     places: readonly Place[],
     limit: number,
@@ -129,14 +129,14 @@ export class JetStreamReader {
   }
 }
 
-/** The message that is at a place. */
+/** Creates the message at a place. */
 export function createMessage(place: Place, content: Content, epoch: string): Message {
   const { payload, event, from, socketId, to } = content;
   const { channel, offset, sequence, time } = place;
   return { channel, payload, epoch, offset, sequence, time, event, from, socketId, to };
 }
 
-function weigh(contents: readonly Content[]): number {
+function measure(contents: readonly Content[]): number {
   return contents.reduce((bytes, { payload }) => bytes + payloadSize(payload) + MESSAGE_OVERHEAD, 0);
 }
 

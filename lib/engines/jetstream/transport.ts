@@ -9,7 +9,7 @@ import type { ConnectionOptions, NatsConnection } from "@nats-io/transport-node"
 import { NatsConnectionImpl, setTransportFactory } from "@nats-io/transport-node/lib/nats-base-client.js";
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 
-/** @throws what connecting throws, when none of the servers can be reached */
+/** @throws if none of the servers can be reached */
 export function connectNats(options: ConnectionOptions): Promise<NatsConnection> {
   setTransportFactory({ factory: () => new PatientTransport(), dnsResolveFn: nodeResolveHost });
   return NatsConnectionImpl.connect(options);
@@ -25,7 +25,7 @@ class PatientTransport extends NodeTransport {
   }
 }
 
-/** A socket without listeners that fails once more as it is given up would raise an error nobody can catch. */
+/** After its listeners are removed, a socket that fails once more would raise an uncaught error. */
 function ignoreLateErrors<T extends Socket>(socket: T): T {
   const removeAll = socket.removeAllListeners.bind(socket);
   socket.removeAllListeners = (...events) => {

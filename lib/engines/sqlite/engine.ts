@@ -1,18 +1,18 @@
 /**
- * The SQLite engine, the default log: one file that holds every channel's messages, offsets and idempotency keys.
+ * The SQLite engine, the default: one file holds the messages, offsets and idempotency keys of all channels.
  *
- * What survives, for messages whose append resolved:
- * - the process killed: everything. A commit has reached the operating system, whatever becomes of the process.
- * - a power cut or a crashed operating system, with `synchronous=normal` (the default): the file is whole, but the
- *   commits of the last moments may be lost, those since the last checkpoint at most. The log then starts a new
- *   epoch and keeps what is there, so that every reader who resumes is told of a gap. It does so too, to be on the
- *   safe side, when it cannot tell whether the machine went down, for want of `--allow-sys=osUptime`.
- * - the same with `synchronous=full`: everything, as far as the disk keeps what it says it wrote. Every commit
- *   waits for the disk; all that is appended during one turn of the event loop shares one commit.
+ * Durability of messages whose append has resolved:
+ * - The process is killed: nothing is lost, as a commit has reached the operating system.
+ * - The power fails or the operating system crashes, with `synchronous=normal` (the default): the file stays intact, but
+ *   the commits since the last checkpoint may be lost. The engine then starts a new epoch and keeps what is there, so
+ *   that every subscriber who resumes is told of a gap. To be safe it does the same when it cannot tell whether the
+ *   machine was restarted, because the permission `--allow-sys=osUptime` is missing.
+ * - The same with `synchronous=full`: nothing is lost, if the disk honours flushes. Every commit waits for the disk; all
+ *   appends of one turn of the event loop share one commit.
  *
- * When the disk is full, appends are refused and reads go on; once there is room, everything works again. Room is
- * also what messages leave that are removed; but removing takes some itself, 5 MB at most, when the newest commits
- * are yet to be moved into the file.
+ * When the disk is full, appends are refused and reads continue; once there is space, appends succeed again. Removed
+ * messages leave space in the file for new ones, but removing takes up to 5 MB itself while the newest commits are still
+ * in the write-ahead log.
  */
 import { MessagingError } from "../../core/errors.ts";
 import type {
@@ -47,17 +47,17 @@ export interface SqliteEngineOptions {
   readonly path: string;
   readonly rules: Rules;
   readonly logger: Logger;
-  /** Where the time of each commit is counted. */
+  /** Receives the duration of each commit. */
   readonly metrics?: Metrics | undefined;
-  /** Channels it remembers; a message that would need one more is refused. No limit when left out. */
+  /** The limit on channels; a message that would create one more is refused. No limit by default. */
   readonly maxChannels?: number;
   readonly synchronous?: Synchronous;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
   readonly schedule?: Schedule;
-  /** When the machine was started, in milliseconds since 1970; undefined when that cannot be told. */
+  /** When the machine was started, in milliseconds since 1970; undefined if unknown. */
   readonly bootTime?: () => number | undefined;
-  /** Pages of 4 KiB the file may grow to. Beyond it, the disk counts as full. */
+  /** The maximum size of the file in pages of 4 KiB; beyond it, the disk counts as full. */
   readonly maxPages?: number;
 }
 
@@ -68,9 +68,9 @@ interface Pending {
 }
 
 /**
- * Opens a log that is kept in a file. No other process can open it until the log is disposed.
+ * Opens the engine. No other process can open its file until the engine is disposed.
  *
- * @throws {MessagingError} `log_unavailable` or `log_full`, saying what is wrong with the file and what to do
+ * @throws {MessagingError} `log_unavailable` or `log_full`, with the cause and the cure
  */
 export function openSqliteEngine(options: SqliteEngineOptions): SqliteEngine {
   const { path, logger, maxPages, synchronous = "normal", bootTime = readBootTime } = options;
@@ -149,7 +149,7 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     }
   }
 
-  // deno-lint-ignore require-await -- errors come one way
+  // deno-lint-ignore require-await -- errors reject, never throw
   async openBackup(): Promise<Backup> {
     if (this.#closed) throw closedError();
     this.#turn.flush();
@@ -181,7 +181,7 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     return found === undefined ? undefined : describe(found);
   }
 
-  /** Does what the rules and ttls ask for now, instead of bit by bit. */
+  /** Removes everything that rules and ttls require, immediately. */
   sweep(): void {
     this.#retention.sweep();
   }
@@ -195,7 +195,7 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     try {
       markCleanShutdown(this.#database);
     } catch (error) {
-      // As good as killed: the next start deals with it.
+      // The next start treats it as an unclean shutdown.
       this.#database.reportFailure(error);
     }
     this.#database[Symbol.dispose]();
@@ -220,7 +220,7 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     this.#retention.notice(stored.written);
   }
 
-  /** Nothing of the batch is stored. What needs no disk is delivered all the same. */
+  /** Rejects the batch, none of which is stored; transient messages without a key are delivered all the same. */
   #refuse(batch: readonly Pending[], cause: unknown): void {
     const error = toMessagingError(cause, "store the message");
     this.#database.reportFailure(error);

@@ -1,35 +1,35 @@
 /**
- * The life of a log: which epoch its messages are told under, and when that has to change because some that were
- * acknowledged may be lost. The SQLite engine begins a life at opening and ends it at closing.
+ * Decides on the epoch of the SQLite engine: it changes when acknowledged messages may have been lost. For that, the file
+ * records whether it was closed cleanly, and when the machine had been started.
  */
 import { createEpoch } from "../stamp.ts";
 import type { SqliteDatabase, Synchronous } from "./database.ts";
 
 /**
- * When the machine was started, in milliseconds since 1970, give or take; undefined when it cannot be told, which
- * is so without the permission `--allow-sys=osUptime`.
+ * The approximate time when the machine was started, in milliseconds since 1970; undefined without the permission
+ * `--allow-sys=osUptime`.
  */
 export function readBootTime(): number | undefined {
-  // Asked for first, as Deno would else stop and ask the user.
+  // Checked first, as Deno would otherwise prompt the user.
   if (Deno.permissions.querySync({ name: "sys", kind: "osUptime" }).state !== "granted") return undefined;
   return Date.now() - Deno.osUptime() * 1_000;
 }
 
-/** Uptime counts whole seconds and clocks are set: boot times closer than this, in milliseconds, are the same. */
+/** Boot times that differ by less, in milliseconds, are the same: uptime is in whole seconds, and clocks are adjusted. */
 const BOOT_TOLERANCE = 5_000;
 
-/** What `clean` says in a copy of the file. */
+/** The value of `clean` in a copy of the file. */
 const COPY = 2;
 
 /**
- * Notes in the file that it is in use, durably, and decides on the epoch. It goes on unless commits may be lost:
- * the log was not closed, its last process did not force them to the disk, and the machine was started since, or
- * nobody can tell whether it was. Better a gap that is none than a loss nobody hears of. A file that is a copy has a
- * new epoch always: clients know what was stored after it was made.
+ * Marks the file durably as in use, and decides on the epoch. The epoch is renewed if commits may have been lost: the
+ * file was not closed cleanly, its last process did not flush every commit, and the machine has been restarted since, or
+ * may have been. A false gap is better than an unnoticed loss. A copy of the file always gets a new epoch, because
+ * clients know messages that were stored after the copy was made.
  *
- * Call it while every transaction is forced to the disk: a power cut must not undo the mark.
+ * Call it while every commit is flushed to the disk, so that a power failure cannot undo the mark.
  *
- * @returns the epoch, and why it is a new one, if it is and the log is not new
+ * @returns the epoch, and in `renewed` why an existing file got a new one
  */
 export function resumeEpoch(
   database: SqliteDatabase,
@@ -52,21 +52,21 @@ export function resumeEpoch(
   });
 }
 
-/** Notes that the log was closed in order: all that was stored before is in the file. */
+/** Marks the file as closed cleanly: everything stored before is in it. */
 export function markCleanShutdown(database: SqliteDatabase): void {
   database.transact(() => database.prepare("UPDATE life SET clean = 1").run());
 }
 
 /**
- * Says in the file that it is a copy, while `commit` moves all that is stored there, and takes it back.
+ * Marks the file as a copy while `checkpoint` moves all commits into it, and removes the mark again.
  *
- * @throws what `commit` or SQLite throws; the file may then say that it is a copy until the log is opened again
+ * @throws errors of `checkpoint` or SQLite; the file may then stay marked until it is opened again
  */
-export function markCopy(database: SqliteDatabase, commit: () => void): void {
+export function markCopy(database: SqliteDatabase, checkpoint: () => void): void {
   const mark = database.prepare("UPDATE life SET clean = ?");
   database.transact(() => mark.run(COPY));
   try {
-    commit();
+    checkpoint();
   } finally {
     database.transact(() => mark.run(0));
   }
@@ -74,14 +74,14 @@ export function markCopy(database: SqliteDatabase, commit: () => void): void {
 
 function describeLoss(last: Record<string, unknown>, boot: number | null): string | undefined {
   if (last.clean === COPY) return "the file is a backup: later messages are not in it";
-  return last.clean === 1 || last.synchronous === "full" ? undefined : describeBoot(last.boot, boot);
+  return last.clean === 1 || last.synchronous === "full" ? undefined : describeRestart(last.boot, boot);
 }
 
-function describeBoot(last: unknown, now: number | null): string | undefined {
+function describeRestart(last: unknown, now: number | null): string | undefined {
   if (typeof last !== "number" || now === null) {
-    return "the server was not stopped in order, and without --allow-sys=osUptime it cannot tell whether the " +
-      "machine was: the last messages may be lost";
+    return "the server was not shut down cleanly, and without --allow-sys=osUptime it cannot tell whether the machine " +
+      "was restarted: the last messages may be lost";
   }
   if (Math.abs(now - last) <= BOOT_TOLERANCE) return undefined;
-  return "the machine was not stopped in order: the last messages may be lost";
+  return "the machine was not shut down cleanly: the last messages may be lost";
 }

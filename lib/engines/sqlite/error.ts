@@ -1,4 +1,4 @@
-/** What SQLite's failures mean to those who append and read. Every part of the SQLite engine reports through here. */
+/** Translates SQLite's errors into those of the Log port. */
 import { MessagingError } from "../../core/errors.ts";
 
 /** Primary result codes, https://www.sqlite.org/rescode.html */
@@ -18,7 +18,7 @@ export function resultCode(error: unknown): number | undefined {
   return error.errcode & 0xff;
 }
 
-/** The error a publisher or reader gets for a failed statement. It does not say where the file is. */
+/** The error for clients after a failed statement. It does not tell where the file is. */
 export function toMessagingError(cause: unknown, attempt: string): MessagingError {
   if (cause instanceof MessagingError) return cause;
   if (resultCode(cause) === SQLITE_FULL) {

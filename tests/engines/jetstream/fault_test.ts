@@ -345,7 +345,7 @@ testWithNats("JetStreamEngine refuses a stream that would lose offsets, and tell
   const manager = await jetstreamManager(connection);
   await manager.streams.add({ name: "raindrops", subjects: ["raindrops.>"] });
   await using node = await openNode(cluster);
-  assert.match(node.log.checkReady() ?? "", /the stream "raindrops" is none of Raindrops/);
+  assert.match(node.log.checkReady() ?? "", /the stream "raindrops" does not belong to Raindrops/);
   await manager.streams.delete("raindrops");
   await until(() => node.log.checkReady() === undefined);
   await manager.streams.update("raindrops", { max_age: 3_600 * 1e9 });

@@ -109,7 +109,7 @@ Deno.test("openBackup() makes one copy at a time, and the next once that was tak
   await assert.rejects(log.openBackup(), (error) => {
     assert.ok(error instanceof MessagingError);
     assert.equal(error.code, "log_unavailable");
-    assert.match(error.message, /Another backup is under way/);
+    assert.match(error.message, /Another backup is in progress/);
     return true;
   });
   await stream.cancel();

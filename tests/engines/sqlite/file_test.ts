@@ -61,7 +61,7 @@ for (const [what, bytes] of [["short text", 5], ["long text", 100_000]] as const
   Deno.test(`openSqliteEngine() refuses a file that is no database: ${what}`, async () => {
     await using directory = new TemporaryDirectory();
     await Deno.writeTextFile(directory.file(), "a".repeat(bytes));
-    assertRefused(directory, /the file is no database; move it away/);
+    assertRefused(directory, /the file is not a database; move it away/);
     assert.equal(await Deno.readTextFile(directory.file()), "a".repeat(bytes));
   });
 }
