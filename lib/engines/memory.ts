@@ -8,6 +8,7 @@ import type { Cursor, Log, LogInsight, LogPage, LogQuery, Receipt, StoredChannel
 import { type Draft, formatId, isTransient, type Message, payloadSize } from "../core/message.ts";
 import type { Rules } from "../core/rules.ts";
 import { type Schedule, Turn } from "../base/turn.ts";
+import { isForeignCursor } from "../core/cursor.ts";
 import {
   createChannelLimitError,
   createEpoch,
@@ -86,7 +87,7 @@ export class MemoryEngine implements Log, LogInsight {
   }
 
   async read(query: LogQuery): Promise<LogPage> {
-    const { selector, after, limit, maxBytes = Infinity } = query;
+    const { selector, limit, maxBytes = Infinity } = query;
     // Each page filters all channels: yield to other tasks before that.
     if (selector.channel === undefined && this.#channels.size > MANY_CHANNELS) {
       await new Promise<void>((resolve) => setImmediate(resolve));
@@ -96,6 +97,10 @@ export class MemoryEngine implements Log, LogInsight {
       : [this.#channels.get(selector.channel)].filter((channel) => channel !== undefined);
     const now = this.#now();
     for (const channel of channels) this.#expire(channel, now);
+    const offset = selector.channel === undefined ? 0 : channels[0]?.offset ?? 0;
+    const top = { ...this.top, offset, time: Math.max(now, this.#time) };
+    const isForeign = isForeignCursor(query.after, top);
+    const after: Cursor = isForeign ? { kind: "earliest" } : query.after;
 
     const found = channels
       .flatMap(({ stored }) =>
@@ -111,7 +116,7 @@ export class MemoryEngine implements Log, LogInsight {
     const page = {
       messages,
       more,
-      position: { epoch: this.#epoch, offset: selector.channel === undefined ? 0 : channels[0]?.offset ?? 0 },
+      position: { epoch: this.#epoch, offset },
       next: {
         kind: "id" as const,
         epoch: this.#epoch,
@@ -121,8 +126,9 @@ export class MemoryEngine implements Log, LogInsight {
         asOf: { removals: this.#removals, time: now },
       },
     };
-    if (!this.#isGap(channels, after, page.position.offset)) return { kind: "complete", ...page };
-    return { kind: "gap", earliest: formatId(this.#epoch, messages[0]?.sequence ?? this.#sequence), ...page };
+    if (!isForeign && !this.#isGap(channels, after, offset)) return { kind: "complete", ...page };
+    const newest = selector.channel === undefined ? this.#sequence : channels[0]?.removedSequence ?? 0;
+    return { kind: "gap", earliest: formatId(this.#epoch, first?.sequence ?? newest), ...page };
   }
 
   clear(name: string): Promise<number> {
@@ -218,7 +224,7 @@ export class MemoryEngine implements Log, LogInsight {
 
   /** Reads one message more than the limit, which shows that there are more. */
   #readAfter(stored: readonly Stored[], after: Cursor, limit: number): readonly Stored[] {
-    const start = findFirst(stored, ({ message }) => isAfter(message, after, this.#epoch));
+    const start = findFirst(stored, ({ message }) => isAfter(message, after));
     return stored.slice(start, start + limit + 1);
   }
 
@@ -228,17 +234,15 @@ export class MemoryEngine implements Log, LogInsight {
       case "latest":
         return false;
       case "id":
-        return after.epoch !== this.#epoch || after.sequence > this.#sequence ||
-          channels.some((channel) =>
-            after.asOf === undefined
-              ? channel.removedSequence > after.sequence
-              : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
-          );
+        return channels.some((channel) =>
+          after.asOf === undefined
+            ? channel.removedSequence > after.sequence
+            : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
+        );
       case "offset":
-        return (after.epoch ?? this.#epoch) !== this.#epoch || after.offset > offset ||
-          channels.some(({ stored, removedSequence }) =>
-            removedSequence > 0 && hasHoleAfter(stored, after.offset, offset)
-          );
+        return channels.some(({ stored, removedSequence }) =>
+          removedSequence > 0 && hasHoleAfter(stored, after.offset, offset)
+        );
       case "time":
         return channels.some((channel) => channel.removedTime >= after.time && channel.removedTime > 0);
     }
@@ -312,15 +316,15 @@ function findFirst<T>(list: readonly T[], test: (element: T) => boolean): number
   return low;
 }
 
-function isAfter(message: Message, after: Cursor, epoch: string): boolean {
+function isAfter(message: Message, after: Cursor): boolean {
   switch (after.kind) {
     case "earliest":
     case "latest":
       return true;
     case "id":
-      return after.epoch !== epoch || message.sequence > after.sequence;
+      return message.sequence > after.sequence;
     case "offset":
-      return (after.epoch ?? epoch) !== epoch || message.offset > after.offset;
+      return message.offset > after.offset;
     case "time":
       return message.time >= after.time;
   }

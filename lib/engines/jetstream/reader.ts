@@ -5,6 +5,7 @@
 import type { Cursor, LogPage, LogQuery } from "../../core/log.ts";
 import { formatId, type Message, payloadSize } from "../../core/message.ts";
 import type { JetStreamChannel, Place } from "./channel.ts";
+import { isForeignCursor } from "../../core/cursor.ts";
 import { mergeFirst, mergeLast } from "./merge.ts";
 import { type Content, recordOf, sequenceOf } from "./record.ts";
 import type { JetStreamState } from "./state.ts";
@@ -57,19 +58,22 @@ export class JetStreamReader {
    * @returns undefined if one of them was purged by another node, which this node does not know yet
    */
   async read(state: JetStreamState, query: LogQuery): Promise<LogPage | undefined> {
-    const { selector, after, limit, maxBytes = Infinity } = query;
+    const { selector, limit, maxBytes = Infinity } = query;
     const now = this.#now();
     const channels = state.select(selector);
     for (const channel of channels) state.expire(channel, now);
+    const only = selector.channel === undefined ? undefined : channels[0];
+    const position = { epoch: state.epoch, offset: only?.offset ?? 0 };
+    const top = { ...state.top, offset: position.offset, time: Math.max(now, state.time) };
+    const isForeign = isForeignCursor(query.after, top);
+    const after: Cursor = isForeign ? { kind: "earliest" } : query.after;
     const isLatest = after.kind === "latest";
     const places = isLatest
       ? mergeLast(channels, limit)
-      : mergeFirst(channels.map((channel) => [channel, findStart(channel, after, state.epoch)]), limit + 1);
-    const position = {
-      epoch: state.epoch,
-      offset: selector.channel === undefined ? 0 : channels[0]?.offset ?? 0,
-    };
-    const isGap = findGap(channels, after, position.offset, state);
+      : mergeFirst(channels.map((channel) => [channel, findStart(channel, after)]), limit + 1);
+    const isGap = isForeign || findGap(channels, after, position.offset);
+    const newest = selector.channel === undefined ? state.sequence : only?.removedSequence ?? 0;
+    const earliest = formatId(state.epoch, places[0]?.sequence ?? newest);
     const { sequence } = state;
     const asOf = { removals: state.removals, time: now };
 
@@ -89,7 +93,7 @@ export class JetStreamReader {
       },
     };
     if (!isGap) return { kind: "complete", ...page };
-    return { kind: "gap", earliest: formatId(state.epoch, messages[0]?.sequence ?? sequence), ...page };
+    return { kind: "gap", earliest, ...page };
   }
 
   /** The messages at the first places within both limits, but at least one if there is one. */
@@ -140,45 +144,33 @@ function measure(contents: readonly Content[]): number {
   return contents.reduce((bytes, { payload }) => bytes + payloadSize(payload) + MESSAGE_OVERHEAD, 0);
 }
 
-function findStart(channel: JetStreamChannel, after: Cursor, epoch: string): number {
+function findStart(channel: JetStreamChannel, after: Cursor): number {
   switch (after.kind) {
     case "earliest":
     case "latest":
       return 0;
     case "id":
-      return after.epoch === epoch ? channel.findFirst((i) => channel.sequenceAt(i) > after.sequence) : 0;
+      return channel.findFirst((i) => channel.sequenceAt(i) > after.sequence);
     case "offset":
-      return (after.epoch ?? epoch) === epoch
-        ? channel.findFirst((i) => channel.offsetAt(i) > after.offset)
-        : 0;
+      return channel.findFirst((i) => channel.offsetAt(i) > after.offset);
     case "time":
       return channel.findFirst((i) => channel.timeAt(i) >= after.time);
   }
 }
 
-function findGap(
-  channels: readonly JetStreamChannel[],
-  after: Cursor,
-  offset: number,
-  { epoch, sequence }: JetStreamState,
-): boolean {
+function findGap(channels: readonly JetStreamChannel[], after: Cursor, offset: number): boolean {
   switch (after.kind) {
     case "earliest":
     case "latest":
       return false;
     case "id":
-      return after.epoch !== epoch || after.sequence > sequence ||
-        channels.some((channel) =>
-          after.asOf === undefined
-            ? channel.removedSequence > after.sequence
-            : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
-        );
+      return channels.some((channel) =>
+        after.asOf === undefined
+          ? channel.removedSequence > after.sequence
+          : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
+      );
     case "offset":
-      return (after.epoch ?? epoch) !== epoch || after.offset > offset ||
-        channels.some((channel) => {
-          const start = findStart(channel, after, epoch);
-          return channel.length - start < offset - after.offset;
-        });
+      return channels.some((channel) => channel.length - findStart(channel, after) < offset - after.offset);
     case "time":
       return channels.some(({ removedTime }) => removedTime >= after.time && removedTime > 0);
   }

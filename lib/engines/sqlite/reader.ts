@@ -6,6 +6,7 @@ import type { StatementSync } from "node:sqlite";
 import type { AsOf, Cursor, LogPage, LogQuery } from "../../core/log.ts";
 import { formatId, type Message, payloadSize } from "../../core/message.ts";
 import type { Rules } from "../../core/rules.ts";
+import { isForeignCursor } from "../../core/cursor.ts";
 import type { Selection, SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase } from "./database.ts";
 import { COLUMNS, readRow, type Row } from "./row.ts";
@@ -72,10 +73,19 @@ export class SqliteReader {
    * await between that and the answer.
    */
   async read(query: LogQuery): Promise<LogPage> {
-    const { selector, after, limit, maxBytes = Infinity } = query;
+    const { selector, limit, maxBytes = Infinity } = query;
     const state = this.#state;
     const now = this.#now();
     const selection = state.channels.select(selector);
+    const only = selector.channel === undefined ? undefined : selection.channels[0];
+    const top = {
+      epoch: state.epoch,
+      sequence: state.sequence,
+      offset: only?.offset ?? 0,
+      time: Math.max(now, state.time),
+    };
+    const isForeign = isForeignCursor(query.after, top);
+    const after: Cursor = isForeign ? { kind: "earliest" } : query.after;
     const isLatest = after.kind === "latest";
     const start = this.#findStart(after, selection);
     const scan: Scan = {
@@ -93,7 +103,6 @@ export class SqliteReader {
     const { epoch, sequence, removals } = state;
     const { messages } = scan;
     const more = scan.more && !isLatest;
-    const only = selector.channel === undefined ? undefined : selection.channels[0];
     const page = {
       messages,
       more,
@@ -105,8 +114,9 @@ export class SqliteReader {
         asOf: { removals, time: now },
       },
     };
-    if (!this.#isGap(selection, after, start, now)) return { kind: "complete", ...page };
-    return { kind: "gap", earliest: formatId(epoch, messages[0]?.sequence ?? sequence), ...page };
+    if (!isForeign && !this.#isGap(selection, after, start, now)) return { kind: "complete", ...page };
+    const newest = selector.channel === undefined ? sequence : only?.sequence ?? 0;
+    return { kind: "gap", earliest: formatId(epoch, messages[0]?.sequence ?? newest), ...page };
   }
 
   /** Reads one slice forwards. Returns whether it was the last. */
@@ -170,17 +180,17 @@ export class SqliteReader {
 
   /** Resolves a cursor to a sequence: exactly the messages above it are after the cursor. */
   #findStart(after: Cursor, { channels }: Selection): number {
-    const { epoch, sequence } = this.#state;
+    const { sequence } = this.#state;
     switch (after.kind) {
       case "earliest":
         return this.#findFirst();
       case "latest":
         return sequence;
       case "id":
-        return after.epoch === epoch ? after.sequence : this.#findFirst();
+        return after.sequence;
       case "offset": {
         const [channel] = channels;
-        if (channel === undefined || channels.length > 1 || (after.epoch ?? epoch) !== epoch) return 0;
+        if (channel === undefined || channels.length > 1) return 0;
         return this.#findOffset(channel, after.offset);
       }
       case "time":
@@ -208,21 +218,18 @@ export class SqliteReader {
   }
 
   #isGap({ channels }: Selection, after: Cursor, start: number, now: number): boolean {
-    const { epoch, sequence } = this.#state;
     switch (after.kind) {
       case "earliest":
       case "latest":
         return false;
       case "id": {
-        if (after.epoch !== epoch || after.sequence > sequence) return true;
         const { asOf } = after;
         if (asOf !== undefined) return channels.some((channel) => this.#isCut(channel, start, asOf, now));
         return channels.some(({ removedSequence }) => removedSequence > start) ||
           this.#isAnyDue(channels, start, now);
       }
       case "offset":
-        return (after.epoch ?? epoch) !== epoch || after.offset > (channels[0]?.offset ?? 0) ||
-          channels.some(({ removedOffset }) => removedOffset > after.offset) ||
+        return channels.some(({ removedOffset }) => removedOffset > after.offset) ||
           this.#isAnyDue(channels, start, now);
       case "time":
         return channels.some(({ removedTime }) => removedTime > 0 && removedTime >= after.time) ||
