@@ -8,7 +8,7 @@ import { type Network, parseNetwork } from "../base/address.ts";
 import { MAX_CHANNEL_LENGTH } from "../core/channel.ts";
 import type { Bound } from "../core/limits.ts";
 import type { LogLevel } from "../core/logger.ts";
-import { parseLogUrl } from "../engines/mod.ts";
+import { parseEngineUrl } from "../engines/mod.ts";
 
 export interface Config {
   readonly port: number;
@@ -157,7 +157,7 @@ export const OPTIONS: { readonly [K in keyof Config]: Option<Config[K]> } = {
     help:
       "where messages are kept: sqlite:PATH[?synchronous=full], nats://HOST:PORT[,...][?stream=NAME] or memory:",
     parse(text) {
-      parseLogUrl(text);
+      parseEngineUrl(text);
       return text;
     },
   },

@@ -30,7 +30,10 @@ export async function readHistory(
   }
   const after = toCursor(request.since, reverse || wanted === 0);
   const page = await log.read({ selector, after, limit: wanted, maxBytes: MAX_HISTORY_BYTES });
-  return { messages: reverse ? page.messages.toReversed() : page.messages, position: page.position };
+  // An engine answers a position it cannot have given with all it has; history after such a position is empty.
+  const isBeyond = request.since !== undefined && request.since.offset > page.position.offset;
+  const messages = isBeyond ? [] : page.messages;
+  return { messages: reverse ? messages.toReversed() : messages, position: page.position };
 }
 
 function toCursor(since: HistoryRequest["since"], fromTheEnd: boolean): Cursor {

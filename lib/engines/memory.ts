@@ -1,6 +1,6 @@
 /**
- * The memory engine: a log that lives and dies with the process. For tests, for channels nobody needs back, and
- * as the plainest statement of what the Log port promises.
+ * The memory engine: messages are lost when the process ends. For tests, for channels whose messages need not survive,
+ * and as the simplest implementation of the Log port.
  */
 import { matchesSelector } from "../core/channel.ts";
 import { MessagingError } from "../core/errors.ts";
@@ -8,15 +8,16 @@ import type { Cursor, Log, LogInsight, LogPage, LogQuery, Receipt, StoredChannel
 import { type Draft, formatId, isTransient, type Message, payloadSize } from "../core/message.ts";
 import type { Rules } from "../core/rules.ts";
 import { type Schedule, Turn } from "../base/turn.ts";
+import { isForeignCursor } from "../core/cursor.ts";
 import {
+  createChannelLimitError,
   createEpoch,
-  describeChannelLimit,
   IDEMPOTENCY_MILLISECONDS,
   settle,
   stampMessage,
 } from "./stamp.ts";
 
-export interface MemoryLogOptions {
+export interface MemoryEngineOptions {
   readonly rules: Rules;
   readonly maxChannels?: number;
   /** The clock, in milliseconds since 1970. */
@@ -39,22 +40,22 @@ interface Channel {
   readonly name: string;
   offset: number;
   stored: Stored[];
-  /** How many stored messages have a ttl. */
+  /** The number of stored messages with a ttl. */
   expiring: number;
   /** The newest message that was removed. */
   removedSequence: number;
   removedTime: number;
-  /** The newest message of the last removal that was not the end of a ttl, and which of the log's that was. */
+  /** The newest message of the last removal other than by ttl, and the number of that removal in the engine. */
   cutSequence: number;
   cutAt: number;
 }
 
-/** Channels whose retention is looked at with each batch, besides those written to. */
+/** Channels whose retention is checked with each batch, besides those written to. */
 const SWEPT_CHANNELS = 4;
-/** Channels from which on a read of several lets others go first. */
+/** A read of several channels yields first if the engine has more channels than this. */
 const MANY_CHANNELS = 256;
 
-export class MemoryLog implements Log, LogInsight {
+export class MemoryEngine implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   readonly #epoch = createEpoch();
   readonly #rules: Rules;
@@ -69,7 +70,7 @@ export class MemoryLog implements Log, LogInsight {
   #time = 0;
   #closed = false;
 
-  constructor(options: MemoryLogOptions) {
+  constructor(options: MemoryEngineOptions) {
     this.#rules = options.rules;
     this.#maxChannels = options.maxChannels ?? Infinity;
     this.#now = options.now ?? Date.now;
@@ -81,13 +82,13 @@ export class MemoryLog implements Log, LogInsight {
   }
 
   append(draft: Draft): Promise<Receipt> {
-    if (this.#closed) return Promise.reject(new MessagingError("log_unavailable", "The log is closed"));
+    if (this.#closed) return Promise.reject(new MessagingError("log_unavailable", "The engine is closed"));
     return new Promise((resolve, reject) => this.#turn.add({ draft, resolve, reject }));
   }
 
   async read(query: LogQuery): Promise<LogPage> {
-    const { selector, after, limit, maxBytes = Infinity } = query;
-    // Each page of many channels looks at all of them: others have their turn before it.
+    const { selector, limit, maxBytes = Infinity } = query;
+    // Each page filters all channels: yield to other tasks before that.
     if (selector.channel === undefined && this.#channels.size > MANY_CHANNELS) {
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
@@ -96,6 +97,10 @@ export class MemoryLog implements Log, LogInsight {
       : [this.#channels.get(selector.channel)].filter((channel) => channel !== undefined);
     const now = this.#now();
     for (const channel of channels) this.#expire(channel, now);
+    const offset = selector.channel === undefined ? 0 : channels[0]?.offset ?? 0;
+    const top = { ...this.top, offset, time: Math.max(now, this.#time) };
+    const isForeign = isForeignCursor(query.after, top);
+    const after: Cursor = isForeign ? { kind: "earliest" } : query.after;
 
     const found = channels
       .flatMap(({ stored }) =>
@@ -111,7 +116,7 @@ export class MemoryLog implements Log, LogInsight {
     const page = {
       messages,
       more,
-      position: { epoch: this.#epoch, offset: selector.channel === undefined ? 0 : channels[0]?.offset ?? 0 },
+      position: { epoch: this.#epoch, offset },
       next: {
         kind: "id" as const,
         epoch: this.#epoch,
@@ -121,8 +126,9 @@ export class MemoryLog implements Log, LogInsight {
         asOf: { removals: this.#removals, time: now },
       },
     };
-    if (!this.#isGap(channels, after, page.position.offset)) return { kind: "complete", ...page };
-    return { kind: "gap", earliest: formatId(this.#epoch, messages[0]?.sequence ?? this.#sequence), ...page };
+    if (!isForeign && !this.#isGap(channels, after, offset)) return { kind: "complete", ...page };
+    const newest = selector.channel === undefined ? this.#sequence : channels[0]?.removedSequence ?? 0;
+    return { kind: "gap", earliest: formatId(this.#epoch, first?.sequence ?? newest), ...page };
   }
 
   clear(name: string): Promise<number> {
@@ -132,16 +138,16 @@ export class MemoryLog implements Log, LogInsight {
   }
 
   checkReady(): string | undefined {
-    return this.#closed ? "The log is closed" : undefined;
+    return this.#closed ? "The engine is closed" : undefined;
   }
 
   *listStored(): Iterable<StoredChannel> {
-    for (const channel of this.#channels.values()) yield describe(channel);
+    for (const channel of this.#channels.values()) yield describeChannel(channel);
   }
 
   findStored(channel: string): StoredChannel | undefined {
     const found = this.#channels.get(channel);
-    return found === undefined ? undefined : describe(found);
+    return found === undefined ? undefined : describeChannel(found);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -167,7 +173,7 @@ export class MemoryLog implements Log, LogInsight {
       if (
         !isTransient(draft) && !this.#channels.has(draft.channel) && this.#channels.size >= this.#maxChannels
       ) {
-        receipts.push(describeChannelLimit(draft.channel, this.#maxChannels));
+        receipts.push(createChannelLimitError(draft.channel, this.#maxChannels));
         continue;
       }
       const message = this.#stamp(draft, now, written);
@@ -216,9 +222,9 @@ export class MemoryLog implements Log, LogInsight {
     return channel;
   }
 
-  /** One message more than the limit tells the caller that there is more. */
+  /** Reads one message more than the limit, which shows that there are more. */
   #readAfter(stored: readonly Stored[], after: Cursor, limit: number): readonly Stored[] {
-    const start = findFirst(stored, ({ message }) => isAfter(message, after, this.#epoch));
+    const start = findFirst(stored, ({ message }) => isAfter(message, after));
     return stored.slice(start, start + limit + 1);
   }
 
@@ -228,29 +234,27 @@ export class MemoryLog implements Log, LogInsight {
       case "latest":
         return false;
       case "id":
-        return after.epoch !== this.#epoch || after.sequence > this.#sequence ||
-          channels.some((channel) =>
-            after.asOf === undefined
-              ? channel.removedSequence > after.sequence
-              : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
-          );
+        return channels.some((channel) =>
+          after.asOf === undefined
+            ? channel.removedSequence > after.sequence
+            : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
+        );
       case "offset":
-        return (after.epoch ?? this.#epoch) !== this.#epoch || after.offset > offset ||
-          channels.some(({ stored, removedSequence }) =>
-            removedSequence > 0 && holeAfter(stored, after.offset, offset)
-          );
+        return channels.some(({ stored, removedSequence }) =>
+          removedSequence > 0 && hasHoleAfter(stored, after.offset, offset)
+        );
       case "time":
         return channels.some((channel) => channel.removedTime >= after.time && channel.removedTime > 0);
     }
   }
 
-  /** Removes what is beyond the channel's bounds in number and age. */
+  /** Removes messages beyond the channel's limits in number and age. */
   #retain(channel: Channel, now: number): void {
     const { messages, seconds } = this.#rules.for(channel.name).history;
     const tooOld = now - seconds * 1_000;
     const old = findFirst(channel.stored, ({ message }) => message.time >= tooOld);
     const excess = Math.max(old, channel.stored.length - messages);
-    // Cutting an array costs its length: wait until a tenth is due, unless it is age that asks.
+    // Removing from the front of an array takes linear time: wait until a tenth is due, except for age.
     if (excess > 0 && (old > 0 || excess * 10 >= messages)) this.#remove(channel, excess);
   }
 
@@ -287,11 +291,11 @@ export class MemoryLog implements Log, LogInsight {
   }
 }
 
-function describe({ name, offset, stored }: Channel): StoredChannel {
+function describeChannel({ name, offset, stored }: Channel): StoredChannel {
   return { channel: name, offset, stored: stored.length };
 }
 
-/** The first messages, as many as both limits allow, and one if there is any and any is wanted. */
+/** The first messages within both limits, but at least one if there is one. */
 function takeFitting(messages: readonly Message[], limit: number, maxBytes: number): Message[] {
   let count = 0;
   for (let bytes = 0; count < Math.min(limit, messages.length) && bytes < maxBytes; count++) {
@@ -300,7 +304,7 @@ function takeFitting(messages: readonly Message[], limit: number, maxBytes: numb
   return messages.slice(0, count);
 }
 
-/** Index of the first element the test holds for; it must hold for all that follow. */
+/** The index of the first element that passes the test; all later ones must pass it too. */
 function findFirst<T>(list: readonly T[], test: (element: T) => boolean): number {
   let low = 0;
   let high = list.length;
@@ -312,22 +316,22 @@ function findFirst<T>(list: readonly T[], test: (element: T) => boolean): number
   return low;
 }
 
-function isAfter(message: Message, after: Cursor, epoch: string): boolean {
+function isAfter(message: Message, after: Cursor): boolean {
   switch (after.kind) {
     case "earliest":
     case "latest":
       return true;
     case "id":
-      return after.epoch !== epoch || message.sequence > after.sequence;
+      return message.sequence > after.sequence;
     case "offset":
-      return (after.epoch ?? epoch) !== epoch || message.offset > after.offset;
+      return message.offset > after.offset;
     case "time":
       return message.time >= after.time;
   }
 }
 
-/** Whether any offset in `after + 1 ... top` is not stored any more. */
-function holeAfter(stored: readonly Stored[], after: number, top: number): boolean {
+/** Whether any offset in `after + 1 ... top` is no longer stored. */
+function hasHoleAfter(stored: readonly Stored[], after: number, top: number): boolean {
   const start = findFirst(stored, ({ message }) => message.offset > after);
   return stored.length - start < top - after;
 }

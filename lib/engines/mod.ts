@@ -1,28 +1,28 @@
-/** The registry of log engines: which URL opens which. Configuration checks URLs here, the app opens logs here. */
+/** The registry of engines: which URL opens which. The configuration checks URLs here, and the app opens its engine. */
 import type { Log } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Metrics } from "../core/metrics/metrics.ts";
 import type { Rules } from "../core/rules.ts";
-import { openJetStreamLog } from "./jetstream/log.ts";
+import { openJetStreamEngine } from "./jetstream/engine.ts";
 import type { NatsCredentials } from "./jetstream/link.ts";
 import { JETSTREAM_SCHEMES, type JetStreamUrl, parseJetStreamUrl } from "./jetstream/url.ts";
-import { MemoryLog } from "./memory.ts";
-import { openSqliteLog } from "./sqlite/log.ts";
+import { MemoryEngine } from "./memory.ts";
+import { openSqliteEngine } from "./sqlite/engine.ts";
 
-export interface OpenLogOptions {
+export interface OpenEngineOptions {
   readonly rules: Rules;
-  /** Channels it remembers; a message that would need one more is refused. No limit when left out. */
+  /** The limit on channels; a message that would create one more is refused. No limit by default. */
   readonly maxChannels?: number;
   readonly logger: Logger;
   readonly metrics?: Metrics;
-  /** How a NATS server is to know us. */
+  /** How to authenticate at a NATS server. */
   readonly nats?: NatsCredentials;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
 }
 
-/** A log URL, checked: which engine keeps the log, and how. */
-export type LogUrl =
+/** A parsed engine URL. */
+export type EngineUrl =
   | { readonly kind: "memory" }
   | { readonly kind: "sqlite"; readonly path: string; readonly synchronous: "normal" | "full" }
   | { readonly kind: "jetstream" } & JetStreamUrl;
@@ -33,69 +33,75 @@ const KNOWN =
 export type { NatsCredentials };
 
 /**
- * Reads the URL of a log, such as `sqlite:./data/raindrops.db`, and opens nothing.
+ * Parses an engine URL, such as `sqlite:./data/raindrops.db`.
  *
- * @throws {SyntaxError} naming what is wrong and what is known
+ * @throws {SyntaxError} with the reason, and the URLs that are supported
  */
-export function parseLogUrl(url: string): LogUrl {
+export function parseEngineUrl(url: string): EngineUrl {
   const [, scheme, rest = ""] = /^([a-z]+(?:\+[a-z]+)?):(.*)$/s.exec(url) ?? [];
   if (scheme !== undefined && JETSTREAM_SCHEMES.has(scheme)) {
     return { kind: "jetstream", ...parseJetStreamUrl(scheme, rest) };
   }
   switch (scheme) {
     case "memory":
-      if (rest !== "") throw new SyntaxError(`Log "${url}": "memory:" takes nothing after the colon`);
+      if (rest !== "") throw new SyntaxError(`Engine "${url}": nothing may follow "memory:"`);
       return { kind: "memory" };
     case "sqlite":
       return parseSqliteUrl(url, rest);
     default:
-      throw new SyntaxError(`Log "${url}" is of no known kind: ${KNOWN}`);
+      throw new SyntaxError(`Engine "${url}" has an unknown scheme: ${KNOWN}`);
   }
 }
 
 /**
- * Opens the log a URL names.
+ * Opens the engine of a URL.
  *
- * @throws {SyntaxError} as `parseLogUrl` does
- * @throws {MessagingError} what opening the engine throws
+ * @throws {SyntaxError} as `parseEngineUrl` does
+ * @throws {MessagingError} `log_unavailable` or `log_full`
  */
-export async function openLog(url: string, options: OpenLogOptions): Promise<Log> {
-  const parsed = parseLogUrl(url);
+export async function openEngine(url: string, options: OpenEngineOptions): Promise<Log> {
+  const parsed = parseEngineUrl(url);
   switch (parsed.kind) {
     case "memory":
-      return new MemoryLog(options);
+      return new MemoryEngine(options);
     case "sqlite":
-      return openSqliteLog({ ...options, path: parsed.path, synchronous: parsed.synchronous });
+      return openSqliteEngine({ ...options, path: parsed.path, synchronous: parsed.synchronous });
     case "jetstream":
-      return await openJetStreamLog({ ...options, ...parsed, credentials: options.nats ?? {} });
+      return await openJetStreamEngine({ ...options, ...parsed, credentials: options.nats ?? {} });
   }
 }
 
-function parseSqliteUrl(url: string, rest: string): LogUrl {
+function parseSqliteUrl(url: string, rest: string): EngineUrl {
   const [encoded = "", query = ""] = splitOnce(rest, "?");
   let path;
   try {
     path = decodeURIComponent(encoded);
   } catch (cause) {
-    throw new SyntaxError(`Log "${url}": its path is not percent-encoded UTF-8; write % as %25`, { cause });
+    throw new SyntaxError(`Engine "${url}": its path is not percent-encoded UTF-8; write % as %25`, {
+      cause,
+    });
   }
-  if (path === "" || path.endsWith("/")) throw new SyntaxError(`Log "${url}" names no file: ${KNOWN}`);
+  if (path === "" || path.endsWith("/")) {
+    throw new SyntaxError(`Engine "${url}" does not name a file: ${KNOWN}`);
+  }
   if (path.startsWith("//")) {
     throw new SyntaxError(
-      `Log "${url}": a path follows the colon at once, as in "sqlite:./data/raindrops.db" or "sqlite:/var/lib/raindrops.db"`,
+      `Engine "${url}": the path must follow the colon, as in "sqlite:./data/raindrops.db" or "sqlite:/var/lib/raindrops.db"`,
     );
   }
-  // SQLite reads these as something else than a path.
+  // SQLite would not take these as paths.
   if (path.startsWith(":") || path.startsWith("file:") || path.includes("\0")) {
-    throw new SyntaxError(`Log "${url}": "${path}" is no path; ${KNOWN}`);
+    throw new SyntaxError(`Engine "${url}": "${path}" is not a path; ${KNOWN}`);
   }
   let synchronous: "normal" | "full" = "normal";
   for (const [name, value] of new URLSearchParams(query)) {
     if (name !== "synchronous") {
-      throw new SyntaxError(`Log "${url}" has the unknown parameter "${name}": there is only synchronous`);
+      throw new SyntaxError(
+        `Engine "${url}" has the unknown parameter "${name}": the only one is synchronous`,
+      );
     }
     if (value !== "normal" && value !== "full") {
-      throw new SyntaxError(`Log "${url}": synchronous is "normal" or "full", not "${value}"`);
+      throw new SyntaxError(`Engine "${url}": synchronous must be "normal" or "full", not "${value}"`);
     }
     synchronous = value;
   }

@@ -1,26 +1,28 @@
-/** What all engines stamp alike: epochs, messages, and how long an idempotency key is remembered. */
+/** What all engines share: epochs, stamping messages, and how long idempotency keys are valid. */
 import { MessagingError } from "../core/errors.ts";
 import type { Receipt } from "../core/log.ts";
 import type { Draft, Message } from "../core/message.ts";
 
-/** How long the same idempotency key on the same channel stores once. */
+/** How long an idempotency key prevents duplicates on its channel. */
 export const IDEMPOTENCY_MILLISECONDS = 5 * 60 * 1_000;
 
-/** A fresh name for a log's life: random, of letters and digits only, as ids are split at "-". */
+/** Creates a random epoch, of letters and digits only, as ids are split at "-". */
 export function createEpoch(): string {
   return crypto.getRandomValues(new Uint8Array(5)).toHex();
 }
 
-/** What the publisher of a message is told for which the log would have to remember one channel too many. */
-export function describeChannelLimit(channel: string, limit: number): MessagingError {
+/** The error for a message that would create a channel beyond the limit. */
+export function createChannelLimitError(channel: string, limit: number): MessagingError {
   return new MessagingError(
     "too_many_channels",
-    `Cannot store the first message of ${JSON.stringify(channel)}: the log remembers ${limit} channels, ` +
+    `Cannot store the first message of ${
+      JSON.stringify(channel)
+    }: the engine keeps ${limit} channels already; ` +
       "use one of them, or raise --max-channels",
   );
 }
 
-/** Answers who appended a draft: with its receipt, or with why it was refused. */
+/** Settles an append with its receipt, or with the reason it was refused. */
 export function settle(
   { resolve, reject }: {
     readonly resolve: (receipt: Receipt) => void;
@@ -32,7 +34,7 @@ export function settle(
   else resolve(outcome);
 }
 
-/** The message that a draft becomes. Offset and sequence are 0 when it is not stored. */
+/** Creates the message of a draft. Offset and sequence are 0 if it is transient. */
 export function stampMessage(
   draft: Draft,
   epoch: string,

@@ -13,7 +13,7 @@ import { type ApiContext, handleApi, MAX_COMMANDS, Versions } from "../../lib/ap
 import { compileGlob } from "../../lib/api/glob.ts";
 import { MAX_BROADCAST_CHANNELS } from "../../lib/api/publish.ts";
 import { MAX_HISTORY_MESSAGES } from "../../lib/core/history.ts";
-import { MemoryLog } from "../../lib/engines/memory.ts";
+import { MemoryEngine } from "../../lib/engines/memory.ts";
 import { createDraft } from "../fakes/message.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
 import { createClient, type FakeClient } from "../fakes/socket.ts";
@@ -50,7 +50,7 @@ class Bench {
   constructor({ keys = new ApiKeys([], { open: true }), ...rest }: BenchOptions = {}) {
     const rules = new Rules(RULES);
     this.hub = new Hub({
-      log: new MemoryLog({ rules }),
+      log: new MemoryEngine({ rules }),
       rules,
       logger: this.logger,
       maxMessageBytes: 1_000,

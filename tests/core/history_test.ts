@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { MAX_HISTORY_MESSAGES, readHistory } from "../../lib/core/history.ts";
 import { Rules } from "../../lib/core/rules.ts";
-import { MemoryLog } from "../../lib/engines/memory.ts";
+import { MemoryEngine } from "../../lib/engines/memory.ts";
 
-async function openLog(count: number): Promise<MemoryLog> {
-  const log = new MemoryLog({ rules: new Rules([]) });
+async function openLog(count: number): Promise<MemoryEngine> {
+  const log = new MemoryEngine({ rules: new Rules([]) });
   await Promise.all(
     Array.from(
       { length: count },

@@ -7,7 +7,7 @@ import type { Draft, Message } from "../../lib/core/message.ts";
 import { type RuleEntry, Rules } from "../../lib/core/rules.ts";
 import { Frame } from "../../lib/core/socket.ts";
 import type { SubscribeOptions } from "../../lib/core/subscription.ts";
-import { MemoryLog } from "../../lib/engines/memory.ts";
+import { MemoryEngine } from "../../lib/engines/memory.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
 import { createDraft, createMessage } from "../fakes/message.ts";
 import { ManualSchedule, settle } from "../fakes/schedule.ts";
@@ -31,7 +31,7 @@ class Bench {
 
   constructor(entries: readonly RuleEntry[] = []) {
     const rules = new Rules(entries);
-    const log = new MemoryLog({ rules, schedule: this.loop.schedule });
+    const log = new MemoryEngine({ rules, schedule: this.loop.schedule });
     this.hub = new Hub({ log, rules, logger: this.logger, maxMessageBytes: 100 });
   }
 
@@ -134,7 +134,7 @@ Deno.test("Hub.publish() stores nothing of an ephemeral channel", async () => {
 
 Deno.test("Hub.publish() passes on what the log rejects with", async () => {
   const rules = new Rules([]);
-  const log = new MemoryLog({ rules });
+  const log = new MemoryEngine({ rules });
   const hub = new Hub({ log, rules, logger: new RecordingLogger(), maxMessageBytes: 100 });
   await log[Symbol.asyncDispose]();
   await rejects(hub.publish(createDraft("a")), "log_unavailable", /closed/);

@@ -9,7 +9,7 @@ import type { Message } from "../../lib/core/message.ts";
 import type { Gap } from "../../lib/core/replay.ts";
 import { Rules } from "../../lib/core/rules.ts";
 import { conflate, conflationKey, type SubscribeOptions } from "../../lib/core/subscription.ts";
-import { MemoryLog } from "../../lib/engines/memory.ts";
+import { MemoryEngine } from "../../lib/engines/memory.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
 import { createDraft, createMessage } from "../fakes/message.ts";
 import { ManualSchedule, settle } from "../fakes/schedule.ts";
@@ -35,7 +35,7 @@ class Bench {
 
   constructor(options: { readonly pageMessages?: number; readonly keep?: number } = {}) {
     const rules = new Rules([{ channels: "**", history: { messages: options.keep ?? 100_000 } }]);
-    const memory = new MemoryLog({ rules, schedule: this.loop.schedule });
+    const memory = new MemoryEngine({ rules, schedule: this.loop.schedule });
     this.log = new SlowLog(memory, options.pageMessages);
     this.hub = new Hub({ log: this.log, rules, logger: new RecordingLogger(), maxMessageBytes: 1_000 });
     const deliver = this.log.onStored;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { Rules } from "../../lib/core/rules.ts";
-import { MemoryLog } from "../../lib/engines/memory.ts";
-import { openLog, parseLogUrl } from "../../lib/engines/mod.ts";
-import { SqliteLog } from "../../lib/engines/sqlite/log.ts";
+import { MemoryEngine } from "../../lib/engines/memory.ts";
+import { openEngine, parseEngineUrl } from "../../lib/engines/mod.ts";
+import { SqliteEngine } from "../../lib/engines/sqlite/engine.ts";
 import { TemporaryDirectory } from "./sqlite/fixture.ts";
 
 function jetStream(servers: readonly string[], stream = "raindrops", replicas: 1 | 3 = 1) {
@@ -25,35 +25,35 @@ for (
     ["sqlite:a%20b%3F.db", { kind: "sqlite", path: "a b?.db", synchronous: "normal" }],
   ] as const
 ) {
-  Deno.test(`parseLogUrl() reads ${url}`, () => assert.deepEqual(parseLogUrl(url), parsed));
+  Deno.test(`parseEngineUrl() reads ${url}`, () => assert.deepEqual(parseEngineUrl(url), parsed));
 }
 
 for (
   const [url, pattern] of [
-    ["", /of no known kind: use "memory:", "sqlite:PATH", "sqlite:PATH\?synchronous=full" or "nats:/],
-    ["memory", /of no known kind/],
-    ["data/raindrops.db", /of no known kind/],
-    ["redis://localhost", /of no known kind/],
-    ["memory:x", /takes nothing after the colon/],
-    ["memory:?synchronous=full", /takes nothing after the colon/],
-    ["sqlite:", /names no file/],
-    ["sqlite:?synchronous=full", /names no file/],
-    ["sqlite:data/", /names no file/],
-    ["sqlite://data/x.db", /a path follows the colon at once/],
-    ["sqlite::memory:", /is no path/],
-    ["sqlite:file:x.db?mode=ro", /is no path/],
-    ["sqlite:%00", /is no path/],
+    ["", /has an unknown scheme: use "memory:", "sqlite:PATH", "sqlite:PATH\?synchronous=full" or "nats:/],
+    ["memory", /has an unknown scheme/],
+    ["data/raindrops.db", /has an unknown scheme/],
+    ["redis://localhost", /has an unknown scheme/],
+    ["memory:x", /nothing may follow "memory:"/],
+    ["memory:?synchronous=full", /nothing may follow "memory:"/],
+    ["sqlite:", /does not name a file/],
+    ["sqlite:?synchronous=full", /does not name a file/],
+    ["sqlite:data/", /does not name a file/],
+    ["sqlite://data/x.db", /the path must follow the colon/],
+    ["sqlite::memory:", /is not a path/],
+    ["sqlite:file:x.db?mode=ro", /is not a path/],
+    ["sqlite:%00", /is not a path/],
     ["sqlite:100%.db", /write % as %25/],
-    ["sqlite:x.db?sync=full", /unknown parameter "sync": there is only synchronous/],
-    ["sqlite:x.db?synchronous=off", /synchronous is "normal" or "full", not "off"/],
+    ["sqlite:x.db?sync=full", /unknown parameter "sync": the only one is synchronous/],
+    ["sqlite:x.db?synchronous=off", /synchronous must be "normal" or "full", not "off"/],
     ["sqlite:x.db?synchronous", /not ""/],
   ] as const
 ) {
-  Deno.test(`parseLogUrl() refuses ${JSON.stringify(url)}, naming what is known`, () => {
-    assert.throws(() => parseLogUrl(url), (error) => {
+  Deno.test(`parseEngineUrl() refuses ${JSON.stringify(url)}, naming what is known`, () => {
+    assert.throws(() => parseEngineUrl(url), (error) => {
       assert.ok(error instanceof SyntaxError);
       assert.match(error.message, pattern);
-      assert.ok(error.message.startsWith(`Log "${url}"`));
+      assert.ok(error.message.startsWith(`Engine "${url}"`));
       return true;
     });
   });
@@ -70,11 +70,11 @@ for (
     ["nats://one?stream=", /unlike ""/],
     ["nats://one?replicas=2", /replicas is 1 or 3, not "2"/],
     ["nats://one?user=x", /no parameter "user"/],
-    ["nats://us:pw@one", /no credentials in its URL.*RAINDROPS_NATS_USER/],
+    ["nats://us:pw@one", /must not contain credentials.*RAINDROPS_NATS_USER/],
   ] as const
 ) {
-  Deno.test(`parseLogUrl() refuses ${JSON.stringify(url)}, and repeats no password`, () => {
-    assert.throws(() => parseLogUrl(url), (error) => {
+  Deno.test(`parseEngineUrl() refuses ${JSON.stringify(url)}, and repeats no password`, () => {
+    assert.throws(() => parseEngineUrl(url), (error) => {
       assert.ok(error instanceof SyntaxError);
       assert.match(error.message, pattern);
       return !error.message.includes("pw");
@@ -82,14 +82,16 @@ for (
   });
 }
 
-Deno.test("openLog() opens the engine that the URL names", async () => {
+Deno.test("openEngine() opens the engine that the URL names", async () => {
   await using directory = new TemporaryDirectory();
   const options = { rules: new Rules(), logger: directory.logger, now: () => 42 };
-  for (const [url, engine] of [["memory:", MemoryLog], [`sqlite:${directory.file()}`, SqliteLog]] as const) {
-    await using log = await openLog(url, options);
+  for (
+    const [url, engine] of [["memory:", MemoryEngine], [`sqlite:${directory.file()}`, SqliteEngine]] as const
+  ) {
+    await using log = await openEngine(url, options);
     assert.ok(log instanceof engine);
     const receipt = await log.append({ channel: "news", payload: { kind: "text", text: "a" } });
     assert.equal(receipt.time, 42);
   }
-  await assert.rejects(openLog("redis:", options), SyntaxError);
+  await assert.rejects(openEngine("redis:", options), SyntaxError);
 });

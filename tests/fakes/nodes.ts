@@ -4,7 +4,7 @@ import { Cluster } from "../../lib/core/cluster/cluster.ts";
 import { Hub } from "../../lib/core/hub.ts";
 import { Rules } from "../../lib/core/rules.ts";
 import type { Subscription } from "../../lib/core/subscription.ts";
-import { MemoryLog } from "../../lib/engines/memory.ts";
+import { MemoryEngine } from "../../lib/engines/memory.ts";
 import { type FakeBus, FakeNetwork } from "./bus.ts";
 import { RecordingLogger } from "./recording_logger.ts";
 import { ManualSchedule, settle } from "./schedule.ts";
@@ -48,7 +48,7 @@ export class FakeNodes {
       schedule: loop.schedule,
     });
     const rules = new Rules();
-    const log = new MemoryLog({ rules, schedule: loop.schedule });
+    const log = new MemoryEngine({ rules, schedule: loop.schedule });
     const identity = { node: name, name, version: "test", startedAt: 0 };
     const hub = new Hub({ log, rules, logger, maxMessageBytes: 100, cluster, identity });
     const node: FakeNode = { name, hub, cluster, bus, logger, loop, tick: () => tick() };

@@ -24,7 +24,7 @@ import { parseBody } from "../../lib/http/body.ts";
 import { findClientAddress } from "../../lib/http/client_address.ts";
 import { parseOptions } from "../../lib/protocols/url/publish.ts";
 import { parseReadRequest, parseSince } from "../../lib/protocols/url/read_request.ts";
-import { parseLogUrl } from "../../lib/engines/mod.ts";
+import { parseEngineUrl } from "../../lib/engines/mod.ts";
 import { parseNetwork } from "../../lib/base/address.ts";
 
 /** Text of any kind, and pieces of what might be meant. */
@@ -89,9 +89,9 @@ const PARSERS: readonly [name: string, pieces: readonly string[], parse: (text: 
   ["parseApiKeys()", ["key", ",", " ", "\t", "é"], parseApiKeys],
   ["parseNetwork()", ["10.0.0.0", "/", "8", "::1", ":", "fe80", "%eth0", "."], parseNetwork],
   [
-    "parseLogUrl()",
+    "parseEngineUrl()",
     ["sqlite:", "memory:", "nats:", "//", "./data", "?", "synchronous=", "full", "%", "&"],
-    parseLogUrl,
+    parseEngineUrl,
   ],
   [
     "parseRules()",

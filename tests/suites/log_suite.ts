@@ -1,5 +1,5 @@
 /**
- * What every log engine promises, as tests: `testLog("MemoryLog", open)` registers all of them for one engine.
+ * What every log engine promises, as tests: `testLog("MemoryEngine", open)` registers all of them for one engine.
  * Engines may keep a little more than a rule's count (a tenth, and what came since they last looked), never less.
  */
 import assert from "node:assert/strict";
@@ -487,33 +487,65 @@ export function testLog(name: string, open: OpenLog): void {
     assert.deepEqual(log.top, { epoch: announced[0]?.epoch, sequence: announced[0]?.sequence });
   });
 
-  test("read() of a foreign, or too far, cursor is a gap with what is there", async ({ log }) => {
-    for (const text of ["a", "b", "c"]) await log.append(draft("news", text));
+  test("read() of a cursor the engine cannot have given is one gap, then all that is stored", async (bench) => {
+    const { log, clock } = bench;
+    await log.append(draft("other", "before"));
+    for (const text of ["a", "b", "c", "d", "e"]) await log.append(draft("news", text));
+    await log.append(draft("other", "after"));
     const { epoch, sequence } = log.top;
-    const foreign: readonly Cursor[] = [
+    const year = 365 * 24 * 3_600_000;
+    const listForeign = ({ epoch, sequence } = log.top): readonly Cursor[] => [
       { kind: "id", epoch: "other", sequence: 1 },
       { kind: "id", epoch: "other", sequence },
-      { kind: "offset", offset: 1, epoch: "other" },
-      { kind: "offset", offset: 3, epoch: "other" },
+      { kind: "id", epoch: "", sequence: 0 },
+      { kind: "id", epoch, sequence: sequence + 1 },
+      { kind: "id", epoch, sequence: 999_999_999_999_999 },
       { kind: "offset", offset: 0, epoch: "other" },
+      { kind: "offset", offset: 3, epoch: "other" },
+      { kind: "offset", offset: 999, epoch: "other" },
+      { kind: "offset", offset: 6 },
+      { kind: "offset", offset: 6, epoch },
+      { kind: "offset", offset: 999_999_999_999_999 },
+      { kind: "time", time: clock.now() + 60_000 },
+      { kind: "time", time: clock.now() + 100 * year },
     ];
-    for (const after of foreign) {
+    const [first] = (await readAll(log, "news")).messages;
+    for (const after of listForeign()) {
+      const kinds: string[] = [];
+      const read: string[] = [];
+      for (let next: Cursor = after, more = true; more;) {
+        const page = await log.read({ selector: NEWS, after: next, limit: 2 });
+        kinds.push(page.kind);
+        read.push(...texts(page));
+        if (page.kind === "gap") assert.equal(page.earliest, formatId(epoch, first!.sequence));
+        assert.deepEqual(page.position, { epoch, offset: 5 });
+        ({ next, more } = page);
+      }
+      assert.deepEqual(read, ["a", "b", "c", "d", "e"], JSON.stringify(after));
+      assert.deepEqual(kinds, ["gap", "complete", "complete"], JSON.stringify(after));
+
+      const empty = await log.read({ selector: selectChannel("empty"), after, limit: 2 });
+      assert.deepEqual([empty.messages, empty.more], [[], false]);
+      assertNext(empty, { epoch, sequence });
+      assertGap(empty);
+      assert.equal(empty.earliest, formatId(epoch, 0), "which is of no other channel");
+      if (after.kind === "offset") continue;
+      const all = await log.read({ selector: EVERYTHING, after, limit: ALL });
+      assertGap(all);
+      assert.deepEqual(texts(all), ["before", "a", "b", "c", "d", "e", "after"]);
+    }
+    await log.clear("news");
+    for (const after of listForeign()) {
       const page = await log.read({ selector: NEWS, after, limit: 2 });
       assertGap(page);
-      assert.deepEqual(texts(page), ["a", "b"], JSON.stringify(after));
-      assert.equal(page.more, true);
-      assert.equal(page.earliest, formatId(epoch, page.messages[0]!.sequence));
-    }
-    const far: readonly Cursor[] = [
-      { kind: "id", epoch, sequence: sequence + 1 },
-      { kind: "offset", offset: 4 },
-      { kind: "offset", offset: 4, epoch },
-    ];
-    for (const after of far) {
-      const page = await log.read({ selector: NEWS, after, limit: ALL });
-      assertGap(page);
-      assertNext(page, { epoch, sequence });
-      assert.equal(page.more, false);
+      assert.deepEqual([page.messages, page.more], [[], false]);
+      const [, id = ""] = page.earliest.split("-");
+      const next = await log.read({
+        selector: NEWS,
+        after: { kind: "id", epoch, sequence: Number(id) },
+        limit: 2,
+      });
+      assert.equal(next.kind, "complete", "nothing that was ever here is after it");
     }
   });
 

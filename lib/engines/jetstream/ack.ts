@@ -1,18 +1,18 @@
-/** What the server's answer to a published record means to the JetStream engine. */
+/** Parses the server's answers to published records, for the JetStream engine. */
 import type { Msg } from "@nats-io/transport-node";
 import { MessagingError } from "../../core/errors.ts";
-import type { Ack } from "./line.ts";
+import type { Ack } from "./append_queue.ts";
 
 /** https://github.com/nats-io/nats-server/blob/main/server/errors.json */
 const INSUFFICIENT_RESOURCES = 10023;
 const STORAGE_EXCEEDED = 10047;
 const MESSAGE_TOO_LARGE = 10054;
-/** What it says when the stream is full, as part of its words or as a code of its own. */
+/** The stream is full. */
 const STORE_FAILED = 10077;
 
-/** Reads an answer; one without sense counts as none. */
+/** Reads an answer; one that cannot be parsed counts as a failure. */
 export function readAck(message: Msg): Ack {
-  // 503: nobody listens, as while a cluster elects a leader.
+  // 503: no responders, for example while a cluster elects a leader.
   if (message.headers?.hasError) return { kind: "failed" };
   let answer: { seq?: number; error?: { err_code?: number; description?: string } };
   try {
@@ -30,7 +30,7 @@ export function readAck(message: Msg): Ack {
         kind: "refused",
         error: new MessagingError(
           "log_full",
-          `Cannot store the message: the log's server says "${error.description}"; give the stream more room, ` +
+          `Cannot store the message: the NATS server says "${error.description}"; give the stream more room, ` +
             "or keep less with --rules",
         ),
       };

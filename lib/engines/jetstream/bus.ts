@@ -1,8 +1,8 @@
-/** What nodes say to each other on the connection of the JetStream engine: plain NATS messages, which nobody stores. */
+/** The cluster's bus over the JetStream engine's connection: plain NATS messages, which are not stored. */
 import type { NatsConnection, Subscription } from "@nats-io/transport-node";
 import type { Bus } from "../../core/cluster/bus.ts";
 
-/** Until the first connection is there. */
+/** Assumed until the first connection. */
 const DEFAULT_MAX_BYTES = 1024 * 1024;
 
 interface Listener {
@@ -11,7 +11,7 @@ interface Listener {
   subscription: Subscription | undefined;
 }
 
-/** Outlives connections: listeners are carried over from one to the next. */
+/** Survives reconnecting: listeners move from one connection to the next. */
 export class JetStreamBus implements Bus {
   readonly #prefix: string;
   readonly #listeners = new Set<Listener>();
@@ -45,8 +45,8 @@ export class JetStreamBus implements Bus {
     };
   }
 
-  /** Moves to a connection, or learns that there is none at present. */
-  use(connection: NatsConnection | undefined, connected: boolean): void {
+  /** Switches to a connection, and notes whether it is usable at present. */
+  attach(connection: NatsConnection | undefined, connected: boolean): void {
     this.#connected = connected;
     if (connection === this.#connection) return;
     this.#connection = connection;

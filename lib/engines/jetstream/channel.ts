@@ -1,27 +1,41 @@
-/** One channel as the JetStream engine knows it, in memory: where its messages are, and what was removed. */
+/** The in-memory state of one channel of the JetStream engine: where its messages are, and what was removed. */
 import type { Receipt } from "../../core/log.ts";
 import type { Known, StreamRecord } from "./record.ts";
 import { recordOf, sequenceOf } from "./record.ts";
 
-/** Entries that may have been removed before the columns are cut. */
+/** Removed entries at the front of the columns before they are truncated. */
 const SLACK = 1_024;
 
 /** An idempotency key that is not forgotten yet. */
 export interface KnownKey {
   readonly record: number;
-  /** The time its publisher gave it, which all nodes agree on. */
+  /** The time its publisher stamped on it, on which all nodes agree. */
   readonly time: number;
   receipt: Receipt;
+  /** Set once the stream holds duplicates of a stored message. */
+  span?: DuplicateSpan;
+  /** Records of stored messages that repeat the key of a claim. */
+  duplicatesOfClaim?: number[];
 }
 
-/** When the messages before a record may leave the server, and how many were removed when that was said. */
-export interface Due {
+/**
+ * From the record of a keyed message to its last duplicate. Only the first record tells that the others are duplicates:
+ * a node that starts without it would count the next one as a message.
+ */
+export interface DuplicateSpan {
+  readonly first: number;
+  last: number;
+}
+
+/** The records before `record` may be purged from the server at `time`. */
+export interface PlannedPurge {
   readonly record: number;
   readonly time: number;
-  readonly dead: number;
+  /** How many removed messages the purge covers. */
+  readonly unpurged: number;
 }
 
-/** Where one stored message is. */
+/** The position of one stored message. */
 export interface Place {
   readonly channel: string;
   readonly sequence: number;
@@ -29,30 +43,34 @@ export interface Place {
   readonly time: number;
 }
 
-/** Its stored messages are columns of numbers, 32 bytes a message. */
+/** Stored messages are held as columns of numbers, 32 bytes per message. */
 export class JetStreamChannel {
   readonly name: string;
-  /** The newest message's. */
+  /** The offset of the newest message. */
   offset = 0;
-  /** The newest record, what kind it is of, and its time. */
+  /** The newest record, whether it holds no messages, and its time. */
   record = 0;
   isAnchored = false;
   recordTime = 0;
-  /** The newest record of which a later one tells how many messages there were up to it. */
+  /** The newest record for which a later record states the channel's offset. */
   known = 0;
   /** In the order of their records. */
   keyed: KnownKey[] = [];
-  /** Everything before this record was cleared, once the log is loaded. */
+  /** In the order in which their first duplicates came. */
+  spans: DuplicateSpan[] = [];
+  /** Records before this one were purged by this node. */
+  purgedTo = 0;
+  /** While loading: everything before this record is to be cleared. */
   clearedTo = 0;
-  /** How many messages were removed that the server may still hold. */
-  dead = 0;
-  due: Due | undefined;
-  /** How many stored messages have a ttl. */
+  /** How many removed messages the server may still hold. */
+  unpurged = 0;
+  planned: PlannedPurge | undefined;
+  /** The number of stored messages with a ttl. */
   expiring = 0;
   /** The newest message that was removed. */
   removedSequence = 0;
   removedTime = 0;
-  /** The newest message of the last removal that was not the end of a ttl, and which of the log's that was. */
+  /** The newest message of the last removal other than by ttl, and the number of that removal in the engine. */
   cutSequence = 0;
   cutAt = 0;
   #sequences: number[] = [];
@@ -92,7 +110,7 @@ export class JetStreamChannel {
     };
   }
 
-  /** What a publisher says in a record's head. */
+  /** What this node states in the head of its next record. */
   get state(): Known {
     return { record: this.record, offset: this.offset, time: this.recordTime };
   }
@@ -100,6 +118,31 @@ export class JetStreamChannel {
   /** The first record that holds a stored message, or the one after the newest record. */
   get firstRecord(): number {
     return this.length === 0 ? this.record + 1 : recordOf(this.sequenceAt(0));
+  }
+
+  /** Remembers that a record repeats the key of a stored message. */
+  noteDuplicate(key: KnownKey, record: number): void {
+    if (key.span === undefined) this.spans.push(key.span = { first: key.record, last: record });
+    else key.span.last = record;
+  }
+
+  /**
+   * The record up to which the stream may be purged, at most `record`: neither a key that still counts may go, nor a
+   * keyed record without its duplicates.
+   */
+  findPurgeBound(record: number): number {
+    let bound = Math.min(record, this.keyed[0]?.record ?? Infinity);
+    // The newest first: where one span lowers the bound, an older one may lower it further.
+    for (const { first, last } of this.spans.toSorted((a, b) => b.first - a.first)) {
+      if (first < bound && bound <= last) bound = first;
+    }
+    return bound;
+  }
+
+  /** Forgets the spans whose records are gone. */
+  notePurged(record: number): void {
+    this.purgedTo = Math.max(this.purgedTo, record);
+    this.spans = this.spans.filter(({ last }) => last >= record);
   }
 
   push(sequence: number, time: number, expires: number): void {
@@ -111,8 +154,8 @@ export class JetStreamChannel {
   }
 
   /**
-   * Corrects the count by what a later publisher knew: of messages that are gone there is no other trace.
-   * Only while the log is loaded, as offsets move.
+   * Corrects the offsets by what a later publisher knew, as purged messages leave no other trace. Call it only while
+   * loading, since offsets shift.
    */
   correct({ sequence, head }: StreamRecord, time: number): void {
     if (head === undefined) return;
@@ -133,7 +176,7 @@ export class JetStreamChannel {
     );
   }
 
-  /** Index of the first message the test holds for; it must hold for all that follow. */
+  /** The index of the first message that passes the test; all later ones must pass it too. */
   findFirst(test: (i: number) => boolean): number {
     let low = 0;
     let high = this.length;
@@ -145,7 +188,7 @@ export class JetStreamChannel {
     return low;
   }
 
-  /** Removes the oldest messages; `cut` is the removal's number in the log. */
+  /** Removes the oldest messages; `cut` is the number of this removal in the engine. */
   removeFirst(count: number, cut: number): void {
     if (count === 0) return;
     const last = this.#head + count - 1;
@@ -161,7 +204,7 @@ export class JetStreamChannel {
     this.#head = 0;
   }
 
-  /** Removes messages whose ttl is over. */
+  /** Removes messages whose ttl has passed. */
   expire(now: number): void {
     if (this.expiring === 0) return;
     const kept: number[] = [];
@@ -182,12 +225,12 @@ export class JetStreamChannel {
   }
 
   #noteRemoved(sequence: number, time: number, count: number): void {
-    this.dead += count;
+    this.unpurged += count;
     this.removedSequence = Math.max(this.removedSequence, sequence);
     this.removedTime = Math.max(this.removedTime, time);
   }
 
-  /** The offset of the newest message up to a record, as far as they have been counted. */
+  /** The offset of the newest message up to and including a record, as counted so far. */
   #offsetAfter(record: number): number {
     if (record >= this.record) return this.offset;
     const next = this.findFirst((i) => this.sequenceAt(i) >= sequenceOf(record + 1, 0));

@@ -1,28 +1,28 @@
 /**
- * Follows a stream in order, for the JetStream engine: an ephemeral consumer without acknowledgements, which the server
- * pushes to as fast as it is read. It ends at the first sign that something is missing; then another is opened.
+ * Follows a stream in order, for the JetStream engine: an ephemeral push consumer without acknowledgements, with flow
+ * control. It ends at the first sign of a missing message; the link then opens another.
  */
 import { AckPolicy, DeliverPolicy, type JetStreamManager } from "@nats-io/jetstream";
 import { createInbox, type Msg, type NatsConnection } from "@nats-io/transport-node";
 
-/** Between two signs of life of a silent consumer, and after how much silence it is given up. */
+/** The interval of heartbeats while idle, and the silence after which the consumer is given up. */
 const HEARTBEAT_MILLISECONDS = 1_000;
 const SILENCE_MILLISECONDS = 3_000;
 const NANOSECONDS_PER_MILLISECOND = 1_000_000;
 
-/** Status of a NATS message that carries none of the stream, https://docs.nats.io "headers". */
+/** The status of control messages: heartbeats and flow control, https://docs.nats.io "headers". */
 const STATUS_IDLE = 100;
 
 export interface ConsumerOptions {
   readonly connection: NatsConnection;
   readonly manager: JetStreamManager;
   readonly stream: string;
-  /** The first sequence of the stream that is wanted. */
+  /** The first sequence to deliver. */
   readonly from: number;
   readonly headersOnly?: boolean;
-  /** Takes each message, with its sequence and how many there are after it. */
+  /** Called with each message, its sequence, and how many are still pending after it. */
   onMessage(message: Msg, sequence: number, pending: number): void;
-  /** Called once, when the consumer cannot go on. */
+  /** Called once, when the consumer cannot continue. */
   onEnd(reason: string): void;
 }
 
@@ -31,9 +31,9 @@ export class JetStreamConsumer {
   readonly #inbox = createInbox();
   #name: string | undefined;
   #pending = 0;
-  /** The consumer's own count of what it delivered. */
+  /** How many messages were delivered. */
   #delivered = 0;
-  #heard = performance.now();
+  #lastHeard = performance.now();
   #ended = false;
   #timer: ReturnType<typeof setInterval> | undefined;
   readonly #subscription;
@@ -48,7 +48,7 @@ export class JetStreamConsumer {
     });
   }
 
-  /** @throws what the server or connection says */
+  /** @throws errors of the server or connection */
   static async open(options: ConsumerOptions): Promise<JetStreamConsumer> {
     const consumer = new JetStreamConsumer(options);
     try {
@@ -66,8 +66,8 @@ export class JetStreamConsumer {
       });
       consumer.#name = name;
       consumer.#pending = num_pending + delivered.consumer_seq;
-      consumer.#heard = performance.now();
-      // It may have ended while it was asked for.
+      consumer.#lastHeard = performance.now();
+      // It may have ended in the meantime.
       if (!consumer.#ended) consumer.#timer = setInterval(() => consumer.#check(), HEARTBEAT_MILLISECONDS);
     } catch (error) {
       consumer.stop();
@@ -76,19 +76,19 @@ export class JetStreamConsumer {
     return consumer;
   }
 
-  /** How many messages there were to be delivered when it was opened. */
+  /** How many messages were pending when it was opened. */
   get pending(): number {
     return this.#pending;
   }
 
-  /** Stops listening. The server forgets an ephemeral consumer nobody listens to. */
+  /** Stops listening. The server deletes the ephemeral consumer after a while. */
   stop(): void {
     this.#ended = true;
     clearInterval(this.#timer);
     this.#subscription.unsubscribe();
   }
 
-  /** Stops, and tells the server not to wait until it notices. */
+  /** Stops, and deletes the consumer on the server immediately. */
   async close(): Promise<void> {
     this.stop();
     if (this.#name === undefined) return;
@@ -97,7 +97,7 @@ export class JetStreamConsumer {
 
   #receive(message: Msg): void {
     if (this.#ended) return;
-    this.#heard = performance.now();
+    this.#lastHeard = performance.now();
     if (message.headers?.code === STATUS_IDLE) return this.#receiveStatus(message);
     // $JS.ACK.<stream>.<consumer>.<times>.<sequence>.<delivered>.<time>.<pending>, or with domain and account first
     // and a token last.
@@ -105,14 +105,14 @@ export class JetStreamConsumer {
     const start = tokens.length === 9 ? 4 : 6;
     const [sequence, delivered, , pending] = tokens.slice(start + 1, start + 5).map(Number);
     if (sequence === undefined || pending === undefined) {
-      return this.#end("its server says nothing of sequences");
+      return this.#end("its server sends no sequences");
     }
     if (delivered !== ++this.#delivered) return this.#end("messages were lost on the way");
     this.#options.onMessage(message, sequence, pending);
   }
 
   #receiveStatus(message: Msg): void {
-    // What is asked for is answered once all before it is taken: that is the flow control.
+    // Flow control: the reply says that everything before it has been processed.
     if (message.reply !== undefined && message.reply !== "") message.respond();
     const stalled = message.headers?.get("Nats-Consumer-Stalled");
     if (stalled) this.#options.connection.publish(stalled);
@@ -121,7 +121,7 @@ export class JetStreamConsumer {
   }
 
   #check(): void {
-    if (performance.now() - this.#heard > SILENCE_MILLISECONDS) this.#end("its server is silent");
+    if (performance.now() - this.#lastHeard > SILENCE_MILLISECONDS) this.#end("its server is silent");
   }
 
   #end(reason: string): void {

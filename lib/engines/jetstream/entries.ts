@@ -1,8 +1,8 @@
-/** Makes what the JetStream engine's line takes of the drafts of one turn: records of what belongs together. */
+/** Groups the drafts of one turn into entries of the JetStream engine's append queue, several drafts to a record. */
 import type { MessagingError } from "../../core/errors.ts";
 import type { Receipt } from "../../core/log.ts";
 import { type Draft, isTransient, payloadSize } from "../../core/message.ts";
-import type { Entry } from "./line.ts";
+import type { Entry } from "./append_queue.ts";
 import { encodeKey, estimateSize, MESSAGES_PER_RECORD, sequenceOf } from "./record.ts";
 
 export interface Pending {
@@ -12,22 +12,22 @@ export interface Pending {
 }
 
 export interface EntryContext {
-  /** What all are stamped with, in milliseconds since 1970. */
+  /** The time stamped on all of them, in milliseconds since 1970. */
   readonly time: number;
-  /** Bytes beyond which nothing is added to a record. */
+  /** A record that reaches this many bytes takes no more drafts. */
   readonly maxBytes: number;
-  /** The log's epoch when it is asked. */
+  /** Returns the engine's current epoch. */
   epoch(): string;
 }
 
-/** Several drafts that become one record, or one message to the other nodes. */
+/** Drafts that become one record, or one broadcast to the other nodes. */
 interface Group {
   readonly kind: "messages" | "transient" | "claim";
   readonly pending: Pending[];
   bytes: number;
 }
 
-/** Drafts in the order in which they were handed in, joined to their neighbours where one record can hold both. */
+/** Creates entries in the order of the drafts; neighbours share an entry where one record can hold both. */
 export function createEntries(batch: readonly Pending[], context: EntryContext): Entry[] {
   const groups: Group[] = [];
   for (const pending of batch) {
@@ -48,7 +48,7 @@ function kindOf(draft: Draft): Group["kind"] {
 
 function mayJoin({ kind, pending }: Group, draft: Draft): boolean {
   const first = pending[0]!.draft;
-  // A key is a record's, so that nobody has to look into it.
+  // A keyed draft has a record to itself: the key is in the head, which is read without the body.
   if (kind !== kindOf(draft) || pending.length >= MESSAGES_PER_RECORD) return false;
   if (first.idempotencyKey !== undefined || draft.idempotencyKey !== undefined) return false;
   return kind === "transient" || (first.channel === draft.channel && first.ttl === draft.ttl);

@@ -1,49 +1,49 @@
 /**
- * What comes in to a node of the JetStream engine, turn by turn: applies the stream's records, announces what they
- * hold, and settles what was appended here.
+ * Processes what a node of the JetStream engine receives, once per turn: applies the stream's records, announces their
+ * messages, and resolves this node's appends.
  */
 import { type Draft, isTransient, type Message } from "../../core/message.ts";
 import type { Metrics } from "../../core/metrics/metrics.ts";
 import { type Schedule, Turn } from "../../base/turn.ts";
 import type { JetStreamChannel } from "./channel.ts";
-import type { Entry, JetStreamLine } from "./line.ts";
+import type { AppendQueue, Entry } from "./append_queue.ts";
 import { createMessage, type JetStreamReader } from "./reader.ts";
 import { type Content, decodeBody, decodeContents, sequenceOf, type StreamRecord } from "./record.ts";
 import type { Applied, JetStreamState } from "./state.ts";
 import { stampMessage } from "../stamp.ts";
 
 export interface InboundOptions {
-  readonly line: JetStreamLine;
+  readonly queue: AppendQueue;
   readonly reader: JetStreamReader;
   readonly metrics: Metrics | undefined;
   readonly schedule: Schedule | undefined;
   readonly now: () => number;
-  /** The number in the line that an id stands for, if it is one of this node's. */
+  /** The number of the record with this id, if this node published it. */
   numberOf(id: string): number | undefined;
   state(): JetStreamState | undefined;
   announce(messages: readonly Message[]): void;
-  /** Passes what is only delivered to the other nodes. */
-  pass(drafts: readonly Draft[]): void;
+  /** Sends transient messages to the other nodes. */
+  broadcast(drafts: readonly Draft[]): void;
 }
 
-/** Messages of another node that are not stored. */
-interface Passed {
+/** Transient messages of another node. */
+interface TransientBatch {
   readonly contents: readonly Content[];
 }
 
-/** What is announced in one go, and what is told to those who wait for it. */
+/** The messages to announce together, and the appends to resolve afterwards. */
 interface Delivery {
   readonly messages: Message[];
   readonly settle: (() => void)[];
   readonly written: Set<JetStreamChannel>;
 }
 
-/** What becomes of what is only delivered. */
+/** The outcome of transient messages. */
 const DELIVERED: Applied = { kind: "nothing" };
 
 export class Inbound {
   readonly #options: InboundOptions;
-  readonly #turn: Turn<StreamRecord | Passed>;
+  readonly #turn: Turn<StreamRecord | TransientBatch>;
   readonly #waiting = new Set<{ readonly record: number; readonly resolve: (reached: boolean) => void }>();
 
   constructor(options: InboundOptions) {
@@ -55,27 +55,27 @@ export class Inbound {
     this.#turn.add(record);
   }
 
-  /** @throws {SyntaxError} for what is not understood */
+  /** @throws {SyntaxError} if the body cannot be parsed */
   addTransient(body: Uint8Array): void {
     this.#turn.add({ contents: decodeBody(body) });
   }
 
-  /** Takes what has come, without waiting for the turn to end. */
+  /** Processes what has arrived, without waiting for the turn to end. */
   flush(): void {
     this.#turn.flush();
   }
 
-  /** Delivers what waits at the head of the line and is not stored. */
-  release(): void {
+  /** Delivers the transient messages at the head of the queue. */
+  deliverTransients(): void {
     const state = this.#options.state();
     if (state === undefined) return;
     const delivery = createDelivery();
-    this.#deliverReady(delivery, state);
+    this.#deliverReadyTransients(delivery, state);
     this.#announce(delivery);
   }
 
-  /** Resolves to true when a record has been applied, to false if that takes too long. */
-  async reached(record: number, milliseconds: number): Promise<boolean> {
+  /** Resolves to true once a record has been applied, or to false after the timeout. */
+  async waitFor(record: number, milliseconds: number): Promise<boolean> {
     const state = this.#options.state();
     if (state !== undefined && state.processed >= record) return true;
     let timer;
@@ -91,19 +91,19 @@ export class Inbound {
     return reached;
   }
 
-  #take(items: readonly (StreamRecord | Passed)[]): void {
+  #take(items: readonly (StreamRecord | TransientBatch)[]): void {
     const state = this.#options.state();
     if (state === undefined) return;
     const delivery = createDelivery();
     for (const item of items) {
-      if ("contents" in item) this.#takePassed(item, delivery, state);
-      // A consumer that was replaced may have been the faster one.
+      if ("contents" in item) this.#takeTransients(item, delivery, state);
+      // A replaced consumer may have delivered it already.
       else if (item.sequence > state.processed) this.#apply(item, delivery, state);
     }
     const now = this.#options.now();
     for (const channel of delivery.written) state.retain(channel, now);
     this.#announce(delivery);
-    this.#options.line.pump();
+    this.#options.queue.pump();
     for (const waiting of this.#waiting) {
       if (waiting.record > state.processed) continue;
       this.#waiting.delete(waiting);
@@ -112,10 +112,10 @@ export class Inbound {
   }
 
   #apply(record: StreamRecord, delivery: Delivery, state: JetStreamState): void {
-    const { line, reader, metrics, numberOf } = this.#options;
+    const { queue, reader, metrics, numberOf } = this.#options;
     const applied = state.apply(record);
     const number = numberOf(record.id);
-    const own = number === undefined ? undefined : line.take(number);
+    const own = number === undefined ? undefined : queue.take(number);
     if (applied.kind === "stored") {
       const contents = own?.entry.drafts.map(toContent) ??
         decodeContents(record.body, record.head?.count ?? 0);
@@ -132,10 +132,10 @@ export class Inbound {
     const { entry } = own;
     if (applied.kind === "claimed") this.#deliver(entry, delivery, state);
     delivery.settle.push(() => entry.settle(applied, record.sequence));
-    this.#deliverReady(delivery, state);
+    this.#deliverReadyTransients(delivery, state);
   }
 
-  #takePassed({ contents }: Passed, delivery: Delivery, state: JetStreamState): void {
+  #takeTransients({ contents }: TransientBatch, delivery: Delivery, state: JetStreamState): void {
     const time = Math.max(this.#options.now(), state.time);
     for (const content of contents) {
       const place = { channel: content.channel ?? "", sequence: 0, offset: 0, time };
@@ -143,16 +143,16 @@ export class Inbound {
     }
   }
 
-  #deliverReady(delivery: Delivery, state: JetStreamState): void {
-    for (const entry of this.#options.line.takeReady()) {
+  #deliverReadyTransients(delivery: Delivery, state: JetStreamState): void {
+    for (const entry of this.#options.queue.takeReadyTransients()) {
       this.#deliver(entry, delivery, state);
       delivery.settle.push(() => entry.settle(DELIVERED, 0));
     }
   }
 
-  /** Announces what is not stored, here and on the other nodes. */
+  /** Announces transient messages on this and the other nodes. */
   #deliver({ drafts, time }: Entry, delivery: Delivery, state: JetStreamState): void {
-    this.#options.pass(drafts.filter(isTransient));
+    this.#options.broadcast(drafts.filter(isTransient));
     for (const draft of drafts) {
       delivery.messages.push(stampMessage(draft, state.epoch, 0, 0, Math.max(time, state.time)));
     }

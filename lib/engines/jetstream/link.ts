@@ -1,6 +1,6 @@
 /**
- * The JetStream engine's way to its server: connects, creates or checks the stream, loads what it holds, follows it,
- * and begins anew whenever something of that fails, for as long as it takes.
+ * The JetStream engine's link to its server: connects, creates or checks the stream, loads it, follows it, and starts
+ * over with a backoff whenever a step fails.
  */
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import {
@@ -19,14 +19,14 @@ import type { JetStreamSubjects } from "./subject.ts";
 import { connectNats } from "./transport.ts";
 import type { JetStreamUrl } from "./url.ts";
 
-/** How the server is to know us. */
+/** How to authenticate at the server. */
 export interface NatsCredentials {
   readonly user?: string | undefined;
   readonly password?: string | undefined;
   readonly token?: string | undefined;
-  /** What a credentials file holds. */
+  /** The contents of a credentials file. */
   readonly creds?: string | undefined;
-  /** Certificate authorities in PEM, for servers whose certificates no public one signed. */
+  /** Certificate authorities in PEM, for servers with certificates of a private one. */
   readonly ca?: string | undefined;
 }
 
@@ -36,33 +36,33 @@ export interface LinkOptions extends JetStreamUrl {
   readonly rules: Rules;
   readonly logger: Logger;
   readonly now: () => number;
-  /** A connection is there, or another one. */
+  /** Called with each new connection. */
   onConnect(connection: NatsConnection): void;
-  /** Takes the records that follow those of the state, in order. */
+  /** Called in order with the records that follow those in the state. */
   onRecord(record: StreamRecord): void;
-  /** What came so far is to be applied to the state, as what comes next depends on it. */
+  /** Must apply all records delivered so far to the state, which is inspected next. */
   flush(): void;
-  /** The stream is loaded; what comes next is for this state. `reason` says why there is another than before. */
+  /** Called when the stream was loaded into a new state. `reason` says why the previous one was replaced. */
   onLoad(state: JetStreamState, reason: string): void;
-  /** The stream is followed. */
+  /** Called when the stream is being followed. */
   onUp(): void;
   onDown(): void;
 }
 
 const CONNECT_MILLISECONDS = 3_000;
-/** Longest wait for an answer: a cluster that elects a leader gives none, and is asked again. */
+/** The timeout of requests. A cluster that is electing a leader does not answer; the request is repeated. */
 const REQUEST_MILLISECONDS = 2_000;
-/** Between attempts: the first, the longest, and by how much each is longer. */
+/** The backoff between attempts: initial, maximum and factor. */
 const RETRY_MILLISECONDS = 100;
 const LONGEST_RETRY_MILLISECONDS = 5_000;
 const RETRY_FACTOR = 2;
-/** A connection that answers no ping for so long is given up, and its server taken for gone. */
+/** A connection is given up after this many unanswered pings. */
 const PING_MILLISECONDS = 2_000;
 const MAX_PINGS_OUT = 2;
-/** How often a server is asked again that seems to have lost messages: it may not have caught up yet. */
+/** How often to ask again a server that seems to have lost messages: it may still be catching up. */
 const LOSS_CHECKS = 6;
 const LOSS_CHECK_MILLISECONDS = 500;
-/** How often it is asked whether the epoch is another: a node that misses nothing itself is not told otherwise. */
+/** How often to check the epoch: another node may have renewed it. */
 const EPOCH_CHECK_MILLISECONDS = 2_000;
 
 export class JetStreamLink implements AsyncDisposable {
@@ -73,18 +73,18 @@ export class JetStreamLink implements AsyncDisposable {
   #consumer: JetStreamConsumer | undefined;
   #problem: string | undefined = "it has not been reached yet";
   #complaint: string | undefined;
-  /** Whether the stream lost records before they were seen here. */
+  /** Whether records were purged before this node had seen them. */
   #hasMissed = false;
   readonly #warned = new Set<string>();
   #closed = false;
-  /** Resolves when a connection that was lost is there again, or given up. */
+  /** Resolves when a lost connection is re-established or given up. */
   #disconnected: PromiseWithResolvers<void> | undefined;
-  /** Ends the time in which all is well. */
-  #end: (reason: string) => void = () => {};
-  /** Ends a pause. */
-  #nudge: () => void = () => {};
+  /** Ends following the stream, for a reason. */
+  #fail: (reason: string) => void = () => {};
+  /** Ends a pause early. */
+  #endPause: () => void = () => {};
   #onFirst: () => void = () => {};
-  /** Resolves when the stream is there for the first time, or cannot be reached at first. */
+  /** Resolves when the stream was loaded for the first time, or the first attempt has failed. */
   readonly started: Promise<void>;
   readonly #running: Promise<void>;
 
@@ -94,7 +94,7 @@ export class JetStreamLink implements AsyncDisposable {
     this.#running = this.#run();
   }
 
-  /** Why there is no log at present, in words for the operator; undefined while there is one. */
+  /** Why the stream is unavailable, for the operator; undefined while it is available. */
   get problem(): string | undefined {
     return this.#problem;
   }
@@ -115,11 +115,11 @@ export class JetStreamLink implements AsyncDisposable {
     this.#closed = true;
     if (this.#problem === undefined) await this.#consumer?.close();
     this.#consumer?.stop();
-    this.#end("it is closed");
-    this.#nudge();
+    this.#fail("it is closed");
+    this.#endPause();
     await this.#connection?.close();
     await this.#running;
-    // It may have been opened meanwhile.
+    // They may have been opened in the meantime.
     this.#consumer?.stop();
     await this.#connection?.close();
   }
@@ -127,12 +127,12 @@ export class JetStreamLink implements AsyncDisposable {
   async #run(): Promise<void> {
     for (let wait = RETRY_MILLISECONDS; !this.#closed;) {
       try {
-        const trouble = Promise.withResolvers<string>();
-        this.#end = trouble.resolve;
-        await this.#attach(trouble);
+        const failure = Promise.withResolvers<string>();
+        this.#fail = failure.resolve;
+        await this.#attach(failure);
         wait = RETRY_MILLISECONDS;
-        const watch = setInterval(() => void this.#checkEpoch(trouble), EPOCH_CHECK_MILLISECONDS);
-        const reason = await trouble.promise;
+        const watch = setInterval(() => void this.#checkEpoch(failure), EPOCH_CHECK_MILLISECONDS);
+        const reason = await failure.promise;
         clearInterval(watch);
         if (this.#closed) return;
         this.#goDown(reason);
@@ -146,7 +146,7 @@ export class JetStreamLink implements AsyncDisposable {
     }
   }
 
-  async #attach(trouble: PromiseWithResolvers<string>): Promise<void> {
+  async #attach(failure: PromiseWithResolvers<string>): Promise<void> {
     this.#consumer?.stop();
     await this.#disconnected?.promise;
     if (this.#closed) return;
@@ -167,15 +167,15 @@ export class JetStreamLink implements AsyncDisposable {
       await this.#sleep(LOSS_CHECK_MILLISECONDS);
       opened = await openStream(manager, this.#options);
     }
-    // Others may have written since, so that it is as long as it was.
+    // The stream may have lost records, and grown since to the length it had.
     if (known?.newest !== undefined && known.epoch === opened.epoch) {
       const isOther = await isReplaced(manager, this.#options.stream, known.newest);
       if (isOther) opened = await renewEpoch(manager, opened);
     }
     let state = known;
     const reason = state?.epoch === opened.epoch
-      ? "This node was cut off for so long that messages it had not seen are gone"
-      : `The log lost messages it had announced, and has the new epoch ${opened.epoch}`;
+      ? "This node was disconnected for so long that messages it had not seen were purged"
+      : `The stream lost messages that had been announced; the new epoch is ${opened.epoch}`;
     if (state?.epoch !== opened.epoch || this.#hasMissed) {
       state = await this.#load(opened.epoch, opened.messages, opened.last, connection, manager);
     }
@@ -193,34 +193,36 @@ export class JetStreamLink implements AsyncDisposable {
       stream: this.#options.stream,
       from: from + 1,
       onMessage: (message, sequence) => {
-        // Nothing is removed that nodes may not have seen, unless they were away for longer than that.
+        // Records are purged only after a grace period, so this node was disconnected for longer.
         this.#hasMissed ||= sequence !== last + 1;
-        if (this.#hasMissed) return trouble.resolve("messages that were not seen here are gone");
+        if (this.#hasMissed) return failure.resolve("messages that this node had not seen were purged");
         last = sequence;
         onRecord(this.#readRecord(message, sequence));
       },
-      onEnd: (reason) => trouble.resolve(`following the stream ended: ${reason}`),
+      onEnd: (reason) => failure.resolve(`following the stream ended: ${reason}`),
     });
     if (state === known && this.#consumer.pending < opened.last - from) {
       this.#hasMissed = true;
-      return trouble.resolve("messages that were not seen here are gone");
+      return failure.resolve("messages that this node had not seen were purged");
     }
     this.#problem = undefined;
-    if (this.#complaint !== undefined) logger.write("info", "log is reachable again", { log: this.#name });
+    if (this.#complaint !== undefined) {
+      logger.write("info", "engine is reachable again", { engine: this.#name });
+    }
     this.#complaint = undefined;
     onUp();
     this.#onFirst();
   }
 
-  /** Ends the time in which all is well if the stream has another epoch by now. */
-  async #checkEpoch(trouble: PromiseWithResolvers<string>): Promise<void> {
+  /** Fails the link if the epoch of the stream has changed. */
+  async #checkEpoch(failure: PromiseWithResolvers<string>): Promise<void> {
     const manager = this.#manager;
     if (manager === undefined) return;
     try {
       const epoch = await readEpoch(manager, this.#options.stream);
-      if (epoch !== this.#state?.epoch) trouble.resolve("the stream has another epoch");
+      if (epoch !== this.#state?.epoch) failure.resolve("the stream has another epoch");
     } catch {
-      // A server that does not answer is soon found silent.
+      // The consumer notices a server that does not answer.
     }
   }
 
@@ -246,12 +248,12 @@ export class JetStreamLink implements AsyncDisposable {
       name: `raindrops ${stream}`,
       timeout: CONNECT_MILLISECONDS,
       maxReconnectAttempts: -1,
-      // Only the servers that are named are permitted, and known to be right.
+      // Deno's permissions cover only the configured servers.
       ignoreClusterUpdates: true,
       reconnectTimeWait: RETRY_MILLISECONDS,
       pingInterval: PING_MILLISECONDS,
       maxPingOut: MAX_PINGS_OUT,
-      // A server that is being configured may refuse us for a while.
+      // A server whose configuration is being changed may reject the credentials for a while.
       ignoreAuthErrorAbort: true,
       ...(tls ? { tls: ca === undefined ? {} : { ca } } : {}),
       ...(creds !== undefined ? { authenticator: credsAuthenticator(new TextEncoder().encode(creds)) } : {}),
@@ -261,25 +263,25 @@ export class JetStreamLink implements AsyncDisposable {
     };
   }
 
-  /** Hears what becomes of a connection until it is closed. */
+  /** Watches the status of a connection until it is closed. */
   async #watch(connection: NatsConnection): Promise<void> {
     for await (const status of connection.status()) {
       if (status.type === "disconnect") {
         this.#disconnected ??= Promise.withResolvers();
-        this.#end("the connection was lost");
+        this.#fail("the connection was lost");
       } else if (status.type === "reconnect") {
         this.#disconnected?.resolve();
         this.#disconnected = undefined;
-        this.#end("the connection was lost for a moment");
-        this.#nudge();
+        this.#fail("the connection was re-established");
+        this.#endPause();
       }
     }
     this.#disconnected?.resolve();
     this.#disconnected = undefined;
-    this.#end("the connection was closed");
+    this.#fail("the connection was closed");
   }
 
-  /** Applies all that the stream holds. */
+  /** Loads the whole stream into a new state. */
   async #load(
     epoch: string,
     messages: number,
@@ -329,7 +331,10 @@ export class JetStreamLink implements AsyncDisposable {
     this.#complaint = reason;
     this.#options.onDown();
     if (!isNews || this.#closed) return;
-    this.#options.logger.write("warn", "log cannot be reached, trying again", { log: this.#name, reason });
+    this.#options.logger.write("warn", "engine cannot be reached, trying again", {
+      engine: this.#name,
+      reason,
+    });
   }
 
   get #name(): string {
@@ -340,7 +345,7 @@ export class JetStreamLink implements AsyncDisposable {
   #sleep(milliseconds: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, milliseconds);
-      this.#nudge = () => {
+      this.#endPause = () => {
         clearTimeout(timer);
         resolve();
       };

@@ -1,10 +1,10 @@
-/** Puts the messages of several channels into one order, for the reader of the JetStream engine. */
+/** Merges the messages of several channels by sequence, for the reader of the JetStream engine. */
 import type { JetStreamChannel, Place } from "./channel.ts";
 
-/** A channel, and how many of its messages were taken or are to be left out. */
+/** A channel, and how many of its messages to skip. */
 type Source = readonly [JetStreamChannel, number];
 
-/** The first messages by sequence, each channel's from an index on. */
+/** The first messages by sequence, starting at an index in each channel. */
 export function mergeFirst(sources: readonly Source[], limit: number): Place[] {
   return merge(sources, limit, ([channel, i]) => channel.sequenceAt(i), ([channel, i]) => i < channel.length);
 }
@@ -17,7 +17,7 @@ export function mergeLast(channels: readonly JetStreamChannel[], limit: number):
   return merge(sources, limit, rank, ([channel, i]) => i < channel.length, at).reverse();
 }
 
-/** Takes from the source with the lowest rank until there is enough, by a binary heap. */
+/** Takes from the source with the lowest rank until the limit is reached, using a binary heap. */
 function merge(
   sources: readonly Source[],
   limit: number,
@@ -43,7 +43,7 @@ function merge(
   return places;
 }
 
-/** Moves the first element of a heap to where it belongs. */
+/** Sifts the first element of a heap down. */
 function sink(heap: { readonly rank: number }[]): void {
   for (let i = 0;;) {
     let lowest = i;

@@ -1,23 +1,24 @@
 /**
- * Reads pages for the JetStream engine. Which messages a page holds is decided at once, from what is known in memory;
- * what they say comes from the newest records, which are kept here, or from the server, one request a record.
+ * Reads pages for the JetStream engine. The in-memory state decides which messages a page holds; their contents come from
+ * a cache of recent records, or from the server with one request per record.
  */
 import type { Cursor, LogPage, LogQuery } from "../../core/log.ts";
 import { formatId, type Message, payloadSize } from "../../core/message.ts";
 import type { JetStreamChannel, Place } from "./channel.ts";
+import { isForeignCursor } from "../../core/cursor.ts";
 import { mergeFirst, mergeLast } from "./merge.ts";
 import { type Content, recordOf, sequenceOf } from "./record.ts";
 import type { JetStreamState } from "./state.ts";
 
-/** Asks the server for what a record holds; undefined when it is gone. */
+/** Fetches the contents of a record from the server; undefined if it was purged. */
 export type FetchRecord = (record: number) => Promise<readonly Content[] | undefined>;
 
-/** Records that are kept here, and what they may weigh, in bytes of payload. */
+/** Limits of the cache, in records and in bytes of payload. */
 const CACHED_RECORDS = 16_384;
 const CACHED_BYTES = 16 * 1024 * 1024;
-/** What a message weighs beside its payload. */
+/** Bytes that a message takes besides its payload. */
 const MESSAGE_OVERHEAD = 256;
-/** Messages that are asked for at once. */
+/** Messages that are fetched concurrently. */
 const CHUNK = 128;
 
 export class JetStreamReader {
@@ -27,49 +28,52 @@ export class JetStreamReader {
   #cachedBytes = 0;
   readonly #maxBytes: number;
 
-  /** @param maxBytes of payload that is kept here */
+  /** @param maxBytes the size of the cache, in bytes of payload */
   constructor(fetch: FetchRecord, now: () => number, maxBytes = CACHED_BYTES) {
     this.#fetch = fetch;
     this.#now = now;
     this.#maxBytes = maxBytes;
   }
 
-  /** Keeps what a new record holds, instead of the oldest. */
+  /** Caches the contents of a new record, evicting the oldest. */
   keep(record: number, contents: readonly Content[]): void {
     this.#cache.set(record, contents);
-    this.#cachedBytes += weigh(contents);
+    this.#cachedBytes += measure(contents);
     for (const [oldest, old] of this.#cache) {
       if (this.#cache.size <= CACHED_RECORDS && this.#cachedBytes <= this.#maxBytes) break;
       this.#cache.delete(oldest);
-      this.#cachedBytes -= weigh(old);
+      this.#cachedBytes -= measure(old);
     }
   }
 
-  /** Forgets what it keeps: the stream is another. */
+  /** Empties the cache, because the stream has been replaced. */
   reset(): void {
     this.#cache = new Map();
     this.#cachedBytes = 0;
   }
 
   /**
-   * Reads a page of what has been announced when it is called.
+   * Reads a page of the messages that are announced at the time of the call.
    *
-   * @returns undefined when a message of it is gone from the server, though not for all this node knows
+   * @returns undefined if one of them was purged by another node, which this node does not know yet
    */
   async read(state: JetStreamState, query: LogQuery): Promise<LogPage | undefined> {
-    const { selector, after, limit, maxBytes = Infinity } = query;
+    const { selector, limit, maxBytes = Infinity } = query;
     const now = this.#now();
     const channels = state.select(selector);
     for (const channel of channels) state.expire(channel, now);
+    const only = selector.channel === undefined ? undefined : channels[0];
+    const position = { epoch: state.epoch, offset: only?.offset ?? 0 };
+    const top = { ...state.top, offset: position.offset, time: Math.max(now, state.time) };
+    const isForeign = isForeignCursor(query.after, top);
+    const after: Cursor = isForeign ? { kind: "earliest" } : query.after;
     const isLatest = after.kind === "latest";
     const places = isLatest
       ? mergeLast(channels, limit)
-      : mergeFirst(channels.map((channel) => [channel, findStart(channel, after, state.epoch)]), limit + 1);
-    const position = {
-      epoch: state.epoch,
-      offset: selector.channel === undefined ? 0 : channels[0]?.offset ?? 0,
-    };
-    const isGap = findGap(channels, after, position.offset, state);
+      : mergeFirst(channels.map((channel) => [channel, findStart(channel, after)]), limit + 1);
+    const isGap = isForeign || findGap(channels, after, position.offset);
+    const newest = selector.channel === undefined ? state.sequence : only?.removedSequence ?? 0;
+    const earliest = formatId(state.epoch, places[0]?.sequence ?? newest);
     const { sequence } = state;
     const asOf = { removals: state.removals, time: now };
 
@@ -89,10 +93,10 @@ export class JetStreamReader {
       },
     };
     if (!isGap) return { kind: "complete", ...page };
-    return { kind: "gap", earliest: formatId(state.epoch, messages[0]?.sequence ?? sequence), ...page };
+    return { kind: "gap", earliest, ...page };
   }
 
-  /** The messages at the first places, as many as both limits allow, and one if there is any and any is wanted. */
+  /** The messages at the first places within both limits, but at least one if there is one. */
   async #fill(
     places: readonly Place[],
     limit: number,
@@ -129,56 +133,44 @@ export class JetStreamReader {
   }
 }
 
-/** The message that is at a place. */
+/** Creates the message at a place. */
 export function createMessage(place: Place, content: Content, epoch: string): Message {
   const { payload, event, from, socketId, to } = content;
   const { channel, offset, sequence, time } = place;
   return { channel, payload, epoch, offset, sequence, time, event, from, socketId, to };
 }
 
-function weigh(contents: readonly Content[]): number {
+function measure(contents: readonly Content[]): number {
   return contents.reduce((bytes, { payload }) => bytes + payloadSize(payload) + MESSAGE_OVERHEAD, 0);
 }
 
-function findStart(channel: JetStreamChannel, after: Cursor, epoch: string): number {
+function findStart(channel: JetStreamChannel, after: Cursor): number {
   switch (after.kind) {
     case "earliest":
     case "latest":
       return 0;
     case "id":
-      return after.epoch === epoch ? channel.findFirst((i) => channel.sequenceAt(i) > after.sequence) : 0;
+      return channel.findFirst((i) => channel.sequenceAt(i) > after.sequence);
     case "offset":
-      return (after.epoch ?? epoch) === epoch
-        ? channel.findFirst((i) => channel.offsetAt(i) > after.offset)
-        : 0;
+      return channel.findFirst((i) => channel.offsetAt(i) > after.offset);
     case "time":
       return channel.findFirst((i) => channel.timeAt(i) >= after.time);
   }
 }
 
-function findGap(
-  channels: readonly JetStreamChannel[],
-  after: Cursor,
-  offset: number,
-  { epoch, sequence }: JetStreamState,
-): boolean {
+function findGap(channels: readonly JetStreamChannel[], after: Cursor, offset: number): boolean {
   switch (after.kind) {
     case "earliest":
     case "latest":
       return false;
     case "id":
-      return after.epoch !== epoch || after.sequence > sequence ||
-        channels.some((channel) =>
-          after.asOf === undefined
-            ? channel.removedSequence > after.sequence
-            : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
-        );
+      return channels.some((channel) =>
+        after.asOf === undefined
+          ? channel.removedSequence > after.sequence
+          : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
+      );
     case "offset":
-      return (after.epoch ?? epoch) !== epoch || after.offset > offset ||
-        channels.some((channel) => {
-          const start = findStart(channel, after, epoch);
-          return channel.length - start < offset - after.offset;
-        });
+      return channels.some((channel) => channel.length - findStart(channel, after) < offset - after.offset);
     case "time":
       return channels.some(({ removedTime }) => removedTime >= after.time && removedTime > 0);
   }

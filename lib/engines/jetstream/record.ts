@@ -1,68 +1,70 @@
 /**
- * What the JetStream engine puts on the wire. A record is one message of the stream: a head, which is a NATS header so
- * that it can be read without the body, and a body that holds any number of messages of one channel. What is not
- * stored travels as a body alone.
+ * The wire format of the JetStream engine. A record is one NATS message of the stream: its head is a NATS header, so that
+ * it can be read without the body; its body holds the messages of one channel. Transient messages are sent as a body
+ * without a head.
  */
 import type { Draft, Message, Payload, Sender } from "../../core/message.ts";
 
-/** The NATS header that holds the head. */
+/** The name of the NATS header with the head. */
 export const HEAD = "Raindrops";
 
-/** Messages of one record at most: the factor between the stream's sequence and that of messages. */
+/** The limit on messages in a record, and the factor from record sequences to message sequences. */
 export const MESSAGES_PER_RECORD = 1_024;
 
 const VERSION = "1";
 
-/** What a record is: messages; a claim of a key for one that is not stored; the end of what a channel had; or nothing,
- * to be the channel's newest record. */
+/**
+ * The kinds of records: messages; a claim of a transient message's key; clearing a channel; or an anchor, which holds
+ * nothing but the channel's offset.
+ */
 export const RECORD_KINDS = ["messages", "claim", "clear", "anchor"] as const;
 
 export type RecordKind = typeof RECORD_KINDS[number];
 
-/** What the publisher of a record knew of its channel. */
+/** What the publisher of a record knew about its channel. */
 export interface Known {
   /** The newest record. */
   readonly record: number;
-  /** How many messages the channel had ever had with that. */
+  /** The channel's offset as of that record. */
   readonly offset: number;
-  /** When that was, in milliseconds since 1970. */
+  /** The time of that record, in milliseconds since 1970. */
   readonly time: number;
 }
 
 export interface RecordHead {
   readonly kind: RecordKind;
-  /** When it was handed in, in milliseconds since 1970. */
+  /** When it was appended, in milliseconds since 1970. */
   readonly time: number;
   /** How many messages it holds. */
   readonly count: number;
-  /** Milliseconds that they are kept, if not as long as the rule says. */
+  /** The messages' time to live in milliseconds, if they have one. */
   readonly ttl: number | undefined;
   readonly known: Known;
   /** The idempotency key, encoded. */
   readonly key: string | undefined;
 }
 
-/** A record as it comes from the stream. */
+/** A record as received from the stream. */
 export interface StreamRecord {
-  /** The stream's sequence. */
+  /** Its sequence in the stream. */
   readonly sequence: number;
   readonly channel: string;
-  /** Who published it as his how-manieth. */
+  /** The publishing node and its number there. */
   readonly id: string;
-  /** Undefined for what somebody else put into the stream. */
+  /** Undefined for messages in the stream that are not ours. */
   readonly head: RecordHead | undefined;
   readonly body: Uint8Array;
 }
 
-/** A message of a body, without what its place in the stream says of it. */
+/** A message as it is in a body; its position follows from its place in the stream. */
 export type Content = Pick<Message, "payload" | "event" | "from" | "socketId" | "to"> & {
   readonly channel: string | undefined;
 };
 
-/** How a body names a message's parts: short, as there is one of these to each message. */
+/** The description of one message in a body. The names are short, as every message has them. */
 interface Entry {
   readonly k: Payload["kind"];
-  /** Bytes of the payload. */
+  /** The size of the payload, in bytes. */
   readonly n: number;
   readonly e?: string | undefined;
   readonly f?: Sender | undefined;
@@ -87,7 +89,7 @@ export function encodeHead({ kind, time, count, ttl, known, key }: RecordHead): 
   }`;
 }
 
-/** The head a header holds, or undefined when it holds none that is known here. */
+/** Decodes the head in a header; undefined if its version or format is unknown. */
 export function decodeHead(text: string): RecordHead | undefined {
   const [version, word, time, count, ttl, record, offset, knownTime, key] = text.split(" ");
   const kind = RECORD_KINDS.find((known) => known === word);
@@ -107,13 +109,13 @@ export function decodeHead(text: string): RecordHead | undefined {
   };
 }
 
-/** Bytes that a draft takes in a body, or a few more. */
+/** An upper estimate of the bytes that a draft takes in a body. */
 export function estimateSize({ channel, event, from, to }: Draft, payloadBytes: number): number {
   const sender = from === undefined ? 0 : 64 + 3 * ((from.info?.length ?? 0) + (from.name?.length ?? 0));
   return payloadBytes + 160 + channel.length + (to?.length ?? 0) + 6 * (event?.length ?? 0) + sender;
 }
 
-/** @param addressed whether each message names its channel, which of a record the subject does */
+/** @param addressed whether each message names its channel; for a record, the subject does */
 export function encodeBody(drafts: readonly Draft[], addressed: boolean): Uint8Array {
   const payloads = drafts.map(({ payload }) =>
     payload.kind === "bytes" ? payload.bytes : encoder.encode(payload.text)
@@ -140,20 +142,20 @@ export function encodeBody(drafts: readonly Draft[], addressed: boolean): Uint8A
   return body;
 }
 
-/** @throws {SyntaxError} for what `encodeBody` did not write */
+/** @throws {SyntaxError} if `encodeBody` cannot have written it */
 export function decodeBody(body: Uint8Array): Content[] {
   const end = body.indexOf(NEWLINE);
   const entries: unknown = JSON.parse(decoder.decode(body.subarray(0, Math.max(end, 0))));
-  if (!Array.isArray(entries)) throw new SyntaxError("A body begins with a list");
+  if (!Array.isArray(entries)) throw new SyntaxError("A body must begin with a list");
   let position = end + 1;
   return entries.map((entry: Entry) => {
     checkEntry(entry);
     const { k, n, e, f, s, c, t } = entry;
-    // Copied: what comes from the connection is a part of something larger, and not a plain Uint8Array.
+    // Copied, because it is a view of the connection's larger buffer.
     const bytes = new Uint8Array(body.subarray(position, position += n));
-    if (bytes.byteLength !== n) throw new SyntaxError("A body is shorter than it says");
+    if (bytes.byteLength !== n) throw new SyntaxError("A body is shorter than its payloads' sizes say");
     if (k !== "text" && k !== "json" && k !== "bytes") {
-      throw new SyntaxError("A body has a payload of no known kind");
+      throw new SyntaxError("A body has a payload of an unknown kind");
     }
     return {
       payload: k === "bytes" ? { kind: k, bytes } : { kind: k, text: decoder.decode(bytes) },
@@ -166,21 +168,21 @@ export function decodeBody(body: Uint8Array): Content[] {
   });
 }
 
-/** What is of another type than it should be would throw where it is delivered, and that ends the node. */
+/** Rejects wrong types here: on delivery they would throw, and end the process. */
 function checkEntry({ e, f, s, c, t }: Entry): void {
   const texts: unknown[] = [e, s, c, t];
   if (f !== undefined) {
     if (typeof f !== "object" || f === null || typeof f.id !== "string") {
-      throw new SyntaxError("A sender has an id");
+      throw new SyntaxError("A sender must have an id");
     }
     texts.push(f.name, f.user, f.info);
   }
   if (texts.some((text) => text !== undefined && typeof text !== "string")) {
-    throw new SyntaxError("What names a message's parts is text");
+    throw new SyntaxError("The fields of a message and its sender must be strings");
   }
 }
 
-/** What a record's body says; empty texts, as many as the head counts, if it was damaged or is none of ours. */
+/** The contents of a record's body; if it is damaged or not ours, as many empty texts as the head says. */
 export function decodeContents(body: Uint8Array, count: number): readonly Content[] {
   try {
     const contents = decodeBody(body);
@@ -204,7 +206,7 @@ export function sequenceOf(record: number, index: number): number {
   return record * MESSAGES_PER_RECORD + index;
 }
 
-/** The record that holds the message of a sequence. */
+/** The record that holds the message with a sequence. */
 export function recordOf(sequence: number): number {
   return Math.floor(sequence / MESSAGES_PER_RECORD);
 }

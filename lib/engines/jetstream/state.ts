@@ -1,6 +1,6 @@
 /**
- * What the stream's records add up to, in memory: every node applies the same records in the same order and so gives
- * the same offsets, knows the same keys and removes the same messages. The rules of `jetstream.ts` say why.
+ * The in-memory state that results from the stream's records. Every node applies the same records in the same order, and
+ * so assigns the same offsets, knows the same keys and removes the same messages; see `engine.ts`.
  */
 import { matchesSelector, type Selector } from "../../core/channel.ts";
 import type { Log, Receipt } from "../../core/log.ts";
@@ -9,40 +9,40 @@ import { JetStreamChannel, type KnownKey } from "./channel.ts";
 import { type RecordHead, sequenceOf, type StreamRecord } from "./record.ts";
 import { IDEMPOTENCY_MILLISECONDS } from "../stamp.ts";
 
-/** What became of a record. */
+/** The outcome of applying a record. */
 export type Applied =
-  /** Its messages have offsets from this one on. */
+  /** Its messages were stored; `offset` is that of the first. */
   | {
     readonly kind: "stored";
     readonly channel: JetStreamChannel;
     readonly offset: number;
     readonly time: number;
   }
-  /** A key that was seen before: it counts for nothing. */
+  /** Its key was seen before, so it is ignored. */
   | { readonly kind: "duplicate"; readonly receipt: Receipt }
-  /** The key of a message that is only delivered was not seen before. */
+  /** The key of a transient message was not seen before. */
   | { readonly kind: "claimed"; readonly receipt: Receipt }
   | { readonly kind: "cleared"; readonly count: number }
   | { readonly kind: "nothing" };
 
-/** How much longer keys are remembered than they count, and their records kept. */
+/** How much longer than their validity keys and their records are kept. */
 const KEY_SLACK_MILLISECONDS = 60_000;
 const CACHED_SELECTIONS = 256;
 
 export class JetStreamState {
   readonly epoch: string;
-  /** The newest record that was applied, or is known to be gone. */
+  /** The newest record that was applied, or is known to have been purged. */
   processed = 0;
-  /** The newest record that was applied: which it is tells whether the stream is still the same. */
+  /** The newest record that was applied; by its id, a replaced stream is recognised. */
   newest: Pick<StreamRecord, "sequence" | "id"> | undefined;
-  /** The newest message's sequence, or that of a record without messages. */
+  /** The sequence of the newest message or record. */
   sequence = 0;
-  /** The newest message's time: none is older than one before it. */
+  /** The time of the newest message: times never decrease. */
   time = 0;
-  /** How often messages were removed, other than for their ttl. */
+  /** How often messages were removed, other than by their ttl. */
   removals = 0;
-  /** Claims that are not forgotten yet. */
-  claims: { readonly record: number; readonly time: number }[] = [];
+  /** Claims that the stream may still hold, in the order of their records. */
+  #claims: { readonly record: number; readonly time: number; readonly known: KnownKey }[] = [];
   #loading = true;
   readonly #rules: Rules;
   readonly #channels = new Map<string, JetStreamChannel>();
@@ -59,7 +59,7 @@ export class JetStreamState {
     return { epoch: this.epoch, sequence: this.sequence };
   }
 
-  /** All channels that ever had a record; the list only grows. */
+  /** All channels that ever had a record. The list only grows. */
   get channels(): readonly JetStreamChannel[] {
     return this.#all;
   }
@@ -68,7 +68,7 @@ export class JetStreamState {
     return this.#channels.get(name);
   }
 
-  /** The channels a selector reads. */
+  /** The channels that match a selector. */
   select(selector: Selector): readonly JetStreamChannel[] {
     if (selector.channel !== undefined) {
       const channel = this.#channels.get(selector.channel);
@@ -87,10 +87,9 @@ export class JetStreamState {
     return cached.channels;
   }
 
-  /** The receipt of the first message with a key, while that counts. */
+  /** The receipt of the first message with a key, while the key is valid. */
   findKey(channel: string, key: string, time: number): Receipt | undefined {
-    const known = this.#keys.get(`${channel} ${key}`);
-    return known === undefined || time - known.time >= IDEMPOTENCY_MILLISECONDS ? undefined : known.receipt;
+    return this.#findKnown(channel, key, time)?.receipt;
   }
 
   /** Applies the next record. */
@@ -104,10 +103,13 @@ export class JetStreamState {
     if (head.kind === "claim") return this.#applyClaim(record, head);
 
     const channel = this.#open(record.channel);
-    // Who knows of a later record than his own knew another stream by this name.
+    // A head that knows a later record than its own refers to another stream of this name.
     if (head.known.record < sequence) {
       if (this.#loading) channel.correct(record, this.time);
-      channel.known = Math.max(channel.known, head.known.record);
+      // Records that repeat the key of a claim are deleted one by one: nothing may depend on what they know.
+      if (!this.#isDuplicateOfClaim(channel, head)) {
+        channel.known = Math.max(channel.known, head.known.record);
+      }
     }
     const applied = this.#applyTo(channel, record, head);
     channel.record = sequence;
@@ -116,7 +118,7 @@ export class JetStreamState {
     return applied;
   }
 
-  /** Ends the loading of what the stream held: from now on offsets stand still and rules are applied. */
+  /** Ends loading: from now on offsets no longer shift, and rules are applied. */
   finishLoading(upTo: number, now: number): void {
     if (upTo > this.processed) this.sequence = sequenceOf(upTo, 0);
     this.processed = Math.max(this.processed, upTo);
@@ -128,8 +130,8 @@ export class JetStreamState {
   }
 
   /**
-   * Removes what is beyond the channel's bounds in number and age. The number is one of offsets, whatever became of
-   * them, and in steps of a tenth: so all nodes remove the same, however the messages reached them.
+   * Applies the channel's limits in number and age. The number counts offsets, whether or not their messages are still
+   * stored, and in steps of a tenth: so all nodes remove the same messages, however they were batched.
    */
   retain(channel: JetStreamChannel, now: number): void {
     if (channel.length === 0) return;
@@ -142,65 +144,89 @@ export class JetStreamState {
     channel.removeFirst(kept, ++this.removals);
   }
 
-  /** Removes also what has outlived its ttl. */
+  /** Applies the limits, and removes messages whose ttl has passed. */
   expire(channel: JetStreamChannel, now: number): void {
     this.retain(channel, now);
     channel.expire(now);
   }
 
-  /** Forgets keys that count no more. */
-  forget(now: number): void {
-    const isOver = ({ time }: { time: number }) =>
+  /** Forgets keys that are no longer valid. */
+  forgetOldKeys(now: number): void {
+    const isForgotten = ({ time }: { time: number }) =>
       now - time > IDEMPOTENCY_MILLISECONDS + KEY_SLACK_MILLISECONDS;
     for (const [key, known] of this.#keys) {
-      if (!isOver(known)) break;
+      if (!isForgotten(known)) break;
       this.#keys.delete(key);
     }
     for (const channel of this.#all) {
-      if (channel.keyed.some(isOver)) channel.keyed = channel.keyed.filter((keyed) => !isOver(keyed));
+      if (channel.keyed.some(isForgotten)) {
+        channel.keyed = channel.keyed.filter((keyed) => !isForgotten(keyed));
+      }
     }
   }
 
-  /** The records of claims that are forgotten by now end before this one. */
-  takeOldClaims(now: number): number | undefined {
-    const end = now - IDEMPOTENCY_MILLISECONDS - KEY_SLACK_MILLISECONDS;
-    const fresh = this.claims.findIndex(({ time }) => time >= end);
-    const last = this.claims.splice(0, fresh === -1 ? this.claims.length : fresh).at(-1);
-    return last === undefined ? undefined : last.record + 1;
+  /** The claims whose keys are forgotten: the record before which all are, and the messages that repeat their keys. */
+  findOldClaims(now: number): { readonly end: number; readonly duplicates: readonly number[] } | undefined {
+    const limit = now - IDEMPOTENCY_MILLISECONDS - KEY_SLACK_MILLISECONDS;
+    const fresh = this.#claims.findIndex(({ time }) => time >= limit);
+    const old = fresh === -1 ? this.#claims : this.#claims.slice(0, fresh);
+    const last = old.at(-1);
+    if (last === undefined) return undefined;
+    return { end: last.record + 1, duplicates: old.flatMap(({ known }) => known.duplicatesOfClaim ?? []) };
+  }
+
+  /** Forgets the claims before a record. */
+  dropClaims(end: number): void {
+    const kept = this.#claims.findIndex(({ record }) => record >= end);
+    this.#claims.splice(0, kept === -1 ? this.#claims.length : kept);
   }
 
   #applyTo(channel: JetStreamChannel, { sequence }: StreamRecord, head: RecordHead): Applied {
     if (head.kind === "anchor") return { kind: "nothing" };
     if (head.kind === "clear") {
       if (!this.#loading) return { kind: "cleared", count: this.#clear(channel, sequence) };
-      // What later records know is compared with what was there before.
+      // Cleared after loading: the heads of later records are compared with what was there before.
       channel.clearedTo = sequence;
       return { kind: "cleared", count: 0 };
     }
-    const first = head.key === undefined ? undefined : this.findKey(channel.name, head.key, head.time);
-    if (first !== undefined) return { kind: "duplicate", receipt: first };
+    const first = head.key === undefined ? undefined : this.#findKnown(channel.name, head.key, head.time);
+    if (first !== undefined) {
+      if (first.receipt.offset === 0) (first.duplicatesOfClaim ??= []).push(sequence);
+      else channel.noteDuplicate(first, sequence);
+      return { kind: "duplicate", receipt: first.receipt };
+    }
     const offset = channel.offset + 1;
     const expires = head.ttl === undefined ? Infinity : this.time + head.ttl;
     for (let i = 0; i < head.count; i++) channel.push(sequenceOf(sequence, i), this.time, expires);
     this.sequence = sequenceOf(sequence, Math.max(head.count - 1, 0));
     if (head.key !== undefined) {
       const receipt = this.#receipt(offset, sequenceOf(sequence, 0));
-      channel.keyed.push(this.#learn(channel.name, head.key, { record: sequence, time: head.time, receipt }));
+      channel.keyed.push(
+        this.#rememberKey(channel.name, head.key, { record: sequence, time: head.time, receipt }),
+      );
     }
     return { kind: "stored", channel, offset, time: this.time };
   }
 
   #applyClaim({ sequence, channel }: StreamRecord, { key = "", time }: RecordHead): Applied {
-    this.claims.push({ record: sequence, time });
-    const first = this.findKey(channel, key, time);
-    if (first !== undefined) return { kind: "duplicate", receipt: first };
-    const receipt = this.#receipt(0, 0);
-    this.#learn(channel, key, { record: sequence, time, receipt });
-    return { kind: "claimed", receipt };
+    const first = this.#findKnown(channel, key, time);
+    const known = first ??
+      this.#rememberKey(channel, key, { record: sequence, time, receipt: this.#receipt(0, 0) });
+    this.#claims.push({ record: sequence, time, known });
+    return { kind: first === undefined ? "claimed" : "duplicate", receipt: known.receipt };
   }
 
-  #learn(channel: string, key: string, known: KnownKey): KnownKey {
-    // Deleted first: the map is in the order in which keys are forgotten.
+  #findKnown(channel: string, key: string, time: number): KnownKey | undefined {
+    const known = this.#keys.get(`${channel} ${key}`);
+    return known === undefined || time - known.time >= IDEMPOTENCY_MILLISECONDS ? undefined : known;
+  }
+
+  #isDuplicateOfClaim({ name }: JetStreamChannel, { key, time }: RecordHead): boolean {
+    return key !== undefined && this.#findKnown(name, key, time)?.receipt.offset === 0;
+  }
+
+  #rememberKey(channel: string, key: string, known: KnownKey): KnownKey {
+    // Deleted first to keep the map in the order in which keys are forgotten.
     this.#keys.delete(`${channel} ${key}`);
     this.#keys.set(`${channel} ${key}`, known);
     return known;

@@ -1,4 +1,4 @@
-/** Creates the stream that a log of the JetStream engine is, or checks the one that is there. */
+/** Creates the stream of the JetStream engine, or checks the existing one. */
 import {
   DiscardPolicy,
   JetStreamApiCodes,
@@ -13,7 +13,7 @@ import type { StreamRecord } from "./record.ts";
 import type { JetStreamSubjects } from "./subject.ts";
 import { createEpoch } from "../stamp.ts";
 
-/** How long the server knows the id of a record, in nanoseconds: much longer than one is ever sent again. */
+/** How long the server remembers the id of a record, in nanoseconds: much longer than records are resent. */
 const DUPLICATE_WINDOW = 60 * 1_000_000_000;
 
 /** "stream name already in use", https://github.com/nats-io/nats-server/blob/main/server/errors.json */
@@ -22,7 +22,7 @@ const NAME_IN_USE = 10058;
 export interface OpenedStream {
   readonly config: StreamConfig;
   readonly epoch: string;
-  /** How many records it holds, and the newest it ever had. */
+  /** The number of records it holds, and the sequence of the newest it ever had. */
   readonly messages: number;
   readonly last: number;
   readonly warnings: readonly string[];
@@ -35,7 +35,7 @@ interface StreamOptions {
 }
 
 /**
- * @throws {Error} what the server says, or why the stream that is there cannot be used
+ * @throws {Error} of the server, or why the existing stream cannot be used
  */
 export async function openStream(manager: JetStreamManager, options: StreamOptions): Promise<OpenedStream> {
   try {
@@ -59,16 +59,16 @@ export async function openStream(manager: JetStreamManager, options: StreamOptio
       options,
     );
   } catch (error) {
-    // Another node was faster.
+    // Another node has created it in the meantime.
     if (!hasCode(error, NAME_IN_USE)) throw error;
     return check(await manager.streams.info(options.stream), options);
   }
 }
 
 /**
- * Gives the stream a new epoch, as it lost what it had acknowledged.
+ * Gives the stream a new epoch, after it has lost acknowledged messages.
  *
- * @throws what the server says
+ * @throws errors of the server
  */
 export async function renewEpoch(manager: JetStreamManager, { config }: OpenedStream): Promise<OpenedStream> {
   const { name, num_replicas: replicas, subjects } = config;
@@ -77,18 +77,18 @@ export async function renewEpoch(manager: JetStreamManager, { config }: OpenedSt
 }
 
 /**
- * The epoch of a stream, or undefined when it names none.
+ * The epoch of a stream, or undefined if its description has none.
  *
- * @throws what the server says
+ * @throws errors of the server
  */
 export async function readEpoch(manager: JetStreamManager, stream: string): Promise<string | undefined> {
   return findEpoch((await manager.streams.info(stream)).config);
 }
 
 /**
- * Whether a record of the stream is another than it was; false as well for one that was removed.
+ * Whether the stream has another record at this sequence; false if it was purged.
  *
- * @throws what the server says
+ * @throws errors of the server
  */
 export async function isReplaced(
   manager: JetStreamManager,
@@ -120,16 +120,18 @@ function check(
   const epoch = findEpoch(config);
   const missing = subjects.stored.filter((subject) => !config.subjects?.includes(subject));
   if (epoch === undefined || missing.length > 0) {
-    throw new Error(`the stream "${stream}" is none of Raindrops: choose another name with ?stream=NAME`);
+    throw new Error(
+      `the stream "${stream}" does not belong to Raindrops: choose another name with ?stream=NAME`,
+    );
   }
   if (config.max_age > 0 || config.max_msgs_per_subject > 0 || config.discard !== DiscardPolicy.New) {
     throw new Error(
-      `the stream "${stream}" removes messages by itself, and their offsets with them: unset its limits in age and ` +
-        'number for each subject, and let it discard "new"',
+      `the stream "${stream}" removes messages by itself, and offsets would be lost: unset max_age and ` +
+        'max_msgs_per_subject, and set discard to "new"',
     );
   }
-  const warnings = config.num_replicas === replicas
-    ? []
-    : [`The stream "${stream}" has ${config.num_replicas} replicas, not ${replicas}: it is left as it is`];
+  const warnings = config.num_replicas === replicas ? [] : [
+    `The stream "${stream}" has ${config.num_replicas} replicas instead of ${replicas}: it is not changed`,
+  ];
   return { config, epoch, messages: state.messages, last: state.last_seq, warnings };
 }

@@ -1,25 +1,25 @@
 /**
- * Channel names as NATS subjects and back. A segment of a channel is a token of a subject; what a token cannot hold is
- * percent-encoded, as no channel name has a percent sign of its own. So `a.b/c` is `raindrops.c.a%2Eb.c`, and every
- * pattern of channels has its pattern of subjects.
+ * Maps channel names to NATS subjects and back. A segment of a channel becomes a token of a subject; characters that a
+ * token cannot contain are percent-encoded, which is unambiguous as channel names have no percent sign. So `a.b/c` becomes
+ * `raindrops.c.a%2Eb.c`, and every channel pattern has an equivalent subject pattern.
  */
 
-/** What a token holds as it is: all that the grammar of channels allows, but for the dot. */
+/** Characters to encode: the dot, and all that channel names cannot contain. */
 const ESCAPED = /[^A-Za-z0-9_\-=@,;:#$~!'()+]/gu;
 
 const encoder = new TextEncoder();
 
-/** The subjects of one stream, which all begin with its name. */
+/** The subjects of one stream; all begin with its name. */
 export class JetStreamSubjects {
-  /** Everything the stream stores. */
+  /** All subjects that the stream stores. */
   readonly stored: readonly string[];
-  /** Claims of idempotency keys for messages that are not stored. */
+  /** Claims of idempotency keys by transient messages. */
   readonly claims: string;
-  /** Messages that are delivered and not stored, before the node; the stream does not listen here or further on. */
+  /** Prefix of a node's transient messages. The stream stores neither these nor the following subjects. */
   readonly transient: string;
-  /** How far a node had messages removed, before the node. */
+  /** Prefix of a node's announcements of purges. */
   readonly purged: string;
-  /** What nodes say to each other, before the topic. */
+  /** Prefix of the topics of the cluster's bus. */
   readonly bus: string;
   readonly #messages: string;
 
@@ -32,17 +32,17 @@ export class JetStreamSubjects {
     this.bus = `${stream}.b.`;
   }
 
-  /** Where a channel's messages are stored. */
+  /** The subject of a channel's messages. */
   messages(channel: string): string {
     return this.#messages + encodeChannel(channel);
   }
 
-  /** Where a channel's claims are stored. */
+  /** The subject of a channel's claims. */
   claim(channel: string): string {
     return this.claims + encodeChannel(channel);
   }
 
-  /** The channel a stored subject belongs to, or undefined when it is none of ours. */
+  /** The channel of a stored subject, or undefined if it is not one of ours. */
   readChannel(subject: string): string | undefined {
     const prefix = subject.startsWith(this.#messages) ? this.#messages : this.claims;
     if (!subject.startsWith(prefix)) return undefined;

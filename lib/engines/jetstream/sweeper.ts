@@ -1,20 +1,20 @@
 /**
- * Removes from the stream what the log removed before: for every channel up to a record, so that what remains still
- * tells how many messages there were. Every node does this, and tells the others how far it came.
+ * Purges from the stream what the engine has removed: in each channel up to a record, so that the remaining records still
+ * tell the channel's offset. Every node does this, and tells the others what it purged.
  */
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Rules } from "../../core/rules.ts";
-import type { Due, JetStreamChannel } from "./channel.ts";
+import type { JetStreamChannel, PlannedPurge } from "./channel.ts";
 import type { JetStreamState } from "./state.ts";
 import type { JetStreamSubjects } from "./subject.ts";
 
 /**
- * How long what was removed stays on the server: a node that was cut off for less has missed nothing when it is back.
- * Nodes wait up to half as long again, each as it falls, so that mostly one of them does the work.
+ * How long removed messages stay on the server: a node that was disconnected for less misses nothing. Each node adds a
+ * random delay of up to half of this, so that usually only one of them does the work.
  */
 export const GRACE_MILLISECONDS = 120_000;
 const TICK_MILLISECONDS = 1_000;
-/** Channels looked at in one tick, and those emptied. */
+/** Limits for one tick: channels to check, and channels to purge. */
 const CHANNELS_PER_TICK = 10_000;
 const PURGES_PER_TICK = 100;
 
@@ -24,12 +24,12 @@ export interface SweeperOptions {
   readonly rules: Rules;
   readonly grace: number;
   readonly now: () => number;
-  /** The state and the way to the server, while there is one. */
+  /** The state and the server's API; undefined while the server is unreachable. */
   current(): { readonly state: JetStreamState; readonly manager: JetStreamManager } | undefined;
-  /** Stores a record without messages, to be the channel's newest. */
-  anchor(channel: string): void;
-  /** Tells the other nodes how far a channel was emptied. */
-  tell(channel: string, record: number): void;
+  /** Appends a record without messages, which becomes the channel's newest. */
+  appendAnchor(channel: string): void;
+  /** Tells the other nodes up to which record a channel was purged. */
+  announcePurge(channel: string, record: number): void;
   onError(error: unknown): void;
 }
 
@@ -49,7 +49,7 @@ export class JetStreamSweeper implements Disposable {
     clearInterval(this.#timer);
   }
 
-  /** Looks at the next channels, and empties those that have waited long enough. */
+  /** Checks the next channels, and purges those whose grace period is over. */
   async sweep(): Promise<void> {
     const current = this.#options.current();
     if (current === undefined || this.#running) return;
@@ -64,61 +64,85 @@ export class JetStreamSweeper implements Disposable {
     }
   }
 
-  /** Takes note that another node emptied a channel. */
-  notice(channel: string, record: number): void {
+  /** Notes that another node has purged a channel. */
+  notePurged(channel: string, record: number): void {
     const known = this.#options.current()?.state.get(channel);
-    if (known?.due !== undefined && known.due.record <= record) settle(known);
+    if (known === undefined) return;
+    known.notePurged(record);
+    if (known.planned !== undefined && known.planned.record <= record) settlePurge(known);
   }
 
   async #sweep(state: JetStreamState, manager: JetStreamManager): Promise<void> {
-    const { subjects, grace } = this.#options;
+    const { grace } = this.#options;
     const now = this.#options.now();
-    state.forget(now);
-    const claims = state.takeOldClaims(now);
-    if (claims !== undefined) {
-      await this.#purge(manager, `${subjects.claims}>`, claims);
-    }
+    state.forgetOldKeys(now);
+    await this.#purgeClaims(state, manager, now);
     let purges = PURGES_PER_TICK;
     for (let i = Math.min(CHANNELS_PER_TICK, state.channels.length); i > 0 && purges > 0; i--) {
       if (this.#next >= state.channels.length) this.#next = 0;
       const channel = state.channels[this.#next++]!;
       state.expire(channel, now);
-      if (channel.dead === 0) continue;
-      const { firstRecord: record, dead } = channel;
-      channel.due ??= { record, time: now + grace * (1 + Math.random() / 2), dead };
-      if (channel.due.time > now) continue;
+      if (channel.unpurged === 0) continue;
+      const { firstRecord: record, unpurged } = channel;
+      channel.planned ??= { record, time: now + grace * (1 + Math.random() / 2), unpurged };
+      if (channel.planned.time > now) continue;
       purges--;
-      await this.#empty(channel, channel.due, manager);
+      await this.#purgeChannel(channel, channel.planned, manager);
     }
   }
 
-  async #empty(channel: JetStreamChannel, due: Due, manager: JetStreamManager): Promise<void> {
-    const { subjects, anchor, tell, grace, now } = this.#options;
-    // The newest records stay for what they know: where nothing else comes, one without messages takes their place.
-    if (channel.known + 1 < due.record && !channel.isAnchored) {
-      anchor(channel.name);
-      channel.due = { ...due, time: now() };
+  async #purgeChannel(
+    channel: JetStreamChannel,
+    planned: PlannedPurge,
+    manager: JetStreamManager,
+  ): Promise<void> {
+    const { subjects, appendAnchor, announcePurge, now } = this.#options;
+    // The channel's offset is in the heads of its newest records. If none has followed, an anchor takes over.
+    if (channel.known + 1 < planned.record && !channel.isAnchored) {
+      appendAnchor(channel.name);
+      channel.planned = { ...planned, time: now() };
       return;
     }
-    const keyed = channel.keyed[0]?.record ?? Infinity;
-    const record = Math.min(due.record, channel.known + 1, keyed);
-    await this.#purge(manager, subjects.messages(channel.name), record);
-    if (keyed < due.record) {
-      channel.due = { ...due, time: now() + grace };
+    const goal = Math.min(planned.record, channel.known + 1);
+    const record = channel.findPurgeBound(goal);
+    if (record > channel.purgedTo) await this.#purge(manager, subjects.messages(channel.name), record);
+    channel.notePurged(record);
+    if (record < goal) {
+      // The next sweep plans anew: this goal may lie between a keyed record and its duplicate.
+      channel.planned = undefined;
       return;
     }
-    settle(channel);
-    tell(channel.name, record);
+    settlePurge(channel);
+    announcePurge(channel.name, record);
   }
 
-  /** Removes what a subject has before a record. */
+  /** Purges old claims, after deleting the stored messages that only these claims mark as duplicates. */
+  async #purgeClaims(state: JetStreamState, manager: JetStreamManager, now: number): Promise<void> {
+    const old = state.findOldClaims(now);
+    if (old === undefined) return;
+    for (const record of old.duplicates) await this.#delete(manager, record);
+    await this.#purge(manager, `${this.#options.subjects.claims}>`, old.end);
+    state.dropClaims(old.end);
+  }
+
+  /** Deletes one record, unless another node already has. */
+  async #delete(manager: JetStreamManager, record: number): Promise<void> {
+    const { stream } = this.#options;
+    try {
+      await manager.streams.deleteMessage(stream, record, false);
+    } catch (error) {
+      if (await manager.streams.getMessage(stream, { seq: record }) !== null) throw error;
+    }
+  }
+
+  /** Purges the records of a subject before a sequence. */
   async #purge(manager: JetStreamManager, filter: string, seq: number): Promise<void> {
-    // The server takes a 1 for no bound at all, and would remove everything.
+    // The server treats 1 as no limit, and would purge everything.
     if (seq > 1) await manager.streams.purge(this.#options.stream, { filter, seq });
   }
 }
 
-function settle(channel: JetStreamChannel): void {
-  channel.dead -= channel.due?.dead ?? 0;
-  channel.due = undefined;
+function settlePurge(channel: JetStreamChannel): void {
+  channel.unpurged -= channel.planned?.unpurged ?? 0;
+  channel.planned = undefined;
 }

@@ -1,10 +1,15 @@
-/** Connects the JetStream engine by TCP: with the package's own transport, one fault of which is mended here. */
+/**
+ * Connects the JetStream engine over TCP with the transport of `@nats-io/transport-node`, working around one of its bugs.
+ *
+ * The workaround imports modules from inside the package, which any release may move. So `deno.json` pins the package to
+ * one version: before you raise it, run `tests/engines/jetstream` and see whether the package has fixed the bug.
+ */
 import type { Socket } from "node:net";
 import type { ConnectionOptions, NatsConnection } from "@nats-io/transport-node";
 import { NatsConnectionImpl, setTransportFactory } from "@nats-io/transport-node/lib/nats-base-client.js";
 import { nodeResolveHost, NodeTransport } from "@nats-io/transport-node/lib/node_transport.js";
 
-/** @throws what connecting throws, when none of the servers can be reached */
+/** @throws if none of the servers can be reached */
 export function connectNats(options: ConnectionOptions): Promise<NatsConnection> {
   setTransportFactory({ factory: () => new PatientTransport(), dnsResolveFn: nodeResolveHost });
   return NatsConnectionImpl.connect(options);
@@ -20,7 +25,7 @@ class PatientTransport extends NodeTransport {
   }
 }
 
-/** A socket without listeners that fails once more as it is given up would raise an error nobody can catch. */
+/** After its listeners are removed, a socket that fails once more would raise an uncaught error. */
 function ignoreLateErrors<T extends Socket>(socket: T): T {
   const removeAll = socket.removeAllListeners.bind(socket);
   socket.removeAllListeners = (...events) => {

@@ -1,35 +1,35 @@
-/** Reads the URL of a log on NATS JetStream, such as `nats://one:4222,two:4222?stream=raindrops&replicas=3`. */
+/** Parses the URL of a JetStream engine, such as `nats://one:4222,two:4222?stream=raindrops&replicas=3`. */
 
 export interface JetStreamUrl {
   /** Each as `host:port`. */
   readonly servers: readonly string[];
   readonly tls: boolean;
-  /** The stream's name, with which the subjects begin too. */
+  /** The name of the stream, and the first token of its subjects. */
   readonly stream: string;
-  /** On how many servers of a cluster the stream is kept, when it is created. */
+  /** The number of replicas, if the stream has to be created. */
   readonly replicas: 1 | 3;
 }
 
 const DEFAULT_PORT = 4222;
 
-/** The schemes of such URLs. */
+/** The schemes of JetStream URLs. */
 export const JETSTREAM_SCHEMES: ReadonlySet<string> = new Set(["nats", "tls", "nats+tls"]);
 
 /**
- * @param scheme what stands before the colon, one of {@linkcode JETSTREAM_SCHEMES}
- * @param rest what follows it
- * @throws {SyntaxError} saying what is wrong, without what may be a password
+ * @param scheme the part before the colon, one of {@linkcode JETSTREAM_SCHEMES}
+ * @param rest the part after the colon
+ * @throws {SyntaxError} with the reason; it does not quote what may be a password
  */
 export function parseJetStreamUrl(scheme: string, rest: string): JetStreamUrl {
   const [, authority = "", query = ""] = /^\/\/([^/?]*)\/?(?:\?(.*))?$/s.exec(rest) ?? [];
   if (authority === "") {
     throw new SyntaxError(
-      `A NATS log names its servers, as in "${scheme}://127.0.0.1:4222?stream=raindrops"`,
+      `A NATS URL names its servers, as in "${scheme}://127.0.0.1:4222?stream=raindrops"`,
     );
   }
   if (authority.includes("@")) {
     throw new SyntaxError(
-      "A NATS log has no credentials in its URL, where they would be seen: set RAINDROPS_NATS_USER and " +
+      "A NATS URL must not contain credentials, where they could be seen: set RAINDROPS_NATS_USER and " +
         "RAINDROPS_NATS_PASSWORD, RAINDROPS_NATS_TOKEN or RAINDROPS_NATS_CREDS",
     );
   }
@@ -39,7 +39,7 @@ export function parseJetStreamUrl(scheme: string, rest: string): JetStreamUrl {
     if (name === "stream") stream = parseStream(value);
     else if (name === "replicas") replicas = parseReplicas(value);
     else {
-      throw new SyntaxError(`A NATS log has no parameter "${name}": there are stream and replicas`);
+      throw new SyntaxError(`A NATS URL has no parameter "${name}": use stream or replicas`);
     }
   }
   return { servers: authority.split(",").map(parseServer), tls: scheme !== "nats", stream, replicas };

@@ -1,23 +1,23 @@
 /**
- * Copies the SQLite engine's file while it is written to. All that is committed is moved into the database file, and
- * until the copy is taken, new commits stay in the write-ahead log beside it: nobody waits for the copy.
+ * Copies the SQLite engine's file while it is in use. First a checkpoint moves all commits into the database file; until
+ * the copy is complete, new commits stay in the write-ahead log, so that nothing waits for the copy.
  */
 import { MessagingError } from "../../core/errors.ts";
 import type { Backup } from "../../core/log.ts";
 import type { SqliteDatabase } from "./database.ts";
-import { markCopy } from "./life.ts";
+import { markCopy } from "./epoch.ts";
 
-/** Bytes that are read at once, and everybody waits for: a fraction of a millisecond's worth. */
+/** Bytes per synchronous read, which blocks the event loop for a fraction of a millisecond. */
 const CHUNK_BYTES = 256 * 1024;
-/** How long a copy may take: all that is written meanwhile is written twice, and kept until then. */
+/** The time limit of a copy: meanwhile the write-ahead log keeps growing. */
 const DEADLINE_MILLISECONDS = 15 * 60_000;
 
 export class SqliteBackups implements Disposable {
   readonly #database: SqliteDatabase;
   /**
-   * Closing any handle of a file takes away the locks that the process has on it (POSIX fcntl), and another process
-   * could open the log. So this one is kept until the database is closed, and used only in ways that are synchronous:
-   * the others make a second handle, and close it.
+   * Closing any descriptor of a file releases the process's locks on it (POSIX fcntl), and then another process could
+   * open the database. So this one is kept until the database is closed, and only read synchronously: Deno's
+   * asynchronous reads duplicate the descriptor, and close the duplicate.
    */
   #file: Deno.FsFile | undefined;
   #end: ((reason: string) => void) | undefined;
@@ -27,14 +27,14 @@ export class SqliteBackups implements Disposable {
   }
 
   /**
-   * Begins a copy of all that is committed.
+   * Begins a copy of everything that is committed.
    *
-   * @throws {MessagingError} `log_unavailable` while another is under way
-   * @throws what SQLite throws when the disk is full or fails
+   * @throws {MessagingError} `log_unavailable` while another is in progress
+   * @throws errors of SQLite, when the disk is full or fails
    */
   open(): Backup {
     if (this.#end !== undefined) {
-      throw new MessagingError("log_unavailable", "Another backup is under way: wait until it has ended");
+      throw new MessagingError("log_unavailable", "Another backup is in progress: wait until it is complete");
     }
     const file = this.#file ??= Deno.openSync(this.#database.path, { read: true });
     try {
@@ -47,12 +47,12 @@ export class SqliteBackups implements Disposable {
     return { size, stream: this.#stream(file, size) };
   }
 
-  /** Breaks off the copy that is under way, for the database is about to be closed. */
+  /** Aborts the copy in progress, because the database is about to be closed. */
   stop(): void {
-    this.#end?.("The log was closed during the backup");
+    this.#end?.("The engine was closed during the backup");
   }
 
-  /** Call it once the database is closed. */
+  /** Call it after closing the database. */
   [Symbol.dispose](): void {
     this.#file?.close();
   }
@@ -77,8 +77,8 @@ export class SqliteBackups implements Disposable {
         file.seekSync(read, Deno.SeekMode.Start);
         const count = file.readSync(chunk);
         if (count === null) {
-          end("The log's file became shorter during the backup");
-          throw new MessagingError("log_unavailable", "The log's file became shorter during the backup");
+          end("The database became shorter during the backup");
+          throw new MessagingError("log_unavailable", "The database became shorter during the backup");
         }
         read += count;
         controller.enqueue(chunk.subarray(0, count));
@@ -86,7 +86,7 @@ export class SqliteBackups implements Disposable {
         end("The backup is complete");
         controller.close();
       },
-      cancel: () => end("Nobody takes the backup any more"),
+      cancel: () => end("The backup was cancelled"),
     });
   }
 }

@@ -1,31 +1,31 @@
-/** What the SQLite engine knows of its channels, in memory: appending and most of a read ask nothing else. */
+/** The in-memory state of the SQLite engine's channels, which appends and most of a read need only. */
 import { matchesSelector, type Selector } from "../../core/channel.ts";
 import type { SqliteDatabase } from "./database.ts";
 
-/** One channel's state. It changes only after the transaction that changes it is committed. */
+/** The state of one channel. It is updated after the transaction is committed. */
 export interface SqliteChannel {
   readonly id: number;
   readonly name: string;
-  /** The newest message's. */
+  /** The position of the newest message. */
   offset: number;
   sequence: number;
-  /** How many messages are stored. */
+  /** The number of stored messages. */
   count: number;
-  /** No stored message is older; infinite when there is none. */
+  /** A lower bound on the times of stored messages; infinite if there are none. */
   oldestTime: number;
-  /** The newest message that was removed; 0 when none was. */
+  /** The newest message that was removed; 0 if none was. */
   removedOffset: number;
   removedSequence: number;
   removedTime: number;
-  /** Of the last removal for number or by request since the start: its newest message, and its count in the log. */
+  /** Since the start, the last removal by number or request: its newest message, and its number in the engine. */
   cutSequence: number;
   cutAt: number;
-  /** The newest message that was removed for its age since the start. */
+  /** Since the start, the newest message that was removed for its age. */
   agedSequence: number;
   agedTime: number;
 }
 
-/** What nobody has removed yet. */
+/** The initial values. */
 const NOTHING_REMOVED = {
   removedOffset: 0,
   removedSequence: 0,
@@ -36,7 +36,7 @@ const NOTHING_REMOVED = {
   agedTime: 0,
 };
 
-/** The channels a selector reads, with the list of their ids as JSON for a query. */
+/** The channels that match a selector, and their ids as JSON for a query. */
 export interface Selection {
   readonly channels: readonly SqliteChannel[];
   readonly ids: string;
@@ -45,7 +45,7 @@ export interface Selection {
 interface CachedSelection {
   channels: SqliteChannel[];
   ids: string;
-  /** How many of all channels were looked at. */
+  /** How many of all channels were checked. */
   seen: number;
 }
 
@@ -62,7 +62,7 @@ const LOAD = `
   LEFT JOIN messages AS last ON last.sequence = high
   ORDER BY channels.id`;
 
-/** All channels of a log that ever had a message. */
+/** All channels that ever had a stored message. */
 export class SqliteChannels {
   readonly #database: SqliteDatabase;
   readonly #all: SqliteChannel[] = [];
@@ -81,7 +81,7 @@ export class SqliteChannels {
     this.#load();
   }
 
-  /** In the order they came up; a list that only grows. */
+  /** In order of creation. The list only grows. */
   get all(): readonly SqliteChannel[] {
     return this.#all;
   }
@@ -93,12 +93,12 @@ export class SqliteChannels {
   getById(id: number): SqliteChannel {
     const channel = this.#byId.get(id);
     if (channel === undefined) {
-      throw new RangeError(`The log holds a message of channel ${id}, which it does not know`);
+      throw new RangeError(`The database holds a message of channel ${id}, which it does not know`);
     }
     return channel;
   }
 
-  /** The channels a selector reads that have had a message. */
+  /** The channels that match a selector. */
   select(selector: Selector): Selection {
     if (selector.channel !== undefined) {
       const channel = this.#byName.get(selector.channel);
@@ -122,7 +122,7 @@ export class SqliteChannels {
     return cached;
   }
 
-  /** Writes a channel to the file. It is not known here until it is added, after the transaction. */
+  /** Inserts a channel into the database. Call `add` after the transaction. */
   create(name: string): SqliteChannel {
     const id = Number(this.#insert.run(name).lastInsertRowid);
     return { id, name, offset: 0, sequence: 0, count: 0, oldestTime: Infinity, ...NOTHING_REMOVED };
@@ -134,7 +134,7 @@ export class SqliteChannels {
     this.#byId.set(channel.id, channel);
   }
 
-  /** Writes to the file that messages up to this one may be gone. Call it in the transaction that removes them. */
+  /** Records in the database that messages up to this one were removed, in the transaction that removes them. */
   noteRemoved(channel: SqliteChannel, offset: number, sequence: number, time: number): void {
     this.#noteRemoved.run(offset, sequence, time, channel.id);
   }
@@ -147,7 +147,7 @@ export class SqliteChannels {
         ...NOTHING_REMOVED,
         id: Number(row.id),
         name: String(row.name),
-        // Every offset and sequence ever given is stored, or was removed.
+        // Every offset and sequence ever assigned is stored or was removed.
         offset: Math.max(removedOffset, Number(row.offset ?? 0)),
         sequence: Math.max(removedSequence, Number(row.sequence ?? 0)),
         count: Number(row.stored ?? 0),

@@ -1,12 +1,12 @@
-/** The SQLite engine's hold on its file: statements, transactions, and what is said of failures. */
+/** The SQLite engine's connection to its database: statements, transactions, checkpoints, and reporting failures. */
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Logger } from "../../core/logger.ts";
 import { resultCode, SQLITE_FULL } from "./error.ts";
 
-/** How commits are written: handed to the operating system, or forced to the disk one by one. */
+/** Whether commits are handed to the operating system, or each is flushed to the disk. */
 export type Synchronous = "normal" | "full";
 
-/** Owns an open database. All parts of one log share it. */
+/** Owns an open database, which all parts of the engine share. */
 export class SqliteDatabase implements Disposable {
   readonly path: string;
   readonly #database: DatabaseSync;
@@ -15,7 +15,7 @@ export class SqliteDatabase implements Disposable {
   readonly #commit: StatementSync;
   readonly #rollback: StatementSync;
   #failing = false;
-  /** After how many pages in the write-ahead log they are moved to the file, while that is not to happen. */
+  /** While frozen: the setting of automatic checkpoints to restore, in pages. */
   #checkpointPages: number | undefined;
 
   constructor(database: DatabaseSync, path: string, logger: Logger) {
@@ -35,10 +35,10 @@ export class SqliteDatabase implements Disposable {
   /**
    * Runs the body in one transaction.
    *
-   * @throws what the body or SQLite throws; then nothing of it is stored
+   * @throws errors of the body or SQLite, after rolling back
    */
   transact<T>(body: () => T): T {
-    // A failure may have been too grave to roll back at once.
+    // Rolling back may have failed before.
     if (this.#database.isTransaction) this.#rollback.run();
     this.#begin.run();
     try {
@@ -46,26 +46,26 @@ export class SqliteDatabase implements Disposable {
       this.#commit.run();
       return result;
     } catch (error) {
-      // SQLite rolls back by itself after some failures.
+      // SQLite rolls back by itself after some errors.
       if (this.#database.isTransaction) this.#rollback.run();
       if (resultCode(error) === SQLITE_FULL) this.#checkpoint();
       throw error;
     }
   }
 
-  /** Sets whether commits are forced to the disk one by one, or written out together later. */
+  /** Sets whether each commit is flushed to the disk. */
   set synchronous(value: Synchronous) {
     this.prepare(`PRAGMA synchronous = ${value}`).get();
   }
 
   /**
-   * Moves all that is committed to the database file, which from then on stays as it is, while new commits gather in
-   * the write-ahead log.
+   * Moves all commits into the database file, which does not change from then on until `thaw`; new commits gather in the
+   * write-ahead log.
    *
-   * @param mark changes what the file says of itself, and changes it back behind the `commit` it calls
-   * @throws what SQLite throws; the file goes on changing then, once it is told to `thaw`
+   * @param mark marks the file, calls `checkpoint`, and removes the mark, which thus stays in the frozen file
+   * @throws errors of SQLite; call `thaw` then as well
    */
-  freeze(mark: (commit: () => void) => void): void {
+  freeze(mark: (checkpoint: () => void) => void): void {
     if (this.#checkpointPages !== undefined) throw new TypeError("The file is frozen already");
     this.#checkpointPages = Number(this.prepare("PRAGMA wal_autocheckpoint").get()?.wal_autocheckpoint);
     this.prepare("PRAGMA wal_autocheckpoint = 0").get();
@@ -75,31 +75,31 @@ export class SqliteDatabase implements Disposable {
     });
   }
 
-  /** Lets the file change again. */
+  /** Allows checkpoints again. */
   thaw(): void {
     if (this.#checkpointPages === undefined) return;
     this.prepare(`PRAGMA wal_autocheckpoint = ${this.#checkpointPages}`).get();
     this.#checkpointPages = undefined;
   }
 
-  /** Whether the newest write failed. */
+  /** Whether the last write failed. */
   get isFailing(): boolean {
     return this.#failing;
   }
 
-  /** Logs a failed write: the first one only, until `reportSuccess`. */
+  /** Logs a failed write; repeated failures only after `reportSuccess`. */
   reportFailure(error: unknown): void {
     if (this.#failing) return;
     this.#failing = true;
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     const reason = cause instanceof Error ? cause.message : String(cause);
-    this.#logger.write("error", "log write failed", { log: this.path, reason });
+    this.#logger.write("error", "engine write failed", { engine: this.path, reason });
   }
 
   reportSuccess(): void {
     if (!this.#failing) return;
     this.#failing = false;
-    this.#logger.write("info", "log writes again", { log: this.path });
+    this.#logger.write("info", "engine writes again", { engine: this.path });
   }
 
   [Symbol.dispose](): void {
@@ -107,15 +107,15 @@ export class SqliteDatabase implements Disposable {
   }
 
   /**
-   * Moves what is in the write-ahead log to the database file, if that has the room. Then the write-ahead log starts
-   * over in the space it has, and on a full disk messages can still be removed, or stored where others were.
+   * Moves commits from the write-ahead log into the database file as far as there is space. The write-ahead log then
+   * starts over in the space it has, so that messages can be removed on a full disk, or replace removed ones.
    */
   #checkpoint(): void {
     if (this.#checkpointPages !== undefined) return;
     try {
       this.prepare("PRAGMA wal_checkpoint(PASSIVE)").get();
     } catch {
-      // There is no room. Whoever writes next finds out.
+      // There is no space: the next write fails as well.
     }
   }
 }

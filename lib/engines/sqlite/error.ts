@@ -1,4 +1,4 @@
-/** What SQLite's failures mean to those who append and read. Every part of the SQLite engine reports through here. */
+/** Translates SQLite's errors into those of the Log port. */
 import { MessagingError } from "../../core/errors.ts";
 
 /** Primary result codes, https://www.sqlite.org/rescode.html */
@@ -18,18 +18,18 @@ export function resultCode(error: unknown): number | undefined {
   return error.errcode & 0xff;
 }
 
-/** The error a publisher or reader gets for a failed statement. It does not say where the file is. */
-export function toLogError(cause: unknown, attempt: string): MessagingError {
+/** The error for clients after a failed statement. It does not tell where the file is. */
+export function toMessagingError(cause: unknown, attempt: string): MessagingError {
   if (cause instanceof MessagingError) return cause;
   if (resultCode(cause) === SQLITE_FULL) {
     return new MessagingError(
       "log_full",
-      `Cannot ${attempt}: the disk the log is on is full; free some space, or keep less with --rules`,
+      `Cannot ${attempt}: the disk of the database is full; free some space, or keep less with --rules`,
       { cause },
     );
   }
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new MessagingError("log_unavailable", `Cannot ${attempt}: the log failed with "${reason}"`, {
+  return new MessagingError("log_unavailable", `Cannot ${attempt}: the database failed with "${reason}"`, {
     cause,
   });
 }

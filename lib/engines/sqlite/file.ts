@@ -1,6 +1,6 @@
 /**
- * Opens the SQLite engine's file: makes sure that it is ours, that nobody else has it, and that its schema is of
- * this version. Everything that can be wrong with it ends here, in one clear line.
+ * Opens the SQLite engine's file: checks that it is ours, locks it, and migrates its schema. Whatever is wrong with the
+ * file is reported in one line.
  */
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -13,21 +13,21 @@ import { APPLICATION_ID, MIGRATIONS } from "./schema.ts";
 export interface SqliteFileOptions {
   readonly path: string;
   readonly logger: Logger;
-  /** Pages the file may grow to; without bound when left out. */
+  /** The maximum size in pages; unlimited by default. */
   readonly maxPages?: number | undefined;
   readonly migrations?: readonly string[] | undefined;
 }
 
-/** How long to wait for a process that is about to end, in milliseconds. Nobody else waits for a lock, ever. */
+/** How long to wait for the lock of a process that is shutting down, in milliseconds. */
 const LOCK_TIMEOUT = 250;
-/** The write-ahead log is cut to this after a burst made it longer, in bytes. */
+/** The write-ahead log is truncated to this size after a burst, in bytes. */
 const WAL_BYTES = 64 * 1024 * 1024;
 
 /**
- * Opens the file, which other processes cannot open from then on, and creates it and its directory if they are
- * missing. Until told otherwise every transaction reaches the disk.
+ * Opens the file and locks it; creates it and its directory if they are missing. Each commit is flushed to the disk until
+ * `synchronous` is set.
  *
- * @throws {MessagingError} `log_unavailable` or `log_full`, saying what is wrong and what to do
+ * @throws {MessagingError} `log_unavailable` or `log_full`, with the cause and the cure
  */
 export function openSqliteFile(options: SqliteFileOptions): SqliteDatabase {
   const { path, logger, maxPages, migrations = MIGRATIONS } = options;
@@ -36,7 +36,7 @@ export function openSqliteFile(options: SqliteFileOptions): SqliteDatabase {
     pragma(database, "locking_mode = EXCLUSIVE");
     const version = checkOwner(database, path, migrations.length);
     const mode = pragma(database, "journal_mode = WAL");
-    if (mode !== "wal") throw refusal(path, `its file system allows no write-ahead log (${mode})`);
+    if (mode !== "wal") throw refusal(path, `its file system does not support write-ahead logs (${mode})`);
     pragma(database, "synchronous = FULL");
     pragma(database, "temp_store = MEMORY");
     pragma(database, `journal_size_limit = ${WAL_BYTES}`);
@@ -70,7 +70,7 @@ function connect(path: string): DatabaseSync {
   }
 }
 
-/** Returns the schema version of a file that is ours, or 0 for a new one. */
+/** Checks that the file is ours or new. Returns its schema version, 0 for a new one. */
 function checkOwner(database: DatabaseSync, path: string, newest: number): number {
   const owner = pragma(database, "application_id");
   const version = Number(pragma(database, "user_version"));
@@ -93,7 +93,7 @@ function migrate(database: DatabaseSync, version: number, migrations: readonly s
   pragma(database, `user_version = ${migrations.length}`);
 }
 
-/** Sets or asks a pragma; returns what it answers. */
+/** Sets or reads a pragma; returns its value. */
 function pragma(database: DatabaseSync, text: string): unknown {
   return Object.values(database.prepare(`PRAGMA ${text}`).get() ?? {})[0];
 }
@@ -103,7 +103,7 @@ function explain(path: string, cause: unknown): MessagingError {
     const directory = dirname(path);
     return refusal(
       path,
-      `Deno may not use it; start with --allow-read=${directory} --allow-write=${directory}`,
+      `Deno has no permission for it; start with --allow-read=${directory} --allow-write=${directory}`,
       cause,
     );
   }
@@ -112,17 +112,17 @@ function explain(path: string, cause: unknown): MessagingError {
     case SQLITE_BUSY:
       return refusal(path, "another process has it open; stop that one", cause);
     case SQLITE_NOTADB:
-      return refusal(path, "the file is no database; move it away", cause);
+      return refusal(path, "the file is not a database; move it away", cause);
     case SQLITE_FULL:
       return new MessagingError(
         "log_full",
-        `Cannot open the log "${path}": its disk is full; free some space`,
+        `Cannot open the database "${path}": its disk is full; free some space`,
         {
           cause,
         },
       );
     case SQLITE_READONLY:
-      return refusal(path, "it may only be read; make the file and its directory writable", cause);
+      return refusal(path, "it is read-only; make the file and its directory writable", cause);
     default:
       return refusal(
         path,
@@ -135,7 +135,7 @@ function explain(path: string, cause: unknown): MessagingError {
 function refusal(path: string, reason: string, cause?: unknown): MessagingError {
   return new MessagingError(
     "log_unavailable",
-    `Cannot open the log "${path}": ${reason}, or name another file with --log sqlite:PATH`,
+    `Cannot open the database "${path}": ${reason}, or name another file with --engine sqlite:PATH`,
     cause === undefined ? undefined : { cause },
   );
 }

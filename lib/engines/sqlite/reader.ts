@@ -1,27 +1,28 @@
 /**
- * Reads stored messages for the SQLite engine. Every cursor becomes a sequence, after which pages are read by key:
- * what lies before the cursor costs nothing.
+ * Reads pages for the SQLite engine. Every cursor is first resolved to a sequence, from which rows are read by key, so
+ * that older rows cost nothing.
  */
 import type { StatementSync } from "node:sqlite";
 import type { AsOf, Cursor, LogPage, LogQuery } from "../../core/log.ts";
 import { formatId, type Message, payloadSize } from "../../core/message.ts";
 import type { Rules } from "../../core/rules.ts";
+import { isForeignCursor } from "../../core/cursor.ts";
 import type { Selection, SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase } from "./database.ts";
 import { COLUMNS, readRow, type Row } from "./row.ts";
 import type { SqliteState } from "./state.ts";
 
-/** Rows fetched by one query at most: a reader without a limit must not get all the log into memory at once. */
+/** The limit on rows per query: a read without a limit must not load all messages at once. */
 const ROWS_PER_QUERY = 1_024;
-/** Rows fetched first where bytes are limited, as nobody knows how long they are. */
+/** Rows of the first query of a read with a limit in bytes, as their size is not known yet. */
 const FIRST_ROWS = 16;
-/** Sequences that a reader of several channels looks through before others have their turn. */
+/** Sequences that a read of several channels scans before it yields to other tasks. */
 const SLICE = 16_384;
 
-/** Rows with `after < sequence <= upTo` of one selection. */
+/** Fetches rows of a selection with `after < sequence <= upTo`. */
 type Fetch = (after: number, upTo: number, count: number) => Row[];
 
-/** A read under way: what it has found, and how far it has come. */
+/** The progress of a read. */
 interface Scan {
   readonly selection: Selection;
   readonly limit: number;
@@ -29,7 +30,7 @@ interface Scan {
   readonly now: number;
   readonly messages: Message[];
   bytes: number;
-  /** There are messages beyond the limits. */
+  /** Whether there are messages beyond the limits. */
   more: boolean;
   position: number;
 }
@@ -46,7 +47,7 @@ export class SqliteReader {
     this.#now = now;
     const columns = COLUMNS.join(", ");
     const ofOne = `SELECT ${columns} FROM messages WHERE channel = ? AND sequence > ? AND sequence <= ?`;
-    // The plus keeps SQLite from collecting and sorting all messages of the channels.
+    // The plus keeps SQLite from using the index on channels, which would have it sort all their messages.
     const ofSeveral = `SELECT ${columns} FROM messages WHERE sequence > ? AND sequence <= ?
       AND +channel IN (SELECT value FROM json_each(?))`;
     this.#statements = {
@@ -68,14 +69,23 @@ export class SqliteReader {
   }
 
   /**
-   * Reads a page; see the Log port. Others have their turn between slices; the last slice reaches the top of the
-   * log, and from there to the answer there is no await.
+   * Reads a page; see the Log port. It yields between slices. The last slice reaches the newest message, and there is no
+   * await between that and the answer.
    */
   async read(query: LogQuery): Promise<LogPage> {
-    const { selector, after, limit, maxBytes = Infinity } = query;
+    const { selector, limit, maxBytes = Infinity } = query;
     const state = this.#state;
     const now = this.#now();
     const selection = state.channels.select(selector);
+    const only = selector.channel === undefined ? undefined : selection.channels[0];
+    const top = {
+      epoch: state.epoch,
+      sequence: state.sequence,
+      offset: only?.offset ?? 0,
+      time: Math.max(now, state.time),
+    };
+    const isForeign = isForeignCursor(query.after, top);
+    const after: Cursor = isForeign ? { kind: "earliest" } : query.after;
     const isLatest = after.kind === "latest";
     const start = this.#findStart(after, selection);
     const scan: Scan = {
@@ -88,12 +98,11 @@ export class SqliteReader {
       more: false,
       position: start,
     };
-    while (!(isLatest ? this.#scanBack(scan) : this.#scanOn(scan))) await endTurn();
+    while (!(isLatest ? this.#scanBackwards(scan) : this.#scanForwards(scan))) await yieldTurn();
 
     const { epoch, sequence, removals } = state;
     const { messages } = scan;
     const more = scan.more && !isLatest;
-    const only = selector.channel === undefined ? undefined : selection.channels[0];
     const page = {
       messages,
       more,
@@ -105,12 +114,13 @@ export class SqliteReader {
         asOf: { removals, time: now },
       },
     };
-    if (!this.#isGap(selection, after, start, now)) return { kind: "complete", ...page };
-    return { kind: "gap", earliest: formatId(epoch, messages[0]?.sequence ?? sequence), ...page };
+    if (!isForeign && !this.#isGap(selection, after, start, now)) return { kind: "complete", ...page };
+    const newest = selector.channel === undefined ? sequence : only?.sequence ?? 0;
+    return { kind: "gap", earliest: formatId(epoch, messages[0]?.sequence ?? newest), ...page };
   }
 
-  /** Reads one slice onwards. Returns whether that was the last. */
-  #scanOn(scan: Scan): boolean {
+  /** Reads one slice forwards. Returns whether it was the last. */
+  #scanForwards(scan: Scan): boolean {
     const { one, several } = this.#statements;
     const [fetch, slice] = this.#prepareFetch(scan.selection, one, several);
     const end = Math.min(scan.position + slice, this.#state.sequence);
@@ -123,8 +133,8 @@ export class SqliteReader {
     return scan.more || scan.position >= this.#state.sequence;
   }
 
-  /** Reads one slice backwards. Returns whether that was the last; then the messages are in order. */
-  #scanBack(scan: Scan): boolean {
+  /** Reads one slice backwards. Returns whether it was the last, and then puts the messages in order. */
+  #scanBackwards(scan: Scan): boolean {
     const { oneBack, severalBack } = this.#statements;
     const [fetch, slice] = this.#prepareFetch(scan.selection, oneBack, severalBack);
     const bottom = this.#findFirst();
@@ -152,7 +162,7 @@ export class SqliteReader {
       : [(after, upTo, count) => several.all(after, upTo, ids, count) as unknown as Row[], SLICE];
   }
 
-  /** Adds the messages of rows to the page, except those that are due to be removed, until it is full. */
+  /** Adds rows to the page until it is full, except those that are due for removal. */
   #collect(rows: readonly Row[], scan: Scan): void {
     for (const row of rows) {
       const channel = this.#state.channels.getById(row.channel);
@@ -168,30 +178,30 @@ export class SqliteReader {
     }
   }
 
-  /** The sequence that all messages after the cursor are above, and all others are not. */
+  /** Resolves a cursor to a sequence: exactly the messages above it are after the cursor. */
   #findStart(after: Cursor, { channels }: Selection): number {
-    const { epoch, sequence } = this.#state;
+    const { sequence } = this.#state;
     switch (after.kind) {
       case "earliest":
         return this.#findFirst();
       case "latest":
         return sequence;
       case "id":
-        return after.epoch === epoch ? after.sequence : this.#findFirst();
+        return after.sequence;
       case "offset": {
         const [channel] = channels;
-        if (channel === undefined || channels.length > 1 || (after.epoch ?? epoch) !== epoch) return 0;
+        if (channel === undefined || channels.length > 1) return 0;
         return this.#findOffset(channel, after.offset);
       }
       case "time":
-        return halve(0, sequence, (middle) => {
+        return searchSequence(0, sequence, (middle) => {
           const row = this.#statements.first.get(middle);
           return row !== undefined && Number(row.time) < after.time ? Number(row.sequence) : undefined;
         });
     }
   }
 
-  /** The sequence below the first stored message, so that nobody looks through what is long gone. */
+  /** The sequence before the first stored message, so that removed ones are not scanned. */
   #findFirst(): number {
     const row = this.#statements.first.get(0);
     return row === undefined ? this.#state.sequence : Number(row.sequence) - 1;
@@ -200,29 +210,26 @@ export class SqliteReader {
   #findOffset(channel: SqliteChannel, offset: number): number {
     const ahead = channel.offset - offset;
     if (ahead <= 0) return channel.sequence;
-    // Each offset takes at least one sequence: that alone finds it when there is no other channel.
-    return halve(Math.max(offset, 0), channel.sequence - ahead, (middle) => {
+    // Each offset takes at least one sequence, which bounds the search on both sides.
+    return searchSequence(Math.max(offset, 0), channel.sequence - ahead, (middle) => {
       const row = this.#statements.firstOfChannel.get(channel.id, middle);
       return row !== undefined && Number(row.offset) <= offset ? Number(row.sequence) : undefined;
     });
   }
 
   #isGap({ channels }: Selection, after: Cursor, start: number, now: number): boolean {
-    const { epoch, sequence } = this.#state;
     switch (after.kind) {
       case "earliest":
       case "latest":
         return false;
       case "id": {
-        if (after.epoch !== epoch || after.sequence > sequence) return true;
         const { asOf } = after;
         if (asOf !== undefined) return channels.some((channel) => this.#isCut(channel, start, asOf, now));
         return channels.some(({ removedSequence }) => removedSequence > start) ||
           this.#isAnyDue(channels, start, now);
       }
       case "offset":
-        return (after.epoch ?? epoch) !== epoch || after.offset > (channels[0]?.offset ?? 0) ||
-          channels.some(({ removedOffset }) => removedOffset > after.offset) ||
+        return channels.some(({ removedOffset }) => removedOffset > after.offset) ||
           this.#isAnyDue(channels, start, now);
       case "time":
         return channels.some(({ removedTime }) => removedTime > 0 && removedTime >= after.time) ||
@@ -230,7 +237,7 @@ export class SqliteReader {
     }
   }
 
-  /** Whether any message after a sequence is due to be removed, and so is in no page any more. */
+  /** Whether any message after a sequence is due for removal, and so is left out of pages. */
   #isAnyDue(channels: readonly SqliteChannel[], start: number, now: number): boolean {
     for (const channel of channels) {
       const oldest = this.#oldestKept(channel, now);
@@ -243,7 +250,7 @@ export class SqliteReader {
     return due.size > 0 && channels.some(({ id }) => due.has(id));
   }
 
-  /** Whether a message after a sequence was removed, or came due for its age, after a page was read. */
+  /** Whether a message after a sequence was removed, or became too old, since a page was read. */
   #isCut(channel: SqliteChannel, start: number, asOf: AsOf, now: number): boolean {
     if (channel.cutAt > asOf.removals && channel.cutSequence > start) return true;
     const oldestThen = this.#oldestKept(channel, asOf.time);
@@ -263,7 +270,7 @@ function isFull({ messages, bytes, limit, maxBytes }: Scan): boolean {
   return messages.length >= limit || bytes >= maxBytes;
 }
 
-/** How many rows to fetch: what will fit, as far as that can be told, and one that tells whether there is more. */
+/** How many rows to fetch: an estimate of what fits, and one more to see whether there are more. */
 function countRows({ messages, bytes, limit, maxBytes }: Scan): number {
   const left = Math.min(limit + 1 - messages.length, ROWS_PER_QUERY);
   if (maxBytes === Infinity) return left;
@@ -273,11 +280,11 @@ function countRows({ messages, bytes, limit, maxBytes }: Scan): number {
 }
 
 /**
- * Finds the lowest sequence with nothing before the cursor above it, which is in `low ... high`.
+ * Finds the lowest sequence in `low ... high` above which all messages are after the cursor, by binary search.
  *
- * @param probe the sequence of the first message above `middle` if that is before the cursor, else undefined
+ * @param probe returns the sequence of the first message above `middle` if it is before the cursor, else undefined
  */
-function halve(low: number, high: number, probe: (middle: number) => number | undefined): number {
+function searchSequence(low: number, high: number, probe: (middle: number) => number | undefined): number {
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     const before = probe(middle);
@@ -287,7 +294,7 @@ function halve(low: number, high: number, probe: (middle: number) => number | un
   return low;
 }
 
-/** Lets everyone else have their turn of the event loop. */
-function endTurn(): Promise<void> {
+/** Yields to other tasks of the event loop. */
+function yieldTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,26 +1,26 @@
 /**
- * Removes what the rules and ttls no longer keep from the SQLite engine's file: in small transactions, each in a
- * turn of its own, so that nobody waits for more than one of them.
+ * Removes messages by rules and ttls from the SQLite engine's file. It works in small transactions, each in its own turn
+ * of the event loop, so that other tasks wait for one of them at most.
  */
 import type { Rules } from "../../core/rules.ts";
 import type { SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase } from "./database.ts";
 import { readNextExpiry, type SqliteState } from "./state.ts";
 
-/** Rows that one transaction removes at most. */
+/** The limit on rows that one transaction removes. */
 const STEP_ROWS = 500;
-/** Channels that one transaction looks at, at most. */
+/** The limit on channels that one transaction checks. */
 const STEP_CHANNELS = 100;
-/** How long the steps of one turn go on, in milliseconds; then others have theirs. */
+/** The time for steps in one turn of the event loop, in milliseconds. */
 const TURN_BUDGET = 5;
-/** Milliseconds between two looks at what has come of age. */
+/** The interval of checks for old messages, in milliseconds. */
 const TICK = 1_000;
-/** Channels looked at in one tick. */
+/** Channels checked in one tick. */
 const CHANNELS_PER_TICK = 10_000;
-/** Longest that messages outlive their age in the file, in milliseconds and where the disk can be written. */
+/** How long messages may stay in the file beyond their maximum age, in milliseconds. */
 const AGE_SLACK = 60_000;
 
-/** What is taken from one channel in one transaction. */
+/** What one transaction removes from a channel. */
 interface Removal {
   readonly channel: SqliteChannel;
   count: number;
@@ -28,7 +28,7 @@ interface Removal {
   sequence: number;
   time: number;
   oldestTime: number | undefined;
-  /** The newest of them that was still read, and the newest that was not any more for its age. */
+  /** The newest of them that was still readable, and the newest that was too old to be. */
   cutSequence: number;
   agedSequence: number;
   agedTime: number;
@@ -47,7 +47,7 @@ export class SqliteRetention {
   readonly #rules: Rules;
   readonly #now: () => number;
   readonly #statements;
-  /** Channels that hold more than their rule says. */
+  /** Channels that exceed their rule. */
   readonly #due = new Set<SqliteChannel>();
   #nextChannel = 0;
   #receiptsDue = true;
@@ -78,11 +78,11 @@ export class SqliteRetention {
     Deno.unrefTimer(Number(this.#timer));
   }
 
-  /** Looks at channels that were written to, and removes what they hold too much once this turn has ended. */
+  /** Checks channels that were written to, and schedules the removal of what exceeds their rule. */
   notice(channels: readonly SqliteChannel[]): void {
     for (const channel of channels) {
       const { messages } = this.#rules.for(channel.name).history;
-      // A tenth at a time, as each transaction has its cost.
+      // A tenth at a time, as each transaction has a fixed cost.
       const excess = channel.count - messages;
       if (excess > 0 && (excess * 10 >= messages || excess >= STEP_ROWS)) this.#due.add(channel);
     }
@@ -90,10 +90,10 @@ export class SqliteRetention {
   }
 
   /**
-   * Removes what is due, at most {@linkcode STEP_ROWS} rows, in one transaction.
+   * Removes what is due in one transaction, at most {@linkcode STEP_ROWS} rows.
    *
    * @returns whether more is due
-   * @throws what SQLite throws; then nothing is removed
+   * @throws errors of SQLite; then nothing is removed
    */
   step(): boolean {
     const now = this.#now();
@@ -128,10 +128,10 @@ export class SqliteRetention {
   }
 
   /**
-   * Removes a channel's messages up to a sequence, in as many steps as that takes.
+   * Removes a channel's messages up to a sequence, in several steps.
    *
    * @returns how many there were
-   * @throws what SQLite throws; what earlier steps removed is gone then
+   * @throws errors of SQLite; earlier steps are not undone
    */
   async clear(channel: SqliteChannel, sequence: number): Promise<number> {
     let count = 0;
@@ -151,7 +151,7 @@ export class SqliteRetention {
     }
   }
 
-  /** Looks at all channels, and removes all that is due, here and now. */
+  /** Checks all channels, and removes everything that is due, immediately. */
   sweep(): void {
     const { all } = this.#state.channels;
     for (let seen = 0; seen === 0 || seen < all.length; seen += CHANNELS_PER_TICK) this.#tick();
@@ -200,7 +200,7 @@ export class SqliteRetention {
     }
   }
 
-  /** Removes the oldest messages of a channel that are too many or too old. Returns how many. */
+  /** Removes the messages of a channel that exceed its rule in number or age. Returns how many. */
   #removeOldest(
     removals: Map<SqliteChannel, Removal>,
     channel: SqliteChannel,
@@ -262,7 +262,7 @@ export class SqliteRetention {
     }
   }
 
-  /** Carries what was removed into the log's state. */
+  /** Applies removals to the in-memory state. */
   #apply(removals: ReadonlyMap<SqliteChannel, Removal>): void {
     for (const removal of removals.values()) {
       const { channel, oldestTime } = removal;

@@ -1,8 +1,8 @@
-/** How the SQLite engine writes a message as a row, and reads it back. */
+/** Converts messages to rows of the SQLite engine, and back. */
 import type { SQLInputValue } from "node:sqlite";
 import type { Message, Payload, Sender } from "../../core/message.ts";
 
-/** Columns of `messages`, in the order in which `pushRow` gives their values. */
+/** The columns of `messages`, in the order of the values that `pushRow` adds. */
 export const COLUMNS = [
   "sequence",
   "channel",
@@ -39,18 +39,18 @@ export interface Row {
   readonly sender_info: BoundText | null;
 }
 
-/** A payload's kind is stored as its place in this list: never reorder it. */
+/** A payload's kind is stored as its index in this list: never reorder it. */
 const KINDS: readonly Payload["kind"][] = ["text", "json", "bytes"];
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();
 
-/** Text for a column of type ANY: as bytes when it holds a NUL, where `node:sqlite` cuts text short. */
+/** Text for a column of type ANY: as bytes if it contains a NUL, at which `node:sqlite` truncates text. */
 export function bindText(text: string): BoundText {
   return text.includes("\0") ? encoder.encode(text) : text;
 }
 
-/** Adds one row's values to a list of such. */
+/** Appends the values of one row. */
 export function pushRow(
   values: SQLInputValue[],
   message: Message,
@@ -79,7 +79,7 @@ function bindOptional(text: string | undefined): BoundText | null {
   return text === undefined ? null : bindText(text);
 }
 
-/** The message a row holds. */
+/** Creates the message of a row. */
 export function readRow(row: Row, channel: string, epoch: string): Message {
   const { sequence, offset, time } = row;
   return {
@@ -119,7 +119,7 @@ function readPayload({ kind, data }: Row): Payload {
     case "bytes":
       return { kind: name, bytes: typeof data === "string" ? encoder.encode(data) : data };
     default:
-      throw new RangeError(`The log holds a message of the unknown kind ${kind}`);
+      throw new RangeError(`The database holds a message of the unknown kind ${kind}`);
   }
 }
 

@@ -1,33 +1,33 @@
-/** The schema of the SQLite engine's file, as the list of steps that lead to it. `file.ts` takes them. */
+/** The schema of the SQLite engine's file, as a list of migrations. `file.ts` applies them. */
 
-/** Marks a file as a log of ours, in SQLite's header: "rain". */
+/** Marks a file as ours in SQLite's header: "rain". */
 export const APPLICATION_ID = 0x7261696e;
 
 /**
- * Step `i` turns schema version `i` into `i + 1`; the file keeps its version as SQLite's `user_version`. Steps are
- * only ever added: files of every version are out there.
+ * Migration `i` turns schema version `i` into `i + 1`; the version of a file is its `user_version`. Never change a
+ * migration: files of every version exist.
  *
- * Which offsets and sequences were ever given follows from what is stored and what `channels` says was removed,
+ * The newest offset and sequence ever assigned follow from the stored messages and from what `channels` says was removed,
  * so that storing a message writes a row and no counter.
  *
- * Text that may hold a NUL character is in columns of type ANY: see `bindText`.
+ * Text that may contain a NUL character is in columns of type ANY: see `bindText`.
  */
 export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE life (
     epoch TEXT NOT NULL,
-    -- 1 from an orderly end to the next start, 2 in a backup.
+    -- 1 after a clean shutdown, 2 in a backup, 0 while in use.
     clean INTEGER NOT NULL,
-    -- How the last process to open the file wrote to it.
+    -- The setting of the last process that opened the file.
     synchronous TEXT NOT NULL,
-    -- When that process's machine was started, in milliseconds since 1970; NULL when it could not tell.
+    -- When that process's machine was started, in milliseconds since 1970; NULL if unknown.
     boot INTEGER
   ) STRICT;
 
   CREATE TABLE channels (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
-    -- The newest message that was removed: 0 when none was.
+    -- The newest message that was removed; 0 if none was.
     removed_offset INTEGER NOT NULL DEFAULT 0,
     removed_sequence INTEGER NOT NULL DEFAULT 0,
     removed_time INTEGER NOT NULL DEFAULT 0
@@ -47,8 +47,8 @@ export const MIGRATIONS: readonly string[] = [
     socket_id ANY
   ) STRICT;
 
-  -- Ends in the sequence, as every index does: reads one channel in order. Offsets rise with the sequence and are
-  -- found by halving; an index of their own would cost half the write rate over many channels.
+  -- Like every index it ends in the rowid, the sequence: it reads one channel in order. Offsets rise with the sequence
+  -- and are found by binary search; an index on them would halve the write rate over many channels.
   CREATE INDEX messages_by_channel ON messages (channel);
   CREATE INDEX messages_by_expiry ON messages (expires, channel) WHERE expires IS NOT NULL;
 

@@ -1,17 +1,17 @@
-/** Where a log of the SQLite engine stands, in memory. It changes only after the transaction that changes it. */
+/** The in-memory state of the SQLite engine. It is updated after each transaction. */
 import { SqliteChannels } from "./channel.ts";
 import type { SqliteDatabase } from "./database.ts";
 
 export class SqliteState {
   readonly epoch: string;
   readonly channels: SqliteChannels;
-  /** The newest sequence ever given. */
+  /** The newest sequence ever assigned. */
   sequence: number;
-  /** The time of the newest message: none after it may be older. */
+  /** The time of the newest message: times never decrease. */
   time: number;
-  /** When the next message with a ttl expires, or earlier; infinite when there is none. */
+  /** A lower bound on the next expiry of a message with a ttl; infinite if there is none. */
   nextExpiry: number;
-  /** How often messages were removed for their number or by request since the start. */
+  /** How often messages were removed by number or request since the start. */
   removals = 0;
 
   constructor(database: SqliteDatabase, epoch: string) {
@@ -29,7 +29,7 @@ export class SqliteState {
   }
 }
 
-/** When the next message with a ttl expires; infinite when there is none. */
+/** Reads when the next message with a ttl expires; infinite if there is none. */
 export function readNextExpiry(database: SqliteDatabase): number {
   const next = database.prepare("SELECT min(expires) AS next FROM messages WHERE expires IS NOT NULL").get()
     ?.next;

@@ -1,4 +1,4 @@
-/** Stores what was appended in one turn: one transaction of the SQLite engine, all of it or nothing. */
+/** Stores the drafts of one turn in one transaction of the SQLite engine. */
 import type { SQLInputValue } from "node:sqlite";
 import type { Receipt } from "../../core/log.ts";
 import { type Draft, isTransient, type Message } from "../../core/message.ts";
@@ -7,33 +7,33 @@ import type { SqliteDatabase } from "./database.ts";
 import type { MessagingError } from "../../core/errors.ts";
 import { bindText, COLUMNS, pushRow } from "./row.ts";
 import type { SqliteState } from "./state.ts";
-import { describeChannelLimit, IDEMPOTENCY_MILLISECONDS, stampMessage } from "../stamp.ts";
+import { createChannelLimitError, IDEMPOTENCY_MILLISECONDS, stampMessage } from "../stamp.ts";
 
-/** What became of the drafts of a turn. */
+/** The outcome of the drafts of a turn. */
 export interface Stored {
-  /** What is to be announced, in order. */
+  /** The messages to announce, in order. */
   readonly messages: readonly Message[];
-  /** One for each draft, or why it alone was refused. */
+  /** For each draft its receipt, or why it was refused. */
   readonly receipts: readonly (Receipt | MessagingError)[];
-  /** Channels that have new messages. */
+  /** The channels that have new messages. */
   readonly written: readonly SqliteChannel[];
 }
 
-/** A channel that is written to in this turn, and how far that has come. */
-interface Advance {
+/** The new state of a channel that is written to in this turn. */
+interface ChannelUpdate {
   readonly channel: SqliteChannel;
   offset: number;
   sequence: number;
   count: number;
 }
 
-/** Rows that go into one statement: a call costs more than a row. */
+/** Rows per statement: a call costs more than a row. */
 const ROWS_PER_INSERT = 16;
 
-/** What a probe writes: more than a page, so that it needs new ones. */
+/** The key that a probe writes: longer than a page, so that it needs new ones. */
 const PROBE_KEY = "x".repeat(16 * 1024);
 
-/** Whether a draft cannot be taken while the disk cannot be written. */
+/** Whether a draft cannot be accepted while the disk is not writable. */
 export function needsDisk(draft: Draft): boolean {
   return !isTransient(draft) || draft.idempotencyKey !== undefined;
 }
@@ -48,7 +48,7 @@ export class SqliteWriter {
   readonly #insertReceipt;
   readonly #deleteReceipt;
 
-  /** @param maxChannels messages that would need one more channel are refused */
+  /** @param maxChannels messages that would create one more channel are refused */
   constructor(database: SqliteDatabase, state: SqliteState, maxChannels: number) {
     this.#database = database;
     this.#state = state;
@@ -65,9 +65,9 @@ export class SqliteWriter {
   }
 
   /**
-   * Stores drafts, in order. Leaves the disk alone if no draft needs it.
+   * Stores drafts in order. Does not access the disk if no draft needs it.
    *
-   * @throws what SQLite throws; then nothing is stored and nothing has changed
+   * @throws errors of SQLite; then nothing is stored and the state is unchanged
    */
   store(drafts: readonly Draft[], now: number): Stored {
     const turn = new WriterTurn(this.#state, now);
@@ -84,13 +84,13 @@ export class SqliteWriter {
   }
 
   /**
-   * Writes something, and takes it back, to learn whether the disk has room.
+   * Checks whether the disk is writable, by a transaction that changes nothing in the end.
    *
-   * @throws what SQLite throws
+   * @throws errors of SQLite
    */
   probe(): void {
     this.#database.transact(() => {
-      // No channel has an empty name.
+      // No channel has an empty name, so this cannot clash.
       this.#insertReceipt.run("", PROBE_KEY, 0, 0, 0, 0);
       this.#deleteReceipt.run("", PROBE_KEY);
     });
@@ -108,7 +108,7 @@ export class SqliteWriter {
       }
     }
     if (!isTransient(draft) && !turn.knows(channel) && turn.channelCount >= this.#maxChannels) {
-      turn.receipts.push(describeChannelLimit(channel, this.#maxChannels));
+      turn.receipts.push(createChannelLimitError(channel, this.#maxChannels));
       return;
     }
     const { offset, sequence, time } = isTransient(draft)
@@ -129,14 +129,14 @@ export class SqliteWriter {
   }
 }
 
-/** One turn's worth of stamping, which touches the log's state only once it is applied. */
+/** Stamps the drafts of one turn; changes the engine's state only in `apply`. */
 class WriterTurn {
   readonly time: number;
   readonly messages: Message[] = [];
   readonly receipts: (Receipt | MessagingError)[] = [];
   readonly rows: SQLInputValue[] = [];
   readonly #state: SqliteState;
-  readonly #advances = new Map<string, Advance>();
+  readonly #updates = new Map<string, ChannelUpdate>();
   #created = 0;
   #sequence: number;
   #nextExpiry = Infinity;
@@ -148,48 +148,48 @@ class WriterTurn {
   }
 
   get written(): readonly SqliteChannel[] {
-    return Array.from(this.#advances.values(), ({ channel }) => channel);
+    return Array.from(this.#updates.values(), ({ channel }) => channel);
   }
 
-  /** Channels there are, those that come up in this turn included. */
+  /** The number of channels, including those created in this turn. */
   get channelCount(): number {
     return this.#state.channels.all.length + this.#created;
   }
 
   knows(name: string): boolean {
-    return this.#advances.has(name) || this.#state.channels.get(name) !== undefined;
+    return this.#updates.has(name) || this.#state.channels.get(name) !== undefined;
   }
 
-  /** Takes a draft that is not stored. */
+  /** Stamps a transient message. */
   deliver(draft: Draft): Message {
     return this.#add(stampMessage(draft, this.#state.epoch, 0, 0, this.time));
   }
 
   stamp(draft: Draft, create: (name: string) => SqliteChannel): Message {
-    let advance = this.#advances.get(draft.channel);
-    if (advance === undefined) {
+    let update = this.#updates.get(draft.channel);
+    if (update === undefined) {
       const known = this.#state.channels.get(draft.channel);
       const channel = known ?? create(draft.channel);
       if (known === undefined) this.#created++;
-      advance = { channel, offset: channel.offset, sequence: 0, count: 0 };
-      this.#advances.set(draft.channel, advance);
+      update = { channel, offset: channel.offset, sequence: 0, count: 0 };
+      this.#updates.set(draft.channel, update);
     }
-    advance.sequence = ++this.#sequence;
-    advance.count++;
-    const message = stampMessage(draft, this.#state.epoch, ++advance.offset, this.#sequence, this.time);
+    update.sequence = ++this.#sequence;
+    update.count++;
+    const message = stampMessage(draft, this.#state.epoch, ++update.offset, this.#sequence, this.time);
     const expires = draft.ttl === undefined ? null : this.time + Math.ceil(draft.ttl * 1_000);
     if (expires !== null) this.#nextExpiry = Math.min(this.#nextExpiry, expires);
-    pushRow(this.rows, message, advance.channel.id, expires);
+    pushRow(this.rows, message, update.channel.id, expires);
     return this.#add(message);
   }
 
-  /** Carries what was stamped into the log's state. */
+  /** Applies the turn to the engine's state, after the transaction. */
   apply(): void {
     const state = this.#state;
     state.sequence = this.#sequence;
     state.time = this.time;
     state.nextExpiry = Math.min(state.nextExpiry, this.#nextExpiry);
-    for (const { channel, offset, sequence, count } of this.#advances.values()) {
+    for (const { channel, offset, sequence, count } of this.#updates.values()) {
       if (state.channels.get(channel.name) === undefined) state.channels.add(channel);
       if (channel.count === 0) channel.oldestTime = this.time;
       channel.offset = offset;

@@ -76,28 +76,31 @@ async function administer(hosts: string): Promise<NatsConnection> {
   return await connect({ servers: hosts.split(",") });
 }
 
-testWithNats("JetStreamLog loses and doubles nothing when its server is killed and restarted", async () => {
-  await using cluster = await startServer();
-  const [server] = cluster.servers;
-  await using one = await openNode(cluster);
-  await using two = await openNode(cluster);
-  const ledger = { acknowledged: new Map(), rejected: new Set<string>() };
-  const stops = [publishOn(one, "one", ledger), publishOn(two, "two", ledger)];
-  for (let round = 1; round <= 3; round++) {
-    const goal = ledger.acknowledged.size + 200;
-    await until(() => ledger.acknowledged.size >= goal);
-    await server?.kill();
-    await until(() => [one, two].every(({ log }) => log.checkReady() !== undefined));
-    await server?.start();
-    await until(() => [one, two].every(({ log }) => log.checkReady() === undefined));
-  }
-  for (const stop of stops) await stop();
-  await assertExact([one, two], ledger);
-  assert.ok(one.logger.find("log is reachable again").length >= 3);
-});
+testWithNats(
+  "JetStreamEngine loses and doubles nothing when its server is killed and restarted",
+  async () => {
+    await using cluster = await startServer();
+    const [server] = cluster.servers;
+    await using one = await openNode(cluster);
+    await using two = await openNode(cluster);
+    const ledger = { acknowledged: new Map(), rejected: new Set<string>() };
+    const stops = [publishOn(one, "one", ledger), publishOn(two, "two", ledger)];
+    for (let round = 1; round <= 3; round++) {
+      const goal = ledger.acknowledged.size + 200;
+      await until(() => ledger.acknowledged.size >= goal);
+      await server?.kill();
+      await until(() => [one, two].every(({ log }) => log.checkReady() !== undefined));
+      await server?.start();
+      await until(() => [one, two].every(({ log }) => log.checkReady() === undefined));
+    }
+    for (const stop of stops) await stop();
+    await assertExact([one, two], ledger);
+    assert.ok(one.logger.find("engine is reachable again").length >= 3);
+  },
+);
 
 testWithNats(
-  "JetStreamLog loses and doubles nothing when the server that leads a cluster is killed",
+  "JetStreamEngine loses and doubles nothing when the server that leads a cluster is killed",
   async () => {
     await using cluster = await NatsCluster.start(3);
     const options = { hosts: cluster.hosts, replicas: 3 as const };
@@ -121,24 +124,24 @@ testWithNats(
   },
 );
 
-testWithNats("JetStreamLog starts without a server, says so, and is there once that is", async () => {
+testWithNats("JetStreamEngine starts without a server, says so, and is there once that is", async () => {
   await using cluster = await startServer();
   const [server] = cluster.servers;
   await server?.kill();
   await using node = await openNode(cluster);
   const { log, logger } = node;
   assert.match(log.checkReady() ?? "", /^NATS JetStream at 127\.0\.0\.1:\d+ cannot be reached: /);
-  assert.equal(logger.find("log cannot be reached, trying again").length, 1);
+  assert.equal(logger.find("engine cannot be reached, trying again").length, 1);
   assert.deepEqual(log.top, { epoch: "0", sequence: 0 });
   await assert.rejects(log.read({ selector: NEWS, after: { kind: "earliest" }, limit: 1 }), isUnavailable);
   const early = log.append(createDraft("early"));
   await server?.start();
   assert.equal((await early).offset, 1, "what was handed in meanwhile is stored");
   assert.equal(log.checkReady(), undefined);
-  assert.equal(logger.find("log is reachable again").length, 1);
+  assert.equal(logger.find("engine is reachable again").length, 1);
 });
 
-testWithNats("JetStreamLog catches up after a partition, and reads what it knows during it", async () => {
+testWithNats("JetStreamEngine catches up after a partition, and reads what it knows during it", async () => {
   await using cluster = await startServer();
   await using proxy = new TcpProxy(cluster.servers[0]!.port);
   await using near = await openNode(cluster);
@@ -158,7 +161,7 @@ testWithNats("JetStreamLog catches up after a partition, and reads what it knows
 });
 
 testWithNats(
-  "JetStreamLog tells its readers when it was cut off for so long that messages are gone",
+  "JetStreamEngine tells its readers when it was cut off for so long that messages are gone",
   async () => {
     await using cluster = await startServer();
     await using proxy = new TcpProxy(cluster.servers[0]!.port);
@@ -186,25 +189,28 @@ testWithNats(
   },
 );
 
-testWithNats("JetStreamLog has a new epoch once its stream is another, and tells its readers", async () => {
-  await using cluster = await startServer();
-  await using node = await openNode(cluster);
-  const { log, announced, resets } = node;
-  const before = await log.append(createDraft("before"));
-  const connection = await administer(cluster.hosts);
-  await (await jetstreamManager(connection)).streams.delete("raindrops");
-  await connection.close();
-  await until(() => resets.length > 0);
-  const after = await log.append(createDraft("after"));
-  assert.notEqual(after.epoch, before.epoch);
-  assert.deepEqual([after.offset, log.top.epoch], [1, after.epoch]);
-  assert.deepEqual(announced.map(({ epoch }) => epoch), [before.epoch, after.epoch]);
-  const { epoch, offset } = before;
-  const page = await log.read({ selector: NEWS, after: { kind: "offset", epoch, offset }, limit: 10 });
-  assert.equal(page.kind, "gap");
-});
+testWithNats(
+  "JetStreamEngine has a new epoch once its stream is another, and tells its readers",
+  async () => {
+    await using cluster = await startServer();
+    await using node = await openNode(cluster);
+    const { log, announced, resets } = node;
+    const before = await log.append(createDraft("before"));
+    const connection = await administer(cluster.hosts);
+    await (await jetstreamManager(connection)).streams.delete("raindrops");
+    await connection.close();
+    await until(() => resets.length > 0);
+    const after = await log.append(createDraft("after"));
+    assert.notEqual(after.epoch, before.epoch);
+    assert.deepEqual([after.offset, log.top.epoch], [1, after.epoch]);
+    assert.deepEqual(announced.map(({ epoch }) => epoch), [before.epoch, after.epoch]);
+    const { epoch, offset } = before;
+    const page = await log.read({ selector: NEWS, after: { kind: "offset", epoch, offset }, limit: 10 });
+    assert.equal(page.kind, "gap");
+  },
+);
 
-testWithNats("JetStreamLog renews the epoch of a stream that has lost what was announced", async () => {
+testWithNats("JetStreamEngine renews the epoch of a stream that has lost what was announced", async () => {
   await using cluster = await startServer();
   const [server] = cluster.servers;
   await using one = await openNode(cluster);
@@ -225,7 +231,7 @@ testWithNats("JetStreamLog renews the epoch of a stream that has lost what was a
 });
 
 testWithNats(
-  "JetStreamLog finds one epoch on all nodes when the log has lost what some of them know",
+  "JetStreamEngine finds one epoch on all nodes when the log has lost what some of them know",
   async () => {
     await using cluster = await startServer();
     const [server] = cluster.servers;
@@ -254,7 +260,7 @@ testWithNats(
 );
 
 testWithNats(
-  "JetStreamLog notices that what it announced is lost though others have written since",
+  "JetStreamEngine notices that what it announced is lost though others have written since",
   async () => {
     await using cluster = await startServer();
     const [server] = cluster.servers;
@@ -287,28 +293,31 @@ testWithNats(
   },
 );
 
-testWithNats("JetStreamLog catches up with a stream whose end was removed while it was cut off", async () => {
-  await using cluster = await startServer();
-  await using proxy = new TcpProxy(cluster.servers[0]!.port);
-  const clock = new FakeClock();
-  await using near = await openNode({ hosts: cluster.hosts, now: clock.now, grace: 0 });
-  await using far = await openNode({ hosts: `127.0.0.1:${proxy.port}`, now: clock.now });
-  await far.log.append(createDraft("before"));
-  proxy.cut();
-  await until(() => far.log.checkReady() !== undefined);
-  await near.log.append(createDraft("claim", { ephemeral: true, idempotencyKey: "k" }));
-  clock.advance(3_600);
-  await near.log.sweep();
-  proxy.refuses = false;
-  await until(() => far.log.checkReady() === undefined);
-  await until(() => far.log.top.sequence === near.log.top.sequence);
-  const after = { kind: "id" as const, ...near.log.top };
-  const page = await far.log.read({ selector: NEWS, after, limit: 10 });
-  assert.deepEqual([page.kind, page.messages], ["complete", []]);
-});
+testWithNats(
+  "JetStreamEngine catches up with a stream whose end was removed while it was cut off",
+  async () => {
+    await using cluster = await startServer();
+    await using proxy = new TcpProxy(cluster.servers[0]!.port);
+    const clock = new FakeClock();
+    await using near = await openNode({ hosts: cluster.hosts, now: clock.now, grace: 0 });
+    await using far = await openNode({ hosts: `127.0.0.1:${proxy.port}`, now: clock.now });
+    await far.log.append(createDraft("before"));
+    proxy.cut();
+    await until(() => far.log.checkReady() !== undefined);
+    await near.log.append(createDraft("claim", { ephemeral: true, idempotencyKey: "k" }));
+    clock.advance(3_600);
+    await near.log.sweep();
+    proxy.refuses = false;
+    await until(() => far.log.checkReady() === undefined);
+    await until(() => far.log.top.sequence === near.log.top.sequence);
+    const after = { kind: "id" as const, ...near.log.top };
+    const page = await far.log.read({ selector: NEWS, after, limit: 10 });
+    assert.deepEqual([page.kind, page.messages], ["complete", []]);
+  },
+);
 
 testWithNats(
-  "JetStreamLog rejects with log_full what a full stream refuses, and too_large what does not fit",
+  "JetStreamEngine rejects with log_full what a full stream refuses, and too_large what does not fit",
   async () => {
     await using cluster = await startServer();
     await using node = await openNode(cluster);
@@ -330,13 +339,13 @@ testWithNats(
   },
 );
 
-testWithNats("JetStreamLog refuses a stream that would lose offsets, and tells why", async () => {
+testWithNats("JetStreamEngine refuses a stream that would lose offsets, and tells why", async () => {
   await using cluster = await startServer();
   const connection = await administer(cluster.hosts);
   const manager = await jetstreamManager(connection);
   await manager.streams.add({ name: "raindrops", subjects: ["raindrops.>"] });
   await using node = await openNode(cluster);
-  assert.match(node.log.checkReady() ?? "", /the stream "raindrops" is none of Raindrops/);
+  assert.match(node.log.checkReady() ?? "", /the stream "raindrops" does not belong to Raindrops/);
   await manager.streams.delete("raindrops");
   await until(() => node.log.checkReady() === undefined);
   await manager.streams.update("raindrops", { max_age: 3_600 * 1e9 });
@@ -345,7 +354,7 @@ testWithNats("JetStreamLog refuses a stream that would lose offsets, and tells w
   await connection.close();
 });
 
-testWithNats("JetStreamLog takes no harm from what others put into its stream", async () => {
+testWithNats("JetStreamEngine takes no harm from what others put into its stream", async () => {
   await using cluster = await startServer();
   await using one = await openNode(cluster);
   const connection = await administer(cluster.hosts);
@@ -372,7 +381,7 @@ testWithNats("JetStreamLog takes no harm from what others put into its stream", 
   assert.equal((await two.log.append(createDraft("b"))).offset, 4);
 });
 
-testWithNats("JetStreamLog shows the server its credentials, and nobody else", async () => {
+testWithNats("JetStreamEngine shows the server its credentials, and nobody else", async () => {
   await using cluster = await startServer('authorization { user: rain, password: "s3cret" }\n');
   const credentials = { user: "rain", password: "s3kret" };
   await using wrong = await openNode({ hosts: cluster.hosts, credentials });

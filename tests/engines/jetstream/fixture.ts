@@ -1,9 +1,9 @@
 /** What tests of the JetStream engine share: one NATS server for all of a file, and streams with several nodes each. */
 import {
-  type JetStreamLog,
-  type JetStreamLogOptions,
-  openJetStreamLog,
-} from "../../../lib/engines/jetstream/log.ts";
+  type JetStreamEngine,
+  type JetStreamEngineOptions,
+  openJetStreamEngine,
+} from "../../../lib/engines/jetstream/engine.ts";
 import type { Message } from "../../../lib/core/message.ts";
 import { Rules } from "../../../lib/core/rules.ts";
 import { RecordingLogger } from "../../fakes/recording_logger.ts";
@@ -23,18 +23,18 @@ export function nameStream(): string {
 
 /** A node, with all that it announced. */
 export interface TestNode extends AsyncDisposable {
-  readonly log: JetStreamLog;
+  readonly log: JetStreamEngine;
   readonly logger: RecordingLogger;
   readonly announced: Message[];
   readonly resets: string[];
 }
 
-export type NodeOptions = Partial<Omit<JetStreamLogOptions, "servers">> & { readonly hosts: string };
+export type NodeOptions = Partial<Omit<JetStreamEngineOptions, "servers">> & { readonly hosts: string };
 
 /** Opens a node on a stream. */
 export async function openNode(options: NodeOptions): Promise<TestNode> {
   const logger = new RecordingLogger();
-  const log = await openJetStreamLog({
+  const log = await openJetStreamEngine({
     tls: false,
     stream: "raindrops",
     replicas: 1,

@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { selectChannel } from "../../../lib/core/channel.ts";
 import { MessagingError } from "../../../lib/core/errors.ts";
-import type { SqliteLog } from "../../../lib/engines/sqlite/log.ts";
+import type { SqliteEngine } from "../../../lib/engines/sqlite/engine.ts";
 import { createDraft } from "../../fakes/message.ts";
 import { readTexts, runChild, TemporaryDirectory } from "./fixture.ts";
 
 /** Takes a backup into a file of the directory, doing something after each chunk. */
 async function copy(
   directory: TemporaryDirectory,
-  log: SqliteLog,
+  log: SqliteEngine,
   between: () => Promise<unknown> = () => Promise.resolve(),
 ): Promise<string> {
   const path = directory.file("backup.db");
@@ -24,7 +24,7 @@ async function copy(
 }
 
 /** Enough messages that a backup has several chunks. */
-async function fill(log: SqliteLog, count = 2_000): Promise<string[]> {
+async function fill(log: SqliteEngine, count = 2_000): Promise<string[]> {
   const texts = Array.from({ length: count }, (_, i) => `${i} ${"x".repeat(500)}`);
   await Promise.all(texts.map((text) => log.append(createDraft(text))));
   return texts;
@@ -64,7 +64,7 @@ Deno.test("a backup that is used has a new epoch, keeps its messages, and tells 
     assert.notEqual(epoch, known.epoch);
     assert.deepEqual(
       directory.logger.entries.map(({ event, fields }) => `${event}: ${fields.reason}`),
-      ["log has a new epoch: the file is a backup: later messages are not in it"],
+      ["engine has a new epoch: the file is a backup: later messages are not in it"],
     );
     assert.equal((await restored.append(createDraft("c"))).offset, 2, "offsets go on");
     const page = await restored.read({
@@ -109,7 +109,7 @@ Deno.test("openBackup() makes one copy at a time, and the next once that was tak
   await assert.rejects(log.openBackup(), (error) => {
     assert.ok(error instanceof MessagingError);
     assert.equal(error.code, "log_unavailable");
-    assert.match(error.message, /Another backup is under way/);
+    assert.match(error.message, /Another backup is in progress/);
     return true;
   });
   await stream.cancel();
@@ -142,7 +142,7 @@ Deno.test("closing a log breaks a backup off, and loses nothing", async () => {
   await log[Symbol.asyncDispose]();
   await assert.rejects(async () => {
     while (!(await reader.read()).done);
-  }, /The log was closed during the backup/);
+  }, /The engine was closed during the backup/);
   await using after = directory.open();
   assert.deepEqual(await readTexts(after), [...texts, "last"]);
 });

@@ -3,7 +3,7 @@
  * line for each turn's worth of acknowledged offsets, until it is killed.
  */
 import { Rules } from "../../../lib/core/rules.ts";
-import { openLog } from "../../../lib/engines/mod.ts";
+import { openEngine } from "../../../lib/engines/mod.ts";
 
 const encoder = new TextEncoder();
 const print = (line: string) => void Deno.stdout.writeSync(encoder.encode(line + "\n"));
@@ -11,7 +11,7 @@ const print = (line: string) => void Deno.stdout.writeSync(encoder.encode(line +
 const [url = "", size = "8"] = Deno.args;
 const rules = new Rules([{ channels: "**", history: { messages: 1_000_000 } }]);
 try {
-  const log = await openLog(url, { rules, logger: { write: () => {} } });
+  const log = await openEngine(url, { rules, logger: { write: () => {} } });
   print(`open ${log.top.epoch}`);
   for (let i = 0; Number(size) > 0; i++) {
     const drafts = Array.from({ length: Number(size) }, (_, k) => ({

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { MessagingError } from "../../../lib/core/errors.ts";
 import type { Receipt } from "../../../lib/core/log.ts";
 import type { Message } from "../../../lib/core/message.ts";
-import type { SqliteLog } from "../../../lib/engines/sqlite/log.ts";
+import type { SqliteEngine } from "../../../lib/engines/sqlite/engine.ts";
 import { createDraft } from "../../fakes/message.ts";
 import { KEEP_ALL, readAll, readTexts, TemporaryDirectory } from "./fixture.ts";
 import { mayMount, mountTemporary } from "./mount.ts";
@@ -11,7 +11,7 @@ import { mayMount, mountTemporary } from "./mount.ts";
 const TEXT = "x".repeat(1_000);
 
 /** Appends, ten drafts a turn, until a turn is refused. Returns the receipts of those that were stored. */
-async function fill(log: SqliteLog, channel = "news"): Promise<Receipt[]> {
+async function fill(log: SqliteEngine, channel = "news"): Promise<Receipt[]> {
   const receipts: Receipt[] = [];
   while (true) {
     const drafts = Array.from({ length: 10 }, () => createDraft(TEXT, { channel }));
@@ -39,7 +39,7 @@ function events(directory: TemporaryDirectory): string[] {
   return directory.logger.entries.map(({ level, event }) => `${level} ${event}`);
 }
 
-Deno.test("SqliteLog on a full disk refuses appends, reads on, and works again once there is room", async () => {
+Deno.test("SqliteEngine on a full disk refuses appends, reads on, and works again once there is room", async () => {
   await using directory = new TemporaryDirectory();
   const log = directory.open({ maxPages: 64 });
   const announced: Message[] = [];
@@ -56,7 +56,7 @@ Deno.test("SqliteLog on a full disk refuses appends, reads on, and works again o
   const page = await readAll(log);
   assert.deepEqual(page.messages.map(({ sequence }) => sequence), receipts.map(({ sequence }) => sequence));
   assert.equal(page.position.offset, receipts.length);
-  assert.deepEqual(events(directory), ["error log write failed"], "one line, however many are refused");
+  assert.deepEqual(events(directory), ["error engine write failed"], "one line, however many are refused");
   assert.match(log.checkReady() ?? "", /disk .* is full/);
 
   assert.equal(await log.clear("news"), receipts.length);
@@ -64,7 +64,7 @@ Deno.test("SqliteLog on a full disk refuses appends, reads on, and works again o
   const next = await log.append(createDraft("room"));
   assert.deepEqual([next.offset, next.sequence], [receipts.length + 1, top.sequence + 1], "no holes");
   assert.equal((await log.append(createDraft("a", { channel: "new" }))).offset, 1);
-  assert.deepEqual(events(directory), ["error log write failed", "info log writes again"]);
+  assert.deepEqual(events(directory), ["error engine write failed", "info engine writes again"]);
   await fill(log);
   assert.equal(events(directory).length, 3, "the next failure has a line of its own");
   await log[Symbol.asyncDispose]();
@@ -74,7 +74,7 @@ Deno.test("SqliteLog on a full disk refuses appends, reads on, and works again o
   assert.deepEqual(await readTexts(again, "keep"), [TEXT]);
 });
 
-Deno.test("SqliteLog on a full disk delivers what needs no storing", async () => {
+Deno.test("SqliteEngine on a full disk delivers what needs no storing", async () => {
   await using directory = new TemporaryDirectory();
   await using log = directory.open({ maxPages: 64 });
   await fill(log);
@@ -96,7 +96,7 @@ Deno.test("SqliteLog on a full disk delivers what needs no storing", async () =>
   ]);
 });
 
-Deno.test("SqliteLog on a full disk forgets channels and keys of what it refused", async () => {
+Deno.test("SqliteEngine on a full disk forgets channels and keys of what it refused", async () => {
   await using directory = new TemporaryDirectory();
   await using log = directory.open({ maxPages: 64 });
   await fill(log);
@@ -107,7 +107,7 @@ Deno.test("SqliteLog on a full disk forgets channels and keys of what it refused
   assert.deepEqual([receipt.offset, receipt.duplicate], [1, false]);
 });
 
-Deno.test("SqliteLog on a full disk removes what the rules no longer keep", async () => {
+Deno.test("SqliteEngine on a full disk removes what the rules no longer keep", async () => {
   await using directory = new TemporaryDirectory();
   const entries = [{ channels: "news", history: { messages: 10 } }, KEEP_ALL];
   await using log = directory.open({ maxPages: 64, entries });
@@ -123,7 +123,7 @@ Deno.test("SqliteLog on a full disk removes what the rules no longer keep", asyn
 
 for (const synchronous of ["normal", "full"] as const) {
   Deno.test({
-    name: `SqliteLog on a disk that is really full recovers by itself, synchronous=${synchronous} ` +
+    name: `SqliteEngine on a disk that is really full recovers by itself, synchronous=${synchronous} ` +
       "(runs where tests may mount one)",
     ignore: !mayMount,
     async fn() {
@@ -158,13 +158,14 @@ for (const synchronous of ["normal", "full"] as const) {
 }
 
 Deno.test({
-  name: "SqliteLog on a disk that others filled goes on in the room it has (runs where tests may mount one)",
+  name:
+    "SqliteEngine on a disk that others filled goes on in the room it has (runs where tests may mount one)",
   ignore: !mayMount,
   async fn() {
     await using directory = new TemporaryDirectory();
     await using _mount = await mountTemporary(directory.path, "size=8m");
     const entries = [{ channels: "news", history: { messages: 100 } }];
-    const appendSome = async (log: SqliteLog) => {
+    const appendSome = async (log: SqliteEngine) => {
       const drafts = Array.from({ length: 10 }, () => createDraft(TEXT));
       const [result] = await Promise.allSettled(drafts.map((draft) => log.append(draft)));
       return result?.status === "fulfilled";
@@ -185,7 +186,7 @@ Deno.test({
   },
 });
 
-Deno.test("SqliteLog that is disposed rejects reads and clears with log_unavailable", async () => {
+Deno.test("SqliteEngine that is disposed rejects reads and clears with log_unavailable", async () => {
   await using directory = new TemporaryDirectory();
   const log = directory.open();
   await log[Symbol.asyncDispose]();

@@ -14,28 +14,28 @@ function assertRefused(directory: TemporaryDirectory, pattern: RegExp, path = di
     assert.ok(error instanceof MessagingError);
     assert.equal(error.code, "log_unavailable");
     assert.match(error.message, pattern);
-    assert.ok(error.message.startsWith(`Cannot open the log "${path}": `), error.message);
-    assert.match(error.message, /--log sqlite:PATH$/);
+    assert.ok(error.message.startsWith(`Cannot open the database "${path}": `), error.message);
+    assert.match(error.message, /--engine sqlite:PATH$/);
     assert.ok(!error.message.includes("\n"));
     return true;
   });
 }
 
-Deno.test("openSqliteLog() creates the file and its directories", async () => {
+Deno.test("openSqliteEngine() creates the file and its directories", async () => {
   await using directory = new TemporaryDirectory();
   const path = directory.file("a/b/log.db");
   await directory.open({ path })[Symbol.asyncDispose]();
   assert.ok((await Deno.stat(path)).isFile);
 });
 
-Deno.test("openSqliteLog() takes an empty file", async () => {
+Deno.test("openSqliteEngine() takes an empty file", async () => {
   await using directory = new TemporaryDirectory();
   await Deno.writeFile(directory.file(), new Uint8Array());
   await using log = directory.open();
   assert.equal((await log.append(createDraft("a"))).offset, 1);
 });
 
-Deno.test("openSqliteLog() refuses a file that this process has open", async () => {
+Deno.test("openSqliteEngine() refuses a file that this process has open", async () => {
   await using directory = new TemporaryDirectory();
   await using log = directory.open();
   await log.append(createDraft("a"));
@@ -44,29 +44,29 @@ Deno.test("openSqliteLog() refuses a file that this process has open", async () 
   assert.deepEqual(await readTexts(log), ["a", "b"]);
 });
 
-Deno.test("openSqliteLog() refuses a file that another process has open, and takes it afterwards", async () => {
+Deno.test("openSqliteEngine() refuses a file that another process has open, and takes it afterwards", async () => {
   await using directory = new TemporaryDirectory();
   const url = `sqlite:${directory.file()}`;
   const log = directory.open();
   const [line = ""] = await runChild([url, "0"], 1);
   assert.match(
     line,
-    /^refused Cannot open the log ".*": another process has it open; stop that one, or name/,
+    /^refused Cannot open the database ".*": another process has it open; stop that one, or name/,
   );
   await log[Symbol.asyncDispose]();
   assert.deepEqual(await runChild([url, "0"], 9), [`open ${log.top.epoch}`]);
 });
 
 for (const [what, bytes] of [["short text", 5], ["long text", 100_000]] as const) {
-  Deno.test(`openSqliteLog() refuses a file that is no database: ${what}`, async () => {
+  Deno.test(`openSqliteEngine() refuses a file that is no database: ${what}`, async () => {
     await using directory = new TemporaryDirectory();
     await Deno.writeTextFile(directory.file(), "a".repeat(bytes));
-    assertRefused(directory, /the file is no database; move it away/);
+    assertRefused(directory, /the file is not a database; move it away/);
     assert.equal(await Deno.readTextFile(directory.file()), "a".repeat(bytes));
   });
 }
 
-Deno.test("openSqliteLog() refuses another program's database and leaves it alone", async () => {
+Deno.test("openSqliteEngine() refuses another program's database and leaves it alone", async () => {
   for (
     const sql of [
       "CREATE TABLE birds (name TEXT)",
@@ -82,7 +82,7 @@ Deno.test("openSqliteLog() refuses another program's database and leaves it alon
   }
 });
 
-Deno.test("openSqliteLog() refuses a database of a newer version", async () => {
+Deno.test("openSqliteEngine() refuses a database of a newer version", async () => {
   await using directory = new TemporaryDirectory();
   await directory.open()[Symbol.asyncDispose]();
   directory.query(`PRAGMA user_version = ${MIGRATIONS.length + 1}`);
@@ -92,12 +92,12 @@ Deno.test("openSqliteLog() refuses a database of a newer version", async () => {
   );
 });
 
-Deno.test("openSqliteLog() refuses a directory", async () => {
+Deno.test("openSqliteEngine() refuses a directory", async () => {
   await using directory = new TemporaryDirectory();
   assertRefused(directory, /make sure that it is a file/, directory.path);
 });
 
-Deno.test("openSqliteLog() refuses a path below a file", async () => {
+Deno.test("openSqliteEngine() refuses a path below a file", async () => {
   await using directory = new TemporaryDirectory();
   await Deno.writeTextFile(directory.file("file"), "");
   for (const path of ["file/log.db", "file/data/log.db"]) {
@@ -105,17 +105,17 @@ Deno.test("openSqliteLog() refuses a path below a file", async () => {
   }
 });
 
-Deno.test("openSqliteLog() names the permission it lacks", async () => {
+Deno.test("openSqliteEngine() names the permission it lacks", async () => {
   await using directory = new TemporaryDirectory();
   const [line = ""] = await runChild([`sqlite:${directory.file()}`, "0"], 1, [
     `--allow-read=${directory.path}`,
   ]);
   const { path } = directory;
-  assert.match(line, /^refused Cannot open the log /);
+  assert.match(line, /^refused Cannot open the database /);
   assert.ok(line.includes(`start with --allow-read=${path} --allow-write=${path}, or name`), line);
 });
 
-Deno.test("openSqliteLog() needs no permission but for its directory, which may be missing", async () => {
+Deno.test("openSqliteEngine() needs no permission but for its directory, which may be missing", async () => {
   await using directory = new TemporaryDirectory();
   const data = join(directory.path, "data");
   const lines = await runChild([`sqlite:${data}/log.db`], 3, [
@@ -127,7 +127,7 @@ Deno.test("openSqliteLog() needs no permission but for its directory, which may 
 });
 
 Deno.test({
-  name: "openSqliteLog() refuses a file system that may only be read (runs where tests may mount one)",
+  name: "openSqliteEngine() refuses a file system that may only be read (runs where tests may mount one)",
   ignore: !mayMount,
   async fn() {
     await using directory = new TemporaryDirectory();
@@ -143,7 +143,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "openSqliteLog() refuses a full disk (runs where tests may mount one)",
+  name: "openSqliteEngine() refuses a full disk (runs where tests may mount one)",
   ignore: !mayMount,
   async fn() {
     await using directory = new TemporaryDirectory();
@@ -151,7 +151,7 @@ Deno.test({
     assert.throws(() => directory.open(), (error) => {
       assert.ok(error instanceof MessagingError);
       assert.equal(error.code, "log_full");
-      assert.match(error.message, /^Cannot open the log ".*": its disk is full; free some space/);
+      assert.match(error.message, /^Cannot open the database ".*": its disk is full; free some space/);
       return true;
     });
   },
@@ -166,7 +166,7 @@ Deno.test("openSqliteFile() takes the steps from an older version, once and all 
   const added = "CREATE TABLE added (x INTEGER) STRICT; INSERT INTO added VALUES (1)";
 
   const broken = [...MIGRATIONS, added, "NO SQL"];
-  assert.throws(() => openSqliteFile({ path, logger, migrations: broken }), /Cannot open the log/);
+  assert.throws(() => openSqliteFile({ path, logger, migrations: broken }), /Cannot open the database/);
   assert.deepEqual(directory.query("SELECT name FROM sqlite_schema WHERE name = 'added'"), []);
   await directory.open()[Symbol.asyncDispose]();
 

@@ -4,7 +4,11 @@ import { DatabaseSync } from "node:sqlite";
 import { selectChannel } from "../../../lib/core/channel.ts";
 import type { Log, LogPage } from "../../../lib/core/log.ts";
 import { type RuleEntry, Rules } from "../../../lib/core/rules.ts";
-import { openSqliteLog, type SqliteLog, type SqliteLogOptions } from "../../../lib/engines/sqlite/log.ts";
+import {
+  openSqliteEngine,
+  type SqliteEngine,
+  type SqliteEngineOptions,
+} from "../../../lib/engines/sqlite/engine.ts";
 import { RecordingLogger } from "../../fakes/recording_logger.ts";
 
 /** Keeps everything any test appends. */
@@ -19,9 +23,11 @@ export class TemporaryDirectory implements AsyncDisposable {
     return join(this.path, name);
   }
 
-  open(options: Partial<SqliteLogOptions> & { readonly entries?: readonly RuleEntry[] } = {}): SqliteLog {
+  open(
+    options: Partial<SqliteEngineOptions> & { readonly entries?: readonly RuleEntry[] } = {},
+  ): SqliteEngine {
     const { entries = [KEEP_ALL], ...rest } = options;
-    return openSqliteLog({ path: this.file(), logger: this.logger, rules: new Rules(entries), ...rest });
+    return openSqliteEngine({ path: this.file(), logger: this.logger, rules: new Rules(entries), ...rest });
   }
 
   /** Opens the file while no log has it, and runs SQL on it. */
@@ -35,7 +41,7 @@ export class TemporaryDirectory implements AsyncDisposable {
   }
 
   /** Leaves the file as a process that was killed leaves it: open, with its last commits beside it. */
-  async kill(log: SqliteLog): Promise<void> {
+  async kill(log: SqliteEngine): Promise<void> {
     const crashed = this.file("crashed");
     await Deno.mkdir(crashed);
     for (const name of ["log.db", "log.db-wal"]) await Deno.copyFile(this.file(name), join(crashed, name));

@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { selectChannel, selectPatterns } from "../../../lib/core/channel.ts";
 import type { Cursor } from "../../../lib/core/log.ts";
-import type { SqliteLog } from "../../../lib/engines/sqlite/log.ts";
+import type { SqliteEngine } from "../../../lib/engines/sqlite/engine.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { createDraft } from "../../fakes/message.ts";
 import { readAll, readTexts, TemporaryDirectory } from "./fixture.ts";
 
-function append(log: SqliteLog, count: number, channel = "news"): Promise<unknown> {
+function append(log: SqliteEngine, count: number, channel = "news"): Promise<unknown> {
   return Promise.all(Array.from({ length: count }, (_, i) => log.append(createDraft(`${i}`, { channel }))));
 }
 
@@ -21,7 +21,7 @@ async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-Deno.test("SqliteLog removes what is too much by itself, within a few turns", async () => {
+Deno.test("SqliteEngine removes what is too much by itself, within a few turns", async () => {
   await using directory = new TemporaryDirectory();
   const log = directory.open({ entries: [{ channels: "news", history: { messages: 100 } }] });
   await append(log, 5_000);
@@ -34,7 +34,7 @@ Deno.test("SqliteLog removes what is too much by itself, within a few turns", as
   assert.equal(countRows(directory), 150);
 });
 
-Deno.test("SqliteLog keeps up with a channel that is written to without a pause", async () => {
+Deno.test("SqliteEngine keeps up with a channel that is written to without a pause", async () => {
   await using directory = new TemporaryDirectory();
   await using log = directory.open({ entries: [{ channels: "news", history: { messages: 100 } }] });
   let most = 0;
@@ -45,7 +45,7 @@ Deno.test("SqliteLog keeps up with a channel that is written to without a pause"
   assert.ok(most < 10_000, `${most} were stored at once`);
 });
 
-Deno.test("SqliteLog removes what is too old, of every channel", async () => {
+Deno.test("SqliteEngine removes what is too old, of every channel", async () => {
   await using directory = new TemporaryDirectory();
   const clock = new FakeClock();
   const entries = [{ channels: "brief", history: { seconds: 60 } }];
@@ -67,7 +67,7 @@ Deno.test("SqliteLog removes what is too old, of every channel", async () => {
   assert.equal(countRows(directory), 0);
 });
 
-Deno.test("SqliteLog removes expired messages and forgotten keys", async () => {
+Deno.test("SqliteEngine removes expired messages and forgotten keys", async () => {
   await using directory = new TemporaryDirectory();
   const clock = new FakeClock();
   const log = directory.open({ now: clock.now });
@@ -85,7 +85,7 @@ Deno.test("SqliteLog removes expired messages and forgotten keys", async () => {
   assert.deepEqual([countRows(directory), countRows(directory, "receipts")], [1, 0]);
 });
 
-Deno.test("SqliteLog tells of a gap alike before and after what is due is removed", async () => {
+Deno.test("SqliteEngine tells of a gap alike before and after what is due is removed", async () => {
   await using directory = new TemporaryDirectory();
   const clock = new FakeClock();
   const entries = [{ channels: "brief", history: { seconds: 60 } }];
@@ -124,7 +124,7 @@ Deno.test("SqliteLog tells of a gap alike before and after what is due is remove
   }
 });
 
-Deno.test("SqliteLog tells a reader of pages once of what comes of age between them, removed or not", async () => {
+Deno.test("SqliteEngine tells a reader of pages once of what comes of age between them, removed or not", async () => {
   for (let sweeps = 0; sweeps < 8; sweeps++) {
     await using directory = new TemporaryDirectory();
     const clock = new FakeClock();
@@ -154,7 +154,7 @@ Deno.test("SqliteLog tells a reader of pages once of what comes of age between t
   }
 });
 
-Deno.test("SqliteLog tells a reader of pages nothing new when it removes what nobody could read any more", async () => {
+Deno.test("SqliteEngine tells a reader of pages nothing new when it removes what nobody could read any more", async () => {
   await using directory = new TemporaryDirectory();
   const clock = new FakeClock();
   const entries = [{ channels: "news", history: { messages: 100 } }];
@@ -170,7 +170,7 @@ Deno.test("SqliteLog tells a reader of pages nothing new when it removes what no
   assert.equal(second.kind, "complete");
 });
 
-Deno.test("SqliteLog.clear() of many messages lets others have their turn, and spares what comes meanwhile", async () => {
+Deno.test("SqliteEngine.clear() of many messages lets others have their turn, and spares what comes meanwhile", async () => {
   await using directory = new TemporaryDirectory();
   await using log = directory.open();
   await append(log, 3_000);

@@ -8,22 +8,33 @@ import { Rules } from "../../../lib/core/rules.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { createDraft } from "../../fakes/message.ts";
 import { testLog } from "../../suites/log_suite.ts";
-import { nameStream, openNode, SKIPPED, startServer, testWithNats } from "./fixture.ts";
+import { IDEMPOTENCY_MILLISECONDS } from "../../../lib/engines/stamp.ts";
+import {
+  nameStream,
+  type NodeOptions,
+  openNode,
+  SKIPPED,
+  startServer,
+  type TestNode,
+  testWithNats,
+} from "./fixture.ts";
 
 const server = SKIPPED === undefined ? await startServer() : undefined;
 const hosts = server?.hosts ?? "";
 Deno.test.afterAll(() => server?.[Symbol.asyncDispose]());
 
 const NEWS = selectChannel("news");
+/** Beyond all that is stored: whoever reads from there waits for the node to catch up. */
+const FAR_AHEAD = { kind: "id" as const, sequence: Number.MAX_SAFE_INTEGER };
 const EVERYTHING = selectPatterns(["**"]);
 
 if (SKIPPED === undefined) {
   testLog(
-    "JetStreamLog",
+    "JetStreamEngine",
     async (options) => (await openNode({ ...options, hosts, stream: nameStream() })).log,
   );
   testLog(
-    "JetStreamLog without a cache",
+    "JetStreamEngine without a cache",
     async (options) => (await openNode({ ...options, hosts, stream: nameStream(), cachedBytes: 0 })).log,
   );
 } else Deno.test.ignore(`The suite of the Log port on JetStream (skipped: ${SKIPPED})`, () => {});
@@ -47,7 +58,7 @@ function assertOffsets(messages: readonly Message[]): void {
   assert.deepEqual(messages.map(({ offset }) => offset), messages.map((_, i) => i + 1));
 }
 
-testWithNats("JetStreamLog on two nodes counts and orders what both append at once alike", async () => {
+testWithNats("JetStreamEngine on two nodes counts and orders what both append at once alike", async () => {
   const stream = nameStream();
   await using one = await openNode({ hosts, stream });
   await using two = await openNode({ hosts, stream });
@@ -78,22 +89,25 @@ testWithNats("JetStreamLog on two nodes counts and orders what both append at on
   }
 });
 
-testWithNats("JetStreamLog counts a channel once that came up while others were on their way", async () => {
-  const count = 500;
-  await using node = await openNode({ hosts, stream: nameStream(), maxChannels: count });
-  const receipts: Promise<Receipt>[] = [];
-  for (let i = 0; i < count; i++) {
-    receipts.push(node.log.append(createDraft("a", { channel: `c${i}` })));
-    // One a turn: so there is always one on its way while others come back.
-    await new Promise<void>((resolve) => setImmediate(resolve));
-  }
-  await Promise.all(receipts);
-  await assert.rejects(node.log.append(createDraft("a", { channel: "beyond" })), {
-    code: "too_many_channels",
-  });
-});
+testWithNats(
+  "JetStreamEngine counts a channel once that came up while others were on their way",
+  async () => {
+    const count = 500;
+    await using node = await openNode({ hosts, stream: nameStream(), maxChannels: count });
+    const receipts: Promise<Receipt>[] = [];
+    for (let i = 0; i < count; i++) {
+      receipts.push(node.log.append(createDraft("a", { channel: `c${i}` })));
+      // One a turn: so there is always one on its way while others come back.
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    await Promise.all(receipts);
+    await assert.rejects(node.log.append(createDraft("a", { channel: "beyond" })), {
+      code: "too_many_channels",
+    });
+  },
+);
 
-testWithNats("JetStreamLog.clear() of a channel nobody wrote to leaves nothing behind", async () => {
+testWithNats("JetStreamEngine.clear() of a channel nobody wrote to leaves nothing behind", async () => {
   const options = { hosts, stream: nameStream(), maxChannels: 1 };
   await using one = await openNode(options);
   await using two = await openNode(options);
@@ -106,7 +120,7 @@ testWithNats("JetStreamLog.clear() of a channel nobody wrote to leaves nothing b
   await early;
 });
 
-testWithNats("JetStreamLog knows a key on every node: one of two at once is stored", async () => {
+testWithNats("JetStreamEngine knows a key on every node: one of two at once is stored", async () => {
   const stream = nameStream();
   await using one = await openNode({ hosts, stream });
   await using two = await openNode({ hosts, stream });
@@ -125,7 +139,7 @@ testWithNats("JetStreamLog knows a key on every node: one of two at once is stor
 });
 
 testWithNats(
-  "JetStreamLog passes what is not stored to other nodes, behind what was appended before it",
+  "JetStreamEngine passes what is not stored to other nodes, behind what was appended before it",
   async () => {
     const stream = nameStream();
     await using one = await openNode({ hosts, stream });
@@ -160,7 +174,7 @@ testWithNats(
   },
 );
 
-testWithNats("JetStreamLog lets a reader go on at another node, which catches up first", async () => {
+testWithNats("JetStreamEngine lets a reader go on at another node, which catches up first", async () => {
   const stream = nameStream();
   await using one = await openNode({ hosts, stream });
   await using two = await openNode({ hosts, stream });
@@ -177,37 +191,104 @@ testWithNats("JetStreamLog lets a reader go on at another node, which catches up
   }
 });
 
-testWithNats("JetStreamLog carries what nodes say to each other, in order, to those who listen", async () => {
-  const stream = nameStream();
-  await using one = await openNode({ hosts, stream });
-  await using two = await openNode({ hosts, stream });
-  await using other = await openNode({ hosts, stream: nameStream() });
-  const heard: string[] = [];
-  const last = Promise.withResolvers<void>();
-  const hear = (name: string) => (bytes: Uint8Array) => {
-    heard.push(`${name} ${new TextDecoder().decode(bytes)}`);
-    if (heard.length === 3) last.resolve();
+testWithNats(
+  "JetStreamEngine carries what nodes say to each other, in order, to those who listen",
+  async () => {
+    const stream = nameStream();
+    await using one = await openNode({ hosts, stream });
+    await using two = await openNode({ hosts, stream });
+    await using other = await openNode({ hosts, stream: nameStream() });
+    const heard: string[] = [];
+    const last = Promise.withResolvers<void>();
+    const hear = (name: string) => (bytes: Uint8Array) => {
+      heard.push(`${name} ${new TextDecoder().decode(bytes)}`);
+      if (heard.length === 3) last.resolve();
+    };
+    two.log.bus.subscribe("nodes", hear("two"));
+    other.log.bus.subscribe("nodes", hear("other"));
+    const stop = two.log.bus.subscribe("node.x", hear("stopped"));
+    stop();
+    // The server knows of a subscription when it has answered what was asked after it.
+    await Promise.all([two, other].map(({ log }) => log.append(createDraft("a"))));
+    for (const text of ["1", "2", "3"]) one.log.bus.publish("nodes", new TextEncoder().encode(text));
+    one.log.bus.publish("node.x", new Uint8Array(1));
+    one.log.bus.publish("nodes", new Uint8Array(one.log.bus.maxBytes + 1));
+    await last.promise;
+    await two.log.append(createDraft("b"));
+    assert.deepEqual(heard, ["two 1", "two 2", "two 3"]);
+    assert.ok(one.log.bus.connected);
+  },
+);
+
+/** A node that neither sends nor applies anything until `resume` is called. */
+async function openStalledNode(options: NodeOptions) {
+  const held: (() => void)[] = [];
+  let isStalled = true;
+  const node = await openNode({
+    ...options,
+    schedule: (task) => isStalled ? void held.push(task) : void setImmediate(task),
+  });
+  return {
+    ...node,
+    resume() {
+      isStalled = false;
+      for (const task of held) task();
+    },
   };
-  two.log.bus.subscribe("nodes", hear("two"));
-  other.log.bus.subscribe("nodes", hear("other"));
-  const stop = two.log.bus.subscribe("node.x", hear("stopped"));
-  stop();
-  // The server knows of a subscription when it has answered what was asked after it.
-  await Promise.all([two, other].map(({ log }) => log.append(createDraft("a"))));
-  for (const text of ["1", "2", "3"]) one.log.bus.publish("nodes", new TextEncoder().encode(text));
-  one.log.bus.publish("node.x", new Uint8Array(1));
-  one.log.bus.publish("nodes", new Uint8Array(one.log.bus.maxBytes + 1));
-  await last.promise;
-  await two.log.append(createDraft("b"));
-  assert.deepEqual(heard, ["two 1", "two 2", "two 3"]);
-  assert.ok(one.log.bus.connected);
-});
+}
+
+/** Applies all that the stream holds by now. */
+async function catchUp(log: Log): Promise<void> {
+  await log.read({ selector: NEWS, after: { ...FAR_AHEAD, epoch: log.top.epoch }, limit: 1 });
+}
+
+/** Sweeps until nothing is left to do: to set a goal, to store an anchor, and to purge. */
+async function sweepFully({ log }: TestNode): Promise<void> {
+  for (let i = 0; i < 4; i++) {
+    await log.sweep();
+    await catchUp(log);
+  }
+}
+
+for (const first of ["stored", "transient"] as const) {
+  testWithNats(
+    `JetStreamEngine purges a ${first} message's key no earlier than a duplicate that a node behind has stored`,
+    async () => {
+      const clock = new FakeClock();
+      const options = { hosts, stream: nameStream(), now: clock.now, grace: 0 };
+      await using one = await openNode(options);
+      await using behind = await openStalledNode(options);
+      const draft = createDraft("a", { idempotencyKey: "k", ttl: 1 });
+      const retried = behind.log.append(draft);
+      const transient = first === "transient" ? { ephemeral: true } : {};
+      const original = await one.log.append({ ...draft, ...transient });
+      clock.advance(2);
+      await one.log.sweep();
+      // Sends the retry, which the node does not know to be one, and only then applies the first message.
+      behind.resume();
+      assert.deepEqual(await retried, { ...original, duplicate: true });
+      await catchUp(one.log);
+      clock.advance(IDEMPOTENCY_MILLISECONDS / 1_000 + 100);
+      await sweepFully(one);
+      await using late = await openNode(options);
+      assert.deepEqual(await describeLog(late.log), await describeLog(one.log));
+      const next = await late.log.append(createDraft("next"));
+      assert.equal(next.offset, first === "stored" ? 2 : 1);
+    },
+  );
+}
 
 testWithNats(
-  "JetStreamLog is the same on a node that starts later, whatever was removed before",
+  "JetStreamEngine is the same on a node that starts later, whatever was removed before",
   async () => {
     type Step =
-      | { kind: "append"; channels: string[]; ttl: number | undefined; key: string | undefined }
+      | {
+        kind: "append";
+        channels: string[];
+        ttl: number | undefined;
+        key: string | undefined;
+        transient: boolean;
+      }
       | { kind: "clear"; channel: string }
       | { kind: "advance"; seconds: number }
       | { kind: "sweep" };
@@ -220,6 +301,7 @@ testWithNats(
           channels: fc.array(channel, { minLength: 1, maxLength: 6 }),
           ttl: fc.option(fc.constantFrom(1, 20), { nil: undefined, freq: 4 }),
           key: fc.option(fc.constantFrom("k", "l"), { nil: undefined, freq: 5 }),
+          transient: fc.boolean(),
         }),
       },
       { weight: 1, arbitrary: fc.record({ kind: fc.constant("clear" as const), channel }) },
@@ -249,13 +331,15 @@ testWithNats(
           else if (step.kind === "sweep") await nodes[count % 2]!.sweep();
           else if (step.kind === "clear") await nodes[count % 2]!.clear(step.channel);
           else {
-            const { ttl, key } = step;
+            const { ttl, key, transient } = step;
             await Promise.all(
               step.channels.map((channel) =>
                 nodes[count++ % 2]!.append(createDraft(`${count}`, {
                   channel,
                   ...(ttl === undefined ? {} : { ttl }),
                   ...(key === undefined ? {} : { idempotencyKey: key }),
+                  // With a key, as others leave nothing in the stream; of two at once, one is stored.
+                  ...(transient && key !== undefined && count % 3 === 0 ? { ephemeral: true } : {}),
                 }))
               ),
             );
@@ -264,9 +348,7 @@ testWithNats(
         await one.log.sweep();
         await one.log.sweep();
         await two.log.clear("unknown");
-        const { epoch } = one.log.top;
-        const ahead = { kind: "id" as const, epoch, sequence: Number.MAX_SAFE_INTEGER };
-        await one.log.read({ selector: NEWS, after: ahead, limit: 1 });
+        await catchUp(one.log);
         await using three = await openNode(options);
         const known = await describeLog(one.log);
         assert.deepEqual(await describeLog(two.log), known);

@@ -1,36 +1,36 @@
 /**
- * The JetStream engine: one stream on a NATS server or cluster is the log of any number of nodes.
+ * The JetStream engine: any number of nodes share one stream on a NATS server or cluster.
  *
  * **One order, one count.** Every node follows the whole stream and applies its records in the same order, so that all
- * come to the same offsets, know the same keys and remove the same messages (`state.ts`). Nobody asks
- * before publishing and nobody is refused for another's sake: however many nodes write to one channel, their records
- * are in flight together, and the stream's order decides. A record holds what was appended to one channel in one turn,
- * in a row. A message's sequence is that of its record times 1024 plus its place; the ids of a log thus have gaps,
+ * nodes assign the same offsets, know the same keys and remove the same messages (`state.ts`). Nodes do not coordinate
+ * before publishing, and no append is refused because of a concurrent one: the records of all nodes are in flight
+ * together, and the stream orders them. A record holds consecutive messages that were appended to one channel in one
+ * turn. A message's sequence is its record's sequence times 1024 plus its index in the record, so sequences have gaps;
  * offsets have none.
  *
- * **What is acknowledged.** An append resolves when its record comes back from the stream and is announced here: the
- * server delivers only what it has stored, on a cluster what a majority has. The server's answer to the publisher
- * serves to notice refusals and losses. A record that is not answered for in a second is sent again under the same id,
- * which the server knows for a minute; after ten seconds the append is rejected, and then nobody can say whether it
- * was stored. Between appends that are in flight while a server of the cluster fails, the order may change.
+ * **Acknowledgement.** An append resolves when its record has come back from the stream and was announced on this node:
+ * the server delivers only what it has stored, in a cluster what a majority has stored. The server's ack to the publisher
+ * serves to detect refusals and losses. A record without an ack is resent every second with the same id, by which the
+ * server recognises duplicates for a minute. After ten seconds the append is rejected, and its message may or may not
+ * have been stored. Appends that are in flight while a server of the cluster fails may change their order.
  *
- * **Counting over restarts.** A node that starts reads the heads of all records. What was removed is not there to be
- * counted; but each head says what its publisher knew of the channel: how many messages it had had up to which record.
- * A channel is emptied only up to a record of which a remaining one knows, and that corrects the count. `DELETE` is a
- * record as well: what is before it in the channel is gone, on all nodes alike. So are rules (the same for all nodes,
- * or they differ in what they show). From the disk it goes two minutes later, so that no node misses what it is about
- * to announce; what has an idempotency key six minutes later, as its record is how nodes know the key.
+ * **Offsets across restarts.** A node that starts reads the heads of all records. Purged records cannot be counted, but
+ * each head states what its publisher knew of the channel: its offset as of which record. A channel is purged only up
+ * to a record that a remaining head covers, and that head corrects the offset. `DELETE` is a record as well: on every
+ * node, it removes what the channel had before. Rules have the same effect on all nodes if all have the same rules.
+ * Removed messages are purged from the stream two minutes later, so that no node misses what it has yet to announce;
+ * keyed ones six minutes later, as nodes learn of a key from its record.
  *
- * **Idempotency.** A key is in the head of its record. Of two with the same key the second counts for nothing; its
- * publisher gets the first one's receipt. Messages that are not stored have their keys in records of their own.
+ * **Idempotency.** A key is in the head of its record. The second of two records with the same key is ignored, and its
+ * publisher gets the receipt of the first. The keys of transient messages have records of their own, called claims.
  *
- * **What is not stored** goes to the other nodes as plain NATS messages, after all that was appended here before it has
- * been announced. It is lost to nodes that are cut off.
+ * **Transient messages** go to the other nodes as plain NATS messages, after everything that was appended on this node
+ * before them has been announced. Disconnected nodes miss them.
  *
- * **Epoch.** It is in the stream's description: a new stream has a new one. When the server turns out to have lost what
- * was announced, or has another record in its place, the epoch is renewed by whichever node finds that; the others ask
- * for it every two seconds. A single server, or all of a cluster, that lose power while no node is running
- * to notice need `sync_interval: always` in the server's configuration to lose nothing.
+ * **Epoch.** It is in the stream's description; a new stream gets a new one. When the server turns out to have lost
+ * announced messages, or has another record in the place of one, the node that notices renews the epoch; the others
+ * check it every two seconds. If a single server, or all of a cluster, lose power while no node is running to notice,
+ * nothing is lost only with `sync_interval: always` in the server's configuration.
  */
 import { MessagingError } from "../../core/errors.ts";
 import type { Log, LogInsight, LogPage, LogQuery, Receipt, StoredChannel } from "../../core/log.ts";
@@ -42,7 +42,7 @@ import { type Schedule, Turn } from "../../base/turn.ts";
 import { JetStreamBus } from "./bus.ts";
 import { createEntries, type Pending } from "./entries.ts";
 import { Inbound } from "./inbound.ts";
-import { APPEND_MILLISECONDS, type Entry, JetStreamLine } from "./line.ts";
+import { APPEND_MILLISECONDS, AppendQueue, type Entry } from "./append_queue.ts";
 import { JetStreamLink, type NatsCredentials } from "./link.ts";
 import { type Content, decodeContents, decodeHead, HEAD } from "./record.ts";
 import { JetStreamReader } from "./reader.ts";
@@ -50,39 +50,38 @@ import type { JetStreamState } from "./state.ts";
 import { JetStreamSubjects } from "./subject.ts";
 import { GRACE_MILLISECONDS, JetStreamSweeper } from "./sweeper.ts";
 import type { JetStreamUrl } from "./url.ts";
-import { JetStreamWire } from "./wire.ts";
-import { describeChannelLimit } from "../stamp.ts";
+import { JetStreamPublisher } from "./publisher.ts";
+import { createChannelLimitError } from "../stamp.ts";
 
-export interface JetStreamLogOptions extends JetStreamUrl {
+export interface JetStreamEngineOptions extends JetStreamUrl {
   readonly credentials?: NatsCredentials;
   readonly rules: Rules;
   readonly logger: Logger;
-  /** Where the time from sending a record to having it back is counted. */
+  /** Receives the time from sending each record to its return. */
   readonly metrics?: Metrics | undefined;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
   readonly schedule?: Schedule;
-  /** Milliseconds that removed messages stay on the server. */
+  /** How long removed messages stay on the server, in milliseconds. */
   readonly grace?: number;
-  /** Bytes of payload of the newest messages that are kept in memory for readers. */
+  /** The size of the cache of recent messages, in bytes of payload. */
   readonly cachedBytes?: number;
-  /** Channels it remembers; a message that would need one more is refused. No limit when left out. */
+  /** The limit on channels; a message that would create one more is refused. No limit by default. */
   readonly maxChannels?: number;
 }
 
-/** Beyond it, no message is added to a record. */
+/** A record that reaches this size takes no more messages. */
 const RECORD_BYTES = 256 * 1024;
-/** Reads that find a message gone try again, having caught up. */
+/** How often a read is tried that finds a message purged, catching up in between. */
 const READ_ATTEMPTS = 5;
 
 /**
- * Opens a log that is a stream of NATS JetStream. When its server cannot be reached, it goes on trying for ever; until
- * then appends and reads reject.
+ * Opens the engine. While no server can be reached, it keeps trying, and appends and reads reject.
  *
  * @returns once the stream is loaded, or the first attempt has failed
- * @throws {MessagingError} `log_unavailable` where Deno's permissions do not let it try
+ * @throws {MessagingError} `log_unavailable` if Deno's permissions do not allow connecting
  */
-export async function openJetStreamLog(options: JetStreamLogOptions): Promise<JetStreamLog> {
+export async function openJetStreamEngine(options: JetStreamEngineOptions): Promise<JetStreamEngine> {
   for (const host of options.servers) {
     if (Deno.permissions.querySync({ name: "net", host }).state === "granted") continue;
     throw new MessagingError(
@@ -91,68 +90,68 @@ export async function openJetStreamLog(options: JetStreamLogOptions): Promise<Je
         `or start with deno run --allow-net=${host} and the other flags of the start task`,
     );
   }
-  const log = new JetStreamLog(options);
-  await log.started;
-  return log;
+  const engine = new JetStreamEngine(options);
+  await engine.started;
+  return engine;
 }
 
-export class JetStreamLog implements Log, LogInsight {
+export class JetStreamEngine implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   onReset: (reason: string) => void = () => {};
   readonly bus: JetStreamBus;
-  readonly #options: JetStreamLogOptions;
+  readonly #options: JetStreamEngineOptions;
   readonly #now: () => number;
   readonly #subjects: JetStreamSubjects;
   readonly #link: JetStreamLink;
-  readonly #line = new JetStreamLine(
-    (entry, number) => this.#wire.send(entry, number, this.#state?.get(entry.channel)?.state),
+  readonly #queue = new AppendQueue(
+    (entry, number) => this.#publisher.send(entry, number, this.#state?.get(entry.channel)?.state),
     () => this.#state?.processed ?? 0,
   );
-  readonly #wire: JetStreamWire;
+  readonly #publisher: JetStreamPublisher;
   readonly #reader: JetStreamReader;
   readonly #sweeper: JetStreamSweeper;
   readonly #inbound: Inbound;
-  readonly #handed: Turn<Pending>;
-  /** Channels that come up with records on their way. */
-  readonly #opening = new Set<string>();
+  readonly #incoming: Turn<Pending>;
+  /** Channels created by records in flight. */
+  readonly #newChannels = new Set<string>();
   #state: JetStreamState | undefined;
-  /** When the server was lost; undefined while it is there. */
+  /** Since when the server has been unreachable; undefined while it is reachable. */
   #downSince: number | undefined = performance.now();
   #closed = false;
 
-  /** Use {@linkcode openJetStreamLog}. */
-  constructor(options: JetStreamLogOptions) {
+  /** Use {@linkcode openJetStreamEngine}. */
+  constructor(options: JetStreamEngineOptions) {
     const { stream, rules, logger, now = Date.now, schedule, grace = GRACE_MILLISECONDS } = options;
     this.#options = options;
     this.#now = now;
     this.#subjects = new JetStreamSubjects(stream);
     this.bus = new JetStreamBus(this.#subjects.bus);
-    this.#wire = new JetStreamWire({
+    this.#publisher = new JetStreamPublisher({
       subjects: this.#subjects,
       logger,
-      onAck: (number, ack) => this.#line.acknowledge(number, ack),
+      onAck: (number, ack) => this.#queue.acknowledge(number, ack),
       onTransient: (body) => this.#inbound.addTransient(body),
-      onPurged: (channel, record) => this.#sweeper.notice(channel, record),
+      onPurged: (channel, record) => this.#sweeper.notePurged(channel, record),
     });
     this.#reader = new JetStreamReader((record) => this.#fetch(record), now, options.cachedBytes);
-    this.#handed = new Turn((batch) => this.#hand(batch), schedule);
+    this.#incoming = new Turn((batch) => this.#enqueue(batch), schedule);
     this.#inbound = new Inbound({
-      line: this.#line,
+      queue: this.#queue,
       reader: this.#reader,
       metrics: options.metrics,
       schedule,
       now,
-      numberOf: (id) => this.#wire.numberOf(id),
+      numberOf: (id) => this.#publisher.numberOf(id),
       state: () => this.#state,
       announce: (messages) => this.onStored(messages),
-      pass: (drafts) => this.#wire.pass(drafts),
+      broadcast: (drafts) => this.#publisher.broadcast(drafts),
     });
     this.#link = new JetStreamLink({
       ...options,
       credentials: options.credentials ?? {},
       subjects: this.#subjects,
       now,
-      onConnect: (connection) => this.#wire.use(connection),
+      onConnect: (connection) => this.#publisher.attach(connection),
       onRecord: (record) => this.#inbound.add(record),
       flush: () => this.#inbound.flush(),
       onLoad: (state, reason) => this.#load(state, reason),
@@ -171,8 +170,8 @@ export class JetStreamLog implements Log, LogInsight {
           ? undefined
           : { state: this.#state, manager };
       },
-      anchor: (channel) => this.#mark("anchor", channel, () => {}, () => {}),
-      tell: (channel, record) => this.#wire.tellPurged(channel, record),
+      appendAnchor: (channel) => this.#appendMarker("anchor", channel, () => {}, () => {}),
+      announcePurge: (channel, record) => this.#publisher.announcePurge(channel, record),
       onError: (error) => logger.write("warn", "removing old messages failed", { reason: describe(error) }),
     });
   }
@@ -183,19 +182,19 @@ export class JetStreamLog implements Log, LogInsight {
   }
 
   get top(): Log["top"] {
-    // No log's epoch is this one: who has seen nothing of it yet has missed nothing he can resume from.
+    // No engine has this epoch, so nobody can resume from it.
     return this.#state?.top ?? { epoch: "0", sequence: 0 };
   }
 
   append(draft: Draft): Promise<Receipt> {
     const refusal = this.#refusal();
     if (refusal !== undefined) return Promise.reject(refusal);
-    return new Promise((resolve, reject) => this.#handed.add({ draft, resolve, reject }));
+    return new Promise((resolve, reject) => this.#incoming.add({ draft, resolve, reject }));
   }
 
   async read(query: LogQuery): Promise<LogPage> {
     if (this.#closed) throw closedError();
-    if (this.#isAhead(query)) await this.#catchUp();
+    if (this.#isBehind(query)) await this.#catchUp();
     for (let i = 0; i < READ_ATTEMPTS; i++) {
       const state = this.#state;
       if (state === undefined) throw this.#unavailable("read stored messages");
@@ -209,9 +208,9 @@ export class JetStreamLog implements Log, LogInsight {
   async clear(channel: string): Promise<number> {
     const refusal = this.#refusal();
     if (refusal !== undefined) throw refusal;
-    this.#handed.flush();
+    this.#incoming.flush();
     if (await this.#isUnknown(channel)) return 0;
-    return await new Promise((resolve, reject) => this.#mark("clear", channel, resolve, reject));
+    return await new Promise((resolve, reject) => this.#appendMarker("clear", channel, resolve, reject));
   }
 
   checkReady(): string | undefined {
@@ -231,81 +230,83 @@ export class JetStreamLog implements Log, LogInsight {
     return offset > 0 ? { channel, offset, stored: length } : undefined;
   }
 
-  /** Removes from the server what is due now. */
+  /** Purges from the server what is due now. */
   async sweep(): Promise<void> {
     await this.#sweeper.sweep();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
-    this.#handed.flush();
+    this.#incoming.flush();
     this.#closed = true;
     this.#sweeper[Symbol.dispose]();
     if (this.#link.problem === undefined) {
       let timer;
       const late = new Promise<void>((resolve) => timer = setTimeout(resolve, APPEND_MILLISECONDS));
-      await Promise.race([this.#line.drained(), late]);
+      await Promise.race([this.#queue.drained(), late]);
       clearTimeout(timer);
     }
     await this.#link[Symbol.asyncDispose]();
     this.#inbound.flush();
-    this.#line[Symbol.dispose]();
+    this.#queue[Symbol.dispose]();
   }
 
   #refusal(): MessagingError | undefined {
     if (this.#closed) return closedError();
-    // What has been away for longer than anybody waits is not waited for.
+    // The outage is already longer than an append waits.
     if (this.#downSince !== undefined && performance.now() - this.#downSince > APPEND_MILLISECONDS) {
       return this.#unavailable("store the message");
     }
-    return this.#line.refusal;
+    return this.#queue.refusal;
   }
 
-  /** Takes the drafts of a turn. */
-  #hand(batch: readonly Pending[]): void {
+  /** Queues the drafts of a turn. */
+  #enqueue(batch: readonly Pending[]): void {
     const time = Math.max(this.#now(), this.#state?.time ?? 0);
-    if (this.#line.isEmpty) this.#opening.clear();
+    if (this.#queue.isEmpty) this.#newChannels.clear();
     const admitted = batch.filter((pending) => this.#admit(pending));
     const room = this.#link.connection?.info?.max_payload ?? Infinity;
     const context = { time, maxBytes: Math.min(RECORD_BYTES, room / 2), epoch: () => this.top.epoch };
     for (const entry of createEntries(admitted, context)) {
       const { key, channel } = entry;
       const first = key === undefined ? undefined : this.#state?.findKey(channel, key, time);
-      const refusal = this.#wire.findRefusal(entry);
+      const refusal = this.#publisher.findSizeError(entry);
       if (refusal !== undefined) entry.reject(refusal);
-      else if (first === undefined) this.#line.add(entry);
+      else if (first === undefined) this.#queue.add(entry);
       else entry.settle({ kind: "duplicate", receipt: first }, 0);
     }
-    this.#line.pump();
-    this.#inbound.release();
+    this.#queue.pump();
+    this.#inbound.deliverTransients();
   }
 
-  /** Refuses a message that would need a channel too many. */
+  /** Refuses a message that would create a channel beyond the limit. */
   #admit({ draft, reject }: Pending): boolean {
     const { maxChannels = Infinity } = this.#options;
     const { channel } = draft;
     if (maxChannels === Infinity || isTransient(draft)) return true;
-    if (this.#state?.get(channel) !== undefined || this.#opening.has(channel)) return true;
-    // While some are always on their way, those that have come up are counted twice.
-    for (const name of this.#opening) if (this.#state?.get(name) !== undefined) this.#opening.delete(name);
-    if ((this.#state?.channels.length ?? 0) + this.#opening.size >= maxChannels) {
-      reject(describeChannelLimit(channel, maxChannels));
+    if (this.#state?.get(channel) !== undefined || this.#newChannels.has(channel)) return true;
+    // Under constant load the set is never cleared: channels that exist by now would be counted twice.
+    for (const name of this.#newChannels) {
+      if (this.#state?.get(name) !== undefined) this.#newChannels.delete(name);
+    }
+    if ((this.#state?.channels.length ?? 0) + this.#newChannels.size >= maxChannels) {
+      reject(createChannelLimitError(channel, maxChannels));
       return false;
     }
-    this.#opening.add(channel);
+    this.#newChannels.add(channel);
     return true;
   }
 
-  /** Whether nobody has written to a channel: a record of its clearing would make one of it, which stays. */
+  /** Whether a channel has no records: clearing it would create the channel. */
   async #isUnknown(channel: string): Promise<boolean> {
-    const isNew = () => this.#state?.get(channel) === undefined && this.#line.isEmpty;
+    const isNew = () => this.#state?.get(channel) === undefined && this.#queue.isEmpty;
     if (this.#state === undefined || !isNew()) return false;
     await this.#catchUp();
     return isNew();
   }
 
-  /** Stores a record without messages. */
-  #mark(
+  /** Appends a record without messages. */
+  #appendMarker(
     kind: "clear" | "anchor",
     channel: string,
     resolve: (count: number) => void,
@@ -313,8 +314,8 @@ export class JetStreamLog implements Log, LogInsight {
   ): void {
     const time = Math.max(this.#now(), this.#state?.time ?? 0);
     const settle: Entry["settle"] = (applied) => resolve(applied.kind === "cleared" ? applied.count : 0);
-    this.#line.add({ kind, channel, drafts: [], time, bytes: channel.length, settle, reject });
-    this.#line.pump();
+    this.#queue.add({ kind, channel, drafts: [], time, bytes: channel.length, settle, reject });
+    this.#queue.pump();
   }
 
   #load(state: JetStreamState, reason: string): void {
@@ -322,22 +323,22 @@ export class JetStreamLog implements Log, LogInsight {
     this.#state = state;
     if (isFirst) return;
     this.#reader.reset();
-    this.#line.abandon();
-    this.#options.logger.write("error", reason, { log: this.#options.stream });
+    this.#queue.rejectSent();
+    this.#options.logger.write("error", reason, { engine: this.#options.stream });
     this.onReset(reason);
   }
 
   #goUp(): void {
     this.#downSince = undefined;
-    this.bus.use(this.#link.connection, true);
-    this.#line.open();
-    this.#inbound.release();
+    this.bus.attach(this.#link.connection, true);
+    this.#queue.resume();
+    this.#inbound.deliverTransients();
   }
 
   #goDown(): void {
     this.#downSince ??= performance.now();
-    this.#line.shut();
-    this.bus.use(this.#link.connection, false);
+    this.#queue.pause();
+    this.bus.attach(this.#link.connection, false);
   }
 
   async #fetch(record: number): Promise<readonly Content[] | undefined> {
@@ -345,7 +346,7 @@ export class JetStreamLog implements Log, LogInsight {
     if (manager === undefined) throw this.#unavailable("read stored messages");
     const { stream } = this.#options;
     try {
-      // A server that follows may not have it yet; the leader, which is asked then, has.
+      // A follower may not have it yet; then the leader is asked.
       const message = await manager.direct.getMessage(stream, { seq: record }) ??
         await manager.streams.getMessage(stream, { seq: record });
       const head = message === null ? undefined : decodeHead(message.header.get(HEAD));
@@ -355,8 +356,8 @@ export class JetStreamLog implements Log, LogInsight {
     }
   }
 
-  /** Whether a reader knows of more than this node: another node may have told him. */
-  #isAhead({ after, selector }: LogQuery): boolean {
+  /** Whether the cursor is ahead of this node: it may come from another node. */
+  #isBehind({ after, selector }: LogQuery): boolean {
     const state = this.#state;
     if (state === undefined) return false;
     if (after.kind === "id") return after.epoch === state.epoch && after.sequence > state.sequence;
@@ -364,7 +365,7 @@ export class JetStreamLog implements Log, LogInsight {
     return selector.channel !== undefined && after.offset > (state.get(selector.channel)?.offset ?? 0);
   }
 
-  /** Resolves when everything is applied that the stream holds now. */
+  /** Resolves once everything is applied that the stream holds now. */
   async #catchUp(): Promise<void> {
     const { manager } = this.#link;
     if (manager === undefined) throw this.#unavailable("read stored messages");
@@ -374,23 +375,23 @@ export class JetStreamLog implements Log, LogInsight {
     } catch (cause) {
       throw this.#unavailable("read stored messages", cause);
     }
-    if (!await this.#inbound.reached(last, APPEND_MILLISECONDS)) {
+    if (!await this.#inbound.waitFor(last, APPEND_MILLISECONDS)) {
       throw this.#unavailable("read stored messages");
     }
   }
 
-  /** What clients are told; where the server is and what it says is for the operator alone. */
+  /** The error for clients: the server's address and errors are only for the operator. */
   #unavailable(attempt: string, cause?: unknown): MessagingError {
     return new MessagingError(
       "log_unavailable",
-      `Cannot ${attempt}: the log's server cannot be reached; try again in a moment`,
+      `Cannot ${attempt}: the NATS server cannot be reached; try again in a moment`,
       { cause: cause ?? this.#link.problem },
     );
   }
 }
 
 function closedError(): MessagingError {
-  return new MessagingError("log_unavailable", "The log is closed");
+  return new MessagingError("log_unavailable", "The engine is closed");
 }
 
 function describe(error: unknown): string {

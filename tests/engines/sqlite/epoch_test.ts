@@ -1,8 +1,8 @@
 /** Tests when a log of the SQLite engine starts a new epoch: whenever acknowledged messages may be lost. */
 import assert from "node:assert/strict";
 import { selectChannel } from "../../../lib/core/channel.ts";
-import type { SqliteLogOptions } from "../../../lib/engines/sqlite/log.ts";
-import { readBootTime } from "../../../lib/engines/sqlite/life.ts";
+import type { SqliteEngineOptions } from "../../../lib/engines/sqlite/engine.ts";
+import { readBootTime } from "../../../lib/engines/sqlite/epoch.ts";
 import { createDraft } from "../../fakes/message.ts";
 import { readTexts, TemporaryDirectory } from "./fixture.ts";
 
@@ -11,8 +11,8 @@ const REBOOT = BOOT + 60_000;
 
 interface Case {
   readonly name: string;
-  readonly first: Pick<SqliteLogOptions, "synchronous"> & { readonly boot: number | undefined };
-  readonly second: Pick<SqliteLogOptions, "synchronous"> & { readonly boot: number | undefined };
+  readonly first: Pick<SqliteEngineOptions, "synchronous"> & { readonly boot: number | undefined };
+  readonly second: Pick<SqliteEngineOptions, "synchronous"> & { readonly boot: number | undefined };
   readonly clean: boolean;
   readonly renewed: boolean;
 }
@@ -70,7 +70,7 @@ const CASES: readonly Case[] = [
 ];
 
 for (const { name, first, second, clean, renewed } of CASES) {
-  Deno.test(`SqliteLog ${name}`, async () => {
+  Deno.test(`SqliteEngine ${name}`, async () => {
     await using directory = new TemporaryDirectory();
     const before = directory.open({ ...first, bootTime: () => first.boot });
     const { epoch } = await before.append(createDraft("a"));
@@ -89,12 +89,12 @@ for (const { name, first, second, clean, renewed } of CASES) {
     assert.equal(page.kind, renewed ? "gap" : "complete");
     assert.deepEqual(
       directory.logger.entries.map(({ level, event }) => `${level} ${event}`),
-      renewed ? ["warn log has a new epoch"] : [],
+      renewed ? ["warn engine has a new epoch"] : [],
     );
   });
 }
 
-Deno.test("SqliteLog has a new epoch after a power cut, though it was closed in order the time before", async () => {
+Deno.test("SqliteEngine has a new epoch after a power cut, though it was closed in order the time before", async () => {
   await using directory = new TemporaryDirectory();
   await directory.open({ bootTime: () => BOOT })[Symbol.asyncDispose]();
   const second = directory.open({ bootTime: () => BOOT });
@@ -104,7 +104,7 @@ Deno.test("SqliteLog has a new epoch after a power cut, though it was closed in 
   assert.notEqual(third.top.epoch, epoch);
 });
 
-Deno.test("SqliteLog keeps its new epoch from then on", async () => {
+Deno.test("SqliteEngine keeps its new epoch from then on", async () => {
   await using directory = new TemporaryDirectory();
   const first = directory.open({ bootTime: () => BOOT });
   await first.append(createDraft("a"));

@@ -1,18 +1,18 @@
 /**
- * The SQLite engine, the default log: one file that holds every channel's messages, offsets and idempotency keys.
+ * The SQLite engine, the default: one file holds the messages, offsets and idempotency keys of all channels.
  *
- * What survives, for messages whose append resolved:
- * - the process killed: everything. A commit has reached the operating system, whatever becomes of the process.
- * - a power cut or a crashed operating system, with `synchronous=normal` (the default): the file is whole, but the
- *   commits of the last moments may be lost, those since the last checkpoint at most. The log then starts a new
- *   epoch and keeps what is there, so that every reader who resumes is told of a gap. It does so too, to be on the
- *   safe side, when it cannot tell whether the machine went down, for want of `--allow-sys=osUptime`.
- * - the same with `synchronous=full`: everything, as far as the disk keeps what it says it wrote. Every commit
- *   waits for the disk; all that is appended during one turn of the event loop shares one commit.
+ * Durability of messages whose append has resolved:
+ * - The process is killed: nothing is lost, as a commit has reached the operating system.
+ * - The power fails or the operating system crashes, with `synchronous=normal` (the default): the file stays intact, but
+ *   the commits since the last checkpoint may be lost. The engine then starts a new epoch and keeps what is there, so
+ *   that every subscriber who resumes is told of a gap. To be safe it does the same when it cannot tell whether the
+ *   machine was restarted, because the permission `--allow-sys=osUptime` is missing.
+ * - The same with `synchronous=full`: nothing is lost, if the disk honours flushes. Every commit waits for the disk; all
+ *   appends of one turn of the event loop share one commit.
  *
- * When the disk is full, appends are refused and reads go on; once there is room, everything works again. Room is
- * also what messages leave that are removed; but removing takes some itself, 5 MB at most, when the newest commits
- * are yet to be moved into the file.
+ * When the disk is full, appends are refused and reads continue; once there is space, appends succeed again. Removed
+ * messages leave space in the file for new ones, but removing takes up to 5 MB itself while the newest commits are still
+ * in the write-ahead log.
  */
 import { MessagingError } from "../../core/errors.ts";
 import type {
@@ -33,31 +33,31 @@ import { type Schedule, Turn } from "../../base/turn.ts";
 import { SqliteBackups } from "./backup.ts";
 import type { SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase, Synchronous } from "./database.ts";
-import { toLogError } from "./error.ts";
+import { toMessagingError } from "./error.ts";
 import { openSqliteFile } from "./file.ts";
-import { beginLife, endLife, readBootTime } from "./life.ts";
+import { markCleanShutdown, readBootTime, resumeEpoch } from "./epoch.ts";
 import { SqliteReader } from "./reader.ts";
 import { SqliteRetention } from "./retention.ts";
 import { SqliteState } from "./state.ts";
 import { settle } from "../stamp.ts";
 import { needsDisk, SqliteWriter } from "./writer.ts";
 
-export interface SqliteLogOptions {
+export interface SqliteEngineOptions {
   /** Path of the file; it and its directory are created when they are missing. */
   readonly path: string;
   readonly rules: Rules;
   readonly logger: Logger;
-  /** Where the time of each commit is counted. */
+  /** Receives the duration of each commit. */
   readonly metrics?: Metrics | undefined;
-  /** Channels it remembers; a message that would need one more is refused. No limit when left out. */
+  /** The limit on channels; a message that would create one more is refused. No limit by default. */
   readonly maxChannels?: number;
   readonly synchronous?: Synchronous;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
   readonly schedule?: Schedule;
-  /** When the machine was started, in milliseconds since 1970; undefined when that cannot be told. */
+  /** When the machine was started, in milliseconds since 1970; undefined if unknown. */
   readonly bootTime?: () => number | undefined;
-  /** Pages of 4 KiB the file may grow to. Beyond it, the disk counts as full. */
+  /** The maximum size of the file in pages of 4 KiB; beyond it, the disk counts as full. */
   readonly maxPages?: number;
 }
 
@@ -68,27 +68,27 @@ interface Pending {
 }
 
 /**
- * Opens a log that is kept in a file. No other process can open it until the log is disposed.
+ * Opens the engine. No other process can open its file until the engine is disposed.
  *
- * @throws {MessagingError} `log_unavailable` or `log_full`, saying what is wrong with the file and what to do
+ * @throws {MessagingError} `log_unavailable` or `log_full`, with the cause and the cure
  */
-export function openSqliteLog(options: SqliteLogOptions): SqliteLog {
+export function openSqliteEngine(options: SqliteEngineOptions): SqliteEngine {
   const { path, logger, maxPages, synchronous = "normal", bootTime = readBootTime } = options;
   const database = openSqliteFile({ path, logger, maxPages });
   try {
-    const { epoch, renewed } = beginLife(database, synchronous, bootTime());
+    const { epoch, renewed } = resumeEpoch(database, synchronous, bootTime());
     database.synchronous = synchronous;
     if (renewed !== undefined) {
-      logger.write("warn", "log has a new epoch", { log: path, epoch, reason: renewed });
+      logger.write("warn", "engine has a new epoch", { engine: path, epoch, reason: renewed });
     }
-    return new SqliteLog(database, new SqliteState(database, epoch), options);
+    return new SqliteEngine(database, new SqliteState(database, epoch), options);
   } catch (cause) {
     database[Symbol.dispose]();
-    throw toLogError(cause, `open the log "${path}"`);
+    throw toMessagingError(cause, `open the database "${path}"`);
   }
 }
 
-export class SqliteLog implements Log, LogBackup, LogInsight {
+export class SqliteEngine implements Log, LogBackup, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   readonly #database: SqliteDatabase;
   readonly #state: SqliteState;
@@ -101,11 +101,11 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
   readonly #metrics: Metrics | undefined;
   #closed = false;
 
-  /** Takes over the database. Use {@linkcode openSqliteLog}. */
+  /** Takes over the database. Use {@linkcode openSqliteEngine}. */
   constructor(
     database: SqliteDatabase,
     state: SqliteState,
-    options: Pick<SqliteLogOptions, "rules" | "maxChannels" | "now" | "schedule" | "metrics">,
+    options: Pick<SqliteEngineOptions, "rules" | "maxChannels" | "now" | "schedule" | "metrics">,
   ) {
     const { rules, maxChannels = Infinity, now = Date.now, schedule } = options;
     this.#database = database;
@@ -133,7 +133,7 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     try {
       return await this.#reader.read(query);
     } catch (cause) {
-      throw toLogError(cause, "read stored messages");
+      throw toMessagingError(cause, "read stored messages");
     }
   }
 
@@ -145,18 +145,18 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     try {
       return await this.#retention.clear(channel, channel.sequence);
     } catch (cause) {
-      throw toLogError(cause, `remove the messages of "${name}"`);
+      throw toMessagingError(cause, `remove the messages of "${name}"`);
     }
   }
 
-  // deno-lint-ignore require-await -- errors come one way
+  // deno-lint-ignore require-await -- errors reject, never throw
   async openBackup(): Promise<Backup> {
     if (this.#closed) throw closedError();
     this.#turn.flush();
     try {
       return this.#backups.open();
     } catch (cause) {
-      throw toLogError(cause, "back up the log");
+      throw toMessagingError(cause, "back up the database");
     }
   }
 
@@ -166,7 +166,7 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     try {
       this.#writer.probe();
     } catch (cause) {
-      return toLogError(cause, "store messages").message;
+      return toMessagingError(cause, "store messages").message;
     }
     this.#database.reportSuccess();
     return undefined;
@@ -181,7 +181,7 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     return found === undefined ? undefined : describe(found);
   }
 
-  /** Does what the rules and ttls ask for now, instead of bit by bit. */
+  /** Removes everything that rules and ttls require, immediately. */
   sweep(): void {
     this.#retention.sweep();
   }
@@ -193,9 +193,9 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     this.#retention.close();
     this.#backups.stop();
     try {
-      endLife(this.#database);
+      markCleanShutdown(this.#database);
     } catch (error) {
-      // As good as killed: the next start deals with it.
+      // The next start treats it as an unclean shutdown.
       this.#database.reportFailure(error);
     }
     this.#database[Symbol.dispose]();
@@ -220,9 +220,9 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     this.#retention.notice(stored.written);
   }
 
-  /** Nothing of the batch is stored. What needs no disk is delivered all the same. */
+  /** Rejects the batch, none of which is stored; transient messages without a key are delivered all the same. */
   #refuse(batch: readonly Pending[], cause: unknown): void {
-    const error = toLogError(cause, "store the message");
+    const error = toMessagingError(cause, "store the message");
     this.#database.reportFailure(error);
     for (const { draft, reject } of batch) {
       if (needsDisk(draft)) reject(error);
@@ -237,5 +237,5 @@ function describe({ name, offset, count }: SqliteChannel): StoredChannel {
 }
 
 function closedError(): MessagingError {
-  return new MessagingError("log_unavailable", "The log is closed");
+  return new MessagingError("log_unavailable", "The engine is closed");
 }

@@ -7,7 +7,7 @@ import { createDraft } from "../../fakes/message.ts";
 import { testLog } from "../../suites/log_suite.ts";
 import { readAll, readTexts, runChild, TemporaryDirectory } from "./fixture.ts";
 
-testLog("SqliteLog", (options) => {
+testLog("SqliteEngine", (options) => {
   const directory = new TemporaryDirectory();
   const log = directory.open(options);
   const dispose = log[Symbol.asyncDispose].bind(log);
@@ -19,7 +19,7 @@ testLog("SqliteLog", (options) => {
   }));
 });
 
-Deno.test("SqliteLog goes on with all channels it has, though a restart allows fewer", async () => {
+Deno.test("SqliteEngine goes on with all channels it has, though a restart allows fewer", async () => {
   await using directory = new TemporaryDirectory();
   const first = directory.open();
   for (const channel of ["a", "b", "c"]) await first.append(createDraft("1", { channel }));
@@ -31,7 +31,7 @@ Deno.test("SqliteLog goes on with all channels it has, though a restart allows f
   await assert.rejects(second.append(createDraft("1", { channel: "d" })), { code: "too_many_channels" });
 });
 
-Deno.test("SqliteLog goes on after a restart where it was", async () => {
+Deno.test("SqliteEngine goes on after a restart where it was", async () => {
   await using directory = new TemporaryDirectory();
   const { now } = new FakeClock();
   const first = directory.open({ now });
@@ -50,7 +50,7 @@ Deno.test("SqliteLog goes on after a restart where it was", async () => {
   assert.deepEqual(directory.logger.entries, []);
 });
 
-Deno.test("SqliteLog gives no offset and no id twice, though the newest messages are gone at a restart", async () => {
+Deno.test("SqliteEngine gives no offset and no id twice, though the newest messages are gone at a restart", async () => {
   await using directory = new TemporaryDirectory();
   const clock = new FakeClock();
   const first = directory.open({ now: clock.now });
@@ -82,7 +82,7 @@ Deno.test("SqliteLog gives no offset and no id twice, though the newest messages
   assert.equal((await second.append(createDraft("y", { channel: "other" }))).offset, other.offset + 1);
 });
 
-Deno.test("SqliteLog knows idempotency keys after a restart, for their 5 minutes", async () => {
+Deno.test("SqliteEngine knows idempotency keys after a restart, for their 5 minutes", async () => {
   await using directory = new TemporaryDirectory();
   const clock = new FakeClock();
   const draft = createDraft("a", { idempotencyKey: "key \0 1" });
@@ -99,7 +99,7 @@ Deno.test("SqliteLog knows idempotency keys after a restart, for their 5 minutes
   assert.deepEqual(await readTexts(second), ["a", "a", "a"]);
 });
 
-Deno.test("SqliteLog that is killed while it appends has all it acknowledged, in order, without holes", async () => {
+Deno.test("SqliteEngine that is killed while it appends has all it acknowledged, in order, without holes", async () => {
   await using directory = new TemporaryDirectory();
   const epochs = new Set<string>();
   const acknowledged = new Map<number, number>();
@@ -129,7 +129,7 @@ Deno.test("SqliteLog that is killed while it appends has all it acknowledged, in
   for (const [sequence, offset] of acknowledged) assert.equal(stored.get(sequence), offset);
 });
 
-Deno.test("SqliteLog.append() in one turn is one transaction", async () => {
+Deno.test("SqliteEngine.append() in one turn is one transaction", async () => {
   await using directory = new TemporaryDirectory();
   await using log = directory.open();
   const batches: number[] = [];
@@ -138,7 +138,7 @@ Deno.test("SqliteLog.append() in one turn is one transaction", async () => {
   assert.deepEqual(batches, [100]);
 });
 
-Deno.test("SqliteLog.read() of several channels far apart lets others have their turn, and misses nothing", async () => {
+Deno.test("SqliteEngine.read() of several channels far apart lets others have their turn, and misses nothing", async () => {
   await using directory = new TemporaryDirectory();
   await using log = directory.open();
   const fill = (count: number) =>

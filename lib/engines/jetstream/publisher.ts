@@ -1,31 +1,31 @@
-/** What a node of the JetStream engine says to its server and to the other nodes, and what it hears beside the stream. */
+/** Publishes records to the stream and transient messages to other nodes, and receives acks and what other nodes send. */
 import { createInbox, headers, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { MessagingError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Draft } from "../../core/message.ts";
 import { readAck } from "./ack.ts";
-import type { Ack, Entry } from "./line.ts";
+import type { Ack, Entry } from "./append_queue.ts";
 import { encodeBody, encodeHead, HEAD, type Known } from "./record.ts";
 import type { JetStreamSubjects } from "./subject.ts";
 
 export interface WireOptions {
   readonly subjects: JetStreamSubjects;
   readonly logger: Logger;
-  /** Takes what the server says of the record of a number. */
+  /** Called with the server's answer to the record of a number. */
   onAck(number: number, ack: Ack): void;
-  /** Takes messages of another node that are not stored; throws for what it does not understand. */
+  /** Called with transient messages of another node; throws if they cannot be parsed. */
   onTransient(body: Uint8Array): void;
-  /** Takes how far another node emptied a channel. */
+  /** Called when another node has purged a channel up to a record. */
   onPurged(channel: string, record: number): void;
 }
 
 const NOTHING_KNOWN: Known = { record: 0, offset: 0, time: 0 };
-/** What a record's headers take beside its head, in bytes. */
+/** The size of a record's headers besides its head, in bytes. */
 const HEADER_BYTES = 100;
 
-export class JetStreamWire {
+export class JetStreamPublisher {
   readonly #options: WireOptions;
-  /** This life of this node, as the ids of its records begin. */
+  /** Identifies this process: the prefix of its records' ids. */
   readonly #node = crypto.getRandomValues(new Uint8Array(8)).toHex();
   readonly #acks = createInbox();
   #connection: NatsConnection | undefined;
@@ -34,12 +34,12 @@ export class JetStreamWire {
     this.#options = options;
   }
 
-  /** The number of a record with this id, if it is one of this node's. */
+  /** The number of the record with this id, if this node published it. */
   numberOf(id: string): number | undefined {
     return id.startsWith(`${this.#node}-`) ? Number(id.slice(this.#node.length + 1)) : undefined;
   }
 
-  /** Sends a record; the same number is always the same record, which the server stores once. */
+  /** Publishes a record. The same number always means the same record, which the server stores once. */
   send({ kind, channel, drafts, time, ttl, key }: Entry, number: number, known: Known = NOTHING_KNOWN): void {
     const connection = this.#connection;
     if (connection === undefined || connection.isClosed() || kind === "transient") return;
@@ -58,42 +58,42 @@ export class JetStreamWire {
     connection.publish(subject, body, { headers: fields, reply: `${this.#acks}.${number}` });
   }
 
-  /** Why what is only delivered cannot be passed to the other nodes; undefined when it can. */
-  findRefusal({ kind, drafts, bytes }: Entry): MessagingError | undefined {
+  /** The error for a transient message that is too large to broadcast; undefined if it fits. */
+  findSizeError({ kind, drafts, bytes }: Entry): MessagingError | undefined {
     const room = this.#connection?.info?.max_payload ?? Infinity;
     if ((kind !== "transient" && kind !== "claim") || bytes <= room / 2) return undefined;
     const { byteLength } = encodeBody(drafts, true);
     return byteLength > room ? tooLargeError(byteLength, room) : undefined;
   }
 
-  /** Passes what is only delivered to the other nodes; what is too large for them is refused before. */
-  pass(drafts: readonly Draft[]): void {
+  /** Sends transient messages to the other nodes. Oversized ones were refused before. */
+  broadcast(drafts: readonly Draft[]): void {
     const body = encodeBody(drafts, true);
     if (body.byteLength > (this.#connection?.info?.max_payload ?? Infinity)) return;
-    this.#tell(this.#options.subjects.transient, body);
+    this.#publish(this.#options.subjects.transient, body);
   }
 
-  /** Tells the other nodes how far a channel was emptied. */
-  tellPurged(channel: string, record: number): void {
-    this.#tell(this.#options.subjects.purged, JSON.stringify([channel, record]));
+  /** Tells the other nodes up to which record a channel was purged. */
+  announcePurge(channel: string, record: number): void {
+    this.#publish(this.#options.subjects.purged, JSON.stringify([channel, record]));
   }
 
-  /** Moves to a connection, and hears on it what the stream does not say. */
-  use(connection: NatsConnection): void {
+  /** Switches to a connection, and subscribes on it to what does not come through the stream. */
+  attach(connection: NatsConnection): void {
     this.#connection = connection;
     const { subjects, onAck, onTransient, onPurged } = this.#options;
-    this.#hear(`${this.#acks}.*`, (message) => {
+    this.#subscribe(`${this.#acks}.*`, (message) => {
       onAck(Number(message.subject.slice(this.#acks.length + 1)), readAck(message));
     });
-    this.#hear(`${subjects.transient}*`, (message) => onTransient(message.data));
-    this.#hear(`${subjects.purged}*`, (message) => onPurged(...message.json<[string, number]>()));
+    this.#subscribe(`${subjects.transient}*`, (message) => onTransient(message.data));
+    this.#subscribe(`${subjects.purged}*`, (message) => onPurged(...message.json<[string, number]>()));
   }
 
-  #tell(subject: string, data: Uint8Array | string): void {
+  #publish(subject: string, data: Uint8Array | string): void {
     if (this.#connection?.isClosed() === false) this.#connection.publish(subject + this.#node, data);
   }
 
-  #hear(subject: string, take: (message: Msg) => void): void {
+  #subscribe(subject: string, take: (message: Msg) => void): void {
     this.#connection?.subscribe(subject, {
       callback: (error, message) => {
         if (error !== null || message.subject.endsWith(`.${this.#node}`)) return;
@@ -101,7 +101,7 @@ export class JetStreamWire {
           take(message);
         } catch (cause) {
           const reason = cause instanceof Error ? cause.message : String(cause);
-          this.#options.logger.write("warn", "message of another node not understood", { reason });
+          this.#options.logger.write("warn", "cannot parse a message of another node", { reason });
         }
       },
     });
@@ -111,6 +111,6 @@ export class JetStreamWire {
 function tooLargeError(bytes: number, room: number): MessagingError {
   return new MessagingError(
     "too_large",
-    `The message takes ${bytes} bytes and the log's server takes ${room}: send less, or raise its max_payload`,
+    `The message takes ${bytes} bytes, and the NATS server accepts ${room}: send less, or raise its max_payload`,
   );
 }
