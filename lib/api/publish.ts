@@ -12,7 +12,7 @@ export const MAX_BROADCAST_CHANNELS = 10_000;
 const MAX_KEY_LENGTH = 255;
 
 /** What a request wants published, wherever to. */
-interface Order {
+interface PublishRequest {
   readonly draft: Omit<Draft, "channel">;
   /** Undefined for a publish without. */
   readonly version: Version | undefined;
@@ -20,7 +20,7 @@ interface Order {
 
 export async function publish(context: ApiContext, fields: Fields): Promise<string> {
   const channel = fields.channel();
-  return await publishTo(context, channel, parseOrder(fields));
+  return await publishTo(context, channel, parsePublishRequest(fields));
 }
 
 /** Answers for each channel by itself: one that fails stops none of the others. */
@@ -34,10 +34,10 @@ export async function broadcast(
   if (channels.length > MAX_BROADCAST_CHANNELS) {
     throw fields.refuse("channels", `has more than ${MAX_BROADCAST_CHANNELS} names: send several broadcasts`);
   }
-  const order = parseOrder(fields);
+  const request = parsePublishRequest(fields);
   const responses = await Promise.all(channels.map(async (name) => {
     try {
-      return `{"result":${await publishTo(context, parseChannelOrThrow(name), order)}}`;
+      return `{"result":${await publishTo(context, parseChannelOrThrow(name), request)}}`;
     } catch (error) {
       return `{"error":${describeError(error)}}`;
     }
@@ -45,7 +45,7 @@ export async function broadcast(
   return `{"responses":[${responses.join(",")}]}`;
 }
 
-function parseOrder(fields: Fields): Order {
+function parsePublishRequest(fields: Fields): PublishRequest {
   const payload = fields.payload();
   if (payload === undefined) throw fields.refuse("data", "is required, or b64data");
   if (fields.has("tags")) {
@@ -73,7 +73,7 @@ function parseOrder(fields: Fields): Order {
 async function publishTo(
   { hub, versions }: ApiContext,
   channel: string,
-  { draft, version }: Order,
+  { draft, version }: PublishRequest,
 ): Promise<string> {
   const append = () => hub.publish({ channel, ...draft });
   const receipt = version === undefined

@@ -36,7 +36,7 @@ const KINDS = {
   name_too_long: { status: 414, close: 4414, retry: false, title: "Channel name too long" },
   unsupported_media: { status: 415, close: 4415, retry: false, title: "Unsupported media type" },
   wrong_host: { status: 421, close: 4421, retry: false, title: "Wrong host" },
-  slow_reader: { status: 429, close: 1013, retry: true, title: "Reading too slowly" },
+  slow_subscriber: { status: 429, close: 1013, retry: true, title: "Reading too slowly" },
   too_many_publishes: { status: 429, close: 1013, retry: true, title: "Publishing too fast" },
   too_many_publishes_from_address: {
     status: 429,

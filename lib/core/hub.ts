@@ -12,7 +12,7 @@ import type { Logger } from "./logger.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { type Draft, isTransient, type Message, type Payload, payloadSize } from "./message.ts";
 import { Presence } from "./presence.ts";
-import { Readers } from "./readers.ts";
+import { FanOut } from "./fan_out.ts";
 import type { Rules } from "./rules.ts";
 import { type SubscribeOptions, Subscription } from "./subscription.ts";
 import { Tally } from "../base/tally.ts";
@@ -65,7 +65,7 @@ export class Hub {
   readonly #maxChannelLength: number;
   readonly #clients = new Map<Client, Set<Subscription>>();
   readonly #clientsById = new Map<string, Set<Client>>();
-  readonly #readers: Readers;
+  readonly #fanOut: FanOut;
   readonly #users = new Tally();
   readonly #tracePublish: PublishTracer | undefined;
   readonly #observers = new Set<(messages: readonly Message[]) => void>();
@@ -80,7 +80,7 @@ export class Hub {
     this.#maxMessageBytes = options.maxMessageBytes;
     this.#maxChannelLength = options.maxChannelLength ?? MAX_CHANNEL_LENGTH;
     this.metrics = options.metrics ?? new Metrics();
-    this.#readers = new Readers({ rules: options.rules, metrics: this.metrics });
+    this.#fanOut = new FanOut({ rules: options.rules, metrics: this.metrics });
     this.identity = options.identity ??
       { node: crypto.randomUUID(), name: "raindrops", version: "raindrops", startedAt: Date.now() };
     this.#cluster = options.cluster;
@@ -105,8 +105,8 @@ export class Hub {
       startedAt,
       clients: this.#clients.size,
       users: this.#users.size,
-      subscriptions: this.#readers.subscriptionCount,
-      channels: this.#readers.channelCount,
+      subscriptions: this.#fanOut.subscriptionCount,
+      channels: this.#fanOut.channelCount,
       published: this.metrics.publishedMessages,
       delivered: this.metrics.deliveredMessages,
     };
@@ -124,22 +124,22 @@ export class Hub {
 
   /** The channels that somebody reads by name, on whatever node, with the number of sockets on each. */
   *listChannels(): Iterable<{ readonly channel: string; readonly subscribers: number }> {
-    const elsewhere = this.#cluster?.elsewhere;
-    for (const { channel, subscribers } of this.#readers.listChannels()) {
-      yield { channel, subscribers: subscribers + (elsewhere?.countReaders(channel) ?? 0) };
+    const remote = this.#cluster?.remote;
+    for (const { channel, subscribers } of this.#fanOut.listChannels()) {
+      yield { channel, subscribers: subscribers + (remote?.countExactSubscribers(channel) ?? 0) };
     }
-    for (const remote of elsewhere?.listChannels() ?? []) {
-      if (!this.#readers.has(remote.channel)) yield remote;
+    for (const row of remote?.listChannels() ?? []) {
+      if (!this.#fanOut.has(row.channel)) yield row;
     }
   }
 
   /** The stays of this node's clients whose selectors a channel is of, by name, list or pattern. */
-  listReaders(channel: string): Iterable<Subscription> {
-    return this.#readers.list(channel);
+  listSubscriptions(channel: string): Iterable<Subscription> {
+    return this.#fanOut.list(channel);
   }
 
   /** The stays of a client of this node. */
-  subscriptionsOf(client: Client): Iterable<Subscription> {
+  listSubscriptionsOf(client: Client): Iterable<Subscription> {
     return this.#clients.get(client) ?? [];
   }
 
@@ -156,12 +156,12 @@ export class Hub {
 
   /** How many subscriptions the clients of this node have. */
   get subscriptionCount(): number {
-    return this.#readers.subscriptionCount;
+    return this.#fanOut.subscriptionCount;
   }
 
   /** How many channels and patterns the clients of this node read. */
   get groupCount(): number {
-    return this.#readers.groupCount;
+    return this.#fanOut.groupCount;
   }
 
   get draining(): boolean {
@@ -177,11 +177,11 @@ export class Hub {
    * Whether somebody at another address is connected by a client id, to whatever node, who would have to share its direct messages with
    * whoever else comes by that id.
    */
-  isHeldElsewhere(id: string, address: string): boolean {
+  isIdTaken(id: string, address: string): boolean {
     for (const client of this.#clientsById.get(id) ?? []) {
       if (client.address !== address) return true;
     }
-    return this.#cluster?.elsewhere.isHeldElsewhere(id, address) ?? false;
+    return this.#cluster?.remote.isIdTaken(id, address) ?? false;
   }
 
   /**
@@ -195,7 +195,7 @@ export class Hub {
       client.end(new MessagingError("draining", "service restart"));
       return false;
     }
-    if (client.choseId && this.isHeldElsewhere(client.id, client.address)) {
+    if (client.choseId && this.isIdTaken(client.id, client.address)) {
       client.end(describeTakenId(client.id));
       return false;
     }
@@ -235,7 +235,7 @@ export class Hub {
     if (subscriptions === undefined) throw new TypeError("A client must be connected before it subscribes");
     const subscription = new Subscription(client, selector, options);
     subscriptions.add(subscription);
-    this.#readers.add(subscription);
+    this.#fanOut.add(subscription);
     if (selector.channel !== undefined) this.presence.join(selector.channel, subscription.member);
     this.#cluster?.subscribed(subscription);
     subscription.start(this.#log).catch((cause) => this.#failReplay(client, cause));
@@ -249,7 +249,7 @@ export class Hub {
     if (!subscriptions?.delete(subscription)) return;
     subscription.close();
     this.#cluster?.unsubscribed(subscription);
-    this.#readers.remove(subscription);
+    this.#fanOut.remove(subscription);
     const { channel } = selector;
     const isOther = (other: Subscription) => other.selector.channel === channel && other.member === member;
     if (channel !== undefined && ![...subscriptions].some(isOther)) this.presence.leave(channel, member);
@@ -328,7 +328,7 @@ export class Hub {
 
   /** How many sockets of all nodes a message to a channel is offered to: its readers and those of matching patterns. */
   countSubscribers(channel: string): number {
-    return this.#readers.count(channel) + (this.#cluster?.elsewhere.countSubscribers(channel) ?? 0);
+    return this.#fanOut.count(channel) + (this.#cluster?.remote.countSubscribers(channel) ?? 0);
   }
 
   /**
@@ -341,11 +341,11 @@ export class Hub {
     for (let i = 0; i < messages.length; i++) {
       const message = messages[i]!;
       if (message.to === undefined) continue;
-      this.#readers.deliver(messages.slice(start, i));
-      this.#readers.deliverDirect(message, this.#recipients(message.channel, message.to));
+      this.#fanOut.deliver(messages.slice(start, i));
+      this.#fanOut.deliverDirect(message, this.#recipients(message.channel, message.to));
       start = i + 1;
     }
-    this.#readers.deliver(start === 0 ? messages : messages.slice(start));
+    this.#fanOut.deliver(start === 0 ? messages : messages.slice(start));
     this.#deliveredAt = performance.now();
   }
 
@@ -371,7 +371,7 @@ export class Hub {
   }
 
   #countRecipients(channel: string, to: string): number {
-    const remote = this.#cluster?.elsewhere.countConnections(
+    const remote = this.#cluster?.remote.countConnections(
       to,
       channel === directChannel(to) ? undefined : channel,
     );
@@ -382,7 +382,7 @@ export class Hub {
   #recipients(channel: string, to: string): Set<Client> {
     const clients = this.#clientsById.get(to) ?? new Set<Client>();
     if (channel === directChannel(to)) return clients;
-    return this.#readers.filter(channel, clients, (client) => this.subscriptionsOf(client));
+    return this.#fanOut.filter(channel, clients, (client) => this.listSubscriptionsOf(client));
   }
 
   #describeMissing(channel: string, to: string): string {

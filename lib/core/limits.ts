@@ -3,7 +3,7 @@
  * asks for each connection and each message by HTTP, protocols for each message on a connection. What is known of an
  * address is a few numbers, and is forgotten once it has no connection and has not published for a while.
  */
-import { isLoopbackAddress, toLine } from "../base/address.ts";
+import { isLoopbackAddress, toLimitKey } from "../base/address.ts";
 import { type ErrorCode, MessagingError } from "./errors.ts";
 import { type Rate, TokenBucket } from "../base/token_bucket.ts";
 
@@ -41,21 +41,21 @@ export interface Connection {
 }
 
 /** What is known of one address, or of one user who publishes by HTTP. */
-interface Line {
+interface LimitState {
   connections: number;
   readonly bucket: TokenBucket | undefined;
 }
 
 /** Lines that are looked at whenever there is a new one, to see whether they can be forgotten. */
-const SWEPT_LINES = 4;
+const SWEPT_STATES = 4;
 
 export class Limits {
   readonly #settings: LimitSettings;
   readonly #clientRate: Rate;
   readonly #addressRate: Rate;
   readonly #now: () => number;
-  readonly #lines = new Map<string, Line>();
-  #sweep: Iterator<[string, Line]> = [].values();
+  readonly #states = new Map<string, LimitState>();
+  #sweep: Iterator<[string, LimitState]> = [].values();
   #connections = 0;
 
   /** @param now a clock in milliseconds that never goes back */
@@ -72,8 +72,8 @@ export class Limits {
   }
 
   /** How many addresses and users something is known of. */
-  get lines(): number {
-    return this.#lines.size;
+  get stateCount(): number {
+    return this.#states.size;
   }
 
   /**
@@ -90,15 +90,19 @@ export class Limits {
       );
     }
     const now = this.#now();
-    const line = this.#openLine(toLine(address), now, applies(this.#settings.publishRatePerAddress, address));
-    if (applies(connectionsPerAddress, address) && line.connections >= connectionsPerAddress.value) {
+    const state = this.#openState(
+      toLimitKey(address),
+      now,
+      applies(this.#settings.publishRatePerAddress, address),
+    );
+    if (applies(connectionsPerAddress, address) && state.connections >= connectionsPerAddress.value) {
       throw new MessagingError(
         "too_many_connections_from_address",
-        `Your address has ${line.connections} connections, as many as --max-connections-per-address allows: ` +
+        `Your address has ${state.connections} connections, as many as --max-connections-per-address allows: ` +
           "close some",
       );
     }
-    line.connections++;
+    state.connections++;
     this.#connections++;
     const bucket = applies(this.#settings.publishRate, address)
       ? new TokenBucket(this.#clientRate, now)
@@ -106,11 +110,11 @@ export class Limits {
     let released = false;
     return {
       address,
-      countPublish: () => this.#take(bucket, line.bucket),
+      countPublish: () => this.#take(bucket, state.bucket),
       release: () => {
         if (released) return;
         released = true;
-        line.connections--;
+        state.connections--;
         this.#connections--;
       },
     };
@@ -126,12 +130,12 @@ export class Limits {
     const { publishRate, publishRatePerAddress } = this.#settings;
     const client = user !== undefined && applies(publishRate, address)
       // No address has a space.
-      ? this.#openLine(`user ${user}`, this.#now(), true, this.#clientRate).bucket
+      ? this.#openState(`user ${user}`, this.#now(), true, this.#clientRate).bucket
       : undefined;
-    const line = applies(publishRatePerAddress, address)
-      ? this.#openLine(toLine(address), this.#now(), true).bucket
+    const addressBucket = applies(publishRatePerAddress, address)
+      ? this.#openState(toLimitKey(address), this.#now(), true).bucket
       : undefined;
-    this.#take(client, line);
+    this.#take(client, addressBucket);
   }
 
   #take(client: TokenBucket | undefined, address: TokenBucket | undefined): void {
@@ -153,26 +157,26 @@ export class Limits {
     );
   }
 
-  #openLine(key: string, now: number, isLimited: boolean, rate = this.#addressRate): Line {
-    let line = this.#lines.get(key);
-    if (line === undefined) {
+  #openState(key: string, now: number, isLimited: boolean, rate = this.#addressRate): LimitState {
+    let state = this.#states.get(key);
+    if (state === undefined) {
       this.#forgetSome(now);
-      line = { connections: 0, bucket: isLimited ? new TokenBucket(rate, now) : undefined };
-      this.#lines.set(key, line);
+      state = { connections: 0, bucket: isLimited ? new TokenBucket(rate, now) : undefined };
+      this.#states.set(key, state);
     }
-    return line;
+    return state;
   }
 
   /** More than one is looked at for each that comes: those that nobody needs cannot pile up. */
   #forgetSome(now: number): void {
-    for (let i = 0; i < SWEPT_LINES; i++) {
+    for (let i = 0; i < SWEPT_STATES; i++) {
       const next = this.#sweep.next();
       if (next.done) {
-        this.#sweep = this.#lines.entries();
+        this.#sweep = this.#states.entries();
         return;
       }
       const [key, { connections, bucket }] = next.value;
-      if (connections === 0 && (bucket?.isFull(now) ?? true)) this.#lines.delete(key);
+      if (connections === 0 && (bucket?.isFull(now) ?? true)) this.#states.delete(key);
     }
   }
 }

@@ -3,13 +3,13 @@
 interface Node<T> {
   readonly children: Map<string, Node<T>>;
   /** Values whose pattern ends at this node. */
-  readonly here: Set<T>;
+  readonly exact: Set<T>;
   /** Values whose pattern ends in `**` below this node. */
   readonly below: Set<T>;
 }
 
 function createNode<T>(): Node<T> {
-  return { children: new Map(), here: new Set(), below: new Set() };
+  return { children: new Map(), exact: new Set(), below: new Set() };
 }
 
 /** A trie over pattern segments: looking a channel up costs its depth, not the number of patterns. */
@@ -31,7 +31,7 @@ export class PatternIndex<T> {
       if (child === undefined) node.children.set(segment, child = createNode());
       node = child;
     }
-    const values = pattern.at(-1) === "**" ? node.below : node.here;
+    const values = pattern.at(-1) === "**" ? node.below : node.exact;
     if (!values.has(value)) this.#size++;
     values.add(value);
   }
@@ -47,11 +47,11 @@ export class PatternIndex<T> {
       path.push([node, segment]);
       node = child;
     }
-    const values = pattern.at(-1) === "**" ? node.below : node.here;
+    const values = pattern.at(-1) === "**" ? node.below : node.exact;
     if (values.delete(value)) this.#size--;
     for (const [parent, segment] of path.reverse()) {
       const child = parent.children.get(segment);
-      if (child && child.children.size + child.here.size + child.below.size === 0) {
+      if (child && child.children.size + child.exact.size + child.below.size === 0) {
         parent.children.delete(segment);
       }
     }
@@ -63,7 +63,7 @@ export class PatternIndex<T> {
     const segments = channel.split("/");
     const visit = (node: Node<T>, depth: number): void => {
       if (depth > 0 && depth === segments.length) {
-        for (const value of node.here) found.add(value);
+        for (const value of node.exact) found.add(value);
         return;
       }
       // "**" takes at least one segment, and here at least one is left.

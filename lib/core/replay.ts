@@ -7,8 +7,8 @@ import { type Message, payloadSize } from "./message.ts";
 const PAGE_MESSAGES = 256;
 const PAGE_BYTES = 256 * 1024;
 /** What is held of live messages at most while it does. */
-const HELD_MESSAGES = 1_024;
-const HELD_BYTES = 1024 * 1024;
+const MAX_BUFFERED_MESSAGES = 1_024;
+const MAX_BUFFERED_BYTES = 1024 * 1024;
 
 /** What a log told of a gap. */
 export type Gap = LogPage & { readonly kind: "gap" };
@@ -17,14 +17,14 @@ export type Gap = LogPage & { readonly kind: "gap" };
  * Keeps live messages while history is replayed. Beyond its bound it forgets them all: stored ones are read
  * from the log again, and ephemeral ones were never promised.
  */
-export class Hold {
-  #held: Message[] = [];
+export class LiveBuffer {
+  #messages: Message[] = [];
   #overflowed = false;
   readonly #maxMessages: number;
   readonly #maxBytes: number;
   #bytes = 0;
 
-  constructor(maxMessages: number = HELD_MESSAGES, maxBytes: number = HELD_BYTES) {
+  constructor(maxMessages: number = MAX_BUFFERED_MESSAGES, maxBytes: number = MAX_BUFFERED_BYTES) {
     this.#maxMessages = maxMessages;
     this.#maxBytes = maxBytes;
   }
@@ -32,10 +32,10 @@ export class Hold {
   add(messages: readonly Message[]): void {
     if (this.#overflowed) return;
     for (const { payload } of messages) this.#bytes += payloadSize(payload);
-    if (this.#held.length + messages.length > this.#maxMessages || this.#bytes > this.#maxBytes) {
+    if (this.#messages.length + messages.length > this.#maxMessages || this.#bytes > this.#maxBytes) {
       this.#forget();
       this.#overflowed = true;
-    } else this.#held.push(...messages);
+    } else this.#messages.push(...messages);
   }
 
   /** Forgets that anything overflowed: what the log is asked from here on covers it. */
@@ -46,11 +46,11 @@ export class Hold {
   /** The held messages beyond a sequence, or undefined when some were forgotten. */
   release(sequence: number): readonly Message[] | undefined {
     if (this.#overflowed) return undefined;
-    return this.#held.filter((message) => message.sequence === 0 || message.sequence > sequence);
+    return this.#messages.filter((message) => message.sequence === 0 || message.sequence > sequence);
   }
 
   #forget(): void {
-    this.#held = [];
+    this.#messages = [];
     this.#bytes = 0;
   }
 }
@@ -60,7 +60,7 @@ export interface ReplayOptions {
   readonly selector: Selector;
   readonly after: Cursor;
   /** Collects live messages from before the first read on. */
-  readonly hold: Hold;
+  readonly buffer: LiveBuffer;
   /** Writes stored messages; resolves when the reader has room for more, to false when it is gone. */
   write(messages: readonly Message[]): Promise<boolean>;
   /** Tells the reader of a gap, before what follows it. Returns false to stop. */
@@ -72,22 +72,22 @@ export interface ReplayOptions {
 /**
  * Replays stored messages at the reader's pace until none is left, then hands over to live ones.
  *
- * A page that reached the end of the log and the hold together cover everything: what was announced before
- * the read is in the page, what came after is in the hold. They meet in one synchronous step.
+ * A page that reached the end of the log and the buffer together cover everything: what was announced before
+ * the read is in the page, what came after is in the buffer. They meet in one synchronous step.
  *
  * @throws what reading the log throws
  */
 export async function replay(options: ReplayOptions): Promise<void> {
-  const { log, selector, hold, write, onGap, goLive } = options;
+  const { log, selector, buffer, write, onGap, goLive } = options;
   let after = options.after;
   while (true) {
-    hold.restart();
+    buffer.restart();
     const page = await log.read({ selector, after, limit: PAGE_MESSAGES, maxBytes: PAGE_BYTES });
     if (page.kind === "gap" && !onGap(page)) return;
     if (page.messages.length > 0 && !await write(page.messages)) return;
     after = page.next;
     if (page.more) continue;
-    const held = hold.release(page.next.sequence);
+    const held = buffer.release(page.next.sequence);
     if (held !== undefined) return goLive(held);
   }
 }

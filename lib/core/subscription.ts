@@ -5,7 +5,7 @@ import { MessagingError } from "./errors.ts";
 import type { Cursor, Log, LogPage } from "./log.ts";
 import { type Message, payloadSize } from "./message.ts";
 import type { Member } from "./presence.ts";
-import { type Gap, Hold, replay } from "./replay.ts";
+import { type Gap, LiveBuffer, replay } from "./replay.ts";
 import { encodeBatch, type Frame } from "./socket.ts";
 
 /** Newest messages, one a sender, that wait for a client that is behind on conflated channels. */
@@ -45,7 +45,7 @@ export class Subscription {
   readonly selector: Selector;
   readonly member: Member;
   readonly #options: SubscribeOptions;
-  #hold: Hold | undefined;
+  #buffer: LiveBuffer | undefined;
   #left: number;
   #pending: Map<string, Message> | undefined;
   #unkeyed = 0;
@@ -57,7 +57,7 @@ export class Subscription {
     this.member = options.member ?? client;
     this.#options = options;
     this.#left = options.limit ?? Infinity;
-    if (options.since !== undefined || options.opening !== undefined) this.#hold = new Hold();
+    if (options.since !== undefined || options.opening !== undefined) this.#buffer = new LiveBuffer();
   }
 
   /**
@@ -73,28 +73,28 @@ export class Subscription {
 
   async #open(log: Pick<Log, "read">, opening: Opening): Promise<void> {
     const { after, limit, maxBytes = Infinity, onOpen } = opening;
-    const hold = this.#hold;
+    const buffer = this.#buffer;
     let announced: readonly Message[] | undefined;
-    while (hold !== undefined && announced === undefined && !this.#closed) {
-      hold.restart();
+    while (buffer !== undefined && announced === undefined && !this.#closed) {
+      buffer.restart();
       const page = await log.read({ selector: this.selector, after, limit, maxBytes });
-      announced = hold.release(page.next.sequence);
+      announced = buffer.release(page.next.sequence);
       if (announced === undefined || this.#closed) continue;
-      this.#hold = undefined;
+      this.#buffer = undefined;
       onOpen(page, announced);
     }
   }
 
   async #replay(log: Pick<Log, "read">, since: Cursor): Promise<void> {
-    const hold = this.#hold;
-    if (hold === undefined) return;
+    const buffer = this.#buffer;
+    if (buffer === undefined) return;
     const { onGap } = this.#options;
     const { socket } = this.client;
     await replay({
       log,
       selector: this.selector,
       after: since,
-      hold,
+      buffer,
       write: async (messages) => {
         await socket.drained();
         const others = this.#leaveOutOwn(messages);
@@ -104,7 +104,7 @@ export class Subscription {
       },
       onGap: (gap) => !this.#closed && (onGap?.(gap) ?? true),
       goLive: (messages) => {
-        this.#hold = undefined;
+        this.#buffer = undefined;
         if (messages.length > 0) this.#send(messages, undefined);
       },
     });
@@ -115,7 +115,7 @@ export class Subscription {
    * With `conflate`, a client that is behind gets only the newest message of each sender, once it has room.
    */
   take(messages: readonly Message[], frames: readonly Frame[], conflate: boolean): void {
-    if (this.#hold !== undefined) this.#hold.add(messages);
+    if (this.#buffer !== undefined) this.#buffer.add(messages);
     else if (this.#pending !== undefined || (conflate && this.client.outbox.isBehind)) {
       this.#postpone(messages, conflate);
     } else this.#send(messages, frames);
@@ -185,7 +185,10 @@ export class Subscription {
   #cutOff(): void {
     this.close();
     this.client.end(
-      new MessagingError("slow_reader", "Too many messages are waiting for you: reconnect, and resume by id"),
+      new MessagingError(
+        "slow_subscriber",
+        "Too many messages are waiting for you: reconnect, and resume by id",
+      ),
     );
   }
 }

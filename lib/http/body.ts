@@ -2,7 +2,7 @@
 import { MessagingError } from "../core/errors.ts";
 import { isJsonObject, parseExactJson, toJsonPayload } from "../base/exact_json.ts";
 import type { Payload } from "../core/message.ts";
-import { waitAtMost } from "./timeout.ts";
+import { withTimeout } from "./timeout.ts";
 
 /** Made once: a decoder costs more than what it decodes. */
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
@@ -37,7 +37,7 @@ export async function readBytes(request: Request, limits: BodyLimits): Promise<U
   }
   const reading = announced === null ? readCounting(request.body, maxBodyBytes) : request.bytes();
   try {
-    const bytes = await waitAtMost(bodyTimeout, reading, () => tooLate(bodyTimeout));
+    const bytes = await withTimeout(bodyTimeout, reading, () => tooLate(bodyTimeout));
     if (bytes.byteLength > maxBodyBytes) throw tooLarge(maxBodyBytes);
     return bytes;
   } catch (cause) {

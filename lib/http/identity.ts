@@ -26,6 +26,6 @@ export function checkIdentity({ id, name }: Identity, pass: Pass, hub: Hub, addr
     );
   }
   if (id === undefined) return false;
-  if (hub.isHeldElsewhere(id, address)) throw describeTakenId(id);
+  if (hub.isIdTaken(id, address)) throw describeTakenId(id);
   return true;
 }

@@ -265,7 +265,7 @@ Deno.test("Hub.deliver() cuts off a slow reader and serves the others", async ()
   const after = bench.read(NEWS);
   slow.socket.stall();
   for (const text of ["a", "b", "c", "d"]) await bench.publish(createDraft(text));
-  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_reader"]);
+  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_subscriber"]);
   assert.deepEqual(slow.socket.texts, ["a", "b"]);
   for (const { socket } of [before, after]) assert.deepEqual(socket.texts, ["a", "b", "c", "d"]);
   assert.equal(bench.hub.clientCount, 2);
@@ -324,7 +324,7 @@ Deno.test("Hub.deliver() cuts off a client too slow for its direct messages", as
   slow.socket.stall();
   const draft = createDraft("a", { channel: directChannel("id1"), to: "id1" });
   await bench.publish(draft, draft);
-  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_reader"]);
+  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_subscriber"]);
   assert.equal(bench.hub.clientCount, 0);
 });
 
@@ -490,7 +490,7 @@ Deno.test("Hub.deliver() cuts off a conflated reader that waits for too many sen
   await bench.publish(...Array.from({ length: 4_096 }, (_, i) => move(`s${i}.`, i)));
   assert.equal(slow.ended.length, 0);
   await bench.publish(move("one more", 1));
-  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_reader"]);
+  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_subscriber"]);
   slow.socket.resume();
   await settle();
   assert.deepEqual(slow.socket.texts, ["a0"], "nothing follows the end");

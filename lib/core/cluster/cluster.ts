@@ -20,7 +20,7 @@ import {
   parseNodeMessage,
 } from "./codec.ts";
 import { ClusterIndex } from "./index.ts";
-import { type Demand, Replica } from "./replica.ts";
+import { type PageRequest, Replica } from "./replica.ts";
 import type { Logger } from "../logger.ts";
 import { utf8Length } from "../message.ts";
 import { Presence } from "../presence.ts";
@@ -28,7 +28,7 @@ import type { Subscription } from "../subscription.ts";
 import { type Schedule, Turn } from "../../base/turn.ts";
 
 /** Milliseconds between the beats of a node. */
-export const BEAT_MILLISECONDS = 1_000;
+export const HEARTBEAT_MILLISECONDS = 1_000;
 /** Milliseconds of silence after which a node is gone. */
 export const SILENCE_MILLISECONDS = 5_000;
 /** Milliseconds after which a page that has not come is asked for again. */
@@ -39,7 +39,7 @@ const MAX_CHANGES = 2_000;
 const MAX_INFO_BYTES = 16 * 1024;
 
 /** The topic all nodes listen to, and the one that a node has for itself. */
-const EVERYBODY = "nodes";
+const ALL_NODES = "nodes";
 const topicOf = (node: string) => `node.${node}`;
 
 export interface ClusterOptions {
@@ -67,9 +67,9 @@ interface Peer {
   readonly node: string;
   readonly replica: Replica;
   summary: NodeSummary | undefined;
-  heard: number;
+  heardAt: number;
   /** When a page was asked for that has not come. */
-  asked: number;
+  askedAt: number;
 }
 
 export class Cluster implements Disposable {
@@ -77,7 +77,7 @@ export class Cluster implements Disposable {
   /** Who is on which channel, on all nodes. */
   readonly presence: Presence = new Presence();
   /** What the other nodes have. */
-  readonly elsewhere: ClusterIndex = new ClusterIndex(this.presence);
+  readonly remote: ClusterIndex = new ClusterIndex(this.presence);
   readonly #bus: Bus;
   readonly #logger: Logger;
   readonly #now: () => number;
@@ -95,7 +95,7 @@ export class Cluster implements Disposable {
   #key = 0;
   #sequence = 0;
   #lastTick = 0;
-  #complaint = "";
+  #lastParseError = "";
 
   constructor(options: ClusterOptions) {
     this.node = options.node;
@@ -111,9 +111,9 @@ export class Cluster implements Disposable {
     this.#describe = describe;
     this.#lastTick = this.#now();
     this.#stops = [
-      this.#bus.subscribe(EVERYBODY, (bytes) => this.#hear(bytes)),
+      this.#bus.subscribe(ALL_NODES, (bytes) => this.#hear(bytes)),
       this.#bus.subscribe(topicOf(this.node), (bytes) => this.#hear(bytes)),
-      this.#every(BEAT_MILLISECONDS, () => this.#tick()),
+      this.#every(HEARTBEAT_MILLISECONDS, () => this.#tick()),
     ];
     this.#beat(true);
   }
@@ -124,7 +124,7 @@ export class Cluster implements Disposable {
     for (const stop of this.#stops) stop();
     this.#stops = [];
     this.#turn.flush();
-    this.#send(EVERYBODY, encodeNodeMessage({ node: this.node, kind: "goodbye" }));
+    this.#send(ALL_NODES, encodeNodeMessage({ node: this.node, kind: "goodbye" }));
     this.#calls.forgetAll();
   }
 
@@ -132,14 +132,14 @@ export class Cluster implements Disposable {
   nodes(): readonly NodeInfo[] {
     const now = this.#now();
     const self: NodeInfo = { ...this.#describe(), node: this.node, self: true, silent: 0 };
-    const others = [...this.#peers.values()].flatMap(({ node, summary, heard }): NodeInfo[] =>
-      summary === undefined ? [] : [{ ...summary, node, self: false, silent: Math.round(now - heard) }]
+    const others = [...this.#peers.values()].flatMap(({ node, summary, heardAt }): NodeInfo[] =>
+      summary === undefined ? [] : [{ ...summary, node, self: false, silent: Math.round(now - heardAt) }]
     );
     return [self, ...others];
   }
 
   /** Whether another node is there, as far as this one hears. */
-  hears(node: string): boolean {
+  isAlive(node: string): boolean {
     return this.#peers.has(node);
   }
 
@@ -176,7 +176,7 @@ export class Cluster implements Disposable {
    * @throws {RangeError} for a call too large to be carried
    */
   async callAll(method: string, body: unknown): Promise<ReadonlyMap<string, Outcome>> {
-    return await this.#calls.call([...this.#peers.keys()], (id) => this.#call(EVERYBODY, id, method, body));
+    return await this.#calls.call([...this.#peers.keys()], (id) => this.#call(ALL_NODES, id, method, body));
   }
 
   /** Has something done on one other node. As `callAll`. */
@@ -225,7 +225,7 @@ export class Cluster implements Disposable {
   #tell(changes: readonly Change[]): void {
     for (const written of this.#split(changes)) {
       const sequence = ++this.#sequence;
-      this.#send(EVERYBODY, encodeChanges({ node: this.node, kind: "changes", sequence }, written));
+      this.#send(ALL_NODES, encodeChanges({ node: this.node, kind: "changes", sequence }, written));
     }
   }
 
@@ -263,7 +263,7 @@ export class Cluster implements Disposable {
 
   #beat(fresh: boolean): void {
     const message = { node: this.node, kind: "beat", sequence: this.#sequence, summary: this.#describe() };
-    this.#send(EVERYBODY, encodeNodeMessage({ ...message, kind: "beat", ...(fresh ? { fresh } : {}) }));
+    this.#send(ALL_NODES, encodeNodeMessage({ ...message, kind: "beat", ...(fresh ? { fresh } : {}) }));
   }
 
   #tick(): void {
@@ -271,12 +271,12 @@ export class Cluster implements Disposable {
     const elapsed = now - this.#lastTick;
     this.#lastTick = now;
     // Nobody is silent while this node does not listen: cut off, or held up itself.
-    const deaf = this.#bus.connected ? Math.max(0, elapsed - 2 * BEAT_MILLISECONDS) : elapsed;
+    const unheard = this.#bus.connected ? Math.max(0, elapsed - 2 * HEARTBEAT_MILLISECONDS) : elapsed;
     this.#beat(false);
     for (const peer of [...this.#peers.values()]) {
-      peer.heard += deaf;
-      if (now - peer.heard >= SILENCE_MILLISECONDS) this.#remove(peer, "silent");
-      else if (now - peer.asked >= PAGE_MILLISECONDS) this.#ask(peer, peer.replica.askAgain());
+      peer.heardAt += unheard;
+      if (now - peer.heardAt >= SILENCE_MILLISECONDS) this.#remove(peer, "silent");
+      else if (now - peer.askedAt >= PAGE_MILLISECONDS) this.#ask(peer, peer.replica.repeatRequest());
     }
   }
 
@@ -291,8 +291,8 @@ export class Cluster implements Disposable {
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       // Once, as whoever says it says it every second.
-      if (reason !== this.#complaint) this.#logger.write("warn", "node not understood", { reason });
-      this.#complaint = reason;
+      if (reason !== this.#lastParseError) this.#logger.write("warn", "node not understood", { reason });
+      this.#lastParseError = reason;
     }
   }
 
@@ -304,7 +304,7 @@ export class Cluster implements Disposable {
       return;
     }
     const peer = this.#peers.get(node) ?? this.#addPeer(node);
-    peer.heard = this.#now();
+    peer.heardAt = this.#now();
     switch (message.kind) {
       case "beat":
         if (peer.summary === undefined) {
@@ -312,13 +312,13 @@ export class Cluster implements Disposable {
           this.#logger.write("info", "node found", { node, name, nodes: this.#peers.size + 1 });
         }
         peer.summary = message.summary;
-        this.#ask(peer, peer.replica.hear(message.sequence));
+        this.#ask(peer, peer.replica.noteSequence(message.sequence));
         if (message.fresh) this.#beat(false);
         return;
       case "changes":
-        return this.#ask(peer, peer.replica.change(message.sequence, message.changes));
+        return this.#ask(peer, peer.replica.applyChanges(message.sequence, message.changes));
       case "page":
-        return this.#ask(peer, peer.replica.readPage(message));
+        return this.#ask(peer, peer.replica.applyPage(message));
       case "ask":
         return this.#sendPage(node, message.after);
       case "answer":
@@ -334,16 +334,16 @@ export class Cluster implements Disposable {
   }
 
   #addPeer(node: string): Peer {
-    const replica = new Replica(node, this.elsewhere);
-    const peer: Peer = { node, replica, summary: undefined, heard: this.#now(), asked: 0 };
+    const replica = new Replica(node, this.remote);
+    const peer: Peer = { node, replica, summary: undefined, heardAt: this.#now(), askedAt: 0 };
     this.#peers.set(node, peer);
     return peer;
   }
 
-  #ask(peer: Peer, demand: Demand): void {
-    if (demand === undefined) return;
-    peer.asked = this.#now();
-    this.#send(topicOf(peer.node), encodeNodeMessage({ node: this.node, kind: "ask", after: demand.ask }));
+  #ask(peer: Peer, request: PageRequest): void {
+    if (request === undefined) return;
+    peer.askedAt = this.#now();
+    this.#send(topicOf(peer.node), encodeNodeMessage({ node: this.node, kind: "ask", after: request.ask }));
   }
 
   #remove(peer: Peer, reason: "silent" | "stopped"): void {

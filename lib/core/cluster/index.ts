@@ -46,13 +46,13 @@ export class ClusterIndex {
   }
 
   /** How many readers a channel has by its name. */
-  countReaders(channel: string): number {
+  countExactSubscribers(channel: string): number {
     return this.#groups.get(channel)?.size ?? 0;
   }
 
   /** How many sockets a message to a channel is offered to. */
   countSubscribers(channel: string): number {
-    let count = this.countReaders(channel);
+    let count = this.countExactSubscribers(channel);
     if (this.#patterns.size > 0) {
       for (const group of this.#patterns.match(channel)) count += group.size;
     }
@@ -72,7 +72,7 @@ export class ClusterIndex {
   }
 
   /** Whether somebody at another IP address is connected by a client id. */
-  isHeldElsewhere(id: string, address: string): boolean {
+  isIdTaken(id: string, address: string): boolean {
     for (const client of this.#clients.get(id) ?? []) if (client.address !== address) return true;
     return false;
   }

@@ -22,7 +22,7 @@ interface Reading {
 }
 
 /** What comes next of a replica: nothing, or asking its node for what it has after a key. */
-export type Demand = { readonly ask: number } | undefined;
+export type PageRequest = { readonly ask: number } | undefined;
 
 export class Replica {
   readonly #node: string;
@@ -44,26 +44,26 @@ export class Replica {
   }
 
   /** What the node says it has changed last. */
-  hear(sequence: number): Demand {
+  noteSequence(sequence: number): PageRequest {
     return this.#reading === undefined && sequence > this.#sequence ? this.#read() : undefined;
   }
 
   /** Asks again for what was asked for and did not come. */
-  askAgain(): Demand {
+  repeatRequest(): PageRequest {
     return this.#reading === undefined ? undefined : { ask: this.#reading.after };
   }
 
   /** Takes the changes of one turn. */
-  change(sequence: number, changes: readonly Change[]): Demand {
+  applyChanges(sequence: number, changes: readonly Change[]): PageRequest {
     if (this.#reading !== undefined) {
       this.#waiting.set(sequence, changes);
       return this.#waiting.size > MAX_WAITING ? this.#read() : undefined;
     }
     if (sequence <= this.#sequence) return undefined;
     if (sequence > this.#sequence + 1) {
-      const demand = this.#read();
+      const request = this.#read();
       this.#waiting.set(sequence, changes);
-      return demand;
+      return request;
     }
     for (const change of changes) this.#apply(change);
     this.#sequence = sequence;
@@ -71,14 +71,14 @@ export class Replica {
   }
 
   /** Takes a page that was asked for. */
-  readPage(
+  applyPage(
     page: {
       readonly after: number;
       readonly sequence: number;
       readonly changes: readonly Change[];
       readonly more: boolean;
     },
-  ): Demand {
+  ): PageRequest {
     const reading = this.#reading;
     // A page that was asked for twice comes twice.
     if (reading === undefined || page.after !== reading.after) return undefined;
@@ -97,7 +97,7 @@ export class Replica {
     for (const key of [...this.#entries.keys()]) this.#remove(key);
   }
 
-  #read(): Demand {
+  #read(): PageRequest {
     this.#reading = { after: 0, from: undefined, entries: [] };
     this.#waiting = new Map();
     return { ask: 0 };
@@ -107,7 +107,7 @@ export class Replica {
    * Becomes what the pages say. Those after the first may hold changes that were made while they were read; these are
    * applied once more, which does no harm, as keys are used once. What went meanwhile goes by these changes.
    */
-  #install(entries: readonly Change[], sequence: number): Demand {
+  #install(entries: readonly Change[], sequence: number): PageRequest {
     const waiting = this.#waiting;
     this.#reading = undefined;
     this.#waiting = new Map();
@@ -115,12 +115,12 @@ export class Replica {
     for (const key of [...this.#entries.keys()]) if (!keys.has(key)) this.#remove(key);
     for (const change of entries) this.#apply(change);
     this.#sequence = sequence;
-    let demand: Demand;
+    let request: PageRequest;
     for (const [later, changes] of [...waiting].sort(([a], [b]) => a - b)) {
       // Where one is missing this reads once more, and the rest waits again.
-      demand = this.change(later, changes) ?? demand;
+      request = this.applyChanges(later, changes) ?? request;
     }
-    return demand;
+    return request;
   }
 
   #apply(change: Change): void {

@@ -73,9 +73,9 @@ export function listFamilies(metrics: Metrics): readonly MetricFamily[] {
       samples: Array.from(metrics.refusals, ([reason, value]) => ({ labels: { reason }, value })),
     },
     counter(
-      "raindrops_slow_readers_total",
+      "raindrops_slow_subscribers_total",
       "Clients that were cut off because they did not keep up",
-      metrics.slowReaders,
+      metrics.slowSubscribers,
     ),
     ...metrics.gauges.flatMap(({ name, help, kind, read }): MetricFamily[] => {
       const value = read();

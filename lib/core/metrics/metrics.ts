@@ -78,8 +78,8 @@ export class Metrics {
   }
 
   /** Readers that were cut off for not keeping up. */
-  get slowReaders(): number {
-    return this.#refusals.get("slow_reader") ?? 0;
+  get slowSubscribers(): number {
+    return this.#refusals.get("slow_subscriber") ?? 0;
   }
 
   get gauges(): readonly Gauge[] {

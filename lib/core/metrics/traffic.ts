@@ -21,7 +21,7 @@ export class Traffic {
   readonly #hub: Pick<Hub, "observe">;
   readonly #flows = new Map<string, Flow>();
   readonly #now: () => number;
-  #holders = 0;
+  #users = 0;
   #start = 0;
   #stop: (() => void) | undefined;
 
@@ -32,8 +32,8 @@ export class Traffic {
   }
 
   /** Counts until the returned function is called, and every other holder's. */
-  hold(): () => void {
-    if (this.#holders++ === 0) {
+  start(): () => void {
+    if (this.#users++ === 0) {
       this.#start = this.#now();
       this.#stop = this.#hub.observe((messages) => this.#count(messages));
     }
@@ -41,7 +41,7 @@ export class Traffic {
     return () => {
       if (!held) return;
       held = false;
-      if (--this.#holders > 0) return;
+      if (--this.#users > 0) return;
       this.#stop?.();
       this.#flows.clear();
     };
@@ -81,7 +81,7 @@ export class Traffic {
   /** Once a period is over, makes rates of counts, and forgets channels that have gone quiet. */
   #turn(): void {
     const elapsed = this.#now() - this.#start;
-    if (this.#holders === 0 || elapsed < PERIOD_MILLISECONDS) return;
+    if (this.#users === 0 || elapsed < PERIOD_MILLISECONDS) return;
     this.#start += elapsed;
     for (const [channel, flow] of this.#flows) {
       if (flow.count === 0 && flow.rate === 0) this.#flows.delete(channel);

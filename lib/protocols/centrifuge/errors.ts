@@ -58,7 +58,7 @@ const REASONS: ReadonlyMap<number, string> = new Map([
   [3001, "draining"],
   [3004, "internal"],
   [3005, "unauthorized"],
-  [3008, "slow_reader"],
+  [3008, "slow_subscriber"],
   [3012, "no_pong"],
   [3500, "unauthorized"],
   [3501, "bad_request"],
@@ -98,7 +98,7 @@ export function toDisconnect(error: MessagingError): End {
   switch (error.code) {
     case "draining":
       return DISCONNECTS.shutdown;
-    case "slow_reader":
+    case "slow_subscriber":
       return DISCONNECTS.slow;
     default:
       return DISCONNECTS.serverError;

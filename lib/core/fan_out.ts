@@ -12,7 +12,7 @@ import type { Rules } from "./rules.ts";
 import { encodeBatch, type Encoder, type Frame } from "./socket.ts";
 import { conflate, type Subscription } from "./subscription.ts";
 
-export interface ReadersOptions {
+export interface FanOutOptions {
   readonly rules: Rules;
   /** Where deliveries are counted. */
   readonly metrics: Metrics;
@@ -21,20 +21,20 @@ export interface ReadersOptions {
 /** The readers of one selector, by encoder. */
 interface Group {
   readonly selector: Selector;
-  readonly readers: Map<Encoder, Set<Subscription>>;
+  readonly subscriptions: Map<Encoder, Set<Subscription>>;
   size: number;
 }
 
 /** What each encoder made of each list of messages during one delivery. */
 type FrameCache = Map<readonly Message[], Map<Encoder, readonly Frame[]>>;
 
-export class Readers {
+export class FanOut {
   readonly #rules: Rules;
   readonly #metrics: Metrics;
   readonly #groups = new Map<string, Group>();
   readonly #patterns = new PatternIndex<Group>();
 
-  constructor({ rules, metrics }: ReadersOptions) {
+  constructor({ rules, metrics }: FanOutOptions) {
     this.#rules = rules;
     this.#metrics = metrics;
   }
@@ -73,7 +73,7 @@ export class Readers {
   /** The subscriptions that a channel is of, by name, list or pattern. */
   *list(channel: string): Iterable<Subscription> {
     for (const group of this.#groupsOf(channel)) {
-      for (const readers of group.readers.values()) yield* readers;
+      for (const subscriptions of group.subscriptions.values()) yield* subscriptions;
     }
   }
 
@@ -90,11 +90,11 @@ export class Readers {
   filter(
     channel: string,
     clients: Iterable<Client>,
-    subscriptionsOf: (client: Client) => Iterable<Subscription>,
+    listSubscriptionsOf: (client: Client) => Iterable<Subscription>,
   ): Set<Client> {
     const groups = this.#groupsOf(channel);
     const reads = (client: Client) =>
-      [...subscriptionsOf(client)].some(({ selector }) => groups.has(this.#groups.get(selector.key)!));
+      [...listSubscriptionsOf(client)].some(({ selector }) => groups.has(this.#groups.get(selector.key)!));
     return new Set([...clients].filter(reads));
   }
 
@@ -102,9 +102,9 @@ export class Readers {
   add(subscription: Subscription): void {
     const { selector, client } = subscription;
     const group = this.#openGroup(selector);
-    let readers = group.readers.get(client.encoder);
-    if (readers === undefined) group.readers.set(client.encoder, readers = new Set());
-    readers.add(subscription);
+    let subscriptions = group.subscriptions.get(client.encoder);
+    if (subscriptions === undefined) group.subscriptions.set(client.encoder, subscriptions = new Set());
+    subscriptions.add(subscription);
     group.size++;
   }
 
@@ -112,9 +112,9 @@ export class Readers {
   remove(subscription: Subscription): void {
     const { selector, client } = subscription;
     const group = this.#groups.get(selector.key);
-    const readers = group?.readers.get(client.encoder);
-    if (group === undefined || !readers?.delete(subscription)) return;
-    if (readers.size === 0) group.readers.delete(client.encoder);
+    const subscriptions = group?.subscriptions.get(client.encoder);
+    if (group === undefined || !subscriptions?.delete(subscription)) return;
+    if (subscriptions.size === 0) group.subscriptions.delete(client.encoder);
     group.size--;
     if (group.size === 0) this.#closeGroup(group);
   }
@@ -154,10 +154,10 @@ export class Readers {
     const conflated = messages.every((message) => this.#rules.for(message.channel).conflate);
     if (conflated) messages = conflate(messages);
     const senders = socketIds(messages);
-    for (const [encoder, readers] of group.readers) {
+    for (const [encoder, subscriptions] of group.subscriptions) {
       const frames = encodeOnce(cache, encoder, messages);
-      this.#countDelivered(messages.length, frames, readers.size);
-      for (const subscription of readers) {
+      this.#countDelivered(messages.length, frames, subscriptions.size);
+      for (const subscription of subscriptions) {
         const { client } = subscription;
         if (senders !== undefined && !client.echo && senders.has(client.socket.id)) {
           this.#deliverOthers(subscription, messages, frames, conflated);
@@ -192,7 +192,7 @@ export class Readers {
       const frames = encodeOnce(cache, client.encoder, list);
       this.#countDelivered(1, frames, 1);
       if (!client.outbox.offer(frames)) {
-        client.end(new MessagingError("slow_reader", "Too many messages are waiting for you: reconnect"));
+        client.end(new MessagingError("slow_subscriber", "Too many messages are waiting for you: reconnect"));
       }
     }
   }
@@ -214,7 +214,7 @@ export class Readers {
   #openGroup(selector: Selector): Group {
     let group = this.#groups.get(selector.key);
     if (group === undefined) {
-      group = { selector, readers: new Map(), size: 0 };
+      group = { selector, subscriptions: new Map(), size: 0 };
       this.#groups.set(selector.key, group);
       if (selector.channel === undefined) {
         for (const pattern of selector.patterns) this.#patterns.add(pattern, group);
