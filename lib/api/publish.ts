@@ -1,10 +1,11 @@
 /** The methods of the HTTP API that publish: to one channel, or the same to many. */
-import { selectChannel } from "../core/channel.ts";
+import { parseChannel, selectChannel } from "../core/channel.ts";
 import type { Position } from "../core/log.ts";
 import type { Draft } from "../core/message.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
-import { type Fields, parseChannelOrThrow } from "./fields.ts";
+import type { Fields } from "./fields.ts";
+import { parseOr } from "../http/problem.ts";
 import type { Version } from "./versions.ts";
 
 /** Channels one broadcast goes to at most. */
@@ -37,7 +38,11 @@ export async function broadcast(
   const request = parsePublishRequest(fields);
   const responses = await Promise.all(channels.map(async (name) => {
     try {
-      return `{"result":${await publishTo(context, parseChannelOrThrow(name), request)}}`;
+      return `{"result":${await publishTo(
+        context,
+        parseOr("bad_channel", () => parseChannel(name)),
+        request,
+      )}}`;
     } catch (error) {
       return `{"error":${describeError(error)}}`;
     }

@@ -35,7 +35,7 @@ export interface Explanation {
   readonly verdict: { readonly accepted: boolean; readonly reason: string };
 }
 
-export interface ExplainOptions {
+interface ExplainOptions {
   /** The keys that may have signed it; undefined when none was given, so that nothing can be said of signatures. */
   readonly keys: Keys | undefined;
   readonly audience?: string | undefined;

@@ -7,6 +7,7 @@ import { parseChannel, parseRulePattern } from "../core/channel.ts";
 import { ACTIONS } from "../core/rules.ts";
 import type { Grant } from "./grants.ts";
 import type { Keys } from "./keys.ts";
+import { quote } from "../base/quote.ts";
 
 /**
  * What came of a token. A reason is a clause about "the token", fit for the log: it holds no part of a key or
@@ -335,8 +336,4 @@ function formatJson(value: unknown): string | undefined {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.length > 60 ? text.slice(0, 60) + "..." : text);
 }

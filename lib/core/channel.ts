@@ -2,6 +2,7 @@
  * What a channel may be called, and how readers name several at once. Every URL path, every publish and
  * every subscription passes through here.
  */
+import { quote } from "../base/quote.ts";
 
 /** The channel behind the root path `/`. */
 export const LOBBY = "lobby";
@@ -231,8 +232,4 @@ export function decodePath(raw: string): string {
   } catch (cause) {
     throw new SyntaxError(`Path ${quote(raw)} is not percent-encoded UTF-8`, { cause });
   }
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.length > 60 ? text.slice(0, 60) + "..." : text);
 }

@@ -12,7 +12,7 @@ import type { Rules } from "./rules.ts";
 import { encodeBatch, type Encoder, type Frame } from "./socket.ts";
 import { conflate, type Subscription } from "./subscription.ts";
 
-export interface FanOutOptions {
+interface FanOutOptions {
   readonly rules: Rules;
   /** Where deliveries are counted. */
   readonly metrics: Metrics;

@@ -55,7 +55,7 @@ export class LiveBuffer {
   }
 }
 
-export interface ReplayOptions {
+interface ReplayOptions {
   readonly log: Pick<Log, "read">;
   readonly selector: Selector;
   readonly after: Cursor;

@@ -2,7 +2,7 @@
 import { matchesPattern, parseRulePattern } from "./channel.ts";
 
 /** How much of a channel the log keeps. What goes beyond either bound is removed. */
-export interface Retention {
+interface Retention {
   readonly messages: number;
   readonly seconds: number;
 }
@@ -13,7 +13,7 @@ export const ACTIONS = ["subscribe", "publish", "presence", "history"] as const;
 export type Action = typeof ACTIONS[number];
 
 /** A list of actions, and the pattern of the rule it comes from; undefined where no rule sets it. */
-export interface Allowance {
+interface Allowance {
   readonly actions: readonly Action[];
   readonly rule: string | undefined;
 }

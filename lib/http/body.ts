@@ -8,7 +8,7 @@ import { withTimeout } from "./timeout.ts";
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 /** A payload, and the options that stood beside it in a JSON object or form. */
-export interface Body {
+interface Body {
   readonly payload: Payload;
   readonly options: Readonly<Record<string, unknown>>;
 }

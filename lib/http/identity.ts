@@ -4,7 +4,7 @@ import { describeTakenId, type Hub } from "../core/hub.ts";
 import type { Pass } from "../auth/access.ts";
 
 /** What a URL says of who sent it; undefined for what it leaves out. */
-export interface Identity {
+interface Identity {
   readonly id: string | undefined;
   readonly name: string | undefined;
 }

@@ -15,7 +15,7 @@ export interface ClientRow {
   readonly since: number;
 }
 
-export interface SubscriberRow extends ClientRow {
+interface SubscriberRow extends ClientRow {
   /** The name, list or pattern by which it reads the channel. */
   readonly by: string;
 }

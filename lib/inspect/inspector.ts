@@ -27,7 +27,7 @@ import { describeClient, disconnectClient, listClients, listSubscribers } from "
 import { type Sample, Sampler } from "./sampler.ts";
 import { parseOr } from "../http/problem.ts";
 
-export interface InspectorOptions {
+interface InspectorOptions {
   readonly hub: Hub;
   readonly log: Log;
   readonly keys: ApiKeys;

@@ -9,7 +9,7 @@ export type Outcome =
   | { readonly kind: "silent" };
 
 /** Does what a call asks for and answers it, with plain JSON values. What it throws is told to the caller. */
-export type CallHandler = (body: unknown) => unknown;
+type CallHandler = (body: unknown) => unknown;
 
 interface Call {
   readonly waiting: Set<string>;

@@ -42,7 +42,7 @@ const MAX_INFO_BYTES = 16 * 1024;
 const ALL_NODES = "nodes";
 const topicOf = (node: string) => `node.${node}`;
 
-export interface ClusterOptions {
+interface ClusterOptions {
   readonly bus: Bus;
   /** Names this life of this node: never used again, of letters, digits and "-". */
   readonly node: string;

@@ -22,7 +22,7 @@ export interface NodeSummary {
 }
 
 /** A client as other nodes know it. Keys are of its node's making: they grow, and none is used twice. */
-export interface ClientFacts {
+interface ClientFacts {
   readonly id: string;
   readonly name?: string | undefined;
   readonly user?: string | undefined;

@@ -7,7 +7,7 @@ import { PatternIndex } from "../pattern_index.ts";
 import type { Member, Presence } from "../presence.ts";
 
 /** The readers of one selector. */
-export interface RemoteGroup {
+interface RemoteGroup {
   readonly selector: Selector;
   size: number;
 }

@@ -6,13 +6,13 @@ import { Histogram } from "../../base/histogram.ts";
 import { redact } from "../../base/redact.ts";
 
 /** Connections of one protocol: how many there have been, and how many there are. */
-export interface ConnectionCount {
+interface ConnectionCount {
   opened: number;
   open: number;
 }
 
 /** What is known of something that was refused or went wrong. No secrets, no query strings. */
-export interface RefusalDetail {
+interface RefusalDetail {
   /** What was asked for, such as `POST /news`. */
   readonly what?: string | undefined;
   /** Why not, in the words the client was told. */

@@ -8,6 +8,7 @@ import { type Draft, formatId, formatTime, type Sender } from "../../core/messag
 import { type Access, demandTrust, type Pass } from "../../auth/access.ts";
 import { checkIdentity } from "../../http/identity.ts";
 import { type BodyLimits, parseBody, readBytes } from "../../http/body.ts";
+import { quote } from "../../base/quote.ts";
 import { parseOr } from "../../http/problem.ts";
 
 export interface PublishContext extends BodyLimits {
@@ -134,10 +135,6 @@ export function parseOptions(values: Readonly<Record<string, unknown>>): Options
     }
   }
   return options;
-}
-
-function quote(name: string): string {
-  return JSON.stringify(name.length > 60 ? name.slice(0, 60) + "..." : name);
 }
 
 function parseEvent(value: unknown): string {
