@@ -1,6 +1,6 @@
 /**
- * Who reads which channel, by name, list or pattern, and the way of a batch of messages to all of them. The hub owns
- * one: this is its hot path.
+ * Fan-out: the subscriptions to channels by name, list or pattern, and the delivery of a batch of messages to all of
+ * them. The hub owns one; this is its hot path.
  */
 import type { Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
@@ -18,14 +18,14 @@ interface FanOutOptions {
   readonly metrics: Metrics;
 }
 
-/** The readers of one selector, by encoder. */
+/** The subscriptions to one selector, by encoder. */
 interface Group {
   readonly selector: Selector;
   readonly subscriptions: Map<Encoder, Set<Subscription>>;
   size: number;
 }
 
-/** What each encoder made of each list of messages during one delivery. */
+/** The frames of each list of messages by encoder, during one delivery. */
 type FrameCache = Map<readonly Message[], Map<Encoder, readonly Frame[]>>;
 
 export class FanOut {
@@ -39,45 +39,45 @@ export class FanOut {
     this.#metrics = metrics;
   }
 
-  /** How many subscriptions there are. */
+  /** The number of subscriptions. */
   get subscriptionCount(): number {
     let count = 0;
     for (const { size } of this.#groups.values()) count += size;
     return count;
   }
 
-  /** How many channels, lists and patterns are read. */
+  /** The number of different selectors: channels, lists and patterns. */
   get groupCount(): number {
     return this.#groups.size;
   }
 
-  /** How many channels are read by name. */
+  /** The number of channels with subscriptions by exact name. */
   get channelCount(): number {
     let count = 0;
     for (const { selector } of this.#groups.values()) if (selector.channel !== undefined) count++;
     return count;
   }
 
-  /** Whether somebody reads a channel by name. */
+  /** Whether a channel has subscriptions by exact name. */
   has(channel: string): boolean {
     return this.#groups.has(channel);
   }
 
-  /** The channels that are read by name, with the number of subscriptions to each. */
+  /** The channels with subscriptions by exact name, and the number of these. */
   *listChannels(): Iterable<{ readonly channel: string; readonly subscribers: number }> {
     for (const { selector: { channel }, size } of this.#groups.values()) {
       if (channel !== undefined) yield { channel, subscribers: size };
     }
   }
 
-  /** The subscriptions that a channel is of, by name, list or pattern. */
+  /** The subscriptions to a channel, by name, list or pattern. */
   *list(channel: string): Iterable<Subscription> {
     for (const group of this.#groupsOf(channel)) {
       for (const subscriptions of group.subscriptions.values()) yield* subscriptions;
     }
   }
 
-  /** How many subscriptions a channel is of, by name, list or pattern. */
+  /** The number of subscriptions to a channel, by name, list or pattern. */
   count(channel: string): number {
     let count = this.#groups.get(channel)?.size ?? 0;
     if (this.#patterns.size > 0) {
@@ -86,19 +86,19 @@ export class FanOut {
     return count;
   }
 
-  /** Those clients of some that read a channel, by name, list or pattern. */
+  /** Those of the given clients that are subscribed to a channel, by name, list or pattern. */
   filter(
     channel: string,
     clients: Iterable<Client>,
     listSubscriptionsOf: (client: Client) => Iterable<Subscription>,
   ): Set<Client> {
     const groups = this.#groupsOf(channel);
-    const reads = (client: Client) =>
+    const isSubscribed = (client: Client) =>
       [...listSubscriptionsOf(client)].some(({ selector }) => groups.has(this.#groups.get(selector.key)!));
-    return new Set([...clients].filter(reads));
+    return new Set([...clients].filter(isSubscribed));
   }
 
-  /** Adds a subscription: it takes what is delivered from now on. */
+  /** Adds a subscription, which gets what is delivered from now on. */
   add(subscription: Subscription): void {
     const { selector, client } = subscription;
     const group = this.#openGroup(selector);
@@ -120,7 +120,7 @@ export class FanOut {
   }
 
   /**
-   * Delivers a batch to everyone who reads a channel of it, in order. Encodes each list of messages once per encoder.
+   * Delivers a batch to all subscriptions to its channels, in order. Encodes each list of messages once per encoder.
    */
   deliver(messages: readonly Message[]): void {
     if (messages.length === 0) return;
@@ -136,7 +136,7 @@ export class FanOut {
       }
     }
     for (const [group, list] of byPattern) {
-      // Empty: several channels of the batch match, whose messages must keep their common order.
+      // Empty: several channels of the batch match. Their messages must stay in the order of the batch.
       this.#deliverTo(group, list.length > 0 ? list : this.#selectFrom(messages, group, byChannel), cache);
     }
   }
@@ -166,7 +166,7 @@ export class FanOut {
     }
   }
 
-  /** Delivers a batch without the client's own messages. */
+  /** Delivers a batch except for the client's own messages. */
   #deliverOthers(
     subscription: Subscription,
     messages: readonly Message[],
@@ -184,7 +184,7 @@ export class FanOut {
     subscription.take(others, theirs, conflated);
   }
 
-  /** Delivers a message to some clients, whatever they read. */
+  /** Delivers a direct message to clients, whatever they are subscribed to. */
   deliverDirect(message: Message, clients: Iterable<Client>): void {
     const cache: FrameCache = new Map();
     const list = [message];
@@ -242,7 +242,7 @@ function encodeOnce(cache: FrameCache, encoder: Encoder, messages: readonly Mess
 function groupByChannel(messages: readonly Message[]): ReadonlyMap<string, readonly Message[]> {
   const channel = messages[0]?.channel ?? "";
   if (messages.every((message) => message.channel === channel)) return new Map([[channel, messages]]);
-  // Map.groupBy takes many times as long.
+  // Map.groupBy is several times slower.
   const groups = new Map<string, Message[]>();
   for (const message of messages) {
     const group = groups.get(message.channel);

@@ -1,32 +1,32 @@
 /**
- * How many connections there may be and how fast their clients may publish, in all, by address and by client. The app
- * asks for each connection and each message by HTTP, protocols for each message on a connection. What is known of an
- * address is a few numbers, and is forgotten once it has no connection and has not published for a while.
+ * Limits the number of connections, in total and per address, and the rate of publishing, per client and per address.
+ * The app counts each connection and each message by HTTP here, protocols each message on a connection. The state of an
+ * address is a few numbers, dropped once it has no connection and its rate has recovered.
  */
 import { isLoopbackAddress, toLimitKey } from "../base/address.ts";
 import { type ErrorCode, MessagingError } from "./errors.ts";
 import { type Rate, TokenBucket } from "../base/token_bucket.ts";
 
-/** A limit on each client or address. */
+/** A limit per client or address. */
 export interface Bound {
-  /** Infinite for none. */
+  /** Infinity for no limit. */
   readonly value: number;
-  /** Whether clients on this machine are not held to it. */
+  /** Whether clients on this machine are exempt. */
   readonly sparesLoopback: boolean;
 }
 
 export interface LimitSettings {
-  /** Connections in all: WebSockets and streams. */
+  /** WebSockets and streams in total. */
   readonly connections: number;
   readonly connectionsPerAddress: Bound;
-  /** Messages a second from one connection; by HTTP, from one user. */
+  /** Messages per second from one connection or, by HTTP, from one user. */
   readonly publishRate: Bound;
   readonly publishRatePerAddress: Bound;
-  /** How many seconds' worth of messages may come at once. */
+  /** Size of a burst, in seconds at the full rate. */
   readonly publishBurst: number;
 }
 
-/** One connection, as limits see it. */
+/** One counted connection. */
 export interface Connection {
   /** IP address of the other end. */
   readonly address: string;
@@ -36,17 +36,17 @@ export interface Connection {
    * @throws {MessagingError} `too_many_publishes` or `too_many_publishes_from_address`
    */
   countPublish(): void;
-  /** The connection is over. Releasing it again does nothing. */
+  /** Stops counting the connection. Releasing it again does nothing. */
   release(): void;
 }
 
-/** What is known of one address, or of one user who publishes by HTTP. */
+/** The state of one address, or of one user who publishes by HTTP. */
 interface LimitState {
   connections: number;
   readonly bucket: TokenBucket | undefined;
 }
 
-/** Lines that are looked at whenever there is a new one, to see whether they can be forgotten. */
+/** States that are checked for removal whenever one is added. */
 const SWEPT_STATES = 4;
 
 export class Limits {
@@ -58,7 +58,7 @@ export class Limits {
   #sweep: Iterator<[string, LimitState]> = [].values();
   #connections = 0;
 
-  /** @param now a clock in milliseconds that never goes back */
+  /** @param now a monotonic clock in milliseconds */
   constructor(settings: LimitSettings, now: () => number = () => performance.now()) {
     this.#settings = settings;
     this.#clientRate = toRate(settings.publishRate, settings.publishBurst);
@@ -66,18 +66,18 @@ export class Limits {
     this.#now = now;
   }
 
-  /** How many connections there are. */
+  /** The number of connections. */
   get connections(): number {
     return this.#connections;
   }
 
-  /** How many addresses and users something is known of. */
+  /** The number of addresses and users with a state. */
   get stateCount(): number {
     return this.#states.size;
   }
 
   /**
-   * Counts a connection from now on until it is released.
+   * Counts a connection until it is released.
    *
    * @throws {MessagingError} `too_many_connections` or `too_many_connections_from_address`
    */
@@ -86,7 +86,7 @@ export class Limits {
     if (this.#connections >= connections) {
       throw new MessagingError(
         "too_many_connections",
-        `The server has ${connections} connections, as many as --max-connections allows: try again later`,
+        `The server has ${connections} connections, the limit of --max-connections: try again later`,
       );
     }
     const now = this.#now();
@@ -98,7 +98,7 @@ export class Limits {
     if (applies(connectionsPerAddress, address) && state.connections >= connectionsPerAddress.value) {
       throw new MessagingError(
         "too_many_connections_from_address",
-        `Your address has ${state.connections} connections, as many as --max-connections-per-address allows: ` +
+        `Your address has ${state.connections} connections, the limit of --max-connections-per-address: ` +
           "close some",
       );
     }
@@ -121,15 +121,15 @@ export class Limits {
   }
 
   /**
-   * Counts a message that comes by HTTP.
+   * Counts a message that is published by HTTP.
    *
-   * @param user whom its token names
+   * @param user the user of its token
    * @throws {MessagingError} `too_many_publishes` or `too_many_publishes_from_address`
    */
   countPublish(address: string, user: string | undefined): void {
     const { publishRate, publishRatePerAddress } = this.#settings;
     const client = user !== undefined && applies(publishRate, address)
-      // No address has a space.
+      // The space keeps it apart from addresses.
       ? this.#openState(`user ${user}`, this.#now(), true, this.#clientRate).bucket
       : undefined;
     const addressBucket = applies(publishRatePerAddress, address)
@@ -144,14 +144,14 @@ export class Limits {
     const { publishRate, publishRatePerAddress } = this.#settings;
     let wait = client?.take(now) ?? 0;
     if (wait > 0) {
-      throw tooFast("too_many_publishes", `${publishRate.value} messages a second of one client`, "", wait);
+      throw tooFast("too_many_publishes", `${publishRate.value} messages a second from one client`, "", wait);
     }
     wait = address?.take(now) ?? 0;
     if (wait === 0) return;
     client?.giveBack();
     throw tooFast(
       "too_many_publishes_from_address",
-      `${publishRatePerAddress.value} messages a second of one address`,
+      `${publishRatePerAddress.value} messages a second from one address`,
       "-per-address",
       wait,
     );
@@ -167,7 +167,7 @@ export class Limits {
     return state;
   }
 
-  /** More than one is looked at for each that comes: those that nobody needs cannot pile up. */
+  /** Checks a few states for each one added, so that unused ones cannot pile up. */
   #forgetSome(now: number): void {
     for (let i = 0; i < SWEPT_STATES; i++) {
       const next = this.#sweep.next();
@@ -181,11 +181,11 @@ export class Limits {
   }
 }
 
-/** What is said to a client that wants to be on more channels than one connection may. */
+/** The error for a client that subscribes to more channels than one connection may. */
 export function describeSubscriptionLimit(limit: number): MessagingError {
   return new MessagingError(
     "too_many_subscriptions",
-    `One connection may be on ${limit} channels: open another, or raise --max-subscriptions`,
+    `One connection may subscribe to ${limit} channels: open another, or raise --max-subscriptions`,
   );
 }
 

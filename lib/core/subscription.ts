@@ -1,4 +1,4 @@
-/** One client's stay on the channels of one selector. The hub creates it and feeds it batches. */
+/** The subscription of one client to the channels of one selector. The hub creates it and passes it batches. */
 import type { Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
 import { MessagingError } from "./errors.ts";
@@ -8,33 +8,33 @@ import type { Member } from "./presence.ts";
 import { type Gap, LiveBuffer, replay } from "./replay.ts";
 import { encodeBatch, type Frame } from "./socket.ts";
 
-/** Newest messages, one a sender, that wait for a client that is behind on conflated channels. */
+/** Most messages, the newest of each sender, pending for a client that is behind on conflated channels. */
 const PENDING_MESSAGES = 4_096;
-/** How much of them is sent at once; the rest waits until that has left. */
+/** Bytes of pending messages sent at once; the rest waits until these have left. */
 const PENDING_SLICE_BYTES = 256 * 1024;
 
-/** What a subscription opens with, for protocols whose answer to a subscribe carries the history itself. */
+/** A page of history to open with, for protocols whose reply to a subscribe carries the history. */
 export interface Opening {
   readonly after: Cursor;
   readonly limit: number;
   readonly maxBytes?: number;
   /**
-   * Called once, when the subscription goes live: with a page of history and what was announced since it was read,
-   * each beyond the page's `next`. Nothing was announced that is in neither, nothing is in both.
+   * Called once, when the subscription goes live: with the page of history and the messages announced since it was read,
+   * all after the page's `next`. No message is missing, none is in both.
    */
   onOpen(page: LogPage, announced: readonly Message[]): void;
 }
 
 export interface SubscribeOptions {
-  /** Who is seen on the channel, when that is not just the client. */
+  /** The member that presence shows, if that is not the client itself. */
   readonly member?: Member;
-  /** Read a page of history before going live, and hand it over instead of sending it. */
+  /** Read a page of history before going live, and pass it to `onOpen` instead of sending it. */
   readonly opening?: Opening;
-  /** Replay what is stored after this first; nothing when left out. */
+  /** Replay the messages stored after this before going live. */
   readonly since?: Cursor | undefined;
   /** End after this many messages. */
   readonly limit?: number | undefined;
-  /** Called before the replay goes on behind a gap; returns whether it should. */
+  /** Called when the replay meets a gap; returns whether to continue after it. */
   readonly onGap?: (gap: Gap) => boolean;
   /** Called when the limit is reached. */
   readonly onLimit?: () => void;
@@ -61,9 +61,9 @@ export class Subscription {
   }
 
   /**
-   * Replays history, if any was asked for, and goes live.
+   * Replays history, if requested, and goes live.
    *
-   * @throws what reading the log throws
+   * @throws whatever reading the log throws
    */
   async start(log: Pick<Log, "read">): Promise<void> {
     const { since, opening } = this.#options;
@@ -97,7 +97,7 @@ export class Subscription {
       buffer,
       write: async (messages) => {
         await socket.drained();
-        const others = this.#leaveOutOwn(messages);
+        const others = this.#dropOwn(messages);
         if (others.length > 0) this.#send(others, undefined);
         await socket.drained();
         return !this.#closed;
@@ -111,8 +111,8 @@ export class Subscription {
   }
 
   /**
-   * Takes a live batch. `frames` is what the client's encoder made of `messages`, shared with other clients.
-   * With `conflate`, a client that is behind gets only the newest message of each sender, once it has room.
+   * Takes a live batch. `frames` is `messages` as the client's encoder encoded them, shared with other clients. With
+   * `conflate`, a client that is behind gets only the newest message of each sender, once its queue has drained.
    */
   take(messages: readonly Message[], frames: readonly Frame[], conflate: boolean): void {
     if (this.#buffer !== undefined) this.#buffer.add(messages);
@@ -121,7 +121,7 @@ export class Subscription {
     } else this.#send(messages, frames);
   }
 
-  /** Ends it: nothing is sent any more. */
+  /** Ends the subscription: nothing more is sent. */
   close(): void {
     this.#closed = true;
     this.#pending = undefined;
@@ -143,8 +143,8 @@ export class Subscription {
     }
   }
 
-  /** What the client published itself while its replay was running, it does not get back. */
-  #leaveOutOwn(messages: readonly Message[]): readonly Message[] {
+  /** Drops what the client itself published while its replay was running, unless it wants an echo. */
+  #dropOwn(messages: readonly Message[]): readonly Message[] {
     const { echo, socket } = this.client;
     return echo ? messages : messages.filter((message) => message.socketId !== socket.id);
   }
@@ -155,7 +155,7 @@ export class Subscription {
       void this.#sendPending(this.#pending);
     }
     for (const message of messages) {
-      // A message that must not be conflated waits in line with the others, under a key of its own.
+      // A message that must not be conflated queues with the others under a unique key.
       const key = conflate ? conflationKey(message) : `#${this.#unkeyed++}`;
       this.#pending.delete(key);
       this.#pending.set(key, message);
@@ -163,7 +163,7 @@ export class Subscription {
     if (this.#pending.size > PENDING_MESSAGES) this.#cutOff();
   }
 
-  /** Sends what waits, a slice whenever the socket has room, until nothing waits. */
+  /** Sends the pending messages, a slice whenever the socket has drained, until none is left. */
   async #sendPending(pending: Map<string, Message>): Promise<void> {
     while (!this.#closed) {
       await this.client.socket.drained();
@@ -193,7 +193,7 @@ export class Subscription {
   }
 }
 
-/** Messages with the same key replace each other on a conflated channel. All without a sender share one. */
+/** On a conflated channel, a message replaces earlier ones with the same key. All without a sender share one. */
 export function conflationKey(message: Message): string {
   return `${message.channel} ${message.from?.id ?? message.socketId ?? ""}`;
 }

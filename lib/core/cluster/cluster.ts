@@ -1,11 +1,11 @@
 /**
- * The nodes that share a log: each tells the others who is connected to it and what they read, and hears the same of
- * them. The hub tells it what happens here and asks it what is elsewhere.
+ * The cluster of nodes that share a log: each node tells its peers which clients and subscriptions it has. The hub
+ * reports local changes to it and asks it about remote clients and subscriptions.
  *
- * Every second a node says that it lives, with the number of its last changes; each turn of the event loop it says
- * what has changed. Who finds a number missing asks for what the node has, page by page. A node that is silent for
- * five seconds is gone, with all it had, until it is heard again. Nothing of this is stored: what only a dead node
- * knew has no worth, and what the living know they say again.
+ * Every second a node sends a heartbeat with the number of its last changes, and in each turn of the event loop the
+ * changes since. A peer that misses a number asks for all entries of the node, page by page. A node that is silent for
+ * five seconds is considered dead and its entries are dropped, until it is heard again. Nothing of this is stored: the
+ * entries of a dead node are worthless, and the living ones send theirs again.
  */
 import type { Bus } from "./bus.ts";
 import type { Client } from "../client.ts";
@@ -27,39 +27,39 @@ import { Presence } from "../presence.ts";
 import type { Subscription } from "../subscription.ts";
 import { type Schedule, Turn } from "../../base/turn.ts";
 
-/** Milliseconds between the beats of a node. */
+/** Milliseconds between the heartbeats of a node. */
 export const HEARTBEAT_MILLISECONDS = 1_000;
-/** Milliseconds of silence after which a node is gone. */
+/** Milliseconds of silence after which a peer is considered dead. */
 export const SILENCE_MILLISECONDS = 5_000;
-/** Milliseconds after which a page that has not come is asked for again. */
+/** Milliseconds after which a page that did not arrive is requested again. */
 const PAGE_MILLISECONDS = 2_000;
-/** Changes in one message at most, lest its encoding holds up the rest. */
+/** Most changes in one message, so that encoding it does not block the event loop. */
 const MAX_CHANGES = 2_000;
-/** What a client says of itself beyond this many bytes stays on its node. */
+/** Longest info of a client that is sent to peers, in bytes. */
 const MAX_INFO_BYTES = 16 * 1024;
 
-/** The topic all nodes listen to, and the one that a node has for itself. */
+/** The topic of all nodes, and the topic of one node. */
 const ALL_NODES = "nodes";
 const topicOf = (node: string) => `node.${node}`;
 
 interface ClusterOptions {
   readonly bus: Bus;
-  /** Names this life of this node: never used again, of letters, digits and "-". */
+  /** The id of this run of this node: unique among all runs, of letters, digits and "-". */
   readonly node: string;
   readonly logger: Logger;
-  /** A clock in milliseconds that never goes back. */
+  /** A monotonic clock in milliseconds. */
   readonly now?: () => number;
-  /** Runs a task every so many milliseconds; returns what stops it. */
+  /** Runs a task at an interval in milliseconds; returns a function that stops it. */
   readonly every?: (milliseconds: number, task: () => void) => () => void;
   readonly schedule?: Schedule;
 }
 
-/** A node, as one of them sees it. */
+/** A node as seen by this one. */
 export interface NodeInfo extends NodeSummary {
   readonly node: string;
-  /** Whether it is the one that is asked. */
+  /** Whether it is this node. */
   readonly self: boolean;
-  /** Milliseconds since it was heard. */
+  /** Milliseconds since it was last heard. */
   readonly silent: number;
 }
 
@@ -68,15 +68,15 @@ interface Peer {
   readonly replica: Replica;
   summary: NodeSummary | undefined;
   heardAt: number;
-  /** When a page was asked for that has not come. */
+  /** When a page was last requested. */
   askedAt: number;
 }
 
 export class Cluster implements Disposable {
   readonly node: string;
-  /** Who is on which channel, on all nodes. */
+  /** The members of all channels, on all nodes. */
   readonly presence: Presence = new Presence();
-  /** What the other nodes have. */
+  /** The clients and subscriptions of all peers. */
   readonly remote: ClusterIndex = new ClusterIndex(this.presence);
   readonly #bus: Bus;
   readonly #logger: Logger;
@@ -85,7 +85,7 @@ export class Cluster implements Disposable {
   readonly #turn: Turn<Change>;
   readonly #calls = new ClusterCalls();
   readonly #peers = new Map<string, Peer>();
-  /** What this node has, by keys that grow, and the keys of it. */
+  /** The local clients and subscriptions by ascending key, and their keys. */
   readonly #entries = new Map<number, Client | Subscription>();
   readonly #keys = new Map<Client | Subscription, number>();
   #describe: () => NodeSummary = () => {
@@ -106,7 +106,7 @@ export class Cluster implements Disposable {
     this.#turn = new Turn((changes) => this.#tell(changes), options.schedule);
   }
 
-  /** Joins the other nodes; `describe` is what this one says of itself. */
+  /** Joins the cluster. `describe` returns the summary that heartbeats carry. */
   start(describe: () => NodeSummary): void {
     this.#describe = describe;
     this.#lastTick = this.#now();
@@ -118,7 +118,7 @@ export class Cluster implements Disposable {
     this.#beat(true);
   }
 
-  /** Leaves the other nodes, which forget at once what was here. */
+  /** Leaves the cluster: peers drop the entries of this node at once. */
   [Symbol.dispose](): void {
     if (this.#stops.length === 0) return;
     for (const stop of this.#stops) stop();
@@ -128,7 +128,7 @@ export class Cluster implements Disposable {
     this.#calls.forgetAll();
   }
 
-  /** This node and all it hears, longest known first. */
+  /** This node, then its peers in the order in which they were found. */
   nodes(): readonly NodeInfo[] {
     const now = this.#now();
     const self: NodeInfo = { ...this.#describe(), node: this.node, self: true, silent: 0 };
@@ -138,7 +138,7 @@ export class Cluster implements Disposable {
     return [self, ...others];
   }
 
-  /** Whether another node is there, as far as this one hears. */
+  /** Whether a peer is alive, as far as this node knows. */
   isAlive(node: string): boolean {
     return this.#peers.has(node);
   }
@@ -148,7 +148,7 @@ export class Cluster implements Disposable {
     this.#add(client);
   }
 
-  /** A client of this node is gone, and so are its subscriptions. */
+  /** A client of this node has disconnected, which ended its subscriptions. */
   disconnected(client: Client, subscriptions: Iterable<Subscription>): void {
     for (const subscription of subscriptions) this.#forget(subscription);
     const key = this.#forget(client);
@@ -164,22 +164,22 @@ export class Cluster implements Disposable {
     if (key !== undefined) this.#turn.add(["gone", key]);
   }
 
-  /** Says who answers the calls of a method that other nodes make. */
+  /** Sets the handler of a method that peers can call. */
   handle(method: string, handler: (body: unknown) => unknown): void {
     this.#calls.handle(method, handler);
   }
 
   /**
-   * Has something done on all other nodes; resolves when each has answered, is gone, or had its time.
+   * Calls a method of all peers. Resolves once each has answered, is gone, or has timed out.
    *
-   * @param body plain JSON values
-   * @throws {RangeError} for a call too large to be carried
+   * @param body a plain JSON value
+   * @throws {RangeError} for a call that is too large for the bus
    */
   async callAll(method: string, body: unknown): Promise<ReadonlyMap<string, Outcome>> {
     return await this.#calls.call([...this.#peers.keys()], (id) => this.#call(ALL_NODES, id, method, body));
   }
 
-  /** Has something done on one other node. As `callAll`. */
+  /** Calls a method of one peer, like `callAll`. */
   async call(node: string, method: string, body: unknown): Promise<Outcome> {
     const outcomes = await this.#calls.call([node], (id) => this.#call(topicOf(node), id, method, body));
     return outcomes.get(node) ?? { kind: "silent" };
@@ -189,7 +189,7 @@ export class Cluster implements Disposable {
     const bytes = encodeNodeMessage({ node: this.node, kind: "call", id, method, body });
     if (bytes.byteLength > this.#bus.maxBytes) {
       throw new RangeError(
-        `A call of ${bytes.byteLength} bytes is more than nodes can carry: ${this.#bus.maxBytes}`,
+        `A call has ${bytes.byteLength} bytes and nodes can exchange ${this.#bus.maxBytes}: send less`,
       );
     }
     this.#send(topic, bytes);
@@ -221,7 +221,7 @@ export class Cluster implements Disposable {
     return channelInfo === undefined ? change : [...change, channelInfo];
   }
 
-  /** Tells the others what has changed during a turn. */
+  /** Sends the changes of a turn to all peers. */
   #tell(changes: readonly Change[]): void {
     for (const written of this.#split(changes)) {
       const sequence = ++this.#sequence;
@@ -229,7 +229,7 @@ export class Cluster implements Disposable {
     }
   }
 
-  /** Writes changes, as many together as one message holds. */
+  /** Encodes changes in groups, each as large as one message allows. */
   *#split(changes: Iterable<Change>): Iterable<readonly string[]> {
     const room = this.#bus.maxBytes / 2;
     let written: string[] = [];
@@ -248,7 +248,7 @@ export class Cluster implements Disposable {
     if (written.length > 0) yield written;
   }
 
-  /** Answers what another node asked for. */
+  /** Sends the page of entries that a peer requested. */
   #sendPage(node: string, after: number): void {
     const [first = []] = this.#split(this.#entriesAfter(after));
     const last = first.at(-1);
@@ -270,7 +270,7 @@ export class Cluster implements Disposable {
     const now = this.#now();
     const elapsed = now - this.#lastTick;
     this.#lastTick = now;
-    // Nobody is silent while this node does not listen: cut off, or held up itself.
+    // Time in which this node itself could not receive, cut off or blocked, does not count as silence of its peers.
     const unheard = this.#bus.connected ? Math.max(0, elapsed - 2 * HEARTBEAT_MILLISECONDS) : elapsed;
     this.#beat(false);
     for (const peer of [...this.#peers.values()]) {
@@ -290,8 +290,10 @@ export class Cluster implements Disposable {
       if (message.node !== this.node) this.#take(message);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      // Once, as whoever says it says it every second.
-      if (reason !== this.#lastParseError) this.#logger.write("warn", "node not understood", { reason });
+      // Logged once: a node of another version repeats it every second.
+      if (reason !== this.#lastParseError) {
+        this.#logger.write("warn", "node not understood", { reason });
+      }
       this.#lastParseError = reason;
     }
   }

@@ -1,34 +1,34 @@
 /**
- * What one other node has, as far as it told: kept whole by numbered changes, and made whole again page by page when
- * one is missing. The cluster keeps one for each node it hears.
+ * A replica of the entries of one peer. Numbered changes keep it up to date; when one is missing, all entries are read
+ * again, page by page. The cluster keeps a replica for each peer.
  */
 import type { Change } from "./codec.ts";
 import type { ClusterIndex, RemoteClient, RemoteSubscription } from "./index.ts";
 
-/** Changes that may wait while a node's pages are read; beyond that, reading starts anew. */
+/** Changes that may wait while pages are read; beyond that, reading starts over. */
 const MAX_WAITING = 20_000;
 
 type Entry =
   | { readonly kind: "client"; readonly client: RemoteClient }
   | { readonly kind: "subscription"; readonly subscription: RemoteSubscription };
 
-/** Pages read so far, and the changes that came meanwhile. */
+/** The state of reading all entries. */
 interface Reading {
   /** The key after which the next page begins. */
   after: number;
-  /** How many changes the node had made when it wrote the first page. */
+  /** The sequence of the first page. */
   from: number | undefined;
   readonly entries: Change[];
 }
 
-/** What comes next of a replica: nothing, or asking its node for what it has after a key. */
+/** A request to the peer for its entries after a key; undefined for none. */
 export type PageRequest = { readonly ask: number } | undefined;
 
 export class Replica {
   readonly #node: string;
   readonly #index: ClusterIndex;
   readonly #entries = new Map<number, Entry>();
-  /** The last change that is in here. */
+  /** The sequence of the last changes applied. */
   #sequence = 0;
   #reading: Reading | undefined;
   #waiting = new Map<number, readonly Change[]>();
@@ -38,17 +38,17 @@ export class Replica {
     this.#index = index;
   }
 
-  /** Whether it holds all that its node had told up to the last message. */
+  /** Whether it is up to date with all messages received. */
   get isWhole(): boolean {
     return this.#reading === undefined;
   }
 
-  /** What the node says it has changed last. */
+  /** Takes the sequence of a heartbeat, to see whether changes are missing. */
   noteSequence(sequence: number): PageRequest {
     return this.#reading === undefined && sequence > this.#sequence ? this.#read() : undefined;
   }
 
-  /** Asks again for what was asked for and did not come. */
+  /** Repeats the request for a page that did not arrive. */
   repeatRequest(): PageRequest {
     return this.#reading === undefined ? undefined : { ask: this.#reading.after };
   }
@@ -80,7 +80,7 @@ export class Replica {
     },
   ): PageRequest {
     const reading = this.#reading;
-    // A page that was asked for twice comes twice.
+    // A page that was requested twice may arrive twice.
     if (reading === undefined || page.after !== reading.after) return undefined;
     reading.from ??= page.sequence;
     for (const change of page.changes) reading.entries.push(change);
@@ -92,7 +92,7 @@ export class Replica {
     return this.#install(reading.entries, reading.from);
   }
 
-  /** Its node is gone, with all it had. */
+  /** Removes all entries: the peer is gone. */
   clear(): void {
     for (const key of [...this.#entries.keys()]) this.#remove(key);
   }
@@ -104,8 +104,8 @@ export class Replica {
   }
 
   /**
-   * Becomes what the pages say. Those after the first may hold changes that were made while they were read; these are
-   * applied once more, which does no harm, as keys are used once. What went meanwhile goes by these changes.
+   * Replaces the entries by those of the pages. Pages after the first may include later changes; applying these again is
+   * harmless, as keys are never reused. Entries that ended meanwhile are removed by these changes.
    */
   #install(entries: readonly Change[], sequence: number): PageRequest {
     const waiting = this.#waiting;
@@ -117,7 +117,7 @@ export class Replica {
     this.#sequence = sequence;
     let request: PageRequest;
     for (const [later, changes] of [...waiting].sort(([a], [b]) => a - b)) {
-      // Where one is missing this reads once more, and the rest waits again.
+      // If one is missing, this starts reading again, and the rest waits.
       request = this.applyChanges(later, changes) ?? request;
     }
     return request;
@@ -140,7 +140,7 @@ export class Replica {
       const subscription = this.#index.addSubscription(key, entry.client, selector, channelInfo);
       this.#entries.set(key, { kind, subscription });
     } catch (error) {
-      // A node of another version: were the rest refused with it, all would be asked for again with every beat.
+      // A peer of another version. Refusing the rest too would make every heartbeat request all entries again.
       if (!(error instanceof SyntaxError)) throw error;
     }
   }
