@@ -18,7 +18,7 @@ import { Limits } from "./core/limits.ts";
 import type { Logger } from "./core/logger.ts";
 import { Metrics } from "./core/metrics/metrics.ts";
 import type { Peer } from "./core/socket.ts";
-import { openLog } from "./engines/mod.ts";
+import { openEngine } from "./engines/mod.ts";
 import { Connections } from "./http/connections.ts";
 import { withCors } from "./http/cors.ts";
 import { CHANNEL_METHODS, createProblem } from "./http/problem.ts";
@@ -53,7 +53,7 @@ export const OPENERS = {
   loadPages: () => Pages.load(new URL("../static/", import.meta.url)),
   readKeys,
   readNatsCredentials,
-  openLog,
+  openEngine,
   openTelemetry,
   openInspector: (options: ConstructorParameters<typeof Inspector>[0]) => new Inspector(options),
   protocols: PROTOCOLS,
@@ -81,7 +81,7 @@ export async function createApp(
   if (keys !== undefined) stack.use(keys);
   const nats = await openers.readNatsCredentials(config);
   const { maxChannels, maxMessageBytes, maxChannelLength } = config;
-  const log = stack.use(await openers.openLog(config.log, { rules, maxChannels, logger, metrics, nats }));
+  const log = stack.use(await openers.openEngine(config.log, { rules, maxChannels, logger, metrics, nats }));
   const telemetry = await openers.openTelemetry(metrics);
   stack.use(new LoopLag(metrics.lag));
 

@@ -8,6 +8,7 @@ import type { ApiContext, ApiMethod } from "./context.ts";
 import { ApiError, toApiError } from "./error.ts";
 import { Fields } from "./fields.ts";
 import { isJsonObject, type JsonObject, parseExactJson } from "../base/exact_json.ts";
+import { quote } from "../base/quote.ts";
 import { broadcast, publish } from "./publish.ts";
 import { history, historyRemove, info, presence, presenceStats } from "./queries.ts";
 import { readBytes } from "../http/body.ts";
@@ -171,8 +172,4 @@ function refuseCaller(request: Request, { hub, logger }: ApiContext, error: Mess
   const response = createProblem(error);
   response.headers.set("www-authenticate", "apikey");
   return response;
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.length > 60 ? text.slice(0, 60) + "..." : text);
 }

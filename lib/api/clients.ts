@@ -6,7 +6,7 @@
  * end a connection: these reach everybody.
  */
 import { utf8Length } from "../base/utf8.ts";
-import { type Choice, type End, runEverywhere } from "./commands.ts";
+import { type Choice, type End, runOnAllNodes } from "./commands.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
 import type { Fields } from "./fields.ts";
@@ -30,7 +30,7 @@ export async function subscribe(context: ApiContext, fields: Fields): Promise<st
   const data = fields.payload();
   const expires = fields.integer("expire_at", 0, MAX_SECONDS);
   const choice = parseChoice(fields);
-  return await runEverywhere(context, {
+  return await runOnAllNodes(context, {
     ...choice,
     method: "subscribe",
     kind: "subscribe",
@@ -44,7 +44,7 @@ export async function subscribe(context: ApiContext, fields: Fields): Promise<st
 export async function unsubscribe(context: ApiContext, fields: Fields): Promise<string> {
   const channel = fields.channel();
   const choice = parseChoice(fields);
-  return await runEverywhere(context, {
+  return await runOnAllNodes(context, {
     ...choice,
     method: "unsubscribe",
     kind: "unsubscribe",
@@ -56,7 +56,7 @@ export async function unsubscribe(context: ApiContext, fields: Fields): Promise<
 export async function disconnect(context: ApiContext, fields: Fields): Promise<string> {
   const end = parseEnd(fields.object("disconnect"));
   const spared = fields.strings("whitelist");
-  return await runEverywhere(context, {
+  return await runOnAllNodes(context, {
     ...parseChoice(fields),
     method: "disconnect",
     kind: "end",
@@ -74,7 +74,7 @@ export async function refresh(context: ApiContext, fields: Fields): Promise<stri
   }
   const ends = expired || (expires > 0 && expires * 1_000 <= Date.now());
   const command = { ...parseChoice(fields), method: "refresh" };
-  return await runEverywhere(
+  return await runOnAllNodes(
     context,
     ends ? { ...command, kind: "end", end: EXPIRED, spared: [] } : { ...command, kind: "refresh", expires },
   );

@@ -52,7 +52,7 @@ const MAX_LOGGED = 100;
 
 /** Carries out what other nodes ask for. */
 export function answerCommands(context: ApiContext, cluster: Cluster): void {
-  cluster.handle(CALL, (body) => runHere(context, decodeCommand(body)));
+  cluster.handle(CALL, (body) => runLocally(context, decodeCommand(body)));
 }
 
 /**
@@ -61,20 +61,20 @@ export function answerCommands(context: ApiContext, cluster: Cluster): void {
  *
  * @throws {ApiError} when it failed for a client, or a node did not say that it was done
  */
-export async function runEverywhere(context: ApiContext, command: Command): Promise<string> {
+export async function runOnAllNodes(context: ApiContext, command: Command): Promise<string> {
   const { cluster, logger } = context;
   const remote = cluster?.callAll(CALL, encodeCommand(command));
   // Whatever comes of it there, it is done here.
-  const [here, elsewhere] = await Promise.allSettled([runHere(context, command), remote]);
-  if (here.status === "rejected") throw here.reason;
-  if (elsewhere.status === "rejected") throw refuseToCarry(elsewhere.reason);
-  let { clients, failed } = here.value;
+  const [local, fromPeers] = await Promise.allSettled([runLocally(context, command), remote]);
+  if (local.status === "rejected") throw local.reason;
+  if (fromPeers.status === "rejected") throw toCarryError(fromPeers.reason);
+  let { clients, failed } = local.value;
   const unsure: string[] = [];
-  for (const [node, outcome] of elsewhere.value ?? []) {
+  for (const [node, outcome] of fromPeers.value ?? []) {
     if (outcome.kind === "answered") {
-      const there = outcome.body as Tally;
-      clients += there.clients;
-      failed += there.failed;
+      const tally = outcome.body as Tally;
+      clients += tally.clients;
+      failed += tally.failed;
     } else {
       unsure.push(node);
       const reason = outcome.kind === "failed" ? outcome.reason : "no answer";
@@ -99,7 +99,7 @@ export async function runEverywhere(context: ApiContext, command: Command): Prom
   );
 }
 
-async function runHere({ hub, logger }: ApiContext, command: Command): Promise<Tally> {
+async function runLocally({ hub, logger }: ApiContext, command: Command): Promise<Tally> {
   const { method, user, client: id } = command;
   const clients = [...hub.clients].filter((client) =>
     (user === undefined || (client.user ?? "") === user) && (id === "" || client.id === id)
@@ -153,6 +153,6 @@ function decodeCommand(body: unknown): Command {
   return { ...command, data: { kind: "bytes", bytes: Uint8Array.fromBase64(base64) } };
 }
 
-function refuseToCarry(error: unknown): unknown {
+function toCarryError(error: unknown): unknown {
   return error instanceof RangeError ? new ApiError("badRequest", error.message, { cause: error }) : error;
 }

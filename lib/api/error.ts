@@ -1,5 +1,5 @@
 /** The errors of the HTTP API: their codes, their HTTP status in transport mode, and which of ours each tells of. */
-import { type ErrorCode, type MessagingError, toMessagingError } from "../core/errors.ts";
+import { type ErrorCode, toMessagingError } from "../core/errors.ts";
 
 /**
  * Centrifugo's codes, as far as they occur. 102 (unknown channel) and 113 (conflict) never do: a channel is there
@@ -13,7 +13,7 @@ const KINDS = {
   unrecoverablePosition: { code: 112, status: 416 },
 } as const satisfies Record<string, { readonly code: number; readonly status: number }>;
 
-export type ApiErrorKind = keyof typeof KINDS;
+type ApiErrorKind = keyof typeof KINDS;
 
 /** What a method is refused with. The message is made for the caller and names the field that is at fault. */
 export class ApiError extends Error {
@@ -39,20 +39,56 @@ export class ApiError extends Error {
   }
 }
 
-const BY_CODE: { readonly [K in ErrorCode]?: ApiErrorKind } = {
+/** What each of the server's error codes is in this API: Centrifugo calls most of them internal. */
+const KIND_OF: Readonly<Record<ErrorCode, ApiErrorKind>> = {
   bad_channel: "badRequest",
   bad_body: "badRequest",
   bad_option: "badRequest",
-  name_too_long: "badRequest",
-  too_large: "badRequest",
+  bad_host: "internal",
+  bad_handshake: "internal",
+  bad_frame: "badRequest",
+  bad_request: "badRequest",
+  no_credentials: "internal",
+  token_expired: "internal",
+  not_available: "notAvailable",
+  method_not_found: "methodNotFound",
+  already_subscribed: "badRequest",
+  handshake_timeout: "internal",
+  idle: "internal",
+  too_many_requests: "internal",
+  wrong_version: "internal",
+  unauthorized: "internal",
+  forbidden: "internal",
+  origin_refused: "internal",
+  no_such_client: "internal",
+  not_found: "internal",
+  method_not_allowed: "internal",
+  id_taken: "internal",
   too_many_channels: "notAvailable",
   presence_off: "notAvailable",
   history_off: "notAvailable",
+  too_many_subscriptions: "internal",
+  body_timeout: "internal",
+  history_gone: "internal",
+  too_large: "badRequest",
+  name_too_long: "badRequest",
+  unsupported_media: "internal",
+  wrong_host: "internal",
+  slow_subscriber: "internal",
+  too_many_publishes: "internal",
+  too_many_publishes_from_address: "internal",
+  too_many_connections_from_address: "internal",
+  too_many_connections: "internal",
+  internal: "internal",
+  draining: "internal",
+  keys_unavailable: "internal",
+  log_unavailable: "internal",
+  log_full: "internal",
 };
 
 /** What a caller is told of any error: its own if it is meant for callers, else a bland one. */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
-  const known: MessagingError = toMessagingError(error);
-  return new ApiError(BY_CODE[known.code] ?? "internal", known.message, { cause: known.cause ?? error });
+  const known = toMessagingError(error);
+  return new ApiError(KIND_OF[known.code], known.message, { cause: known.cause ?? error });
 }

@@ -3,6 +3,7 @@ import { parseChannel } from "../core/channel.ts";
 import type { Payload } from "../core/message.ts";
 import { ApiError } from "./error.ts";
 import { isJsonObject, type JsonObject, parseExactJson, toBigInt } from "../base/exact_json.ts";
+import { parseOr } from "../http/problem.ts";
 
 /** A request's fields. Null is as good as left out, but as data; every method refuses with error 107. */
 export class Fields {
@@ -88,7 +89,7 @@ export class Fields {
   channel(): string {
     const channel = this.string("channel");
     if (channel === "") throw this.refuse("channel", "is required");
-    return parseChannelOrThrow(channel);
+    return parseOr("bad_channel", () => parseChannel(channel));
   }
 
   /** What is in `b64data`, else in `data`: a JSON string is text, all else stays JSON. Undefined without either. */
@@ -134,14 +135,5 @@ export class Fields {
       // What a body of a megabyte nests may still be more than the stack holds.
       throw this.refuse(name, "is nested too deeply");
     }
-  }
-}
-
-/** @throws {ApiError} 107 for a name outside the grammar */
-export function parseChannelOrThrow(name: string): string {
-  try {
-    return parseChannel(name);
-  } catch (cause) {
-    throw new ApiError("badRequest", cause instanceof Error ? cause.message : String(cause), { cause });
   }
 }

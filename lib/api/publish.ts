@@ -1,17 +1,18 @@
 /** The methods of the HTTP API that publish: to one channel, or the same to many. */
-import { selectChannel } from "../core/channel.ts";
+import { parseChannel, selectChannel } from "../core/channel.ts";
 import type { Position } from "../core/log.ts";
 import { createDraft, type DraftOptions, MAX_KEY_LENGTH } from "../core/draft.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
-import { type Fields, parseChannelOrThrow } from "./fields.ts";
+import type { Fields } from "./fields.ts";
+import { parseOr } from "../http/problem.ts";
 import type { Version } from "./versions.ts";
 
 /** Channels one broadcast goes to at most. */
 export const MAX_BROADCAST_CHANNELS = 10_000;
 
 /** What a request wants published, wherever to. */
-interface Order {
+interface PublishRequest {
   readonly options: Omit<DraftOptions, "channel">;
   /** Undefined for a publish without. */
   readonly version: Version | undefined;
@@ -19,7 +20,7 @@ interface Order {
 
 export async function publish(context: ApiContext, fields: Fields): Promise<string> {
   const channel = fields.channel();
-  return await publishTo(context, channel, parseOrder(fields));
+  return await publishTo(context, channel, parsePublishRequest(fields));
 }
 
 /** Answers for each channel by itself: one that fails stops none of the others. */
@@ -33,10 +34,14 @@ export async function broadcast(
   if (channels.length > MAX_BROADCAST_CHANNELS) {
     throw fields.refuse("channels", `has more than ${MAX_BROADCAST_CHANNELS} names: send several broadcasts`);
   }
-  const order = parseOrder(fields);
+  const request = parsePublishRequest(fields);
   const responses = await Promise.all(channels.map(async (name) => {
     try {
-      return `{"result":${await publishTo(context, parseChannelOrThrow(name), order)}}`;
+      return `{"result":${await publishTo(
+        context,
+        parseOr("bad_channel", () => parseChannel(name)),
+        request,
+      )}}`;
     } catch (error) {
       return `{"error":${describeError(error)}}`;
     }
@@ -44,7 +49,7 @@ export async function broadcast(
   return `{"responses":[${responses.join(",")}]}`;
 }
 
-function parseOrder(fields: Fields): Order {
+function parsePublishRequest(fields: Fields): PublishRequest {
   const payload = fields.payload();
   if (payload === undefined) throw fields.refuse("data", "is required, or b64data");
   if (fields.has("tags")) {
@@ -72,7 +77,7 @@ function parseOrder(fields: Fields): Order {
 async function publishTo(
   { hub, versions }: ApiContext,
   channel: string,
-  { options, version }: Order,
+  { options, version }: PublishRequest,
 ): Promise<string> {
   const append = () => hub.publish(createDraft({ channel, ...options }));
   const receipt = version === undefined

@@ -2,7 +2,7 @@
 import type { Receipt } from "../core/log.ts";
 
 /** Channels whose version is remembered; the one that was published to longest ago is forgotten first. */
-export const MAX_VERSIONED_CHANNELS = 10_000;
+const MAX_VERSIONED_CHANNELS = 10_000;
 
 export interface Version {
   readonly number: bigint;

@@ -8,7 +8,7 @@ const SETTING = "RAINDROPS_API_KEYS";
 const ADVISED_LENGTH = 16;
 
 /** Whether a call may go on. Messages are made for clients and hold no key. */
-export type KeyDecision =
+type KeyDecision =
   | {
     readonly allowed: true;
     /** Whether it carries a key; else nobody is asked for one. */
@@ -23,7 +23,7 @@ export interface HashedKey {
   readonly isShort: boolean;
 }
 
-export interface ApiKeyOptions {
+interface ApiKeyOptions {
   /** Whether everybody may call while no key is configured: the server listens on loopback. */
   readonly open: boolean;
 }

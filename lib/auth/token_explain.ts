@@ -9,9 +9,8 @@ import {
   parseConnectionClaims,
   parseSubscriptionClaims,
   type SubscriptionTokenClaims,
-  type TokenResult,
-  TokenVerifier,
-} from "./tokens.ts";
+} from "./claims.ts";
+import { type TokenResult, TokenVerifier } from "./tokens.ts";
 
 /** One check, and what came of it, as a clause for people. */
 export interface Check {
@@ -35,7 +34,7 @@ export interface Explanation {
   readonly verdict: { readonly accepted: boolean; readonly reason: string };
 }
 
-export interface ExplainOptions {
+interface ExplainOptions {
   /** The keys that may have signed it; undefined when none was given, so that nothing can be said of signatures. */
   readonly keys: Keys | undefined;
   readonly audience?: string | undefined;
@@ -60,7 +59,7 @@ export async function explainToken(token: string, options: ExplainOptions): Prom
       payload: undefined,
       checks: [{ name: "form", passed: false, detail }],
       purpose: undefined,
-      verdict: { accepted: false, reason: "the token is no JSON Web Token" },
+      verdict: { accepted: false, reason: "the token is not a JSON Web Token" },
     };
   }
   const claims = readPurpose(payload);

@@ -11,7 +11,7 @@ export interface SigningKey {
 }
 
 /** What a token is to say. */
-export interface TokenRequest {
+interface TokenRequest {
   /** "" for the anonymous user. */
   readonly user: string;
   /** Seconds it is good for; undefined for ever. */

@@ -1,67 +1,33 @@
 /**
- * Reads the JSON Web Tokens clients connect and subscribe with, as Centrifugo's users sign them. The Centrifuge
- * session and the HTTP routes ask here who a client is; what it may then do is decided in `grants.ts`.
+ * Verifies the JSON Web Tokens that clients connect and subscribe with, as Centrifugo's users sign them. The gate and the
+ * Centrifuge session call it to learn who a client is; `grants.ts` decides what that client may do.
  */
 import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from "jose";
-import { parseChannel, parseRulePattern } from "../core/channel.ts";
-import { ACTIONS } from "../core/rules.ts";
-import type { Grant } from "./grants.ts";
+import {
+  type ConnectionClaims,
+  parseConnectionClaims,
+  parseSubscriptionClaims,
+  type SubscriptionClaims,
+} from "./claims.ts";
 import type { Keys } from "./keys.ts";
+import { quote } from "../base/quote.ts";
+
+export type { ConnectionClaims, TokenSubscription } from "./claims.ts";
 
 /**
- * What came of a token. A reason is a clause about "the token", fit for the log: it holds no part of a key or
- * signature. Clients are told only the kind.
+ * The result of verifying a token. A reason is a clause about "the token" for the log, without any part of a key or
+ * signature. Clients learn only the kind.
  */
 export type TokenResult<Claims> =
   | { readonly kind: "valid"; readonly claims: Claims }
-  /** It was good and no longer is, or is not yet: a new one will do. Centrifuge error 109. */
+  /** The token has expired or is not valid yet: the client should get a new one. Centrifuge error 109. */
   | { readonly kind: "expired"; readonly reason: string }
-  /** No key of ours signed it, or what it says makes no sense. Disconnect 3500, for a subscription error 103. */
+  /** No known key signed the token, or its claims are malformed. Disconnect 3500; error 103 for a subscription. */
   | { readonly kind: "invalid"; readonly reason: string }
-  /** It is genuine, and made for another channel, client or user. Disconnect 3500. */
+  /** The token is genuine, but for another channel, client or user. Disconnect 3500. */
   | { readonly kind: "mismatch"; readonly reason: string }
-  /** Its key cannot be had at the moment: the client may come again unchanged. Error 100, temporary. */
+  /** Its key cannot be fetched now: the client may try again with the same token. Error 100, temporary. */
   | { readonly kind: "unavailable"; readonly reason: string };
-
-/** A subscription a token makes on its client's behalf. */
-export interface TokenSubscription {
-  /** JSON text shown to others on the channel. */
-  readonly info: string | undefined;
-  /** JSON text handed to the client with the subscription. */
-  readonly data: string | undefined;
-}
-
-/** What a connection token says. */
-export interface ConnectionClaims {
-  /** "" is the anonymous user. */
-  readonly user: string;
-  /** When the connection ends without a new token, in seconds since 1970; 0 for never. */
-  readonly expires: number;
-  /** JSON text shown to others wherever the client is. */
-  readonly info: string | undefined;
-  /** JSON text for the server alone. */
-  readonly meta: string | undefined;
-  /** Every channel the client is subscribed to from the start, those of `subs` included, each once. */
-  readonly channels: readonly string[];
-  /** Settings of those that have any. */
-  readonly subs: ReadonlyMap<string, TokenSubscription>;
-  /** What else it may do, by pattern. */
-  readonly grants: readonly Grant[];
-}
-
-/** What a subscription token says. */
-export interface SubscriptionClaims extends TokenSubscription {
-  readonly channel: string;
-  readonly user: string;
-  /** When the subscription ends without a new token, in seconds since 1970; 0 for never. */
-  readonly expires: number;
-}
-
-/** The same, and what it has to be checked against besides channel and user. */
-export interface SubscriptionTokenClaims extends SubscriptionClaims {
-  /** "" for any. */
-  readonly client: string;
-}
 
 export interface TokenOptions {
   readonly keys: Keys;
@@ -73,10 +39,10 @@ export interface TokenOptions {
   readonly now?: () => number;
 }
 
-/** As many as a Centrifuge frame has bytes. */
+/** Longest token: as many characters as a Centrifuge frame has bytes. */
 const MAX_TOKEN_LENGTH = 65_536;
 
-/** Checks tokens. Its methods never reject, whatever the token. */
+/** Verifies tokens. Its methods never reject, whatever the token. */
 export class TokenVerifier {
   readonly #keys: Keys;
   readonly #audience: string | undefined;
@@ -91,9 +57,9 @@ export class TokenVerifier {
   }
 
   /**
-   * Checks the token of a connect or refresh command.
+   * Verifies the token of a connect or refresh command.
    *
-   * @param expected with a refresh the user of the connection, which a new token must not change
+   * @param expected on refresh, the user of the connection: a new token must not change it
    */
   async verifyConnectionToken(
     token: string,
@@ -106,7 +72,7 @@ export class TokenVerifier {
     return result;
   }
 
-  /** Checks the token of a subscribe or sub_refresh command against the channel and the client it came with. */
+  /** Verifies the token of a subscribe or sub_refresh command, and that it is for this channel, user and client. */
   async verifySubscriptionToken(
     token: string,
     expected: { readonly channel: string; readonly user: string; readonly client: string },
@@ -115,7 +81,7 @@ export class TokenVerifier {
     if (result.kind !== "valid") return result;
     const { client, ...claims } = result.claims;
     if (claims.channel === "") {
-      return { kind: "mismatch", reason: "the token names no channel: it is no subscription token" };
+      return { kind: "mismatch", reason: "the token names no channel: it is not a subscription token" };
     }
     if (claims.channel !== expected.channel) {
       return { kind: "mismatch", reason: `the token is for channel ${quote(claims.channel)}` };
@@ -123,7 +89,7 @@ export class TokenVerifier {
     if (client !== "" && client !== expected.client) {
       return { kind: "mismatch", reason: `the token is for client ${quote(client)}` };
     }
-    // Tokens made for old clients are bound to a client instead of a user.
+    // Tokens of older backends are bound to a client instead of a user.
     if (claims.user !== expected.user && !(claims.user === "" && client !== "")) {
       return { kind: "mismatch", reason: `the token is for user ${quote(claims.user)}` };
     }
@@ -138,7 +104,7 @@ export class TokenVerifier {
       const now = this.#now();
       const { payload } = await this.#verifySignature(token, now);
       const claims = parse(payload);
-      // Only by expire_at, as exp has been checked with the signature.
+      // By expire_at only: jose has checked exp.
       if (claims.expires !== 0 && claims.expires * 1000 <= now) {
         return { kind: "expired", reason: "the token's expire_at has passed" };
       }
@@ -148,14 +114,14 @@ export class TokenVerifier {
     }
   }
 
-  /** @throws {Refusal} or an error of jose for a token that is not good at this time */
+  /** @throws {Refusal} or an error of jose for a token that is not valid at this time */
   async #verifySignature(token: string, now: number): Promise<{ readonly payload: JWTPayload }> {
     const query = parseHeader(token);
     const { keys, unavailable } = await this.#keys.find(query);
     for (const key of keys) {
       try {
         return await jwtVerify(token, key, {
-          // The key was chosen by its own algorithms; this only says so once more.
+          // The key was selected by its algorithms; this repeats the check.
           algorithms: [query.algorithm],
           currentDate: new Date(now),
           ...(this.#audience === undefined ? {} : { audience: this.#audience }),
@@ -169,14 +135,14 @@ export class TokenVerifier {
     throw new Refusal(
       "invalid",
       keys.length === 0
-        ? `the token is signed by ${quote(query.algorithm)}` +
+        ? `the token is signed with ${quote(query.algorithm)}` +
           `${query.id === undefined ? "" : ` and key ${quote(query.id)}`}, for which there is no key`
-        : "the token is signed by none of the keys",
+        : "the token is signed with none of the keys",
     );
   }
 }
 
-/** Ends a verification early. */
+/** Ends a verification with a result other than valid. */
 class Refusal extends Error {
   readonly kind: "invalid" | "unavailable";
 
@@ -194,149 +160,29 @@ function parseHeader(token: string): { readonly algorithm: string; readonly id: 
   try {
     header = decodeProtectedHeader(token);
   } catch {
-    throw new Refusal("invalid", "the token is no JSON Web Token");
+    throw new Refusal("invalid", "the token is not a JSON Web Token");
   }
   const { alg, kid } = header;
   if (typeof alg !== "string") throw new Refusal("invalid", "the token names no algorithm");
   if (kid !== undefined && typeof kid !== "string") {
-    throw new Refusal("invalid", 'the token\'s "kid" is no text');
+    throw new Refusal("invalid", 'the token\'s "kid" is not a string');
   }
   return { algorithm: alg, id: kid };
 }
 
-/** Messages of jose may quote the token: only what it says of claims is passed on. */
+/** Turns an error into a result. Messages of jose may quote the token, so only the name of a claim is passed on. */
 function explain(error: unknown): Exclude<TokenResult<never>, { readonly kind: "valid" }> {
   if (error instanceof Refusal) return { kind: error.kind, reason: error.message };
   if (error instanceof SyntaxError) return { kind: "invalid", reason: error.message };
   if (error instanceof errors.JWTExpired) return { kind: "expired", reason: "the token has expired" };
   if (error instanceof errors.JWTClaimValidationFailed) {
-    // A server whose clock is behind must not turn clients away for good.
+    // When the clock of this server is behind, clients must not be turned away for good.
     return error.claim === "nbf" && error.reason === "check_failed"
       ? { kind: "expired", reason: 'the token is not valid yet ("nbf")' }
-      : { kind: "invalid", reason: `the token's ${quote(error.claim)} is not what is wanted` };
+      : { kind: "invalid", reason: `the token's ${quote(error.claim)} is not the expected one` };
   }
   if (error instanceof errors.JOSEError) {
     return { kind: "invalid", reason: `the token is malformed (${error.code})` };
   }
   throw error;
-}
-
-/**
- * Reads what a connection token says, whoever signed it.
- *
- * @throws {SyntaxError} naming the claim that has the wrong type
- */
-export function parseConnectionClaims(payload: JWTPayload): ConnectionClaims {
-  // Who holds a subscription token was let into one channel; a connection may be worth more.
-  if (parseText(payload, "channel") !== "") {
-    throw new SyntaxError('the token names a "channel": it is a subscription token');
-  }
-  const subs = parseSubs(payload.subs);
-  return {
-    user: parseText(payload, "sub"),
-    expires: parseExpiry(payload),
-    info: formatJson(payload.info),
-    meta: formatJson(payload.meta),
-    channels: [...new Set([...parseChannels(payload.channels), ...subs.keys()])],
-    subs,
-    grants: parseGrants(payload.grants),
-  };
-}
-
-/**
- * Reads what a subscription token says, whoever signed it.
- *
- * @throws {SyntaxError} naming the claim that has the wrong type
- */
-export function parseSubscriptionClaims(payload: JWTPayload): SubscriptionTokenClaims {
-  return {
-    channel: parseText(payload, "channel"),
-    user: parseText(payload, "sub"),
-    client: parseText(payload, "client"),
-    expires: parseExpiry(payload),
-    info: formatJson(payload.info),
-    data: formatJson(payload.data),
-  };
-}
-
-/** A claim that is a text or left out. */
-function parseText(payload: JWTPayload, claim: string): string {
-  const value = payload[claim] ?? "";
-  if (typeof value !== "string") throw new SyntaxError(`the token's "${claim}" is no text`);
-  return value;
-}
-
-/** `expire_at`, where there is one, says when the connection ends instead of `exp`: 0 lets it outlive the token. */
-function parseExpiry(payload: JWTPayload): number {
-  const [claim, value] = payload.expire_at === undefined
-    ? ["exp", payload.exp ?? 0]
-    : ["expire_at", payload.expire_at];
-  if (typeof value !== "number" || !Number.isSafeInteger(Math.floor(value))) {
-    throw new SyntaxError(`the token's "${claim}" is no number of seconds`);
-  }
-  return Math.max(0, Math.floor(value));
-}
-
-function parseChannels(value: unknown): readonly string[] {
-  if (value === undefined || value === null) return [];
-  if (!Array.isArray(value)) throw new SyntaxError('the token\'s "channels" is no list');
-  return value.map((name: unknown) => {
-    if (typeof name !== "string") {
-      throw new SyntaxError('the token\'s "channels" has something else than text');
-    }
-    return parseChannelClaim(name, "channels");
-  });
-}
-
-function parseSubs(value: unknown): ReadonlyMap<string, TokenSubscription> {
-  if (value === undefined || value === null) return new Map();
-  if (!isRecord(value)) throw new SyntaxError('the token\'s "subs" is no object');
-  return new Map(
-    Object.entries(value).map(([name, sub]) => {
-      if (!isRecord(sub)) throw new SyntaxError(`the token's "subs" has something else than an object`);
-      return [
-        parseChannelClaim(name, "subs"),
-        { info: formatJson(sub.info), data: formatJson(sub.data) },
-      ];
-    }),
-  );
-}
-
-/** `{ "chat/*": ["subscribe", "publish"] }`. A word that is none of ours is no grant of ours: better refused than guessed at. */
-function parseGrants(value: unknown): readonly Grant[] {
-  if (value === undefined || value === null) return [];
-  if (!isRecord(value)) throw new SyntaxError('the token\'s "grants" is no object of patterns');
-  return Object.entries(value).map(([pattern, actions]) => {
-    if (!Array.isArray(actions) || !actions.every((action) => ACTIONS.includes(action))) {
-      throw new SyntaxError(`the token's "grants" has something else than lists of ${ACTIONS.join(", ")}`);
-    }
-    try {
-      return { pattern, segments: parseRulePattern(pattern), actions };
-    } catch (cause) {
-      const detail = cause instanceof Error ? cause.message : String(cause);
-      throw new SyntaxError(`the token's "grants" has a bad pattern. ${detail}`, { cause });
-    }
-  });
-}
-
-function parseChannelClaim(name: string, claim: string): string {
-  try {
-    return parseChannel(name);
-  } catch (cause) {
-    const detail = cause instanceof Error ? cause.message : String(cause);
-    throw new SyntaxError(`the token's "${claim}" has a bad name. ${detail}`, { cause });
-  }
-}
-
-/** JSON text of a claim that may be anything; null counts as left out. */
-function formatJson(value: unknown): string | undefined {
-  return value === undefined || value === null ? undefined : JSON.stringify(value);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.length > 60 ? text.slice(0, 60) + "..." : text);
 }

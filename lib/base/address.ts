@@ -16,7 +16,7 @@ export interface Network extends Address {
 }
 
 /** Bits of an IPv6 address that tell one customer's line from another's; whoever has a line has all below it. */
-const LINE_BITS = 64n;
+const CUSTOMER_BITS = 64n;
 /** An IPv4 address as sockets that serve both kinds write it (RFC 4291 section 2.5.5.2). */
 const MAPPED = 0xffffn << 32n;
 
@@ -58,12 +58,12 @@ export function isLoopbackAddress(address: string): boolean {
  * What limits count an address as: IPv4 as it is, IPv6 by its first 64 bits, as whoever has one address of those has
  * all of them. Texts that are no address count as what they are.
  */
-export function toLine(address: string): string {
+export function toLimitKey(address: string): string {
   // The common case, and the only one without a colon.
   if (!address.includes(":")) return address;
   const parsed = parseAddress(address);
   if (parsed === undefined) return address;
-  return parsed.bits === 32 ? formatIpv4(parsed.value) : `${(parsed.value >> LINE_BITS).toString(16)}/64`;
+  return parsed.bits === 32 ? formatIpv4(parsed.value) : `${(parsed.value >> CUSTOMER_BITS).toString(16)}/64`;
 }
 
 /** Whether a text is an IP address, without a port or brackets. */

@@ -1,6 +1,6 @@
 /** Pings at intervals, and what becomes of those who do not answer. For protocols that ping by messages. */
 
-export interface HeartbeatOptions {
+interface HeartbeatOptions {
   /** Seconds between pings. */
   readonly interval: number;
   /** Seconds there are to answer one; undefined where no answer is asked for. */

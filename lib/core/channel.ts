@@ -1,7 +1,8 @@
 /**
- * What a channel may be called, and how readers name several at once. Every URL path, every publish and
- * every subscription passes through here.
+ * The grammar of channel names, and of the selectors by which a subscription names several channels. Every URL path,
+ * publish and subscription is parsed here.
  */
+import { quote } from "../base/quote.ts";
 
 /** The channel behind the root path `/`. */
 export const LOBBY = "lobby";
@@ -9,7 +10,7 @@ export const LOBBY = "lobby";
 /** Longest channel name, in characters. */
 export const MAX_CHANNEL_LENGTH = 255;
 
-/** First path segments that belong to the server and can never be channels. */
+/** First path segments reserved for the server: no channel's name begins with one. */
 export const RESERVED_SEGMENTS: ReadonlySet<string> = new Set([
   "api",
   "app",
@@ -26,10 +27,10 @@ export const RESERVED_SEGMENTS: ReadonlySet<string> = new Set([
 const SEGMENT = /^[A-Za-z0-9_\-=@,.;:#$~!'()+]+$/;
 
 /**
- * What a reader reads: one channel, or several by list and pattern.
+ * What a subscription is to: one channel, or several by list and pattern.
  *
- * `patterns` holds segments split at `/`, where `*` stands for one segment and a final `**` for one or more.
- * `key` is the canonical spelling: the name of a single channel, else a text that is never a channel's name.
+ * `patterns` are split at `/` into segments, where `*` stands for one segment and a final `**` for one or more.
+ * `key` is the canonical spelling: the name of a single channel, or a text that no channel can have as its name.
  */
 export interface Selector {
   readonly key: string;
@@ -39,10 +40,10 @@ export interface Selector {
 }
 
 /**
- * Checks a channel name against the grammar: 1 to 255 characters, segments split by `/`, none of them empty,
- * `.` or `..`, the first not one of the server's own.
+ * Checks a channel name against the grammar: 1 to 255 characters, segments separated by `/`, none of them empty, `.` or
+ * `..`, and the first one not reserved for the server.
  *
- * @throws {SyntaxError} naming what is wrong and what to do about it
+ * @throws {SyntaxError} saying what is wrong and how to fix it
  */
 export function parseChannel(name: string): string {
   parseSegments(name, () => false, "Channel name");
@@ -50,10 +51,10 @@ export function parseChannel(name: string): string {
 }
 
 /**
- * Reads the channel a URL path publishes to. `/` is the lobby.
+ * Parses the channel that a URL path publishes to. `/` is the lobby.
  *
  * @param path the path as it stands in the URL, percent-encoded, with its leading slash
- * @throws {SyntaxError} for a name outside the grammar, and for lists and patterns, which are only for reading
+ * @throws {SyntaxError} for an invalid name, and for lists and patterns, which one can only subscribe to
  */
 export function parseChannelPath(path: string): string {
   if (path === "/") return LOBBY;
@@ -75,7 +76,8 @@ export function parseChannelPath(path: string): string {
 }
 
 /**
- * Reads the channels a URL path subscribes to: one name, a pattern, or a comma list of both. `/` is the lobby.
+ * Parses the channels that a URL path subscribes to: a name, a pattern, or a comma-separated list of both. `/` is the
+ * lobby.
  *
  * @param path the path as it stands in the URL, percent-encoded, with its leading slash
  * @throws {SyntaxError} for a name or pattern outside the grammar
@@ -85,10 +87,10 @@ export function parseSelectorPath(path: string): Selector {
   return selectPatterns(path.slice(1).split(",").map(decodePath));
 }
 
-// Each connection keeps its own: those that come to one channel in a row share it.
+// Every connection keeps its selector: consecutive subscriptions to one channel share it, to save memory.
 let lastSelector: Selector | undefined;
 
-/** The selector that reads one channel, whose name has been checked before. */
+/** The selector of one channel, whose name has been checked. */
 export function selectChannel(name: string): Selector {
   if (lastSelector?.channel !== name) {
     lastSelector = { key: name, channel: name, patterns: [name.split("/")] };
@@ -97,7 +99,7 @@ export function selectChannel(name: string): Selector {
 }
 
 /**
- * The selector that reads every channel matching one of the given names and patterns; repeats count once.
+ * The selector of every channel that matches one of the given names and patterns. Repeats are dropped.
  *
  * @throws {SyntaxError} for a name or pattern outside the grammar
  */
@@ -111,14 +113,14 @@ export function selectPatterns(names: readonly string[]): Selector {
   return { key: unique.join(" "), channel: undefined, patterns };
 }
 
-/** Whether a channel is among those a selector reads. */
+/** Whether a selector selects a channel. */
 export function matchesSelector(selector: Selector, channel: string): boolean {
   if (selector.channel !== undefined) return selector.channel === channel;
   const segments = channel.split("/");
   return selector.patterns.some((pattern) => matchesPattern(pattern, segments));
 }
 
-/** The channel whose messages go to one client alone: `@id1` for client `id1`. */
+/** The channel of direct messages to one client: `@id1` for client `id1`. */
 export function directChannel(clientId: string): string {
   return `@${clientId}`;
 }
@@ -133,9 +135,9 @@ export function parsePattern(pattern: string): readonly string[] {
 }
 
 /**
- * Splits a pattern of a rule or a grant. Besides what readers may say, a segment may begin with text: `chat:*` is one
- * segment that begins so and goes on, `chat:**` every channel whose name does. Readers may not, as looking for theirs
- * must not cost more the more there are.
+ * Splits a pattern of a rule or a grant into its segments. Here text may precede the wildcard: `chat:*` matches one
+ * segment that begins with `chat:`, `chat:**` every channel whose name does. Selectors may not contain such patterns, as
+ * they could not be indexed: the cost of a message would grow with their number.
  *
  * @throws {SyntaxError} for a pattern outside the grammar
  */
@@ -172,12 +174,12 @@ export function coversPattern(pattern: readonly string[], narrower: readonly str
   if (isTail ? narrower.length < pattern.length : narrower.length !== pattern.length) return false;
   return pattern.every((segment, i) => {
     const other = narrower[i] ?? "";
-    // What the other leaves open, only what is at least as open covers.
+    // A final ** is covered only by a final **.
     return (segment.endsWith("**") || !other.endsWith("**")) && matchesSegment(segment, other);
   });
 }
 
-/** @param segment of a channel's name, or of a pattern that has to be covered */
+/** @param segment of a channel's name, or of the narrower pattern */
 function matchesSegment(pattern: string, segment: string): boolean {
   if (pattern === segment || pattern === "*" || pattern === "**") return true;
   if (!pattern.endsWith("*")) return false;
@@ -218,7 +220,7 @@ function parseSegments(
   const first = segments[0] ?? "";
   if (/^[_@.]/.test(first) || RESERVED_SEGMENTS.has(first)) {
     throw new SyntaxError(
-      `${kind} ${quote(name)} is the server's own: start the name with something else than "${first}"`,
+      `${kind} ${quote(name)} is the server's own: begin the name with something other than "${first}"`,
     );
   }
   return segments;
@@ -231,8 +233,4 @@ export function decodePath(raw: string): string {
   } catch (cause) {
     throw new SyntaxError(`Path ${quote(raw)} is not percent-encoded UTF-8`, { cause });
   }
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text.length > 60 ? text.slice(0, 60) + "..." : text);
 }

@@ -1,4 +1,4 @@
-/** A client as the hub knows it: one connection of one person or program, whatever protocol it speaks. */
+/** The Client port: one connection of a person or program, as the hub sees it in any protocol. */
 import type { MessagingError } from "./errors.ts";
 import type { Connection } from "./limits.ts";
 import type { Payload, Sender } from "./message.ts";
@@ -6,20 +6,20 @@ import type { Outbox } from "./outbox.ts";
 import type { Member } from "./presence.ts";
 import type { Encoder, Socket } from "./socket.ts";
 
-/** Built by a protocol when a socket opens; the hub tells clients apart by identity, their ids may repeat. */
+/** Built by a protocol when a socket opens. The hub compares clients by object identity: several may share an id. */
 export interface Client extends Member {
-  /** IP address of the other end, as far as it is known. */
+  /** IP address of the other end, as far as known. */
   readonly address: string;
-  /** Whether nobody but the client vouches for its id: it chose one, on an open server. */
+  /** Whether the client chose its id, on an open server, and no token confirms it. */
   readonly choseId?: boolean;
   readonly socket: Socket;
   readonly outbox: Outbox;
   readonly encoder: Encoder;
-  /** Whether it gets the messages that came in on its own socket. */
+  /** Whether the client receives the messages that it published on this socket. */
   readonly echo: boolean;
-  /** Ends the connection, telling the client why in its protocol's words. Must not throw. */
+  /** Ends the connection and tells the client why, as its protocol does. Must not throw. */
   end(error: MessagingError): void;
-  /** What can be asked of it, if its protocol has words for that. */
+  /** Commands to the client; undefined if its protocol has none. */
   readonly control?: ClientControl;
 }
 
@@ -58,22 +58,22 @@ export function describeSender({ id, name, user, info }: Sender): Sender {
   return { id, name, user, info };
 }
 
-/** What an operator may do to a client whose protocol provides for it. Methods answer whether anything changed. */
+/** What an operator can do to a client whose protocol supports it. */
 export interface ClientControl {
-  /** Ends the connection with a code and reason of the protocol's. */
+  /** Ends the connection with a code and reason of its protocol. */
   disconnect(code: number, reason: string): void;
-  /** Subscribes the client on the server's behalf. Resolves when it is subscribed. */
+  /** Subscribes the client. Resolves once it is subscribed, to whether it was not before. */
   subscribe(channel: string, options: ServerSubscribeOptions): Promise<boolean>;
-  /** Ends a subscription with a code and reason of the protocol's. */
+  /** Ends a subscription with a code and reason of its protocol. Returns whether there was one. */
   unsubscribe(channel: string, code: number, reason: string): boolean;
-  /** Moves the end of the connection: seconds since 1970, 0 for none. An expired one is ended. */
+  /** Sets when the connection expires, in seconds since 1970; 0 for never. Ends it if that has passed. */
   refresh(expires: number): void;
 }
 
 export interface ServerSubscribeOptions {
-  /** Shown to others on the channel, as JSON text. */
+  /** JSON text that others on the channel see. */
   readonly info?: string | undefined;
-  /** Handed to the client with the subscription. */
+  /** Payload that the client gets with the subscription. */
   readonly data?: Payload | undefined;
   /** When the subscription ends, in seconds since 1970; 0 for never. */
   readonly expires?: number;
@@ -84,7 +84,7 @@ export const MAX_CLIENT_ID_LENGTH = 100;
 export const MAX_CLIENT_NAME_LENGTH = 100;
 
 /**
- * Checks a client id: 1 to 100 characters that stand in a URL path segment as they are, so that `/@id` names it.
+ * Checks a client id: 1 to 100 characters that need no escape in a URL path, so that `/@id` names it.
  *
  * @throws {SyntaxError} naming what is allowed
  */
@@ -99,7 +99,7 @@ export function parseClientId(id: string): string {
 }
 
 /**
- * Checks the name others see: 1 to 100 characters, no control characters.
+ * Checks a display name: 1 to 100 characters, no control characters.
  *
  * @throws {SyntaxError} naming what is allowed
  */
@@ -107,7 +107,9 @@ export function parseClientName(name: string): string {
   if (
     name.length === 0 || name.length > MAX_CLIENT_NAME_LENGTH || /\p{Cc}/u.test(name)
   ) {
-    throw new SyntaxError(`A name has 1 to ${MAX_CLIENT_NAME_LENGTH} characters and no control characters`);
+    throw new SyntaxError(
+      `A name must have 1 to ${MAX_CLIENT_NAME_LENGTH} characters and no control characters`,
+    );
   }
   return name;
 }

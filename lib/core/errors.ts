@@ -1,6 +1,6 @@
 /**
- * The one table of everything a client can be refused with: HTTP status, WebSocket close code, and whether
- * trying again helps. Nothing else in the house maps errors to codes.
+ * The table of all errors that a client can get, each with its HTTP status, WebSocket close code, and whether a retry may
+ * help. Protocols and APIs derive their own codes from it.
  */
 
 interface ErrorKind {
@@ -8,7 +8,7 @@ interface ErrorKind {
   readonly status: number;
   /** WebSocket close code (RFC 6455 section 7.4; 4000 to 4999 are ours). */
   readonly close: number;
-  /** May the client reconnect or repeat the request unchanged and hope to succeed? */
+  /** Whether the client may reconnect, or repeat the request unchanged, and succeed. */
   readonly retry: boolean;
   /** Short title, the same for every occurrence (RFC 9457 section 3.1.3). */
   readonly title: string;
@@ -47,7 +47,7 @@ const KINDS = {
   name_too_long: { status: 414, close: 4414, retry: false, title: "Channel name too long" },
   unsupported_media: { status: 415, close: 4415, retry: false, title: "Unsupported media type" },
   wrong_host: { status: 421, close: 4421, retry: false, title: "Wrong host" },
-  slow_reader: { status: 429, close: 1013, retry: true, title: "Reading too slowly" },
+  slow_subscriber: { status: 429, close: 1013, retry: true, title: "Reading too slowly" },
   too_many_requests: { status: 429, close: 1013, retry: true, title: "Too many requests" },
   too_many_publishes: { status: 429, close: 1013, retry: true, title: "Publishing too fast" },
   too_many_publishes_from_address: {
@@ -70,13 +70,13 @@ const KINDS = {
   log_full: { status: 507, close: 1013, retry: true, title: "Log full" },
 } as const satisfies Record<string, ErrorKind>;
 
-/** Names one row of the table. */
+/** The name of one row of the table. */
 export type ErrorCode = keyof typeof KINDS;
 
-/** An error a client may see: its message names the thing, the cause and the cure, and holds no secret. */
+/** An error that a client may see. Its message says what failed, why, and what to do, and contains no secret. */
 export class MessagingError extends Error {
   readonly code: ErrorCode;
-  /** Seconds after which trying again may help, where that is known. */
+  /** Seconds after which a retry may help, where known. */
   readonly retryAfter: number | undefined;
 
   constructor(
@@ -107,7 +107,7 @@ export class MessagingError extends Error {
   }
 }
 
-/** What a client is told of any error: its own if it is meant for clients, else a bland one. */
+/** The error that a client gets for any error: itself if it is meant for clients, else `internal` without details. */
 export function toMessagingError(error: unknown): MessagingError {
   if (error instanceof MessagingError) return error;
   return new MessagingError("internal", "Something went wrong on the server; its log says what", {
@@ -115,7 +115,7 @@ export function toMessagingError(error: unknown): MessagingError {
   });
 }
 
-/** Cuts a close reason to the 123 bytes of UTF-8 a close frame has room for (RFC 6455 section 5.5). */
+/** Truncates a close reason to 123 bytes of UTF-8, the most a close frame can carry (RFC 6455 section 5.5). */
 export function cutReason(reason: string): string {
   const bytes = new TextEncoder().encode(reason);
   if (bytes.length <= 123) return reason;

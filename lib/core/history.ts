@@ -1,23 +1,23 @@
-/** Reads one channel's history by position, in either direction: for protocols that page through it. */
+/** Reads the history of one channel by position, forwards or backwards. The API and protocols page through it. */
 import { selectChannel } from "./channel.ts";
 import type { Cursor, Log, Position } from "./log.ts";
 import type { Message } from "./message.ts";
 
-/** Messages one read gives at most. */
+/** Most messages that one read returns. */
 export const MAX_HISTORY_MESSAGES = 300;
-/** Bytes of payload after which it ends, with fewer messages. */
+/** Bytes of payload after which a read stops early. */
 export const MAX_HISTORY_BYTES = 1024 * 1024;
 
 export interface HistoryRequest {
   readonly channel: string;
-  /** 0 asks for the position alone, a negative one for as many as one read gives. */
+  /** Most messages to read; 0 for the position alone, negative for as many as one read returns. */
   readonly limit: number;
-  /** Where to start, not included: by default before the first message, or behind the last in reverse. */
+  /** Where to start, exclusive: by default before the first message or, in reverse, after the last. */
   readonly since: { readonly offset: number } | undefined;
   readonly reverse: boolean;
 }
 
-/** Reads messages and the channel's newest position. Messages are oldest first, or newest first in reverse. */
+/** Reads messages, oldest first or in reverse newest first, and the channel's newest position. */
 export async function readHistory(
   log: Pick<Log, "read">,
   request: HistoryRequest,
@@ -42,8 +42,8 @@ function toCursor(since: HistoryRequest["since"], fromTheEnd: boolean): Cursor {
 }
 
 /**
- * Reads backwards from an offset. The last ones before it are those after an offset that lies so much further back;
- * where they have too many bytes, the nearest are read with half as many.
+ * Reads backwards from an offset. The log reads forwards only, so this starts `wanted` messages earlier; if the page
+ * fills up before it reaches the offset, it tries again with half as many.
  */
 async function readBefore(
   log: Pick<Log, "read">,
@@ -60,7 +60,7 @@ async function readBefore(
     const after: Cursor = { kind: "offset", offset: first - 1 };
     const page = await log.read({ selector, after, limit, maxBytes: MAX_HISTORY_BYTES });
     const messages = page.messages.filter(({ offset }) => offset < end);
-    // Whole when it reached the end, or ended for its number and not for its bytes.
+    // Complete unless the limit of bytes cut the page short.
     const isWhole = count <= 1 || !page.more || messages.length === limit;
     if (isWhole) return { messages: messages.toReversed(), position: page.position };
   }

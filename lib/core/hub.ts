@@ -1,6 +1,6 @@
 /**
- * The hub: the Set of clients, who reads which channel, and the way of every message from its publisher through
- * the log to the sockets. Protocols and HTTP handlers call it; it knows neither.
+ * The hub: the connected clients, their subscriptions, and the path of every message from its publisher through the log
+ * to the sockets. Protocols and HTTP handlers call it; it knows neither.
  */
 import { directChannel, MAX_CHANNEL_LENGTH, type Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
@@ -10,9 +10,9 @@ import { MessagingError } from "./errors.ts";
 import type { Log, LogPage, LogQuery, Receipt } from "./log.ts";
 import type { Logger } from "./logger.ts";
 import { Metrics } from "./metrics/metrics.ts";
-import { type Draft, isTransient, type Message, type Payload, payloadSize } from "./message.ts";
+import { describePayload, type Draft, isTransient, type Message, payloadSize } from "./message.ts";
 import { Presence } from "./presence.ts";
-import { Readers } from "./readers.ts";
+import { FanOut } from "./fan_out.ts";
 import type { Rules } from "./rules.ts";
 import { type SubscribeOptions, Subscription } from "./subscription.ts";
 import { Tally } from "../base/tally.ts";
@@ -23,37 +23,37 @@ export interface HubOptions {
   readonly logger: Logger;
   /** Largest payload, in bytes. */
   readonly maxMessageBytes: number;
-  /** Longest channel name, in characters; the grammar's own limit when left out. */
+  /** Longest channel name, in characters; by default the limit of the grammar. */
   readonly maxChannelLength?: number;
-  /** Where it counts; its own when left out. */
+  /** Where the hub counts; by default in metrics of its own. */
   readonly metrics?: Metrics;
-  /** Watches each publish, where somebody wants to know. */
+  /** Traces each publish, if telemetry is on. */
   readonly tracePublish?: PublishTracer | undefined;
-  /** Who this node is. */
+  /** The identity of this node. */
   readonly identity?: NodeIdentity;
-  /** The other nodes, where the log may have any. */
+  /** The other nodes; undefined for a log that has one node only. */
   readonly cluster?: Cluster | undefined;
 }
 
-/** A node, which is one life of one process. */
+/** Identifies a node: one run of one process. */
 export interface NodeIdentity extends Pick<NodeSummary, "name" | "version" | "startedAt"> {
-  /** Its id, which no other life has. */
+  /** The id of this run, unique among all runs. */
   readonly node: string;
 }
 
-/** Runs a publish and hands on what comes of it. */
+/** Runs a publish and returns its result. */
 export type PublishTracer = (draft: Draft, publish: () => Promise<Published>) => Promise<Published>;
 
-/** The log's receipt, and how many sockets the message was offered to. */
+/** The log's receipt, and the number of sockets that the message was offered to. */
 export interface Published extends Receipt {
   readonly subscribers: number;
 }
 
-/** How most subscriptions open: from now on, without an end. */
+/** How most subscriptions start: from now on, without a limit. */
 const LIVE: SubscribeOptions = {};
 
 export class Hub {
-  /** Who is on which channel, on all nodes. */
+  /** The members of all channels, on all nodes. */
   readonly presence: Presence;
   readonly metrics: Metrics;
   readonly identity: NodeIdentity;
@@ -65,12 +65,12 @@ export class Hub {
   readonly #maxChannelLength: number;
   readonly #clients = new Map<Client, Set<Subscription>>();
   readonly #clientsById = new Map<string, Set<Client>>();
-  readonly #readers: Readers;
+  readonly #fanOut: FanOut;
   readonly #users = new Tally();
   readonly #tracePublish: PublishTracer | undefined;
   readonly #observers = new Set<(messages: readonly Message[]) => void>();
   #draining = false;
-  /** When the last batch was with its sockets, in milliseconds of `performance.now()`. */
+  /** When the last batch had been sent to all sockets, by `performance.now()`. */
   #deliveredAt = 0;
 
   constructor(options: HubOptions) {
@@ -80,7 +80,7 @@ export class Hub {
     this.#maxMessageBytes = options.maxMessageBytes;
     this.#maxChannelLength = options.maxChannelLength ?? MAX_CHANNEL_LENGTH;
     this.metrics = options.metrics ?? new Metrics();
-    this.#readers = new Readers({ rules: options.rules, metrics: this.metrics });
+    this.#fanOut = new FanOut({ rules: options.rules, metrics: this.metrics });
     this.identity = options.identity ??
       { node: crypto.randomUUID(), name: "raindrops", version: "raindrops", startedAt: Date.now() };
     this.#cluster = options.cluster;
@@ -91,7 +91,7 @@ export class Hub {
     this.#log.onReset = (reason) => this.#endAll(new MessagingError("log_unavailable", reason));
   }
 
-  /** The nodes that share the log, as far as this one hears them: itself first. */
+  /** The nodes that share the log and are alive as far as this one knows, itself first. */
   nodes(): readonly NodeInfo[] {
     if (this.#cluster !== undefined) return this.#cluster.nodes();
     return [{ ...this.#summarize(), node: this.identity.node, self: true, silent: 0 }];
@@ -105,63 +105,62 @@ export class Hub {
       startedAt,
       clients: this.#clients.size,
       users: this.#users.size,
-      subscriptions: this.#readers.subscriptionCount,
-      channels: this.#readers.channelCount,
+      subscriptions: this.#fanOut.subscriptionCount,
+      channels: this.#fanOut.channelCount,
       published: this.metrics.publishedMessages,
       delivered: this.metrics.deliveredMessages,
     };
   }
 
-  /** How many clients are connected to this node. */
+  /** The number of clients connected to this node. */
   get clientCount(): number {
     return this.#clients.size;
   }
 
-  /** The clients connected to this node, longest there first. */
+  /** The clients connected to this node, the oldest first. */
   get clients(): Iterable<Client> {
     return this.#clients.keys();
   }
 
-  /** The channels that somebody reads by name, on whatever node, with the number of sockets on each. */
+  /** The channels with subscribers by exact name, on any node, and the number of subscribers of each. */
   *listChannels(): Iterable<{ readonly channel: string; readonly subscribers: number }> {
-    const elsewhere = this.#cluster?.elsewhere;
-    for (const { channel, subscribers } of this.#readers.listChannels()) {
-      yield { channel, subscribers: subscribers + (elsewhere?.countReaders(channel) ?? 0) };
+    const remote = this.#cluster?.remote;
+    for (const { channel, subscribers } of this.#fanOut.listChannels()) {
+      yield { channel, subscribers: subscribers + (remote?.countExactSubscribers(channel) ?? 0) };
     }
-    for (const remote of elsewhere?.listChannels() ?? []) {
-      if (!this.#readers.has(remote.channel)) yield remote;
+    for (const row of remote?.listChannels() ?? []) {
+      if (!this.#fanOut.has(row.channel)) yield row;
     }
   }
 
-  /** The stays of this node's clients whose selectors a channel is of, by name, list or pattern. */
-  listReaders(channel: string): Iterable<Subscription> {
-    return this.#readers.list(channel);
+  /** The local subscriptions to a channel: by name, list or pattern. */
+  listSubscriptions(channel: string): Iterable<Subscription> {
+    return this.#fanOut.list(channel);
   }
 
-  /** The stays of a client of this node. */
-  subscriptionsOf(client: Client): Iterable<Subscription> {
+  /** The subscriptions of a local client. */
+  listSubscriptionsOf(client: Client): Iterable<Subscription> {
     return this.#clients.get(client) ?? [];
   }
 
   /**
-   * Hands over every batch that is announced, before it is delivered, to somebody who counts: it must be quick and
-   * must not throw. Readers subscribe.
+   * Calls an observer with every batch before it is delivered, for counting. It must be quick and must not throw.
    *
-   * @returns ends it
+   * @returns a function that removes the observer
    */
   observe(observer: (messages: readonly Message[]) => void): () => void {
     this.#observers.add(observer);
     return () => this.#observers.delete(observer);
   }
 
-  /** How many subscriptions the clients of this node have. */
+  /** The number of local subscriptions. */
   get subscriptionCount(): number {
-    return this.#readers.subscriptionCount;
+    return this.#fanOut.subscriptionCount;
   }
 
-  /** How many channels and patterns the clients of this node read. */
+  /** The number of different selectors with local subscriptions. */
   get groupCount(): number {
-    return this.#readers.groupCount;
+    return this.#fanOut.groupCount;
   }
 
   get draining(): boolean {
@@ -174,19 +173,19 @@ export class Hub {
   }
 
   /**
-   * Whether somebody at another address is connected by a client id, to whatever node, who would have to share its direct messages with
-   * whoever else comes by that id.
+   * Whether a client at another address is connected with this id, to any node. A second one with the same id would get
+   * its direct messages.
    */
-  isHeldElsewhere(id: string, address: string): boolean {
+  isIdTaken(id: string, address: string): boolean {
     for (const client of this.#clientsById.get(id) ?? []) {
       if (client.address !== address) return true;
     }
-    return this.#cluster?.elsewhere.isHeldElsewhere(id, address) ?? false;
+    return this.#cluster?.remote.isIdTaken(id, address) ?? false;
   }
 
   /**
-   * Adds a client; it gets its direct messages from now on. While the server drains, and when it chose an id that is
-   * held elsewhere, the client is ended instead.
+   * Adds a client, which gets its direct messages from now on. Ends the client instead while the server drains, and if
+   * the id that it chose is taken.
    *
    * @returns whether it was added
    */
@@ -195,7 +194,7 @@ export class Hub {
       client.end(new MessagingError("draining", "service restart"));
       return false;
     }
-    if (client.choseId && this.isHeldElsewhere(client.id, client.address)) {
+    if (client.choseId && this.isIdTaken(client.id, client.address)) {
       client.end(describeTakenId(client.id));
       return false;
     }
@@ -227,15 +226,15 @@ export class Hub {
   }
 
   /**
-   * Subscribes a connected client to the channels of a selector, from this moment on or, with `since`, from
-   * further back.
+   * Subscribes a connected client to the channels of a selector, from now on or, with `since`, from an earlier
+   * position.
    */
   subscribe(client: Client, selector: Selector, options: SubscribeOptions = LIVE): Subscription {
     const subscriptions = this.#clients.get(client);
     if (subscriptions === undefined) throw new TypeError("A client must be connected before it subscribes");
     const subscription = new Subscription(client, selector, options);
     subscriptions.add(subscription);
-    this.#readers.add(subscription);
+    this.#fanOut.add(subscription);
     if (selector.channel !== undefined) this.presence.join(selector.channel, subscription.member);
     this.#cluster?.subscribed(subscription);
     subscription.start(this.#log).catch((cause) => this.#failReplay(client, cause));
@@ -249,16 +248,16 @@ export class Hub {
     if (!subscriptions?.delete(subscription)) return;
     subscription.close();
     this.#cluster?.unsubscribed(subscription);
-    this.#readers.remove(subscription);
+    this.#fanOut.remove(subscription);
     const { channel } = selector;
-    const isOther = (other: Subscription) => other.selector.channel === channel && other.member === member;
-    if (channel !== undefined && ![...subscriptions].some(isOther)) this.presence.leave(channel, member);
+    const isSame = (other: Subscription) => other.selector.channel === channel && other.member === member;
+    if (channel !== undefined && ![...subscriptions].some(isSame)) this.presence.leave(channel, member);
   }
 
   /**
-   * Publishes a draft: stores it, then delivers it.
+   * Publishes a draft: the log stores it, then it is delivered.
    *
-   * @returns the receipt, after the message is stored
+   * @returns the receipt, once the message is stored
    * @throws {MessagingError} `draining`, `too_large`, `name_too_long`, `no_such_client`, or what the log rejects with
    */
   publish(draft: Draft): Promise<Published> {
@@ -278,7 +277,7 @@ export class Hub {
           "or raise --max-message-bytes",
       );
     }
-    // The name of a direct channel is an id, which has a limit of its own.
+    // The limit of a direct channel is that of client ids.
     if (draft.to === undefined) this.checkName(draft.channel);
     const directed = draft.to === undefined ? undefined : this.#countRecipients(draft.channel, draft.to);
     if (directed === 0) {
@@ -294,13 +293,13 @@ export class Hub {
     const receipt = await this.#log.append(draft);
     this.metrics.publishedMessages++;
     this.metrics.publishedBytes += size;
-    // The log resolves right after it has announced the batch: reading the clock once for all of it is enough.
+    // The log resolves right after it announced the batch, so one reading of the clock serves all of its messages.
     if (!receipt.duplicate) this.metrics.latency.observe(this.#deliveredAt - start);
     return { ...receipt, subscribers: directed ?? this.countSubscribers(draft.channel) };
   }
 
   /**
-   * Checks a channel's name against the limit of this server, which may be less than the grammar's.
+   * Checks a channel name against the limit of this server, which may be lower than that of the grammar.
    *
    * @throws {MessagingError} `name_too_long`
    */
@@ -318,7 +317,7 @@ export class Hub {
     return this.#log.read(query);
   }
 
-  /** Removes a channel's stored messages; resolves to how many there were. */
+  /** Removes the stored messages of a channel and resolves to their number. */
   async clear(channel: string): Promise<number> {
     if (this.#draining) {
       throw new MessagingError("draining", "The server is restarting: try again in a moment");
@@ -326,14 +325,14 @@ export class Hub {
     return await this.#log.clear(channel);
   }
 
-  /** How many sockets of all nodes a message to a channel is offered to: its readers and those of matching patterns. */
+  /** The number of sockets, on all nodes, that a message to a channel is offered to. */
   countSubscribers(channel: string): number {
-    return this.#readers.count(channel) + (this.#cluster?.elsewhere.countSubscribers(channel) ?? 0);
+    return this.#fanOut.count(channel) + (this.#cluster?.remote.countSubscribers(channel) ?? 0);
   }
 
   /**
-   * Delivers a batch of announced messages to everyone who reads them, in order. Encodes each list of messages
-   * once per encoder. Synchronous: when it returns, every frame is with its socket.
+   * Delivers a batch of stored or transient messages to all their subscribers, in order. Encodes each list of messages
+   * once per encoder. Synchronous: when it returns, every socket has its frames.
    */
   deliver(messages: readonly Message[]): void {
     for (const observe of this.#observers) observe(messages);
@@ -341,15 +340,15 @@ export class Hub {
     for (let i = 0; i < messages.length; i++) {
       const message = messages[i]!;
       if (message.to === undefined) continue;
-      this.#readers.deliver(messages.slice(start, i));
-      this.#readers.deliverDirect(message, this.#recipients(message.channel, message.to));
+      this.#fanOut.deliver(messages.slice(start, i));
+      this.#fanOut.deliverDirect(message, this.#recipients(message.channel, message.to));
       start = i + 1;
     }
-    this.#readers.deliver(start === 0 ? messages : messages.slice(start));
+    this.#fanOut.deliver(start === 0 ? messages : messages.slice(start));
     this.#deliveredAt = performance.now();
   }
 
-  /** Refuses new work and ends every client, telling it that the server restarts. */
+  /** Refuses new clients and messages, and ends every client with `draining`. */
   drain(): void {
     this.#draining = true;
     this.#endAll(new MessagingError("draining", "service restart"));
@@ -359,7 +358,7 @@ export class Hub {
     for (const client of [...this.#clients.keys()]) client.end(error);
   }
 
-  /** A client whose history cannot be read would have a gap it knows nothing of: it is ended instead. */
+  /** Ends a client whose history cannot be read: it would miss messages without knowing. */
   #failReplay(client: Client, cause: unknown): void {
     if (!this.#clients.has(client)) return;
     const error = cause instanceof MessagingError
@@ -371,35 +370,31 @@ export class Hub {
   }
 
   #countRecipients(channel: string, to: string): number {
-    const remote = this.#cluster?.elsewhere.countConnections(
+    const remote = this.#cluster?.remote.countConnections(
       to,
       channel === directChannel(to) ? undefined : channel,
     );
     return this.#recipients(channel, to).size + (remote ?? 0);
   }
 
-  /** The connections of a client to this node: all of them for its direct channel, else those that read the channel. */
+  /** The local connections with a client id: all of them for its direct channel, else those subscribed to the channel. */
   #recipients(channel: string, to: string): Set<Client> {
     const clients = this.#clientsById.get(to) ?? new Set<Client>();
     if (channel === directChannel(to)) return clients;
-    return this.#readers.filter(channel, clients, (client) => this.subscriptionsOf(client));
+    return this.#fanOut.filter(channel, clients, (client) => this.listSubscriptionsOf(client));
   }
 
   #describeMissing(channel: string, to: string): string {
     return channel === directChannel(to)
       ? `No client has the id "${to}": it is not connected, and direct messages are not kept`
-      : `No client with the id "${to}" reads "${channel}": direct messages are not kept`;
+      : `No client with the id "${to}" is subscribed to "${channel}": direct messages are not kept`;
   }
 }
 
-/** What whoever chose the id of somebody else is told. */
+/** The error for a client that chose the id of another one. */
 export function describeTakenId(id: string): MessagingError {
   return new MessagingError(
     "id_taken",
-    `The id "${id}" is somebody else's while they are connected: choose another`,
+    `The id "${id}" is taken by a client that is connected: choose another`,
   );
-}
-
-function describePayload(payload: Payload): string {
-  return payload.kind === "bytes" ? `(${payload.bytes.byteLength} bytes)` : payload.text;
 }

@@ -1,7 +1,7 @@
-/** A Socket that sends all frames of one turn as one: for protocols whose frames may hold any number of messages. */
+/** A Socket that joins the frames of one task into one, for protocols whose frames may carry several messages. */
 import type { Frame, Socket } from "./socket.ts";
 
-/** Collects what is sent until the running task ends, then hands it on, joined if it is more than one frame. */
+/** Collects the frames sent during the running task, then sends them as one. */
 export class JoiningSocket implements Socket {
   readonly #socket: Socket;
   readonly #join: (frames: readonly Frame[]) => Frame;
@@ -9,7 +9,7 @@ export class JoiningSocket implements Socket {
   #bytes = 0;
   #held = false;
 
-  /** @param join makes one frame of several; a frame that is alone is handed on as it is, shared */
+  /** @param join makes one frame of several; a single frame is passed on as it is, so that sockets share it */
   constructor(socket: Socket, join: (frames: readonly Frame[]) => Frame) {
     this.#socket = socket;
     this.#join = join;
@@ -46,12 +46,12 @@ export class JoiningSocket implements Socket {
     this.#socket.terminate();
   }
 
-  /** Keeps everything until `release`. */
+  /** Holds all frames back until `release`. */
   hold(): void {
     this.#held = true;
   }
 
-  /** Sends a frame ahead of everything that was held. */
+  /** Sends a frame, then all that were held back. */
   release(first: Frame): void {
     this.#held = false;
     this.#bytes += first.byteLength;
@@ -59,7 +59,7 @@ export class JoiningSocket implements Socket {
     this.flush();
   }
 
-  /** Hands on what was collected. */
+  /** Sends the collected frames now. */
   flush(): void {
     const frames = this.#frames;
     if (frames.length === 0 || this.#held) return;

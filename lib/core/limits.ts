@@ -1,32 +1,32 @@
 /**
- * How many connections there may be and how fast their clients may publish, in all, by address and by client. The app
- * asks for each connection and each message by HTTP, protocols for each message on a connection. What is known of an
- * address is a few numbers, and is forgotten once it has no connection and has not published for a while.
+ * Limits the number of connections, in total and per address, and the rate of publishing, per client and per address.
+ * The app counts each connection and each message by HTTP here, protocols each message on a connection. The state of an
+ * address is a few numbers, dropped once it has no connection and its rate has recovered.
  */
-import { isLoopbackAddress, toLine } from "../base/address.ts";
+import { isLoopbackAddress, toLimitKey } from "../base/address.ts";
 import { type ErrorCode, MessagingError } from "./errors.ts";
 import { type Rate, TokenBucket } from "../base/token_bucket.ts";
 
-/** A limit on each client or address. */
+/** A limit per client or address. */
 export interface Bound {
-  /** Infinite for none. */
+  /** Infinity for no limit. */
   readonly value: number;
-  /** Whether clients on this machine are not held to it. */
+  /** Whether clients on this machine are exempt. */
   readonly sparesLoopback: boolean;
 }
 
 export interface LimitSettings {
-  /** Connections in all: WebSockets and streams. */
+  /** WebSockets and streams in total. */
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: Bound;
-  /** Messages a second from one connection; by HTTP, from one user. */
+  /** Messages per second from one connection or, by HTTP, from one user. */
   readonly maxPublishRate: Bound;
   readonly maxPublishRatePerAddress: Bound;
-  /** How many seconds' worth of messages may come at once. */
+  /** Size of a burst, in seconds at the full rate. */
   readonly publishBurst: number;
 }
 
-/** One connection, as limits see it. */
+/** One counted connection. */
 export interface Connection {
   /** IP address of the other end. */
   readonly address: string;
@@ -36,29 +36,29 @@ export interface Connection {
    * @throws {MessagingError} `too_many_publishes` or `too_many_publishes_from_address`
    */
   countPublish(): void;
-  /** The connection is over. Releasing it again does nothing. */
+  /** Stops counting the connection. Releasing it again does nothing. */
   release(): void;
 }
 
-/** What is known of one address, or of one user who publishes by HTTP. */
-interface Line {
+/** The state of one address, or of one user who publishes by HTTP. */
+interface LimitState {
   connections: number;
   readonly bucket: TokenBucket | undefined;
 }
 
-/** Lines that are looked at whenever there is a new one, to see whether they can be forgotten. */
-const SWEPT_LINES = 4;
+/** States that are checked for removal whenever one is added. */
+const SWEPT_STATES = 4;
 
 export class Limits {
   readonly #settings: LimitSettings;
   readonly #clientRate: Rate;
   readonly #addressRate: Rate;
   readonly #now: () => number;
-  readonly #lines = new Map<string, Line>();
-  #sweep: Iterator<[string, Line]> = [].values();
+  readonly #states = new Map<string, LimitState>();
+  #sweep: Iterator<[string, LimitState]> = [].values();
   #connections = 0;
 
-  /** @param now a clock in milliseconds that never goes back */
+  /** @param now a monotonic clock in milliseconds */
   constructor(settings: LimitSettings, now: () => number = () => performance.now()) {
     this.#settings = settings;
     this.#clientRate = toRate(settings.maxPublishRate, settings.publishBurst);
@@ -66,18 +66,18 @@ export class Limits {
     this.#now = now;
   }
 
-  /** How many connections there are. */
+  /** The number of connections. */
   get connections(): number {
     return this.#connections;
   }
 
-  /** How many addresses and users something is known of. */
-  get lines(): number {
-    return this.#lines.size;
+  /** The number of addresses and users with a state. */
+  get stateCount(): number {
+    return this.#states.size;
   }
 
   /**
-   * Counts a connection from now on until it is released.
+   * Counts a connection until it is released.
    *
    * @throws {MessagingError} `too_many_connections` or `too_many_connections_from_address`
    */
@@ -86,23 +86,23 @@ export class Limits {
     if (this.#connections >= maxConnections) {
       throw new MessagingError(
         "too_many_connections",
-        `The server has ${maxConnections} connections, as many as --max-connections allows: try again later`,
+        `The server has ${maxConnections} connections, the limit of --max-connections: try again later`,
       );
     }
     const now = this.#now();
-    const line = this.#openLine(
-      toLine(address),
+    const state = this.#openState(
+      toLimitKey(address),
       now,
       applies(this.#settings.maxPublishRatePerAddress, address),
     );
-    if (applies(maxConnectionsPerAddress, address) && line.connections >= maxConnectionsPerAddress.value) {
+    if (applies(maxConnectionsPerAddress, address) && state.connections >= maxConnectionsPerAddress.value) {
       throw new MessagingError(
         "too_many_connections_from_address",
-        `Your address has ${line.connections} connections, as many as --max-connections-per-address allows: ` +
+        `Your address has ${state.connections} connections, the limit of --max-connections-per-address: ` +
           "close some",
       );
     }
-    line.connections++;
+    state.connections++;
     this.#connections++;
     const bucket = applies(this.#settings.maxPublishRate, address)
       ? new TokenBucket(this.#clientRate, now)
@@ -110,32 +110,32 @@ export class Limits {
     let released = false;
     return {
       address,
-      countPublish: () => this.#take(bucket, line.bucket),
+      countPublish: () => this.#take(bucket, state.bucket),
       release: () => {
         if (released) return;
         released = true;
-        line.connections--;
+        state.connections--;
         this.#connections--;
       },
     };
   }
 
   /**
-   * Counts a message that comes by HTTP.
+   * Counts a message that is published by HTTP.
    *
-   * @param user whom its token names
+   * @param user the user of its token
    * @throws {MessagingError} `too_many_publishes` or `too_many_publishes_from_address`
    */
   countPublish(address: string, user: string | undefined): void {
     const { maxPublishRate, maxPublishRatePerAddress } = this.#settings;
     const client = user !== undefined && applies(maxPublishRate, address)
-      // No address has a space.
-      ? this.#openLine(`user ${user}`, this.#now(), true, this.#clientRate).bucket
+      // The space keeps it apart from addresses.
+      ? this.#openState(`user ${user}`, this.#now(), true, this.#clientRate).bucket
       : undefined;
-    const line = applies(maxPublishRatePerAddress, address)
-      ? this.#openLine(toLine(address), this.#now(), true).bucket
+    const addressBucket = applies(maxPublishRatePerAddress, address)
+      ? this.#openState(toLimitKey(address), this.#now(), true).bucket
       : undefined;
-    this.#take(client, line);
+    this.#take(client, addressBucket);
   }
 
   #take(client: TokenBucket | undefined, address: TokenBucket | undefined): void {
@@ -146,7 +146,7 @@ export class Limits {
     if (wait > 0) {
       throw tooFast(
         "too_many_publishes",
-        `${maxPublishRate.value} messages a second of one client`,
+        `${maxPublishRate.value} messages a second from one client`,
         "",
         wait,
       );
@@ -156,41 +156,41 @@ export class Limits {
     client?.giveBack();
     throw tooFast(
       "too_many_publishes_from_address",
-      `${maxPublishRatePerAddress.value} messages a second of one address`,
+      `${maxPublishRatePerAddress.value} messages a second from one address`,
       "-per-address",
       wait,
     );
   }
 
-  #openLine(key: string, now: number, isLimited: boolean, rate = this.#addressRate): Line {
-    let line = this.#lines.get(key);
-    if (line === undefined) {
+  #openState(key: string, now: number, isLimited: boolean, rate = this.#addressRate): LimitState {
+    let state = this.#states.get(key);
+    if (state === undefined) {
       this.#forgetSome(now);
-      line = { connections: 0, bucket: isLimited ? new TokenBucket(rate, now) : undefined };
-      this.#lines.set(key, line);
+      state = { connections: 0, bucket: isLimited ? new TokenBucket(rate, now) : undefined };
+      this.#states.set(key, state);
     }
-    return line;
+    return state;
   }
 
-  /** More than one is looked at for each that comes: those that nobody needs cannot pile up. */
+  /** Checks a few states for each one added, so that unused ones cannot pile up. */
   #forgetSome(now: number): void {
-    for (let i = 0; i < SWEPT_LINES; i++) {
+    for (let i = 0; i < SWEPT_STATES; i++) {
       const next = this.#sweep.next();
       if (next.done) {
-        this.#sweep = this.#lines.entries();
+        this.#sweep = this.#states.entries();
         return;
       }
       const [key, { connections, bucket }] = next.value;
-      if (connections === 0 && (bucket?.isFull(now) ?? true)) this.#lines.delete(key);
+      if (connections === 0 && (bucket?.isFull(now) ?? true)) this.#states.delete(key);
     }
   }
 }
 
-/** What is said to a client that wants to be on more channels than one connection may. */
+/** The error for a client that subscribes to more channels than one connection may. */
 export function describeSubscriptionLimit(limit: number): MessagingError {
   return new MessagingError(
     "too_many_subscriptions",
-    `One connection may be on ${limit} channels: open another, or raise --max-subscriptions`,
+    `One connection may subscribe to ${limit} channels: open another, or raise --max-subscriptions`,
   );
 }
 

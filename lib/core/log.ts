@@ -1,46 +1,46 @@
-/** The Log port: where messages are kept and put in order, and from where they are announced to the hub. */
+/** The Log port: stores messages, puts them in order, and announces them to the hub. Engines implement it. */
 import type { Bus } from "./cluster/bus.ts";
 import type { Draft, Message } from "./message.ts";
 import type { Selector } from "./channel.ts";
 
 /**
- * Where a message stands in its channel: `offset` counts the channel's stored messages from 1 without holes,
- * `epoch` names the life of the log. A log that lost messages it had acknowledged, or starts empty, has a new
- * epoch, so that nobody takes it for the one they knew.
+ * Where a message stands in its channel: `offset` counts the channel's stored messages from 1 without holes, `epoch`
+ * identifies the log. A log that lost acknowledged messages, or starts empty, gets a new epoch, so that positions of the
+ * old one are recognized as lost.
  */
 export interface Position {
   readonly epoch: string;
   readonly offset: number;
 }
 
-/** What the log says of an appended draft. `offset` and `sequence` are 0 when it was delivered, not stored. */
+/** The result of appending a draft. `offset` and `sequence` are 0 for a transient message. */
 export interface Receipt extends Position {
   readonly sequence: number;
   /** Milliseconds since 1970. */
   readonly time: number;
-  /** True when the draft's idempotency key was seen before: this is the first message's receipt. */
+  /** True if the draft's idempotency key was seen before: this is the receipt of the first message. */
   readonly duplicate: boolean;
 }
 
-/** Where to start reading. The messages after it are read, oldest first. */
+/** Where to start reading: the messages after it are read, oldest first. */
 export type Cursor =
-  /** Everything that is stored. */
+  /** All stored messages. */
   | { readonly kind: "earliest" }
   /** The newest messages, as many as the query's limit. Never a gap. */
   | { readonly kind: "latest" }
-  /** After a log-wide id. `asOf` comes from a page's `next` and says what its reader has been told already. */
+  /** After an id. `asOf` comes from the `next` of the previous page: gaps from before that were reported already. */
   | { readonly kind: "id"; readonly epoch: string; readonly sequence: number; readonly asOf?: AsOf }
-  /** After an offset; only for a selector of exactly one channel. No epoch: whatever the log's is. */
+  /** After an offset; only for a selector of one channel. Without an epoch, that of the log is meant. */
   | { readonly kind: "offset"; readonly offset: number; readonly epoch?: string }
-  /** From a moment on, in milliseconds since 1970. */
+  /** From a time on, in milliseconds since 1970. */
   | { readonly kind: "time"; readonly time: number };
 
 /**
- * When a page was read. The pages that follow it call a gap only what is removed after that. It means something to
- * the log that gave it and only while that is open: never write it down.
+ * When a page was read: the pages that follow it report as a gap only what was removed since then. Valid only for the
+ * log that returned it, while it is open: never store it.
  */
 export interface AsOf {
-  /** How often the log had removed messages, other than those whose own ttl was over. */
+  /** How often the log had removed messages, except those whose own ttl had passed. */
   readonly removals: number;
   /** Milliseconds since 1970. */
   readonly time: number;
@@ -51,22 +51,22 @@ export interface LogQuery {
   readonly after: Cursor;
   /** At most this many messages. */
   readonly limit: number;
-  /** End the page with the message that brings its payloads to this many bytes. */
+  /** Ends the page with the message that brings the payloads to this many bytes. */
   readonly maxBytes?: number;
 }
 
 /**
- * What a read found. A gap means that messages after the cursor are gone, or that the cursor is not of this
- * log; the page then holds what is still there, and `earliest` is the id at which that begins.
+ * The result of a read. A gap means that messages after the cursor were removed, or that the cursor belongs to another
+ * log; the page then holds what is left, and `earliest` is the id of the first message left.
  */
 export type LogPage =
   & {
     readonly messages: readonly Message[];
-    /** The newest position of the one channel read; offset 0 if it is empty or several were read. */
+    /** The newest position of the channel; offset 0 if it is empty, or the selector is of several channels. */
     readonly position: Position;
-    /** Where to read on: no message between this page and that cursor is ever missed. */
+    /** Where the next page starts: no message lies between this page and that cursor. */
     readonly next: Cursor & { readonly kind: "id" };
-    /** True when a limit cut the page short. */
+    /** Whether a limit cut the page short. */
     readonly more: boolean;
   }
   & ({ readonly kind: "complete" } | { readonly kind: "gap"; readonly earliest: string });
@@ -74,58 +74,58 @@ export type LogPage =
 /**
  * A log of messages with positions.
  *
- * Order: `onStored` gets each message once, in sequence order, in batches; a batch may span channels. Whatever
- * is readable has been announced and the other way round, without an await between: a reader that registers
- * with the hub and then reads misses nothing.
- * Atomicity: `append` resolves after the message is stored as durably as the engine promises, and announced.
- * Errors: `append`, `read` and `clear` reject with a MessagingError, `log_unavailable` or `log_full`; a draft
- * whose append rejected is not stored. Drafts come checked: a log validates nothing.
+ * Order: `onStored` gets each message once, in sequence order, in batches; a batch may span channels. A message becomes
+ * readable and is announced in one synchronous step: a subscription that registers with the hub and then reads misses
+ * nothing.
+ * Atomicity: `append` resolves once the message is stored, as durably as the engine promises, and announced.
+ * Errors: `append`, `read` and `clear` reject with a MessagingError, `log_unavailable` or `log_full`; a draft whose
+ * append rejected is not stored. The hub has checked the drafts: a log validates nothing.
  */
 export interface Log extends AsyncDisposable, Partial<LogInsight> {
-  /** The id after which nothing has been announced yet. */
+  /** The id of the last announced message. */
   readonly top: { readonly epoch: string; readonly sequence: number };
   append(draft: Draft): Promise<Receipt>;
   read(query: LogQuery): Promise<LogPage>;
-  /** Removes a channel's stored messages; its offsets go on. Resolves to how many there were. */
+  /** Removes the stored messages of a channel and resolves to their number. Its offsets continue. */
   clear(channel: string): Promise<number>;
-  /** Called with what has just been stored, or was only to be delivered. Set once, by the hub; must not throw. */
+  /** Called with messages that were just stored, or are transient. Set once, by the hub; must not throw. */
   onStored: (messages: readonly Message[]) => void;
   /**
-   * Called when the log lost what it had announced, and has a new epoch, or has messages it cannot announce any more:
-   * readers must begin anew, by their positions.
-   * Set once, by the hub; must not throw. Left out by a log that this cannot happen to while it is open.
+   * Called when the log lost announced messages, and has a new epoch, or stored messages that it can no longer announce:
+   * subscribers must reconnect and recover by position. Set once, by the hub; must not throw. Omitted by a log to which
+   * this cannot happen while it is open.
    */
   onReset?: (reason: string) => void;
-  /** How nodes that share the log talk to each other; undefined for a log that has one node only. */
+  /** The bus between the nodes that share the log; undefined for a log that has one node only. */
   readonly bus?: Bus;
 }
 
-/** A copy of a log as it was at one moment, to be kept elsewhere. */
+/** A copy of a log at one moment. */
 export interface Backup {
   /** Bytes. */
   readonly size: number;
-  /** Fails when the copy cannot be finished. What is not read of it is to be cancelled. */
+  /** Errors if the copy fails. The caller must read it to the end or cancel it. */
   readonly stream: ReadableStream<Uint8Array<ArrayBuffer>>;
 }
 
-/** What a log can whose messages are in a file of its own. Whoever asks takes `Partial` of it. */
+/** The part of the port that only logs with a file of their own implement. Callers use `Partial` of it. */
 export interface LogBackup {
   /**
-   * Begins a copy with every message that is stored by now, while the log goes on.
+   * Starts a copy of all messages stored so far. The log remains in use meanwhile.
    *
    * @throws {MessagingError} `log_unavailable` while another copy is under way, or `log_full`
    */
   openBackup(): Promise<Backup>;
 }
 
-/** What a log tells of itself beside its port, if it can. */
+/** Optional parts of the port: what a log can say about itself. */
 export interface LogInsight {
   /**
-   * Why the log cannot store messages at present, in words for the operator; undefined while it can. `/readyz` asks
-   * every few seconds: a log that was failing may try the disk or server again.
+   * Why the log cannot store messages now, in words for the operator; undefined while it can. `/readyz` calls it every
+   * few seconds, so a log that was failing may use it to try the disk or server again.
    */
   checkReady(): string | undefined;
-  /** The channels that ever had a stored message, in any order, with how many of them are stored now. */
+  /** All channels that ever had a stored message, in any order. */
   listStored(): Iterable<StoredChannel>;
   /** One of them; undefined for a channel that never had a stored message. */
   findStored(channel: string): StoredChannel | undefined;
@@ -133,7 +133,8 @@ export interface LogInsight {
 
 export interface StoredChannel {
   readonly channel: string;
-  /** Of its newest message. */
+  /** The offset of its newest message. */
   readonly offset: number;
+  /** The number of messages stored now. */
   readonly stored: number;
 }

@@ -1,8 +1,8 @@
-/** The Logger port: one event, one line. What the lines look like is `lib/logger.ts`'s business. */
+/** The Logger port: one event is one line. `observe/logger.ts` formats the lines. */
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
-/** Values beside an event. Undefined ones are left out. Never a token, key or other secret. */
+/** The values of an event. Undefined ones are omitted. Never pass a token, key or other secret. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface Logger {

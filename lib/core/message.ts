@@ -1,4 +1,4 @@
-/** What publishers hand in, what the log stamps, and how both are named. Everything that flows is one of these. */
+/** Drafts, which publishers hand in, and messages, which the log makes of them; their ids and JSON encoding. */
 import { stringifyJson } from "../base/exact_json.ts";
 import { utf8Length } from "../base/utf8.ts";
 
@@ -12,34 +12,34 @@ export type Payload =
 export interface Sender {
   readonly id: string;
   readonly name?: string | undefined;
-  /** Whom its token names. */
+  /** The user of its token. */
   readonly user?: string | undefined;
-  /** What its token says of it, as JSON text. */
+  /** The info of its token, as JSON text. */
   readonly info?: string | undefined;
 }
 
-/** What a publisher hands in. The log turns it into a {@linkcode Message}. */
+/** A message as a publisher hands it in. The log turns it into a {@linkcode Message}. */
 export interface Draft {
   readonly channel: string;
   readonly payload: Payload;
-  /** A name for the kind of message, shown to event streams and pages. */
+  /** The type of the message, for event streams and pages. */
   readonly event?: string;
   readonly from?: Sender;
-  /** The socket it was sent on: protocols that do not echo leave that socket out. */
+  /** The socket it was sent on: clients without echo do not get it back. */
   readonly socketId?: string;
-  /** Deliver to this client only. Never stored. */
+  /** The id of the only client to deliver to. Makes the message transient. */
   readonly to?: string;
   /** Seconds until the stored message expires. */
   readonly ttl?: number;
-  /** Deliver, do not store. */
+  /** Makes the message transient: delivered, never stored. */
   readonly ephemeral?: boolean;
-  /** The same key on the same channel within 5 minutes stores once. */
+  /** Drafts with the same key on the same channel within 5 minutes are stored once. */
   readonly idempotencyKey?: string;
 }
 
 /**
- * A message as the log announced it. `offset` counts the channel's stored messages from 1 without holes,
- * `sequence` orders all stored messages of one log; both are 0 for a message that was not stored.
+ * A message as the log announces it. `offset` counts the channel's stored messages from 1 without holes, `sequence`
+ * orders all stored messages of a log; both are 0 for a transient message.
  */
 export interface Message {
   readonly channel: string;
@@ -55,7 +55,7 @@ export interface Message {
   readonly to: string | undefined;
 }
 
-/** Whether a draft is only delivered: nobody can read it later. */
+/** Whether a draft is for a transient message, which is delivered but not stored. */
 export function isTransient(draft: Draft): boolean {
   return draft.ephemeral === true || draft.to !== undefined;
 }
@@ -71,19 +71,24 @@ export function toJsonPayload(value: unknown): Payload {
   return { kind: "json", text: stringifyJson(value) };
 }
 
-/** The log-wide id of a stored message: `<epoch>-<sequence>`. */
+/** The id of a stored message, unique in its log: `<epoch>-<sequence>`. */
 export function formatId(epoch: string, sequence: number): string {
   return `${epoch}-${sequence}`;
 }
 
-/** The payload's size in bytes of UTF-8 or raw bytes: what limits are counted in. */
+/** The payload's size in bytes, of UTF-8 or raw: what limits count. */
 export function payloadSize(payload: Payload): number {
   return payload.kind === "bytes" ? payload.bytes.byteLength : utf8Length(payload.text);
 }
 
+/** The payload as the server log shows it: text or JSON as it is, bytes by their number. */
+export function describePayload(payload: Payload): string {
+  return payload.kind === "bytes" ? `(${payload.bytes.byteLength} bytes)` : payload.text;
+}
+
 /**
- * The message object every JSON reader gets: `{ channel, id, offset, time, data, event?, from? }`.
- * Bytes become `{ "base64": "..." }`; a message that was not stored has no id and no offset.
+ * Encodes a message as the object of all JSON formats: `{ channel, id, offset, time, data, event?, from? }`. Bytes become
+ * `{ "base64": "..." }`; a transient message has no id and no offset.
  *
  * @returns JSON text without newlines
  */
@@ -98,8 +103,7 @@ export function encodeMessageJson(message: Message): string {
   return json + "}";
 }
 
-// Neighbours in a batch mostly share channel and millisecond: remembering the last of each halves the cost of a
-// message.
+// Consecutive messages mostly share channel and millisecond: caching the last of each halves the cost of a message.
 let lastChannel = "";
 let lastChannelJson = '""';
 let lastTime = 0;
@@ -113,7 +117,7 @@ function encodeChannel(channel: string): string {
   return lastChannelJson;
 }
 
-/** A moment as RFC 3339 text in UTC. */
+/** A time in milliseconds since 1970 as RFC 3339 text in UTC. */
 export function formatTime(time: number): string {
   if (time !== lastTime) {
     lastTime = time;

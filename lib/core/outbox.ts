@@ -1,23 +1,23 @@
-/** The bound on what may wait for one socket. Everything sent to a client goes through its outbox. */
+/** Backpressure: bounds the queue of one socket. Everything sent to a client goes through its outbox. */
 import type { Frame, Socket } from "./socket.ts";
 
 export interface OutboxLimits {
-  /** Frames that may wait for a socket. */
+  /** Most frames queued for a socket. */
   readonly messages: number;
-  /** Bytes that may wait for a socket. */
+  /** Most bytes queued for a socket. */
   readonly bytes: number;
 }
 
 /**
- * Admits frames to a socket as long as its queue stays within limits. A reader too slow for that is refused:
- * its memory is the server's, and the log has what it missed.
+ * Admits frames to a socket while its queue stays within limits. A slow subscriber is refused: its queue costs memory of
+ * the server, and it can recover missed messages from the log.
  */
 export class Outbox {
   readonly #socket: Socket;
   readonly #limits: OutboxLimits;
-  // Sockets report queued bytes but not frames. Counting what was sent up to a mark, and moving the mark once
-  // all bytes up to it have left, bounds the frames that still wait from above without a list of them. It counts
-  // too many by at most the queues at the last two marks: who stays within a third of the limit is never refused.
+  // Sockets report queued bytes but not frames. Counting the frames sent up to a mark, and moving the mark once all bytes
+  // up to it have left, gives an upper bound for the queued frames without a list of them. It is too high by at most the
+  // queues at the last two marks: a queue within a third of the limit is never refused.
   #sentFrames = 0;
   #sentBytes = 0;
   #leftFrames = 0;
@@ -29,10 +29,10 @@ export class Outbox {
   }
 
   /**
-   * Sends frames, in order, if there is room for all of them. An empty queue has room for anything; one that may hold
-   * as many frames as the limit allows, without a byte between them, counts as full.
+   * Sends frames, in order, if the queue has room for all of them. A queue without bytes has room for anything, unless it
+   * may hold as many empty frames as the limit allows.
    *
-   * @returns false when there was no room: nothing was sent, and the socket should be cut off
+   * @returns false if there was no room: nothing was sent, and the caller should end the connection
    */
   offer(frames: readonly Frame[]): boolean {
     const queued = this.#socket.queuedBytes;
@@ -53,7 +53,7 @@ export class Outbox {
     return true;
   }
 
-  /** Whether frames sent earlier are still waiting. */
+  /** Whether earlier frames are still queued. */
   get isBehind(): boolean {
     return this.#socket.queuedBytes > 0;
   }

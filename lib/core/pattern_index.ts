@@ -1,28 +1,28 @@
-/** Finds, for a channel, the values stored under patterns that match it. The hub keeps its pattern readers here. */
+/** An index of values by pattern, which finds those that match a channel. Fan-out and cluster look up subscriptions here. */
 
 interface Node<T> {
   readonly children: Map<string, Node<T>>;
   /** Values whose pattern ends at this node. */
-  readonly here: Set<T>;
+  readonly exact: Set<T>;
   /** Values whose pattern ends in `**` below this node. */
   readonly below: Set<T>;
 }
 
 function createNode<T>(): Node<T> {
-  return { children: new Map(), here: new Set(), below: new Set() };
+  return { children: new Map(), exact: new Set(), below: new Set() };
 }
 
-/** A trie over pattern segments: looking a channel up costs its depth, not the number of patterns. */
+/** A trie of pattern segments: the cost of a lookup depends on the depth of the channel, not on the number of patterns. */
 export class PatternIndex<T> {
   #root: Node<T> = createNode();
   #size = 0;
 
-  /** How many (pattern, value) pairs are stored. */
+  /** The number of (pattern, value) pairs. */
   get size(): number {
     return this.#size;
   }
 
-  /** Stores a value under a pattern, given as segments. */
+  /** Adds a value under a pattern, given as segments. */
   add(pattern: readonly string[], value: T): void {
     let node = this.#root;
     for (const segment of pattern) {
@@ -31,12 +31,12 @@ export class PatternIndex<T> {
       if (child === undefined) node.children.set(segment, child = createNode());
       node = child;
     }
-    const values = pattern.at(-1) === "**" ? node.below : node.here;
+    const values = pattern.at(-1) === "**" ? node.below : node.exact;
     if (!values.has(value)) this.#size++;
     values.add(value);
   }
 
-  /** Removes a value from a pattern and every branch that is empty afterwards. */
+  /** Removes a value from a pattern, and all branches that this leaves empty. */
   delete(pattern: readonly string[], value: T): void {
     const path: [Node<T>, string][] = [];
     let node = this.#root;
@@ -47,26 +47,26 @@ export class PatternIndex<T> {
       path.push([node, segment]);
       node = child;
     }
-    const values = pattern.at(-1) === "**" ? node.below : node.here;
+    const values = pattern.at(-1) === "**" ? node.below : node.exact;
     if (values.delete(value)) this.#size--;
     for (const [parent, segment] of path.reverse()) {
       const child = parent.children.get(segment);
-      if (child && child.children.size + child.here.size + child.below.size === 0) {
+      if (child && child.children.size + child.exact.size + child.below.size === 0) {
         parent.children.delete(segment);
       }
     }
   }
 
-  /** Every value with a pattern that matches the channel, each once. */
+  /** The values whose patterns match a channel, without repeats. */
   match(channel: string): Set<T> {
     const found = new Set<T>();
     const segments = channel.split("/");
     const visit = (node: Node<T>, depth: number): void => {
       if (depth > 0 && depth === segments.length) {
-        for (const value of node.here) found.add(value);
+        for (const value of node.exact) found.add(value);
         return;
       }
-      // "**" takes at least one segment, and here at least one is left.
+      // "**" stands for at least one segment, and at least one is left.
       for (const value of node.below) found.add(value);
       const literal = node.children.get(segments[depth] ?? "");
       if (literal) visit(literal, depth + 1);

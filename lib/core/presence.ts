@@ -1,23 +1,23 @@
 /**
- * Who is on a channel: the hub keeps it, and the cluster for those on other nodes; pages, `/who` and protocols read
- * it. Counts are kept, never scanned.
+ * Presence: the members of channels. The hub adds local members and the cluster remote ones; pages, `/who` and protocols
+ * read them. Counts are maintained, never computed by a scan.
  */
 import { Tally } from "../base/tally.ts";
 
 /** One connection of one client on one channel. */
 export interface Member {
-  /** The client's id; one client may be on a channel with several connections. */
+  /** The client's id; a client may be on a channel with several connections. */
   readonly id: string;
   readonly name: string | undefined;
-  /** Whom its token names; undefined for the anonymous. */
+  /** The user of its token; undefined for anonymous clients. */
   readonly user?: string | undefined;
-  /** What its connection token says of it, and what the subscription's does, as JSON text. */
+  /** The info of its connection token, and of its subscription, as JSON text. */
   readonly info?: string | undefined;
   readonly channelInfo?: string | undefined;
   readonly protocol: string;
-  /** When it came, in milliseconds since 1970. */
+  /** When it connected, in milliseconds since 1970. */
   readonly since: number;
-  /** The node it is connected to; undefined for this one. */
+  /** The node it is connected to; undefined for a local member. */
   readonly node?: string;
 }
 
@@ -29,17 +29,17 @@ export interface PresenceChange {
 
 interface Attendance {
   readonly members: Set<Member>;
-  /** Connections by client id, and by user; the anonymous are one user, "". */
+  /** Connections by client id and by user; anonymous clients share the user "". */
   readonly ids: Tally;
   readonly users: Tally;
 }
 
-/** Members by channel, with the changes announced to whoever watches a channel. */
+/** Members by channel; watchers of a channel are told of changes. */
 export class Presence {
   readonly #channels = new Map<string, Attendance>();
   readonly #watchers = new Map<string, Set<(change: PresenceChange) => void>>();
 
-  /** Adds a member, told apart by identity. */
+  /** Adds a member. Members are compared by object identity. */
   join(channel: string, member: Member): void {
     let attendance = this.#channels.get(channel);
     if (attendance === undefined) {
@@ -52,7 +52,7 @@ export class Presence {
     this.#announce({ kind: "join", channel, member });
   }
 
-  /** Removes a member; one that is not there is ignored. */
+  /** Removes a member, if present. */
   leave(channel: string, member: Member): void {
     const attendance = this.#channels.get(channel);
     if (!attendance?.members.delete(member)) return;
@@ -62,20 +62,20 @@ export class Presence {
     this.#announce({ kind: "leave", channel, member });
   }
 
-  /** The members of a channel, longest there first. */
+  /** The members of a channel, in the order they joined. */
   list(channel: string): readonly Member[] {
     return [...this.#channels.get(channel)?.members ?? []];
   }
 
   /**
-   * The members of a channel by client id; those that share one are told apart by a number behind a "#", on all nodes
-   * alike: the first is the one that came first.
+   * The members of a channel by client id. Members that share an id are numbered by when they connected, the same on all
+   * nodes: `id`, `id#2`, `id#3`.
    */
   listById(channel: string): ReadonlyMap<string, Member> {
     const counts = new Map<string, number>();
     const attendance = this.#channels.get(channel);
     let members = this.list(channel);
-    // Every node hears of the others' members at its own time.
+    // Nodes learn of remote members at different times.
     if (members.length !== attendance?.ids.size) members = members.toSorted((a, b) => a.since - b.since);
     return new Map(
       members.map((member) => {
@@ -86,7 +86,7 @@ export class Presence {
     );
   }
 
-  /** How many connections, different clients and different users are on a channel. */
+  /** The numbers of connections, distinct clients and distinct users on a channel. */
   count(channel: string): { readonly connections: number; readonly clients: number; readonly users: number } {
     const attendance = this.#channels.get(channel);
     return {
@@ -99,7 +99,7 @@ export class Presence {
   /**
    * Calls back for each join and leave on a channel from now on.
    *
-   * @returns ends the watch
+   * @returns a function that ends the watch
    */
   watch(channel: string, onChange: (change: PresenceChange) => void): () => void {
     let watchers = this.#watchers.get(channel);

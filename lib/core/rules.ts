@@ -1,19 +1,19 @@
-/** Channel rules: what is kept of a channel and how it is delivered, by name pattern. The hub and the logs ask here. */
+/** Channel rules: retention, delivery and permissions of channels, by name pattern. Hub, gate and engines look them up. */
 import { matchesPattern, parseRulePattern } from "./channel.ts";
 
-/** How much of a channel the log keeps. What goes beyond either bound is removed. */
-export interface Retention {
+/** How much of a channel the log keeps. Messages beyond either bound are removed. */
+interface Retention {
   readonly messages: number;
   readonly seconds: number;
 }
 
-/** What a client can ask of a channel. */
+/** The actions of clients on channels. */
 export const ACTIONS = ["subscribe", "publish", "presence", "history"] as const;
 
 export type Action = typeof ACTIONS[number];
 
-/** A list of actions, and the pattern of the rule it comes from; undefined where no rule sets it. */
-export interface Allowance {
+/** Allowed actions, and the pattern of the rule that sets them; undefined if none does. */
+interface Allowance {
   readonly actions: readonly Action[];
   readonly rule: string | undefined;
 }
@@ -21,21 +21,21 @@ export interface Allowance {
 /** The rules in force for one channel. */
 export interface ChannelRules {
   readonly history: Retention;
-  /** Messages are delivered and never stored. */
+  /** All messages are transient: delivered, never stored. */
   readonly ephemeral: boolean;
-  /** A reader that falls behind gets only the newest message of each sender, instead of being cut off. */
+  /** A slow subscriber gets only the newest message of each sender, instead of being cut off. */
   readonly conflate: boolean;
-  /** Who is on the channel may be asked for. */
+  /** Whether clients may read the presence of the channel. */
   readonly presence: boolean;
-  /** What users may do without a token that names the channel. This and the next two hold once there is a key. */
+  /** What users may do without a token that names the channel. This and the next two apply once a key is set. */
   readonly allow: Allowance;
-  /** What else those may do who are subscribed, or may subscribe by a token that names the channel. */
+  /** What else clients may do that are subscribed, or have a token that names the channel. */
   readonly allowSubscribers: Allowance;
-  /** What everybody may do, without any token. */
+  /** What everybody may do, with or without a token. */
   readonly allowAnonymous: Allowance;
 }
 
-/** One entry of a rules file: what it sets for the channels its pattern matches. */
+/** One entry of a rules file: the settings for channels that match its pattern. */
 export type RuleEntry =
   & { readonly channels: string }
   & {
@@ -50,14 +50,14 @@ const DEFAULTS: ChannelRules = {
   conflate: false,
   presence: true,
   allow: { actions: [], rule: undefined },
-  // They can have it anyway, by recovering from an early position; presence shows who others are.
+  // They can get the history anyway, by recovering from an early position; presence would reveal who others are.
   allowSubscribers: { actions: ["history"], rule: undefined },
   allowAnonymous: { actions: [], rule: undefined },
 };
 
 const ALLOWANCES = ["allow", "allowSubscribers", "allowAnonymous"] as const;
 
-/** Rules that hold unless a rules file says otherwise: cursors of the example and of channel pages move too often. */
+/** Rules that apply after those of the file: cursors move too often to be stored. */
 export const BUILT_IN_RULES: readonly RuleEntry[] = [
   { channels: "cursors", ephemeral: true, conflate: true },
   { channels: "cursors/**", ephemeral: true, conflate: true },
@@ -65,7 +65,7 @@ export const BUILT_IN_RULES: readonly RuleEntry[] = [
 
 const CACHED_CHANNELS = 10_000;
 
-/** Looks up the rules of channels. For each setting the first entry that matches and sets it decides. */
+/** Looks up the rules of channels. The first matching entry that sets a setting decides it. */
 export class Rules {
   readonly #entries: readonly { pattern: readonly string[]; entry: RuleEntry }[];
   readonly #cache = new Map<string, ChannelRules>();
@@ -75,7 +75,7 @@ export class Rules {
     this.#entries = entries.map((entry) => ({ pattern: parseRulePattern(entry.channels), entry }));
   }
 
-  /** Whether a client without a token may do anything anywhere. */
+  /** Whether any rule allows anything to clients without a token. */
   get admitsAnonymous(): boolean {
     return this.#entries.some(({ entry }) => (entry.allowAnonymous ?? []).length > 0);
   }
@@ -91,7 +91,7 @@ export class Rules {
 
   #compute(channel: string): ChannelRules {
     const segments = channel.split("/");
-    // Applied last to first, so that the first entry that sets something has the last word.
+    // Applied last to first, so that the first entry that sets something wins.
     const matching = this.#entries.filter(({ pattern }) => matchesPattern(pattern, segments)).reverse();
     let rules = DEFAULTS;
     for (const { entry } of matching) {
@@ -110,11 +110,11 @@ export class Rules {
 }
 
 /**
- * Reads a rules file: a JSON array of objects such as
+ * Parses a rules file: a JSON array of objects such as
  * `{ "channels": "orders/**", "history": { "messages": 100, "seconds": 3600 }, "conflate": true }`.
- * The built-in rules follow those of the file.
+ * The built-in rules are appended.
  *
- * @throws {SyntaxError} naming the entry and what is wrong with it
+ * @throws {SyntaxError} saying what is wrong with which entry
  */
 export function parseRules(text: string): readonly RuleEntry[] {
   const entries: unknown = JSON.parse(text);
@@ -156,7 +156,7 @@ function parseRetention(value: unknown, where: string): void {
       throw new SyntaxError(`${where}: "history" has the unknown key "${key}": use messages and seconds`);
     }
     if (!Number.isSafeInteger(bound) || Number(bound) < 1) {
-      throw new SyntaxError(`${where}: "history.${key}" must be a whole number from 1 on`);
+      throw new SyntaxError(`${where}: "history.${key}" must be a whole number of at least 1`);
     }
   }
 }

@@ -1,8 +1,8 @@
-/** The Socket and Encoder ports: what the hub asks of a connection, whoever owns its TCP socket. */
+/** The Socket and Encoder ports: what the hub needs of a connection, and what listeners and protocols implement. */
 import { utf8Length } from "../base/utf8.ts";
 import type { Message } from "./message.ts";
 
-/** What is written to sockets, built once and shared by all that get it: text, or bytes. */
+/** A unit written to sockets, as text or bytes. Built once and shared by all sockets that get it. */
 export class Frame {
   readonly data: string | Uint8Array<ArrayBuffer>;
   #byteLength = -1;
@@ -11,7 +11,7 @@ export class Frame {
     this.data = data;
   }
 
-  /** Bytes of the data as it is sent. */
+  /** The size of the data in bytes, text as UTF-8. */
   get byteLength(): number {
     if (this.#byteLength < 0) {
       this.#byteLength = typeof this.data === "string" ? utf8Length(this.data) : this.data.byteLength;
@@ -20,30 +20,30 @@ export class Frame {
   }
 }
 
-/** One connection: a WebSocket, or the response body of a stream. Nothing here throws for a peer that is gone. */
+/** One connection: a WebSocket, or the response body of a stream. No method throws when the peer is gone. */
 export interface Socket {
-  /** Unique among all sockets, ever. */
+  /** A unique id, never used again. */
   readonly id: string;
   /** Queues frames for sending, in order. */
   send(frames: readonly Frame[]): void;
-  /** Bytes accepted by `send` that have not left the process. */
+  /** Bytes passed to `send` that have not left the process yet. */
   readonly queuedBytes: number;
   /**
-   * Frames without bytes since the last one with some, of which the listener cannot tell whether they have left. Left
-   * out where `queuedBytes` counts them, too.
+   * Empty frames since the last one with data: the listener cannot tell whether they have left. Omitted where
+   * `queuedBytes` counts them.
    */
   readonly unseenFrames?: number;
   /** Resolves when the queue is empty or the connection has ended. */
   drained(): Promise<void>;
-  /** Ends the connection after what is queued, with a close code and a reason of at most 123 bytes of UTF-8. */
+  /** Closes the connection once the queue is sent, with a close code and a reason of at most 123 bytes of UTF-8. */
   close(code: number, reason: string): void;
-  /** Drops the connection now, with what is queued, as far as the listener can. */
+  /** Drops the connection and its queue now, as far as the listener can. */
   terminate(): void;
 }
 
 /**
- * Turns messages into frames. Encoders are module-level constants: sockets that share one share its frames,
- * and a batch is encoded once, however many sockets get it.
+ * Turns messages into frames. Encoders are constants of a module, compared by identity: all sockets with the same encoder
+ * share its frames, so that a batch is encoded once.
  */
 export type Encoder =
   /** One message, one frame, as plain WebSockets need. */
@@ -51,22 +51,22 @@ export type Encoder =
   /** A whole batch in one frame. */
   | { readonly kind: "joined"; encode(messages: readonly Message[]): Frame };
 
-/** Encodes a batch by either kind of encoder. */
+/** Encodes a batch with either kind of encoder. */
 export function encodeBatch(encoder: Encoder, messages: readonly Message[]): readonly Frame[] {
   return encoder.kind === "joined"
     ? [encoder.encode(messages)]
     : messages.map((message) => encoder.encode(message));
 }
 
-/** What a protocol's handler is told of a socket whose peer answered no ping, and was dropped. */
+/** What a handler's `close` gets when the peer was dropped because it did not answer a ping. */
 export const IDLE_CLOSE = { code: 1006, reason: "idle" };
 
-/** What a protocol does with the events of one WebSocket. Every method is total: none throws. */
+/** How a protocol handles the events of one WebSocket. No method may throw. */
 export interface SocketHandler {
   /** The socket is open. Called first, once. */
   open(socket: Socket): void;
   message(data: string | Uint8Array<ArrayBuffer>): void;
-  /** The socket has ended. Called last, once, also when `open` was never called. */
+  /** The socket has closed. Called last, once, even if `open` was never called. */
   close(code: number, reason: string): void;
 }
 
@@ -75,7 +75,7 @@ export interface Peer {
   /** IP address of the other end. */
   readonly address: string;
   /**
-   * Answers the request's WebSocket handshake. The response it returns must be the request's answer.
+   * Accepts the request's WebSocket handshake. The caller must answer the request with the returned response.
    *
    * @throws {MessagingError} `bad_handshake` when the request is not a valid handshake
    */

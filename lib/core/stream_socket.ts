@@ -1,14 +1,14 @@
-/** The Socket over the body of an HTTP response: what event streams and line streams write to. */
+/** A Socket over the body of an HTTP response. Event streams and NDJSON streams write to it. */
 import type { Frame, Socket } from "./socket.ts";
 
-/** Queued chunks are joined up to this size, so that one write carries many small ones. */
+/** Queued frames are joined into chunks of up to this size, so that one write carries many small frames. */
 const JOINED_BYTES = 64 * 1024;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /**
- * A Socket whose frames become the chunks of a response body. Frames must hold bytes. The queue is its own, not the
- * stream's: cutting a reader off drops the queue and ends the body at the end of a frame.
+ * A Socket whose frames become the chunks of a response body. Frames must be of bytes. It keeps its own queue instead of
+ * the stream's: ending a slow subscriber drops the queue and ends the body between two frames.
  */
 export class StreamSocket implements Socket {
   readonly id = crypto.randomUUID();
@@ -17,7 +17,7 @@ export class StreamSocket implements Socket {
   #controller: ReadableStreamDefaultController<Bytes> | undefined;
   #queue: Bytes[] = [];
   #queuedBytes = 0;
-  /** Whether the reader has asked for a chunk and not got one. */
+  /** Whether the stream has pulled a chunk and not got one yet. */
   #wanted = false;
   #closing = false;
   #wake: (() => void)[] = [];
@@ -25,8 +25,8 @@ export class StreamSocket implements Socket {
   readonly #onClosed: () => void;
 
   /**
-   * @param onEnd called once when the reader has gone away by itself
-   * @param onClosed called when the body has ended, whoever ended it
+   * @param onEnd called once when the client has cancelled the body
+   * @param onClosed called when the body has ended, for any reason
    */
   constructor(onEnd: () => void, onClosed: () => void = () => {}) {
     this.#onClosed = onClosed;
@@ -48,7 +48,7 @@ export class StreamSocket implements Socket {
   send(frames: readonly Frame[]): void {
     if (this.#controller === undefined || this.#closing) return;
     for (const { data } of frames) {
-      if (typeof data === "string") throw new TypeError("A stream takes frames of bytes");
+      if (typeof data === "string") throw new TypeError("A stream takes only frames of bytes");
       this.#queue.push(data);
       this.#queuedBytes += data.byteLength;
     }
@@ -64,7 +64,7 @@ export class StreamSocket implements Socket {
     return new Promise((resolve) => this.#wake.push(resolve));
   }
 
-  /** Ends the body after what is queued; a stream has no place for a code. */
+  /** Ends the body once the queue is sent. A stream cannot carry a close code. */
   close(): void {
     this.#closing = true;
     this.#pass();
@@ -75,13 +75,13 @@ export class StreamSocket implements Socket {
     this.close();
   }
 
-  /** Forgets what is queued. */
+  /** Drops the queue. */
   discard(): void {
     this.#queue = [];
     this.#queuedBytes = 0;
   }
 
-  /** Hands the reader one chunk, if it wants one and there is one. */
+  /** Passes on one chunk, if one is wanted and queued. */
   #pass(): void {
     if (this.#wanted && this.#queue.length > 0) {
       this.#wanted = false;

@@ -1,40 +1,40 @@
-/** One client's stay on the channels of one selector. The hub creates it and feeds it batches. */
+/** The subscription of one client to the channels of one selector. The hub creates it and passes it batches. */
 import type { Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
 import { MessagingError } from "./errors.ts";
 import type { Cursor, Log, LogPage } from "./log.ts";
 import { type Message, payloadSize } from "./message.ts";
 import type { Member } from "./presence.ts";
-import { type Gap, Hold, replay } from "./replay.ts";
+import { type Gap, LiveBuffer, replay } from "./replay.ts";
 import { encodeBatch, type Frame } from "./socket.ts";
 
-/** Newest messages, one a sender, that wait for a client that is behind on conflated channels. */
+/** Most messages, the newest of each sender, pending for a client that is behind on conflated channels. */
 const PENDING_MESSAGES = 4_096;
-/** How much of them is sent at once; the rest waits until that has left. */
+/** Bytes of pending messages sent at once; the rest waits until these have left. */
 const PENDING_SLICE_BYTES = 256 * 1024;
 
-/** What a subscription opens with, for protocols whose answer to a subscribe carries the history itself. */
+/** A page of history to open with, for protocols whose reply to a subscribe carries the history. */
 export interface Opening {
   readonly after: Cursor;
   readonly limit: number;
   readonly maxBytes?: number;
   /**
-   * Called once, when the subscription goes live: with a page of history and what was announced since it was read,
-   * each beyond the page's `next`. Nothing was announced that is in neither, nothing is in both.
+   * Called once, when the subscription goes live: with the page of history and the messages announced since it was read,
+   * all after the page's `next`. No message is missing, none is in both.
    */
   onOpen(page: LogPage, announced: readonly Message[]): void;
 }
 
 export interface SubscribeOptions {
-  /** Who is seen on the channel, when that is not just the client. */
+  /** The member that presence shows, if that is not the client itself. */
   readonly member?: Member;
-  /** Read a page of history before going live, and hand it over instead of sending it. */
+  /** Read a page of history before going live, and pass it to `onOpen` instead of sending it. */
   readonly opening?: Opening;
-  /** Replay what is stored after this first; nothing when left out. */
+  /** Replay the messages stored after this before going live. */
   readonly since?: Cursor | undefined;
   /** End after this many messages. */
   readonly limit?: number | undefined;
-  /** Called before the replay goes on behind a gap; returns whether it should. */
+  /** Called when the replay meets a gap; returns whether to continue after it. */
   readonly onGap?: (gap: Gap) => boolean;
   /** Called when the limit is reached. */
   readonly onLimit?: () => void;
@@ -45,7 +45,7 @@ export class Subscription {
   readonly selector: Selector;
   readonly member: Member;
   readonly #options: SubscribeOptions;
-  #hold: Hold | undefined;
+  #buffer: LiveBuffer | undefined;
   #left: number;
   #pending: Map<string, Message> | undefined;
   #unkeyed = 0;
@@ -57,13 +57,13 @@ export class Subscription {
     this.member = options.member ?? client;
     this.#options = options;
     this.#left = options.limit ?? Infinity;
-    if (options.since !== undefined || options.opening !== undefined) this.#hold = new Hold();
+    if (options.since !== undefined || options.opening !== undefined) this.#buffer = new LiveBuffer();
   }
 
   /**
-   * Replays history, if any was asked for, and goes live.
+   * Replays history, if requested, and goes live.
    *
-   * @throws what reading the log throws
+   * @throws whatever reading the log throws
    */
   async start(log: Pick<Log, "read">): Promise<void> {
     const { since, opening } = this.#options;
@@ -73,55 +73,55 @@ export class Subscription {
 
   async #open(log: Pick<Log, "read">, opening: Opening): Promise<void> {
     const { after, limit, maxBytes = Infinity, onOpen } = opening;
-    const hold = this.#hold;
+    const buffer = this.#buffer;
     let announced: readonly Message[] | undefined;
-    while (hold !== undefined && announced === undefined && !this.#closed) {
-      hold.restart();
+    while (buffer !== undefined && announced === undefined && !this.#closed) {
+      buffer.restart();
       const page = await log.read({ selector: this.selector, after, limit, maxBytes });
-      announced = hold.release(page.next.sequence);
+      announced = buffer.release(page.next.sequence);
       if (announced === undefined || this.#closed) continue;
-      this.#hold = undefined;
+      this.#buffer = undefined;
       onOpen(page, announced);
     }
   }
 
   async #replay(log: Pick<Log, "read">, since: Cursor): Promise<void> {
-    const hold = this.#hold;
-    if (hold === undefined) return;
+    const buffer = this.#buffer;
+    if (buffer === undefined) return;
     const { onGap } = this.#options;
     const { socket } = this.client;
     await replay({
       log,
       selector: this.selector,
       after: since,
-      hold,
+      buffer,
       write: async (messages) => {
         await socket.drained();
-        const others = this.#leaveOutOwn(messages);
+        const others = this.#dropOwn(messages);
         if (others.length > 0) this.#send(others, undefined);
         await socket.drained();
         return !this.#closed;
       },
       onGap: (gap) => !this.#closed && (onGap?.(gap) ?? true),
       goLive: (messages) => {
-        this.#hold = undefined;
+        this.#buffer = undefined;
         if (messages.length > 0) this.#send(messages, undefined);
       },
     });
   }
 
   /**
-   * Takes a live batch. `frames` is what the client's encoder made of `messages`, shared with other clients.
-   * With `conflate`, a client that is behind gets only the newest message of each sender, once it has room.
+   * Takes a live batch. `frames` is `messages` as the client's encoder encoded them, shared with other clients. With
+   * `conflate`, a client that is behind gets only the newest message of each sender, once its queue has drained.
    */
   take(messages: readonly Message[], frames: readonly Frame[], conflate: boolean): void {
-    if (this.#hold !== undefined) this.#hold.add(messages);
+    if (this.#buffer !== undefined) this.#buffer.add(messages);
     else if (this.#pending !== undefined || (conflate && this.client.outbox.isBehind)) {
       this.#postpone(messages, conflate);
     } else this.#send(messages, frames);
   }
 
-  /** Ends it: nothing is sent any more. */
+  /** Ends the subscription: nothing more is sent. */
   close(): void {
     this.#closed = true;
     this.#pending = undefined;
@@ -143,8 +143,8 @@ export class Subscription {
     }
   }
 
-  /** What the client published itself while its replay was running, it does not get back. */
-  #leaveOutOwn(messages: readonly Message[]): readonly Message[] {
+  /** Drops what the client itself published while its replay was running, unless it wants an echo. */
+  #dropOwn(messages: readonly Message[]): readonly Message[] {
     const { echo, socket } = this.client;
     return echo ? messages : messages.filter((message) => message.socketId !== socket.id);
   }
@@ -155,7 +155,7 @@ export class Subscription {
       void this.#sendPending(this.#pending);
     }
     for (const message of messages) {
-      // A message that must not be conflated waits in line with the others, under a key of its own.
+      // A message that must not be conflated queues with the others under a unique key.
       const key = conflate ? conflationKey(message) : `#${this.#unkeyed++}`;
       this.#pending.delete(key);
       this.#pending.set(key, message);
@@ -163,7 +163,7 @@ export class Subscription {
     if (this.#pending.size > PENDING_MESSAGES) this.#cutOff();
   }
 
-  /** Sends what waits, a slice whenever the socket has room, until nothing waits. */
+  /** Sends the pending messages, a slice whenever the socket has drained, until none is left. */
   async #sendPending(pending: Map<string, Message>): Promise<void> {
     while (!this.#closed) {
       await this.client.socket.drained();
@@ -185,12 +185,15 @@ export class Subscription {
   #cutOff(): void {
     this.close();
     this.client.end(
-      new MessagingError("slow_reader", "Too many messages are waiting for you: reconnect, and resume by id"),
+      new MessagingError(
+        "slow_subscriber",
+        "Too many messages are waiting for you: reconnect, and resume by id",
+      ),
     );
   }
 }
 
-/** Messages with the same key replace each other on a conflated channel. All without a sender share one. */
+/** On a conflated channel, a message replaces earlier ones with the same key. All without a sender share one. */
 export function conflationKey(message: Message): string {
   return `${message.channel} ${message.from?.id ?? message.socketId ?? ""}`;
 }

@@ -3,13 +3,13 @@ import { MessagingError } from "../core/errors.ts";
 import { isJsonObject, parseExactJson } from "../base/exact_json.ts";
 import { toJsonPayload } from "../core/message.ts";
 import type { Payload } from "../core/message.ts";
-import { waitAtMost } from "./timeout.ts";
+import { withTimeout } from "./timeout.ts";
 
 /** Made once: a decoder costs more than what it decodes. */
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 /** A payload, and the options that stood beside it in a JSON object or form. */
-export interface Body {
+interface Body {
   readonly payload: Payload;
   readonly options: Readonly<Record<string, unknown>>;
 }
@@ -38,7 +38,7 @@ export async function readBytes(request: Request, limits: BodyLimits): Promise<U
   }
   const reading = announced === null ? readCounting(request.body, maxBodyBytes) : request.bytes();
   try {
-    const bytes = await waitAtMost(bodyTimeout, reading, () => tooLate(bodyTimeout));
+    const bytes = await withTimeout(bodyTimeout, reading, () => tooLate(bodyTimeout));
     if (bytes.byteLength > maxBodyBytes) throw tooLarge(maxBodyBytes);
     return bytes;
   } catch (cause) {

@@ -16,7 +16,7 @@ let timer: ReturnType<typeof setInterval> | undefined;
  *
  * @param describe makes the error when it is
  */
-export function waitAtMost<T>(seconds: number, promise: Promise<T>, describe: () => Error): Promise<T> {
+export function withTimeout<T>(seconds: number, promise: Promise<T>, describe: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {
     const wait = { end: performance.now() + seconds * 1_000, giveUp: () => reject(describe()) };
     waits.add(wait);

@@ -15,7 +15,7 @@ export interface ClientRow {
   readonly since: number;
 }
 
-export interface ReaderRow extends ClientRow {
+interface SubscriberRow extends ClientRow {
   /** The name, list or pattern by which it reads the channel. */
   readonly by: string;
 }
@@ -33,9 +33,9 @@ const SHOWN_CLIENTS = 100;
 const SHOWN_SUBSCRIPTIONS = 100;
 
 /** The first clients of this node that read a channel. */
-export function listReaders(hub: Hub, channel: string): readonly ReaderRow[] {
-  const rows: ReaderRow[] = [];
-  for (const { client, selector } of hub.listReaders(channel)) {
+export function listSubscribers(hub: Hub, channel: string): readonly SubscriberRow[] {
+  const rows: SubscriberRow[] = [];
+  for (const { client, selector } of hub.listSubscriptions(channel)) {
     if (rows.push({ ...describe(client), by: selector.key }) === SHOWN_CLIENTS) break;
   }
   return rows;
@@ -58,7 +58,7 @@ export function listClients(
 /** @throws {MessagingError} `not_found` when the connection has ended */
 export function describeClient(hub: Hub, connection: string): ClientDetails {
   const client = findClient(hub, connection);
-  const keys = Array.from(hub.subscriptionsOf(client), ({ selector }) => selector.key);
+  const keys = Array.from(hub.listSubscriptionsOf(client), ({ selector }) => selector.key);
   return {
     ...describe(client),
     queuedBytes: client.socket.queuedBytes,

@@ -22,11 +22,11 @@ import {
   readNewest,
   showMessage,
 } from "./channels.ts";
-import { describeClient, disconnectClient, listClients, listReaders } from "./clients.ts";
+import { describeClient, disconnectClient, listClients, listSubscribers } from "./clients.ts";
 import { type Sample, Sampler } from "./sampler.ts";
 import { parseOr } from "../http/problem.ts";
 
-export interface InspectorOptions {
+interface InspectorOptions {
   readonly hub: Hub;
   readonly log: Log;
   readonly gate: Gate;
@@ -168,7 +168,7 @@ export class Inspector implements Disposable {
       stored: log.findStored === undefined ? undefined : stored?.stored ?? 0,
       offset: stored?.offset,
       last: await findLast(this.#sources, channel),
-      readers: listReaders(hub, channel),
+      readers: listSubscribers(hub, channel),
     };
   }
 
@@ -185,7 +185,7 @@ export class Inspector implements Disposable {
       delivered: metrics.deliveredMessages,
       publishedBytes: metrics.publishedBytes,
       deliveredBytes: metrics.deliveredBytes,
-      slowReaders: metrics.slowReaders,
+      slowSubscribers: metrics.slowSubscribers,
       connections: Object.fromEntries(metrics.connections),
       refusals: Object.fromEntries(metrics.refusals),
     };
@@ -193,7 +193,7 @@ export class Inspector implements Disposable {
 
   /** Counts what channels get as long as somebody looks, and a while longer. */
   #keepCounting(): void {
-    const release = this.#look?.release ?? this.#sources.traffic.hold();
+    const release = this.#look?.release ?? this.#sources.traffic.start();
     clearTimeout(this.#look?.timer);
     const timer = setTimeout(() => {
       release();

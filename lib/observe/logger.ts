@@ -5,7 +5,7 @@ import { redact } from "../base/redact.ts";
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 const MAX_DATA_LENGTH = 100;
 
-export interface LineLoggerOptions {
+interface LineLoggerOptions {
   readonly format: "text" | "json";
   readonly level: LogLevel;
   /** Takes whole lines, each with its newline. */

@@ -18,7 +18,7 @@ export function handleMetrics(metrics: Metrics): Response {
 }
 
 /** The families as text, each with its help and type. */
-export function renderFamilies(families: readonly MetricFamily[]): string {
+function renderFamilies(families: readonly MetricFamily[]): string {
   return families.map((family) => {
     const { name, help, kind } = family;
     const lines = family.kind === "histogram"

@@ -27,9 +27,9 @@ const DOCUMENT_HEADERS = {
 const PART_HEADERS = { "x-content-type-options": "nosniff" };
 
 /** A URL with the version in it never shows anything else. */
-const FOR_EVER = "public, max-age=31536000, immutable";
+const IMMUTABLE = "public, max-age=31536000, immutable";
 /** Kept, and asked for again by its etag. */
-const ASK_AGAIN = "no-cache";
+const REVALIDATE = "no-cache";
 
 /** The pages and their parts. */
 export class Pages {
@@ -66,7 +66,7 @@ export class Pages {
     const etag = `"${asset.hash}${coding === undefined ? "" : `-${coding}`}"`;
     const headers = {
       ...(/html|svg/.test(asset.type) ? DOCUMENT_HEADERS : PART_HEADERS),
-      "cache-control": isKept ? FOR_EVER : ASK_AGAIN,
+      "cache-control": isKept ? IMMUTABLE : REVALIDATE,
       etag,
       vary: isKept ? "accept-encoding" : "accept, accept-encoding",
     };

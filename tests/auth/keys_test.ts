@@ -141,8 +141,11 @@ Deno.test("openKeys() refuses what is no key, and quotes none of it", async () =
     [{ kind: "secret", secret: "" }, /must not be empty/],
     [{ kind: "secret", secret: RSA_PEM }, /configure it as a public key/],
     [{ kind: "secret", secret: ` {"keys": ["${hush}"]}` }, /configure it as a public key/],
-    [{ kind: "pem", text: hush }, /no public key in PEM form/],
-    [{ kind: "pem", text: `-----BEGIN PUBLIC KEY-----\n${hush}\n-----END PUBLIC KEY-----` }, /no public key/],
+    [{ kind: "pem", text: hush }, /not a public key in PEM form/],
+    [
+      { kind: "pem", text: `-----BEGIN PUBLIC KEY-----\n${hush}\n-----END PUBLIC KEY-----` },
+      /not a public key/,
+    ],
     [{ kind: "pem", text: privatePem }, /private key/],
     [{ kind: "pem", text: await exportSPKI(weak.publicKey) }, /2048 bits/],
     [{ kind: "jwks", text: hush }, /not JSON/],

@@ -64,7 +64,7 @@ for (const alg of ["HS256", "HS384", "HS512"]) {
   Deno.test(`verifyConnectionToken() takes ${alg}`, async () => {
     assert.equal(await connect(await sign({ sub: "ann" }, SECRET_BYTES, { alg })), "valid");
     const other = await sign({ sub: "ann" }, SECRET_BYTES.toReversed(), { alg });
-    assert.equal(await connect(other), "invalid: the token is signed by none of the keys");
+    assert.equal(await connect(other), "invalid: the token is signed with none of the keys");
   });
 }
 
@@ -82,11 +82,11 @@ for (const alg of ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA"
     const bySet = verifier({ keys: openKeys([{ kind: "jwks", text: JSON.stringify({ keys: [jwk] }) }]) });
     for (const verify of [byPem, bySet]) {
       assert.equal(await connect(token, verify), "valid");
-      assert.equal(await connect(forged, verify), "invalid: the token is signed by none of the keys");
+      assert.equal(await connect(forged, verify), "invalid: the token is signed with none of the keys");
     }
     assert.equal(
       await connect(unknown, bySet),
-      `invalid: the token is signed by "${alg}" and key "b", for which there is no key`,
+      `invalid: the token is signed with "${alg}" and key "b", for which there is no key`,
     );
   });
 }
@@ -116,7 +116,7 @@ Deno.test("no token is verified by another algorithm than its key is for", async
     for (const source of sources) {
       assert.equal(
         await connect(token, verifier({ keys: openKeys([source]) })),
-        'invalid: the token is signed by "HS256", for which there is no key',
+        'invalid: the token is signed with "HS256", for which there is no key',
       );
     }
     assert.match(
@@ -125,7 +125,10 @@ Deno.test("no token is verified by another algorithm than its key is for", async
     );
   }
   const unsigned = new UnsecuredJWT({ sub: "root" }).encode();
-  assert.equal(await connect(unsigned), 'invalid: the token is signed by "none", for which there is no key');
+  assert.equal(
+    await connect(unsigned),
+    'invalid: the token is signed with "none", for which there is no key',
+  );
   for (const alg of ["None", "nOnE", "", "hs256", "HS1"]) {
     assert.match(
       await connect(await signRaw(JSON.stringify({ alg }), "{}")),
@@ -142,19 +145,19 @@ Deno.test("no token is verified by another algorithm than its key is for", async
 });
 
 const MALFORMED: readonly [string, string | Promise<string>, RegExp][] = [
-  ["an empty text", "", /no JSON Web Token/],
-  ["a word", "token", /no JSON Web Token/],
-  ["two dots", "..", /no JSON Web Token/],
-  ["a header that is no JSON", signRaw("{", "{}"), /no JSON Web Token/],
-  ["a header that is a list", signRaw("[]", "{}"), /no JSON Web Token/],
+  ["an empty text", "", /not a JSON Web Token/],
+  ["a word", "token", /not a JSON Web Token/],
+  ["two dots", "..", /not a JSON Web Token/],
+  ["a header that is no JSON", signRaw("{", "{}"), /not a JSON Web Token/],
+  ["a header that is a list", signRaw("[]", "{}"), /not a JSON Web Token/],
   ["a header without algorithm", signRaw("{}", "{}"), /names no algorithm/],
   ["an algorithm that is a number", signRaw('{"alg":1}', "{}"), /names no algorithm/],
-  ["a key id that is a number", signRaw('{"alg":"HS256","kid":1}', "{}"), /"kid" is no text/],
+  ["a key id that is a number", signRaw('{"alg":"HS256","kid":1}', "{}"), /"kid" is not a string/],
   ["an unknown critical extension", signRaw('{"alg":"HS256","crit":["x"],"x":1}', "{}"), /malformed/],
   ["an unencoded payload", signRaw('{"alg":"HS256","crit":["b64"],"b64":false}', "{}"), /malformed/],
   ["a payload that is no JSON", signRaw('{"alg":"HS256"}', "{"), /malformed/],
   ["a payload that is a list", signRaw('{"alg":"HS256"}', "[]"), /malformed/],
-  ["a fourth part", sign({}).then((token) => `${token}.AAAA`), /no JSON Web Token/],
+  ["a fourth part", sign({}).then((token) => `${token}.AAAA`), /not a JSON Web Token/],
   ["an encrypted token", "eyJhbGciOiJIUzI1NiJ9.e30.AA.AA.AA", /malformed/],
   ["more than 65536 characters", "a".repeat(65_537), /more than 65536/],
 ];
@@ -234,18 +237,22 @@ const TIMES: readonly [string, Readonly<Record<string, unknown>>, string, number
   ["exp now", { exp: NOW }, "expired: the token has expired"],
   ["exp past", { exp: NOW - 1 }, "expired: the token has expired"],
   ["exp 0", { exp: 0 }, "expired: the token has expired"],
-  ["exp as text", { exp: String(NOW + 1) }, 'invalid: the token\'s "exp" is not what is wanted'],
-  ["exp null", { exp: null }, 'invalid: the token\'s "exp" is not what is wanted'],
-  ["exp beyond all numbers", { exp: 1e300 }, 'invalid: the token\'s "exp" is no number of seconds'],
+  ["exp as text", { exp: String(NOW + 1) }, 'invalid: the token\'s "exp" is not the expected one'],
+  ["exp null", { exp: null }, 'invalid: the token\'s "exp" is not the expected one'],
+  ["exp beyond all numbers", { exp: 1e300 }, 'invalid: the token\'s "exp" is not a number of seconds'],
   ["nbf past", { nbf: NOW }, "valid", 0],
   ["nbf to come", { nbf: NOW + 1 }, 'expired: the token is not valid yet ("nbf")'],
-  ["nbf as text", { nbf: "now" }, 'invalid: the token\'s "nbf" is not what is wanted'],
-  ["iat as text", { iat: "now" }, 'invalid: the token\'s "iat" is not what is wanted'],
+  ["nbf as text", { nbf: "now" }, 'invalid: the token\'s "nbf" is not the expected one'],
+  ["iat as text", { iat: "now" }, 'invalid: the token\'s "iat" is not the expected one'],
   ["expire_at before exp", { exp: NOW + 9, expire_at: NOW + 5 }, "valid", NOW + 5],
   ["expire_at 0, which outlives exp", { exp: NOW + 9, expire_at: 0 }, "valid", 0],
   ["expire_at past", { exp: NOW + 9, expire_at: NOW }, "expired: the token's expire_at has passed"],
   ["exp past, whatever expire_at", { exp: NOW, expire_at: NOW + 9 }, "expired: the token has expired"],
-  ["expire_at as text", { expire_at: "never" }, 'invalid: the token\'s "expire_at" is no number of seconds'],
+  [
+    "expire_at as text",
+    { expire_at: "never" },
+    'invalid: the token\'s "expire_at" is not a number of seconds',
+  ],
 ];
 
 for (const [name, claims, expected, expires] of TIMES) {
@@ -271,7 +278,7 @@ Deno.test("a token expires as the clock moves, and who forged one learns nothing
   clock.advance(60);
   assert.equal(await connect(token, verify), "expired: the token has expired");
   const forged = await sign({ exp: NOW - 60 }, SECRET_BYTES.toReversed());
-  assert.equal(await connect(forged, verify), "invalid: the token is signed by none of the keys");
+  assert.equal(await connect(forged, verify), "invalid: the token is signed with none of the keys");
 });
 
 Deno.test("verifyConnectionToken() reads every claim", async () => {
@@ -324,22 +331,22 @@ Deno.test("verifyConnectionToken() takes a token without claims for the anonymou
 });
 
 const BAD_CONNECTION_CLAIMS: readonly [string, unknown, RegExp][] = [
-  ["sub", 7, /"sub" is no text/],
-  ["sub", { id: 7 }, /"sub" is no text/],
+  ["sub", 7, /"sub" is not a string/],
+  ["sub", { id: 7 }, /"sub" is not a string/],
   ["channel", "news", /"channel": it is a subscription token/],
-  ["channels", "news", /"channels" is no list/],
-  ["channels", { news: {} }, /"channels" is no list/],
-  ["channels", [7], /"channels" has something else than text/],
+  ["channels", "news", /"channels" is not an array/],
+  ["channels", { news: {} }, /"channels" is not an array/],
+  ["channels", [7], /"channels" has an item that is not a string/],
   ["channels", ["chat/*"], /"channels" has a bad name\. Channel name "chat\/\*"/],
   ["channels", [""], /"channels" has a bad name/],
   ["channels", ["@ann"], /"channels" has a bad name/],
-  ["subs", ["news"], /"subs" is no object/],
-  ["subs", { news: null }, /"subs" has something else than an object/],
-  ["subs", { news: true }, /"subs" has something else than an object/],
+  ["subs", ["news"], /"subs" is not an object/],
+  ["subs", { news: null }, /"subs" has a value that is not an object/],
+  ["subs", { news: true }, /"subs" has a value that is not an object/],
   ["subs", { "no spaces": {} }, /"subs" has a bad name/],
-  ["grants", ["chat/*"], /"grants" is no object/],
-  ["grants", { "chat/*": "publish" }, /"grants" has something else than lists of subscribe, publish/],
-  ["grants", { "chat/*": ["pub"] }, /"grants" has something else than lists of subscribe, publish/],
+  ["grants", ["chat/*"], /"grants" is not an object/],
+  ["grants", { "chat/*": "publish" }, /"grants" has a value that is not an array of subscribe, publish/],
+  ["grants", { "chat/*": ["pub"] }, /"grants" has a value that is not an array of subscribe, publish/],
   ["grants", { "a/**/b": [] }, /"grants" has a bad pattern\. Pattern "a\/\*\*\/b"/],
   ["grants", { "@*": ["subscribe"] }, /"grants" has a bad pattern/],
 ];
@@ -389,15 +396,18 @@ const SUBSCRIPTIONS: readonly [Readonly<Record<string, unknown>>, string][] = [
   [{ channel: "News", sub: "ann" }, 'mismatch: the token is for channel "News"'],
   [{ channel: "news/1", sub: "ann" }, 'mismatch: the token is for channel "news/1"'],
   [{ channel: "*", sub: "ann" }, 'mismatch: the token is for channel "*"'],
-  [{ sub: "ann" }, "mismatch: the token names no channel: it is no subscription token"],
-  [{ sub: "ann", channels: ["news"] }, "mismatch: the token names no channel: it is no subscription token"],
+  [{ sub: "ann" }, "mismatch: the token names no channel: it is not a subscription token"],
+  [
+    { sub: "ann", channels: ["news"] },
+    "mismatch: the token names no channel: it is not a subscription token",
+  ],
   [{ channel: "news", sub: "bob" }, 'mismatch: the token is for user "bob"'],
   [{ channel: "news" }, 'mismatch: the token is for user ""'],
   [{ channel: "news", sub: "ann", client: "c2" }, 'mismatch: the token is for client "c2"'],
   [{ channel: "news", sub: "bob", client: "c1" }, 'mismatch: the token is for user "bob"'],
-  [{ channel: ["news"], sub: "ann" }, 'invalid: the token\'s "channel" is no text'],
-  [{ channel: "news", sub: 1 }, 'invalid: the token\'s "sub" is no text'],
-  [{ channel: "news", sub: "ann", client: 1 }, 'invalid: the token\'s "client" is no text'],
+  [{ channel: ["news"], sub: "ann" }, 'invalid: the token\'s "channel" is not a string'],
+  [{ channel: "news", sub: 1 }, 'invalid: the token\'s "sub" is not a string'],
+  [{ channel: "news", sub: "ann", client: 1 }, 'invalid: the token\'s "client" is not a string'],
   [{ channel: "n".repeat(99), sub: "ann" }, `mismatch: the token is for channel "${"n".repeat(60)}..."`],
 ];
 
@@ -416,11 +426,11 @@ Deno.test("verifySubscriptionToken() takes a token for nobody from an anonymous 
 const AUDIENCES: readonly [Readonly<Record<string, unknown>>, string][] = [
   [{ aud: "rain", iss: "https://id.example" }, "valid"],
   [{ aud: ["sun", "rain"], iss: "https://id.example" }, "valid"],
-  [{ iss: "https://id.example" }, 'invalid: the token\'s "aud" is not what is wanted'],
-  [{ aud: "sun", iss: "https://id.example" }, 'invalid: the token\'s "aud" is not what is wanted'],
-  [{ aud: "rain" }, 'invalid: the token\'s "iss" is not what is wanted'],
-  [{ aud: "rain", iss: "https://id.example/" }, 'invalid: the token\'s "iss" is not what is wanted'],
-  [{ aud: "sun", iss: "https://id.example", exp: 1 }, 'invalid: the token\'s "aud" is not what is wanted'],
+  [{ iss: "https://id.example" }, 'invalid: the token\'s "aud" is not the expected one'],
+  [{ aud: "sun", iss: "https://id.example" }, 'invalid: the token\'s "aud" is not the expected one'],
+  [{ aud: "rain" }, 'invalid: the token\'s "iss" is not the expected one'],
+  [{ aud: "rain", iss: "https://id.example/" }, 'invalid: the token\'s "iss" is not the expected one'],
+  [{ aud: "sun", iss: "https://id.example", exp: 1 }, 'invalid: the token\'s "aud" is not the expected one'],
 ];
 
 for (const [claims, expected] of AUDIENCES) {

@@ -1,7 +1,7 @@
 /** Addresses and networks: how they are written, which lie in which, and what limits count as one. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { isAddress, isLoopbackAddress, isWithin, parseNetwork, toLine } from "../../lib/base/address.ts";
+import { isAddress, isLoopbackAddress, isWithin, parseNetwork, toLimitKey } from "../../lib/base/address.ts";
 
 const WITHIN: readonly [address: string, network: string, expected: boolean][] = [
   ["10.1.2.3", "10.0.0.0/8", true],
@@ -65,7 +65,7 @@ Deno.test("parseNetwork() and isAddress() take any text in their stride", () => 
   const text = fc.oneof(fc.string(), fc.stringMatching(/^[0-9a-f:.%/]{0,45}$/));
   fc.assert(fc.property(text, (text) => {
     isAddress(text);
-    toLine(text);
+    toLimitKey(text);
     try {
       parseNetwork(text);
     } catch (error) {
@@ -82,7 +82,7 @@ Deno.test("isAddress() and isWithin() know every address that can be written", (
   }));
 });
 
-Deno.test("toLine() counts IPv4 by address, and IPv6 by its first 64 bits, however they are written", () => {
+Deno.test("toLimitKey() counts IPv4 by address, and IPv6 by its first 64 bits, however they are written", () => {
   const lines: readonly [string, string][] = [
     ["192.0.2.1", "192.0.2.1"],
     ["::ffff:192.0.2.1", "192.0.2.1"],
@@ -93,8 +93,8 @@ Deno.test("toLine() counts IPv4 by address, and IPv6 by its first 64 bits, howev
     ["unknown", "unknown"],
     ["not:an:address", "not:an:address"],
   ];
-  for (const [address, line] of lines) assert.equal(toLine(address), line);
-  assert.notEqual(toLine("2001:db8:1:2::1"), toLine("2001:db8:1:3::1"));
+  for (const [address, line] of lines) assert.equal(toLimitKey(address), line);
+  assert.notEqual(toLimitKey("2001:db8:1:2::1"), toLimitKey("2001:db8:1:3::1"));
 });
 
 Deno.test("isLoopbackAddress() knows this machine's addresses and no others", () => {

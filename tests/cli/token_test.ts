@@ -163,7 +163,7 @@ const REFUSED: readonly [
     "one that grants nonsense",
     () => sign({ grants: { "chat/*": ["shout"] } }),
     ["claims"],
-    /"grants" has something else/,
+    /"grants" has a value that is not an array/,
   ],
   [
     "one of an unknown algorithm",
@@ -174,12 +174,12 @@ const REFUSED: readonly [
     ["signature"],
     /algorithm "none".* no key/,
   ],
-  ["what is no token", () => "hello", ["form"], /no JSON Web Token/],
+  ["what is no token", () => "hello", ["form"], /not a JSON Web Token/],
   [
     "one with everything wrong",
     () => sign({ sub: 7, exp: now - 9 }, "another"),
     ["signature", "expiry", "claims"],
-    /"sub" is no text/,
+    /"sub" is not a string/,
   ],
 ];
 

@@ -42,7 +42,7 @@ const CODES: Record<ErrorCode, boolean> = {
   too_large: false,
   unsupported_media: false,
   wrong_host: false,
-  slow_reader: true,
+  slow_subscriber: true,
   internal: true,
   draining: true,
   keys_unavailable: true,

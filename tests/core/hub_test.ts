@@ -265,7 +265,7 @@ Deno.test("Hub.deliver() cuts off a slow reader and serves the others", async ()
   const after = bench.read(NEWS);
   slow.socket.stall();
   for (const text of ["a", "b", "c", "d"]) await bench.publish(createDraft(text));
-  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_reader"]);
+  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_subscriber"]);
   assert.deepEqual(slow.socket.texts, ["a", "b"]);
   for (const { socket } of [before, after]) assert.deepEqual(socket.texts, ["a", "b", "c", "d"]);
   assert.equal(bench.hub.clientCount, 2);
@@ -314,7 +314,11 @@ Deno.test("Hub.publish() to a client that is not there is refused", async () => 
   bench.read(selectChannel("ops"), { id: "id1" });
   const direct = (id: string) => createDraft("a", { channel: directChannel(id), to: id });
   await rejects(bench.hub.publish(direct("id2")), "no_such_client", /No client has the id "id2"/);
-  await rejects(bench.hub.publish(createDraft("a", { to: "id1" })), "no_such_client", /"id1" reads "news"/);
+  await rejects(
+    bench.hub.publish(createDraft("a", { to: "id1" })),
+    "no_such_client",
+    /"id1" is subscribed to "news"/,
+  );
   assert.equal(bench.loop.waiting, 0, "nothing reached the log");
 });
 
@@ -324,7 +328,7 @@ Deno.test("Hub.deliver() cuts off a client too slow for its direct messages", as
   slow.socket.stall();
   const draft = createDraft("a", { channel: directChannel("id1"), to: "id1" });
   await bench.publish(draft, draft);
-  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_reader"]);
+  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_subscriber"]);
   assert.equal(bench.hub.clientCount, 0);
 });
 
@@ -490,7 +494,7 @@ Deno.test("Hub.deliver() cuts off a conflated reader that waits for too many sen
   await bench.publish(...Array.from({ length: 4_096 }, (_, i) => move(`s${i}.`, i)));
   assert.equal(slow.ended.length, 0);
   await bench.publish(move("one more", 1));
-  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_reader"]);
+  assert.deepEqual(slow.ended.map((error) => error.code), ["slow_subscriber"]);
   slow.socket.resume();
   await settle();
   assert.deepEqual(slow.socket.texts, ["a0"], "nothing follows the end");

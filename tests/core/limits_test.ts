@@ -135,7 +135,7 @@ Deno.test("Limits forgets who has left and not published for a while, and nobody
     limits.connect(address).release();
     limits.countPublish(address, undefined);
     clock.now += 100;
-    assert.ok(limits.lines < 50, `${limits.lines} lines are remembered after ${i} addresses`);
+    assert.ok(limits.stateCount < 50, `${limits.stateCount} states are remembered after ${i} addresses`);
   }
   assert.equal(attempt(() => limits.connect(THERE)), "too_many_connections_from_address");
   limits.countPublish("192.0.2.7", undefined);

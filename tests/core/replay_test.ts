@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { selectChannel } from "../../lib/core/channel.ts";
 import type { Cursor, LogPage } from "../../lib/core/log.ts";
 import type { Message } from "../../lib/core/message.ts";
-import { Hold, replay } from "../../lib/core/replay.ts";
+import { LiveBuffer, replay } from "../../lib/core/replay.ts";
 import { createMessage } from "../fakes/message.ts";
 import { settle } from "../fakes/schedule.ts";
 import { textOf } from "../fakes/socket.ts";
@@ -19,25 +19,25 @@ function texts(messages: readonly Message[] | undefined): string[] | undefined {
   return messages?.map(textOf);
 }
 
-Deno.test("Hold.release() gives what is beyond a sequence, and every ephemeral message, in order", () => {
-  const hold = new Hold(10);
-  hold.add([createStored(1), createMessage("e"), createStored(2)]);
-  hold.add([createStored(3)]);
-  assert.deepEqual(texts(hold.release(2)), ["e", "3"]);
-  assert.deepEqual(texts(hold.release(0)), ["1", "e", "2", "3"]);
+Deno.test("LiveBuffer.release() gives what is beyond a sequence, and every ephemeral message, in order", () => {
+  const buffer = new LiveBuffer(10);
+  buffer.add([createStored(1), createMessage("e"), createStored(2)]);
+  buffer.add([createStored(3)]);
+  assert.deepEqual(texts(buffer.release(2)), ["e", "3"]);
+  assert.deepEqual(texts(buffer.release(0)), ["1", "e", "2", "3"]);
 });
 
-Deno.test("Hold.add() beyond the bound forgets everything until it restarts", () => {
-  const hold = new Hold(2);
-  hold.add([createStored(1), createStored(2)]);
-  assert.deepEqual(texts(hold.release(0)), ["1", "2"], "as many as the bound are kept");
-  hold.add([createStored(3)]);
-  assert.equal(hold.release(0), undefined);
-  hold.add([createStored(4)]);
-  assert.equal(hold.release(0), undefined, "a part is worth nothing");
-  hold.restart();
-  hold.add([createStored(5)]);
-  assert.deepEqual(texts(hold.release(4)), ["5"]);
+Deno.test("LiveBuffer.add() beyond the bound forgets everything until it restarts", () => {
+  const buffer = new LiveBuffer(2);
+  buffer.add([createStored(1), createStored(2)]);
+  assert.deepEqual(texts(buffer.release(0)), ["1", "2"], "as many as the bound are kept");
+  buffer.add([createStored(3)]);
+  assert.equal(buffer.release(0), undefined);
+  buffer.add([createStored(4)]);
+  assert.equal(buffer.release(0), undefined, "a part is worth nothing");
+  buffer.restart();
+  buffer.add([createStored(5)]);
+  assert.deepEqual(texts(buffer.release(4)), ["5"]);
 });
 
 /** A log of one channel that grows under the test's hands, and holds every read until it says. */
@@ -87,7 +87,7 @@ Deno.test("replay() reads in pages of a bounded size", async () => {
     log,
     selector: selectChannel("news"),
     after: EARLIEST,
-    hold: new Hold(1),
+    buffer: new LiveBuffer(1),
     write: () => Promise.resolve(true),
     onGap: () => assert.fail("there is no gap"),
     goLive: (messages) => live.push(...messages),
@@ -105,7 +105,7 @@ Deno.test("replay() stops without going live when the reader is gone", async () 
     log,
     selector: selectChannel("news"),
     after: EARLIEST,
-    hold: new Hold(1),
+    buffer: new LiveBuffer(1),
     write: () => Promise.resolve(false),
     onGap: () => assert.fail("there is no gap"),
     goLive: () => assert.fail("nobody is there"),
@@ -115,7 +115,7 @@ Deno.test("replay() stops without going live when the reader is gone", async () 
   assert.equal(log.queries.length, 1);
 });
 
-Deno.test("replay() meets the live messages exactly, however small the hold and slow the reader", async () => {
+Deno.test("replay() meets the live messages exactly, however small the buffer and slow the reader", async () => {
   const arbitraryStep = fc.oneof(
     fc.record({ kind: fc.constant("publish" as const), count: fc.integer({ min: 1, max: 4 }) }),
     fc.record({ kind: fc.constantFrom("read" as const, "write" as const), count: fc.constant(1) }),
@@ -128,7 +128,7 @@ Deno.test("replay() meets the live messages exactly, however small the hold and 
       async (before, bound, steps) => {
         const log = new GrowingLog();
         log.grow(before);
-        const hold = new Hold(bound);
+        const buffer = new LiveBuffer(bound);
         const received: Message[] = [];
         const writes: (() => void)[] = [];
         let live = false;
@@ -136,7 +136,7 @@ Deno.test("replay() meets the live messages exactly, however small the hold and 
           log,
           selector: selectChannel("news"),
           after: EARLIEST,
-          hold,
+          buffer,
           write: (messages) => {
             received.push(...messages);
             return new Promise((resolve) => writes.push(() => resolve(true)));
@@ -161,7 +161,7 @@ Deno.test("replay() meets the live messages exactly, however small the hold and 
           }
           const added = log.grow(count);
           if (live) received.push(...added);
-          else hold.add(added);
+          else buffer.add(added);
         }
         while (await advance("read") || await advance("write"));
         await done;

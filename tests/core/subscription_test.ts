@@ -328,7 +328,7 @@ Deno.test("Subscription hands over without gap, duplicate or reorder, over any i
       const stored = received.filter((text) => !text.startsWith("e"));
       // A reader cut off for being slow has everything up to there, and resumes behind it.
       assert.deepEqual(stored, client.ended.length > 0 ? expected.slice(0, stored.length) : expected);
-      for (const error of client.ended) assert.equal(error.code, "slow_reader");
+      for (const error of client.ended) assert.equal(error.code, "slow_subscriber");
       assert.equal(new Set(received).size, received.length, "nothing comes twice");
     }),
     { numRuns: 300 },

@@ -330,9 +330,9 @@ Deno.test("--max-queue-messages bounds messages without a byte, too: a reader th
   await stalled.read(new Uint8Array(1_000));
   for (let i = 0; i < 50; i++) writer.send("");
   await until(() => server.app.hub.top.sequence === 50);
-  assert.equal(server.app.metrics.slowReaders, 0);
+  assert.equal(server.app.metrics.slowSubscribers, 0);
   writer.send("");
-  await until(() => server.app.metrics.slowReaders === 1);
+  await until(() => server.app.metrics.slowSubscribers === 1);
   assert.equal(server.app.hub.clientCount, 1);
 });
 

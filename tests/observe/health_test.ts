@@ -61,7 +61,7 @@ Deno.test("/metrics counts what happened, in the text format of Prometheus", asy
     'raindrops_connections{protocol="follow"}': 1,
     'raindrops_connections_opened_total{protocol="plain"}': 1,
     'raindrops_refusals_total{reason="not_found"}': 1,
-    "raindrops_slow_readers_total": 0,
+    "raindrops_slow_subscribers_total": 0,
     "raindrops_channels": 1,
     "raindrops_subscriptions": 2,
     "raindrops_delivery_latency_seconds_count": 2,
@@ -137,10 +137,10 @@ Deno.test("What ends a client is counted under the same reason, whatever protoco
   const clients = [...hub.clients];
   assert.equal(clients.length, 3);
   for (const client of clients) {
-    client.end(new MessagingError("slow_reader", "Too many messages are waiting"));
+    client.end(new MessagingError("slow_subscriber", "Too many messages are waiting"));
   }
   await Promise.all([plain.closed, centrifuge.closed, stream.text()]);
-  assert.deepEqual([metrics.slowReaders, [...metrics.refusals]], [3, [["slow_reader", 3]]]);
+  assert.deepEqual([metrics.slowSubscribers, [...metrics.refusals]], [3, [["slow_subscriber", 3]]]);
   for (const { open } of metrics.connections.values()) assert.equal(open, 0);
   assert.deepEqual(metrics.listRefusals().map(({ what }) => what).sort(), [
     "centrifuge-json",

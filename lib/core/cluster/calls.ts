@@ -1,15 +1,15 @@
-/** Calls from node to node: something to be done there, and what came of it. The cluster carries them. */
+/** Remote procedure calls between nodes. The cluster carries them. */
 
-/** What became of a call on one node. */
+/** The outcome of a call on one node. */
 export type Outcome =
   | { readonly kind: "answered"; readonly body: unknown }
-  /** It was heard, and went wrong there. */
+  /** The node received the call, and its handler threw. */
   | { readonly kind: "failed"; readonly reason: string }
-  /** The node did not answer in time, or is gone: nobody knows whether it was done. */
+  /** The node did not answer in time, or is gone: the call may or may not have been carried out. */
   | { readonly kind: "silent" };
 
-/** Does what a call asks for and answers it, with plain JSON values. What it throws is told to the caller. */
-export type CallHandler = (body: unknown) => unknown;
+/** Carries out a call and returns its result, a plain JSON value. The caller gets the message of what it throws. */
+type CallHandler = (body: unknown) => unknown;
 
 interface Call {
   readonly waiting: Set<string>;
@@ -17,7 +17,7 @@ interface Call {
   readonly done: () => void;
 }
 
-/** Milliseconds a node has to answer. */
+/** Milliseconds that a node has to answer. */
 const DEADLINE_MILLISECONDS = 3_000;
 
 export class ClusterCalls {
@@ -30,15 +30,15 @@ export class ClusterCalls {
     this.#deadline = deadline;
   }
 
-  /** Says who answers the calls of a method. */
+  /** Sets the handler of a method. */
   handle(method: string, handler: CallHandler): void {
     this.#handlers.set(method, handler);
   }
 
   /**
-   * Sends a call, and resolves when each of the nodes has answered, is gone, or had its time.
+   * Sends a call and resolves once each node has answered, is gone, or has timed out.
    *
-   * @throws what `send` throws
+   * @throws whatever `send` throws
    */
   async call(nodes: readonly string[], send: (id: number) => void): Promise<ReadonlyMap<string, Outcome>> {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -54,7 +54,7 @@ export class ClusterCalls {
     return outcomes;
   }
 
-  /** Does what another node calls for. */
+  /** Carries out a call of another node. */
   async run(method: string, body: unknown): Promise<Outcome> {
     try {
       const handler = this.#handlers.get(method);
@@ -65,7 +65,7 @@ export class ClusterCalls {
     }
   }
 
-  /** Takes what a node answered. */
+  /** Takes the answer of a node. */
   settle(node: string, id: number, outcome: Outcome): void {
     const call = this.#calls.get(id);
     if (!call?.waiting.delete(node)) return;
@@ -73,12 +73,12 @@ export class ClusterCalls {
     if (call.waiting.size === 0) call.done();
   }
 
-  /** A node is gone: it will not answer. */
+  /** Stops waiting for a node that is gone. */
   forget(node: string): void {
     for (const id of this.#calls.keys()) this.settle(node, id, { kind: "silent" });
   }
 
-  /** Nobody will answer any more. */
+  /** Stops waiting for all nodes. */
   forgetAll(): void {
     for (const { done } of this.#calls.values()) done();
   }

@@ -1,11 +1,11 @@
 /**
- * The nodes that share a log: each tells the others who is connected to it and what they read, and hears the same of
- * them. The hub tells it what happens here and asks it what is elsewhere.
+ * The cluster of nodes that share a log: each node tells its peers which clients and subscriptions it has. The hub
+ * reports local changes to it and asks it about remote clients and subscriptions.
  *
- * Every second a node says that it lives, with the number of its last changes; each turn of the event loop it says
- * what has changed. Who finds a number missing asks for what the node has, page by page. A node that is silent for
- * five seconds is gone, with all it had, until it is heard again. Nothing of this is stored: what only a dead node
- * knew has no worth, and what the living know they say again.
+ * Every second a node sends a heartbeat with the number of its last changes, and in each turn of the event loop the
+ * changes since. A peer that misses a number asks for all entries of the node, page by page. A node that is silent for
+ * five seconds is considered dead and its entries are dropped, until it is heard again. Nothing of this is stored: the
+ * entries of a dead node are worthless, and the living ones send theirs again.
  */
 import type { Bus } from "./bus.ts";
 import type { Client } from "../client.ts";
@@ -20,46 +20,46 @@ import {
   parseNodeMessage,
 } from "./codec.ts";
 import { ClusterIndex } from "./index.ts";
-import { type Demand, Replica } from "./replica.ts";
+import { type PageRequest, Replica } from "./replica.ts";
 import type { Logger } from "../logger.ts";
 import { utf8Length } from "../../base/utf8.ts";
 import { Presence } from "../presence.ts";
 import type { Subscription } from "../subscription.ts";
 import { type Schedule, Turn } from "../../base/turn.ts";
 
-/** Milliseconds between the beats of a node. */
-export const BEAT_MILLISECONDS = 1_000;
-/** Milliseconds of silence after which a node is gone. */
+/** Milliseconds between the heartbeats of a node. */
+export const HEARTBEAT_MILLISECONDS = 1_000;
+/** Milliseconds of silence after which a peer is considered dead. */
 export const SILENCE_MILLISECONDS = 5_000;
-/** Milliseconds after which a page that has not come is asked for again. */
+/** Milliseconds after which a page that did not arrive is requested again. */
 const PAGE_MILLISECONDS = 2_000;
-/** Changes in one message at most, lest its encoding holds up the rest. */
+/** Most changes in one message, so that encoding it does not block the event loop. */
 const MAX_CHANGES = 2_000;
-/** What a client says of itself beyond this many bytes stays on its node. */
+/** Longest info of a client that is sent to peers, in bytes. */
 const MAX_INFO_BYTES = 16 * 1024;
 
-/** The topic all nodes listen to, and the one that a node has for itself. */
-const EVERYBODY = "nodes";
+/** The topic of all nodes, and the topic of one node. */
+const ALL_NODES = "nodes";
 const topicOf = (node: string) => `node.${node}`;
 
-export interface ClusterOptions {
+interface ClusterOptions {
   readonly bus: Bus;
-  /** Names this life of this node: never used again, of letters, digits and "-". */
+  /** The id of this run of this node: unique among all runs, of letters, digits and "-". */
   readonly node: string;
   readonly logger: Logger;
-  /** A clock in milliseconds that never goes back. */
+  /** A monotonic clock in milliseconds. */
   readonly now?: () => number;
-  /** Runs a task every so many milliseconds; returns what stops it. */
+  /** Runs a task at an interval in milliseconds; returns a function that stops it. */
   readonly every?: (milliseconds: number, task: () => void) => () => void;
   readonly schedule?: Schedule;
 }
 
-/** A node, as one of them sees it. */
+/** A node as seen by this one. */
 export interface NodeInfo extends NodeSummary {
   readonly node: string;
-  /** Whether it is the one that is asked. */
+  /** Whether it is this node. */
   readonly self: boolean;
-  /** Milliseconds since it was heard. */
+  /** Milliseconds since it was last heard. */
   readonly silent: number;
 }
 
@@ -67,17 +67,17 @@ interface Peer {
   readonly node: string;
   readonly replica: Replica;
   summary: NodeSummary | undefined;
-  heard: number;
-  /** When a page was asked for that has not come. */
-  asked: number;
+  heardAt: number;
+  /** When a page was last requested. */
+  askedAt: number;
 }
 
 export class Cluster implements Disposable {
   readonly node: string;
-  /** Who is on which channel, on all nodes. */
+  /** The members of all channels, on all nodes. */
   readonly presence: Presence = new Presence();
-  /** What the other nodes have. */
-  readonly elsewhere: ClusterIndex = new ClusterIndex(this.presence);
+  /** The clients and subscriptions of all peers. */
+  readonly remote: ClusterIndex = new ClusterIndex(this.presence);
   readonly #bus: Bus;
   readonly #logger: Logger;
   readonly #now: () => number;
@@ -85,7 +85,7 @@ export class Cluster implements Disposable {
   readonly #turn: Turn<Change>;
   readonly #calls = new ClusterCalls();
   readonly #peers = new Map<string, Peer>();
-  /** What this node has, by keys that grow, and the keys of it. */
+  /** The local clients and subscriptions by ascending key, and their keys. */
   readonly #entries = new Map<number, Client | Subscription>();
   readonly #keys = new Map<Client | Subscription, number>();
   #describe: () => NodeSummary = () => {
@@ -95,7 +95,7 @@ export class Cluster implements Disposable {
   #key = 0;
   #sequence = 0;
   #lastTick = 0;
-  #complaint = "";
+  #lastParseError = "";
 
   constructor(options: ClusterOptions) {
     this.node = options.node;
@@ -106,40 +106,40 @@ export class Cluster implements Disposable {
     this.#turn = new Turn((changes) => this.#tell(changes), options.schedule);
   }
 
-  /** Joins the other nodes; `describe` is what this one says of itself. */
+  /** Joins the cluster. `describe` returns the summary that heartbeats carry. */
   start(describe: () => NodeSummary): void {
     this.#describe = describe;
     this.#lastTick = this.#now();
     this.#stops = [
-      this.#bus.subscribe(EVERYBODY, (bytes) => this.#hear(bytes)),
+      this.#bus.subscribe(ALL_NODES, (bytes) => this.#hear(bytes)),
       this.#bus.subscribe(topicOf(this.node), (bytes) => this.#hear(bytes)),
-      this.#every(BEAT_MILLISECONDS, () => this.#tick()),
+      this.#every(HEARTBEAT_MILLISECONDS, () => this.#tick()),
     ];
     this.#beat(true);
   }
 
-  /** Leaves the other nodes, which forget at once what was here. */
+  /** Leaves the cluster: peers drop the entries of this node at once. */
   [Symbol.dispose](): void {
     if (this.#stops.length === 0) return;
     for (const stop of this.#stops) stop();
     this.#stops = [];
     this.#turn.flush();
-    this.#send(EVERYBODY, encodeNodeMessage({ node: this.node, kind: "goodbye" }));
+    this.#send(ALL_NODES, encodeNodeMessage({ node: this.node, kind: "goodbye" }));
     this.#calls.forgetAll();
   }
 
-  /** This node and all it hears, longest known first. */
+  /** This node, then its peers in the order in which they were found. */
   nodes(): readonly NodeInfo[] {
     const now = this.#now();
     const self: NodeInfo = { ...this.#describe(), node: this.node, self: true, silent: 0 };
-    const others = [...this.#peers.values()].flatMap(({ node, summary, heard }): NodeInfo[] =>
-      summary === undefined ? [] : [{ ...summary, node, self: false, silent: Math.round(now - heard) }]
+    const others = [...this.#peers.values()].flatMap(({ node, summary, heardAt }): NodeInfo[] =>
+      summary === undefined ? [] : [{ ...summary, node, self: false, silent: Math.round(now - heardAt) }]
     );
     return [self, ...others];
   }
 
-  /** Whether another node is there, as far as this one hears. */
-  hears(node: string): boolean {
+  /** Whether a peer is alive, as far as this node knows. */
+  isAlive(node: string): boolean {
     return this.#peers.has(node);
   }
 
@@ -148,7 +148,7 @@ export class Cluster implements Disposable {
     this.#add(client);
   }
 
-  /** A client of this node is gone, and so are its subscriptions. */
+  /** A client of this node has disconnected, which ended its subscriptions. */
   disconnected(client: Client, subscriptions: Iterable<Subscription>): void {
     for (const subscription of subscriptions) this.#forget(subscription);
     const key = this.#forget(client);
@@ -164,22 +164,22 @@ export class Cluster implements Disposable {
     if (key !== undefined) this.#turn.add(["gone", key]);
   }
 
-  /** Says who answers the calls of a method that other nodes make. */
+  /** Sets the handler of a method that peers can call. */
   handle(method: string, handler: (body: unknown) => unknown): void {
     this.#calls.handle(method, handler);
   }
 
   /**
-   * Has something done on all other nodes; resolves when each has answered, is gone, or had its time.
+   * Calls a method of all peers. Resolves once each has answered, is gone, or has timed out.
    *
-   * @param body plain JSON values
-   * @throws {RangeError} for a call too large to be carried
+   * @param body a plain JSON value
+   * @throws {RangeError} for a call that is too large for the bus
    */
   async callAll(method: string, body: unknown): Promise<ReadonlyMap<string, Outcome>> {
-    return await this.#calls.call([...this.#peers.keys()], (id) => this.#call(EVERYBODY, id, method, body));
+    return await this.#calls.call([...this.#peers.keys()], (id) => this.#call(ALL_NODES, id, method, body));
   }
 
-  /** Has something done on one other node. As `callAll`. */
+  /** Calls a method of one peer, like `callAll`. */
   async call(node: string, method: string, body: unknown): Promise<Outcome> {
     const outcomes = await this.#calls.call([node], (id) => this.#call(topicOf(node), id, method, body));
     return outcomes.get(node) ?? { kind: "silent" };
@@ -189,7 +189,7 @@ export class Cluster implements Disposable {
     const bytes = encodeNodeMessage({ node: this.node, kind: "call", id, method, body });
     if (bytes.byteLength > this.#bus.maxBytes) {
       throw new RangeError(
-        `A call of ${bytes.byteLength} bytes is more than nodes can carry: ${this.#bus.maxBytes}`,
+        `A call has ${bytes.byteLength} bytes and nodes can exchange ${this.#bus.maxBytes}: send less`,
       );
     }
     this.#send(topic, bytes);
@@ -221,15 +221,15 @@ export class Cluster implements Disposable {
     return channelInfo === undefined ? change : [...change, channelInfo];
   }
 
-  /** Tells the others what has changed during a turn. */
+  /** Sends the changes of a turn to all peers. */
   #tell(changes: readonly Change[]): void {
     for (const written of this.#split(changes)) {
       const sequence = ++this.#sequence;
-      this.#send(EVERYBODY, encodeChanges({ node: this.node, kind: "changes", sequence }, written));
+      this.#send(ALL_NODES, encodeChanges({ node: this.node, kind: "changes", sequence }, written));
     }
   }
 
-  /** Writes changes, as many together as one message holds. */
+  /** Encodes changes in groups, each as large as one message allows. */
   *#split(changes: Iterable<Change>): Iterable<readonly string[]> {
     const room = this.#bus.maxBytes / 2;
     let written: string[] = [];
@@ -248,7 +248,7 @@ export class Cluster implements Disposable {
     if (written.length > 0) yield written;
   }
 
-  /** Answers what another node asked for. */
+  /** Sends the page of entries that a peer requested. */
   #sendPage(node: string, after: number): void {
     const [first = []] = this.#split(this.#entriesAfter(after));
     const last = first.at(-1);
@@ -263,20 +263,20 @@ export class Cluster implements Disposable {
 
   #beat(fresh: boolean): void {
     const message = { node: this.node, kind: "beat", sequence: this.#sequence, summary: this.#describe() };
-    this.#send(EVERYBODY, encodeNodeMessage({ ...message, kind: "beat", ...(fresh ? { fresh } : {}) }));
+    this.#send(ALL_NODES, encodeNodeMessage({ ...message, kind: "beat", ...(fresh ? { fresh } : {}) }));
   }
 
   #tick(): void {
     const now = this.#now();
     const elapsed = now - this.#lastTick;
     this.#lastTick = now;
-    // Nobody is silent while this node does not listen: cut off, or held up itself.
-    const deaf = this.#bus.connected ? Math.max(0, elapsed - 2 * BEAT_MILLISECONDS) : elapsed;
+    // Time in which this node itself could not receive, cut off or blocked, does not count as silence of its peers.
+    const unheard = this.#bus.connected ? Math.max(0, elapsed - 2 * HEARTBEAT_MILLISECONDS) : elapsed;
     this.#beat(false);
     for (const peer of [...this.#peers.values()]) {
-      peer.heard += deaf;
-      if (now - peer.heard >= SILENCE_MILLISECONDS) this.#remove(peer, "silent");
-      else if (now - peer.asked >= PAGE_MILLISECONDS) this.#ask(peer, peer.replica.askAgain());
+      peer.heardAt += unheard;
+      if (now - peer.heardAt >= SILENCE_MILLISECONDS) this.#remove(peer, "silent");
+      else if (now - peer.askedAt >= PAGE_MILLISECONDS) this.#ask(peer, peer.replica.repeatRequest());
     }
   }
 
@@ -290,9 +290,11 @@ export class Cluster implements Disposable {
       if (message.node !== this.node) this.#take(message);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      // Once, as whoever says it says it every second.
-      if (reason !== this.#complaint) this.#logger.write("warn", "node not understood", { reason });
-      this.#complaint = reason;
+      // Logged once: a node of another version repeats it every second.
+      if (reason !== this.#lastParseError) {
+        this.#logger.write("warn", "node not understood", { reason });
+      }
+      this.#lastParseError = reason;
     }
   }
 
@@ -304,7 +306,7 @@ export class Cluster implements Disposable {
       return;
     }
     const peer = this.#peers.get(node) ?? this.#addPeer(node);
-    peer.heard = this.#now();
+    peer.heardAt = this.#now();
     switch (message.kind) {
       case "beat":
         if (peer.summary === undefined) {
@@ -312,13 +314,13 @@ export class Cluster implements Disposable {
           this.#logger.write("info", "node found", { node, name, nodes: this.#peers.size + 1 });
         }
         peer.summary = message.summary;
-        this.#ask(peer, peer.replica.hear(message.sequence));
+        this.#ask(peer, peer.replica.noteSequence(message.sequence));
         if (message.fresh) this.#beat(false);
         return;
       case "changes":
-        return this.#ask(peer, peer.replica.change(message.sequence, message.changes));
+        return this.#ask(peer, peer.replica.applyChanges(message.sequence, message.changes));
       case "page":
-        return this.#ask(peer, peer.replica.readPage(message));
+        return this.#ask(peer, peer.replica.applyPage(message));
       case "ask":
         return this.#sendPage(node, message.after);
       case "answer":
@@ -334,16 +336,16 @@ export class Cluster implements Disposable {
   }
 
   #addPeer(node: string): Peer {
-    const replica = new Replica(node, this.elsewhere);
-    const peer: Peer = { node, replica, summary: undefined, heard: this.#now(), asked: 0 };
+    const replica = new Replica(node, this.remote);
+    const peer: Peer = { node, replica, summary: undefined, heardAt: this.#now(), askedAt: 0 };
     this.#peers.set(node, peer);
     return peer;
   }
 
-  #ask(peer: Peer, demand: Demand): void {
-    if (demand === undefined) return;
-    peer.asked = this.#now();
-    this.#send(topicOf(peer.node), encodeNodeMessage({ node: this.node, kind: "ask", after: demand.ask }));
+  #ask(peer: Peer, request: PageRequest): void {
+    if (request === undefined) return;
+    peer.askedAt = this.#now();
+    this.#send(topicOf(peer.node), encodeNodeMessage({ node: this.node, kind: "ask", after: request.ask }));
   }
 
   #remove(peer: Peer, reason: "silent" | "stopped"): void {

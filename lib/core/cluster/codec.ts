@@ -1,12 +1,12 @@
-/** What nodes say to each other, and how that is written: JSON, one message each. The cluster speaks it. */
+/** The messages between nodes, and their encoding in JSON. The cluster sends and receives them. */
 import type { Outcome } from "./calls.ts";
 
-/** A version of this language; nodes of another one are not understood, and not heard. */
+/** The version of these messages. Messages of other versions are ignored. */
 const VERSION = 1;
 
-/** What a node says of itself with every beat. */
+/** What a node tells about itself in every heartbeat. */
 export interface NodeSummary {
-  /** What its operator calls it. */
+  /** The name that its operator gave it. */
   readonly name: string;
   readonly version: string;
   /** When it started, in milliseconds since 1970, by its own clock. */
@@ -14,15 +14,15 @@ export interface NodeSummary {
   readonly clients: number;
   readonly users: number;
   readonly subscriptions: number;
-  /** Channels that somebody reads by name there. */
+  /** Channels with local subscriptions by exact name. */
   readonly channels: number;
-  /** Messages published there, and those offered to its sockets, since it started. */
+  /** Messages published on the node, and messages offered to its sockets, since it started. */
   readonly published: number;
   readonly delivered: number;
 }
 
-/** A client as other nodes know it. Keys are of its node's making: they grow, and none is used twice. */
-export interface ClientFacts {
+/** A client as its peers know it. */
+interface ClientFacts {
   readonly id: string;
   readonly name?: string | undefined;
   readonly user?: string | undefined;
@@ -33,29 +33,29 @@ export interface ClientFacts {
   readonly address: string;
 }
 
-/** One step of what a node has. What a key stands for never changes. */
+/** One change to the entries of a node. Its keys ascend, and none is used twice. */
 export type Change =
   | readonly ["client", key: number, facts: ClientFacts]
-  /** With `channelInfo` if the member on the channel says more than the client does. */
+  /** With `channelInfo` if the member on the channel has one. */
   | readonly ["subscription", key: number, client: number, selector: string, channelInfo?: string]
-  /** The client or subscription is gone; a client takes its subscriptions along. */
+  /** The client or subscription has ended; with a client, so have its subscriptions. */
   | readonly ["gone", key: number];
 
 export type NodeMessage =
   & { readonly node: string }
   & (
-    /** Said every second. `sequence` is that of the last changes; `fresh` asks all for a beat at once. */
+    /** Sent every second. `sequence` is that of the last changes; `fresh` asks all peers for a heartbeat now. */
     | {
       readonly kind: "beat";
       readonly sequence: number;
       readonly fresh?: boolean;
       readonly summary: NodeSummary;
     }
-    /** The changes of one turn, numbered from 1 without holes. */
+    /** The changes of one turn. `sequence` counts such messages from 1 without holes. */
     | { readonly kind: "changes"; readonly sequence: number; readonly changes: readonly Change[] }
-    /** Asks one node for what it has, in order of keys, after a key. */
+    /** Asks one node for its entries after a key, in order of keys. */
     | { readonly kind: "ask"; readonly after: number }
-    /** What a node had when it had made `sequence` changes: as much as one message holds. */
+    /** The entries of a node as of the changes `sequence`, as many as one message allows. */
     | {
       readonly kind: "page";
       readonly after: number;
@@ -64,7 +64,7 @@ export type NodeMessage =
       readonly more: boolean;
     }
     | { readonly kind: "goodbye" }
-    /** Asks for something to be done. */
+    /** Calls a method. */
     | { readonly kind: "call"; readonly id: number; readonly method: string; readonly body: unknown }
     | { readonly kind: "answer"; readonly id: number; readonly outcome: Outcome }
   );
@@ -89,7 +89,7 @@ export function encodeNodeMessage(message: Exclude<NodeMessage, { changes: unkno
   return UTF8.encode(JSON.stringify({ v: VERSION, ...message }));
 }
 
-/** Writes a message of changes that are written already: whoever makes one has to count its bytes. */
+/** Encodes a message with changes that are encoded already, as the caller had to count their bytes. */
 export function encodeChanges(head: Head<NodeMessage>, changes: readonly string[]): Uint8Array {
   const text = JSON.stringify({ v: VERSION, ...head });
   return UTF8.encode(`${text.slice(0, -1)},"changes":[${changes.join(",")}]}`);
@@ -100,17 +100,17 @@ export function encodeChange(change: Change): string {
 }
 
 /**
- * Reads a message of another node. Nodes trust each other: what is inside is taken as they wrote it.
+ * Parses a message of another node. Nodes trust each other: the contents are not checked.
  *
- * @throws {SyntaxError} for what is no message of this version
+ * @throws {SyntaxError} for anything but a message of this version
  */
 export function parseNodeMessage(bytes: Uint8Array): NodeMessage {
   const value: unknown = JSON.parse(TEXT.decode(bytes));
-  if (typeof value !== "object" || value === null) throw new SyntaxError("It is no object");
+  if (typeof value !== "object" || value === null) throw new SyntaxError("It is not an object");
   const { v, kind, node } = value as { v?: unknown; kind?: unknown; node?: unknown };
-  if (v !== VERSION) throw new SyntaxError(`It is of version ${v}, and this node speaks ${VERSION}`);
+  if (v !== VERSION) throw new SyntaxError(`It has version ${v}, and this node speaks version ${VERSION}`);
   if (typeof node !== "string" || !KINDS.has(kind)) {
-    throw new SyntaxError("It names no node, or no known kind");
+    throw new SyntaxError("It has no node or an unknown kind");
   }
   return value as NodeMessage;
 }

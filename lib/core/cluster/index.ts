@@ -1,13 +1,13 @@
 /**
- * What all other nodes of a cluster have together: their clients by id, their readers by selector. Replicas fill it,
- * the hub asks it; who is on a channel shows in the presence.
+ * An index of all remote clients by id, and remote subscriptions by selector. Replicas fill it, the hub queries it;
+ * remote members also go into the presence.
  */
 import { matchesSelector, type Selector, selectPatterns } from "../channel.ts";
 import { PatternIndex } from "../pattern_index.ts";
 import type { Member, Presence } from "../presence.ts";
 
-/** The readers of one selector. */
-export interface RemoteGroup {
+/** The remote subscriptions to one selector. */
+interface RemoteGroup {
   readonly selector: Selector;
   size: number;
 }
@@ -20,11 +20,11 @@ export interface RemoteClient {
 }
 
 export interface RemoteSubscription {
-  /** Its node's name for it. */
+  /** The key that its node gave it. */
   readonly key: number;
   readonly client: RemoteClient;
   readonly group: RemoteGroup;
-  /** Who is seen on the channel. */
+  /** The member that presence shows. */
   readonly member: Member;
 }
 
@@ -38,28 +38,28 @@ export class ClusterIndex {
     this.#presence = presence;
   }
 
-  /** The channels that somebody reads by name, with the number of readers on each. */
+  /** The channels with remote subscribers by exact name, and the number of these. */
   *listChannels(): Iterable<{ readonly channel: string; readonly subscribers: number }> {
     for (const { selector, size } of this.#groups.values()) {
       if (selector.channel !== undefined) yield { channel: selector.channel, subscribers: size };
     }
   }
 
-  /** How many readers a channel has by its name. */
-  countReaders(channel: string): number {
+  /** The number of remote subscribers to a channel by its exact name. */
+  countExactSubscribers(channel: string): number {
     return this.#groups.get(channel)?.size ?? 0;
   }
 
-  /** How many sockets a message to a channel is offered to. */
+  /** The number of remote sockets that a message to a channel is offered to. */
   countSubscribers(channel: string): number {
-    let count = this.countReaders(channel);
+    let count = this.countExactSubscribers(channel);
     if (this.#patterns.size > 0) {
       for (const group of this.#patterns.match(channel)) count += group.size;
     }
     return count;
   }
 
-  /** How many connections a client has; with `channel`, how many of them read that. */
+  /** The number of remote connections with a client id; with `channel`, of those subscribed to it. */
   countConnections(id: string, channel?: string): number {
     const clients = this.#clients.get(id);
     if (clients === undefined) return 0;
@@ -71,8 +71,8 @@ export class ClusterIndex {
     return count;
   }
 
-  /** Whether somebody at another IP address is connected by a client id. */
-  isHeldElsewhere(id: string, address: string): boolean {
+  /** Whether a remote client at another IP address is connected with this id. */
+  isIdTaken(id: string, address: string): boolean {
     for (const client of this.#clients.get(id) ?? []) if (client.address !== address) return true;
     return false;
   }
@@ -85,7 +85,7 @@ export class ClusterIndex {
     return client;
   }
 
-  /** Removes a client that has no subscriptions any more. */
+  /** Removes a client, whose subscriptions must be removed first. */
   removeClient(client: RemoteClient): void {
     const { id } = client.member;
     const sameId = this.#clients.get(id);

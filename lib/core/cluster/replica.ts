@@ -1,34 +1,34 @@
 /**
- * What one other node has, as far as it told: kept whole by numbered changes, and made whole again page by page when
- * one is missing. The cluster keeps one for each node it hears.
+ * A replica of the entries of one peer. Numbered changes keep it up to date; when one is missing, all entries are read
+ * again, page by page. The cluster keeps a replica for each peer.
  */
 import type { Change } from "./codec.ts";
 import type { ClusterIndex, RemoteClient, RemoteSubscription } from "./index.ts";
 
-/** Changes that may wait while a node's pages are read; beyond that, reading starts anew. */
+/** Changes that may wait while pages are read; beyond that, reading starts over. */
 const MAX_WAITING = 20_000;
 
 type Entry =
   | { readonly kind: "client"; readonly client: RemoteClient }
   | { readonly kind: "subscription"; readonly subscription: RemoteSubscription };
 
-/** Pages read so far, and the changes that came meanwhile. */
+/** The state of reading all entries. */
 interface Reading {
   /** The key after which the next page begins. */
   after: number;
-  /** How many changes the node had made when it wrote the first page. */
+  /** The sequence of the first page. */
   from: number | undefined;
   readonly entries: Change[];
 }
 
-/** What comes next of a replica: nothing, or asking its node for what it has after a key. */
-export type Demand = { readonly ask: number } | undefined;
+/** A request to the peer for its entries after a key; undefined for none. */
+export type PageRequest = { readonly ask: number } | undefined;
 
 export class Replica {
   readonly #node: string;
   readonly #index: ClusterIndex;
   readonly #entries = new Map<number, Entry>();
-  /** The last change that is in here. */
+  /** The sequence of the last changes applied. */
   #sequence = 0;
   #reading: Reading | undefined;
   #waiting = new Map<number, readonly Change[]>();
@@ -38,32 +38,32 @@ export class Replica {
     this.#index = index;
   }
 
-  /** Whether it holds all that its node had told up to the last message. */
+  /** Whether it is up to date with all messages received. */
   get isWhole(): boolean {
     return this.#reading === undefined;
   }
 
-  /** What the node says it has changed last. */
-  hear(sequence: number): Demand {
+  /** Takes the sequence of a heartbeat, to see whether changes are missing. */
+  noteSequence(sequence: number): PageRequest {
     return this.#reading === undefined && sequence > this.#sequence ? this.#read() : undefined;
   }
 
-  /** Asks again for what was asked for and did not come. */
-  askAgain(): Demand {
+  /** Repeats the request for a page that did not arrive. */
+  repeatRequest(): PageRequest {
     return this.#reading === undefined ? undefined : { ask: this.#reading.after };
   }
 
   /** Takes the changes of one turn. */
-  change(sequence: number, changes: readonly Change[]): Demand {
+  applyChanges(sequence: number, changes: readonly Change[]): PageRequest {
     if (this.#reading !== undefined) {
       this.#waiting.set(sequence, changes);
       return this.#waiting.size > MAX_WAITING ? this.#read() : undefined;
     }
     if (sequence <= this.#sequence) return undefined;
     if (sequence > this.#sequence + 1) {
-      const demand = this.#read();
+      const request = this.#read();
       this.#waiting.set(sequence, changes);
-      return demand;
+      return request;
     }
     for (const change of changes) this.#apply(change);
     this.#sequence = sequence;
@@ -71,16 +71,16 @@ export class Replica {
   }
 
   /** Takes a page that was asked for. */
-  readPage(
+  applyPage(
     page: {
       readonly after: number;
       readonly sequence: number;
       readonly changes: readonly Change[];
       readonly more: boolean;
     },
-  ): Demand {
+  ): PageRequest {
     const reading = this.#reading;
-    // A page that was asked for twice comes twice.
+    // A page that was requested twice may arrive twice.
     if (reading === undefined || page.after !== reading.after) return undefined;
     reading.from ??= page.sequence;
     for (const change of page.changes) reading.entries.push(change);
@@ -92,22 +92,22 @@ export class Replica {
     return this.#install(reading.entries, reading.from);
   }
 
-  /** Its node is gone, with all it had. */
+  /** Removes all entries: the peer is gone. */
   clear(): void {
     for (const key of [...this.#entries.keys()]) this.#remove(key);
   }
 
-  #read(): Demand {
+  #read(): PageRequest {
     this.#reading = { after: 0, from: undefined, entries: [] };
     this.#waiting = new Map();
     return { ask: 0 };
   }
 
   /**
-   * Becomes what the pages say. Those after the first may hold changes that were made while they were read; these are
-   * applied once more, which does no harm, as keys are used once. What went meanwhile goes by these changes.
+   * Replaces the entries by those of the pages. Pages after the first may include later changes; applying these again is
+   * harmless, as keys are never reused. Entries that ended meanwhile are removed by these changes.
    */
-  #install(entries: readonly Change[], sequence: number): Demand {
+  #install(entries: readonly Change[], sequence: number): PageRequest {
     const waiting = this.#waiting;
     this.#reading = undefined;
     this.#waiting = new Map();
@@ -115,12 +115,12 @@ export class Replica {
     for (const key of [...this.#entries.keys()]) if (!keys.has(key)) this.#remove(key);
     for (const change of entries) this.#apply(change);
     this.#sequence = sequence;
-    let demand: Demand;
+    let request: PageRequest;
     for (const [later, changes] of [...waiting].sort(([a], [b]) => a - b)) {
-      // Where one is missing this reads once more, and the rest waits again.
-      demand = this.change(later, changes) ?? demand;
+      // If one is missing, this starts reading again, and the rest waits.
+      request = this.applyChanges(later, changes) ?? request;
     }
-    return demand;
+    return request;
   }
 
   #apply(change: Change): void {
@@ -140,7 +140,7 @@ export class Replica {
       const subscription = this.#index.addSubscription(key, entry.client, selector, channelInfo);
       this.#entries.set(key, { kind, subscription });
     } catch (error) {
-      // A node of another version: were the rest refused with it, all would be asked for again with every beat.
+      // A peer of another version. Refusing the rest too would make every heartbeat request all entries again.
       if (!(error instanceof SyntaxError)) throw error;
     }
   }

@@ -1,23 +1,23 @@
-/** Everything that is measured, under its name and with its meaning: `/metrics` and OpenTelemetry report it. */
+/** Lists all metrics with their names and help texts. `/metrics` and OpenTelemetry report them. */
 import { DURATION_BOUNDS, type Histogram } from "../../base/histogram.ts";
 import type { Metrics } from "./metrics.ts";
 
-/** One metric in the way of Prometheus: base units, a counter's name ends in `_total`. */
+/** One metric by the conventions of Prometheus: base units, and names of counters end in `_total`. */
 export type MetricFamily =
   & { readonly name: string; readonly help: string }
   & (
     | { readonly kind: "counter" | "gauge"; readonly samples: readonly MetricSample[] }
-    /** Of durations: the histogram is in milliseconds, as a report it is in seconds. */
+    /** Durations: milliseconds in the histogram, seconds in reports. */
     | { readonly kind: "histogram"; readonly histogram: Histogram }
   );
 
 export interface MetricSample {
-  /** Values come from a fixed few: protocols, reasons. Never the name of a channel or client. */
+  /** Label values come from small fixed sets, such as protocols. Never the name of a channel or client. */
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** What there is to report now. */
+/** The current values of all metrics. */
 export function listFamilies(metrics: Metrics): readonly MetricFamily[] {
   const counter = (name: string, help: string, value: number): MetricFamily => (
     { name, help, kind: "counter", samples: [{ labels: {}, value }] }
@@ -26,56 +26,64 @@ export function listFamilies(metrics: Metrics): readonly MetricFamily[] {
   return [
     counter(
       "raindrops_published_messages_total",
-      "Messages taken from publishers",
+      "Messages accepted from publishers",
       metrics.publishedMessages,
     ),
-    counter("raindrops_published_bytes_total", "Bytes of their payloads", metrics.publishedBytes),
+    counter(
+      "raindrops_published_bytes_total",
+      "Bytes of the payloads of accepted messages",
+      metrics.publishedBytes,
+    ),
     counter(
       "raindrops_delivered_messages_total",
-      "Messages handed to sockets and streams as they came in, one for each message and reader",
+      "Live messages sent to subscribers, counted once per message and subscriber",
       metrics.deliveredMessages,
     ),
-    counter("raindrops_delivered_bytes_total", "Bytes of their frames", metrics.deliveredBytes),
+    counter(
+      "raindrops_delivered_bytes_total",
+      "Bytes of the frames of live messages sent to subscribers",
+      metrics.deliveredBytes,
+    ),
     {
       name: "raindrops_delivery_latency_seconds",
-      help: "Time from a publish until every reader's socket has the message",
+      help: "Time from a publish until all subscribers' sockets have the message",
       kind: "histogram",
       histogram: metrics.latency,
     },
     {
       name: "raindrops_log_commit_seconds",
-      help: "Time the log took to store what it stores at once",
+      help: "Time the log took to commit a batch of messages",
       kind: "histogram",
       histogram: metrics.commit,
     },
     {
       name: "raindrops_event_loop_lag_seconds",
-      help: "By how much timers come late",
+      help: "Delay of timers behind their due time",
       kind: "histogram",
       histogram: metrics.lag,
     },
     {
       name: "raindrops_connections",
-      help: "Clients that are connected, by protocol",
+      help: "Connected clients, by protocol",
       kind: "gauge",
       samples: connections.map(([protocol, { open }]) => ({ labels: { protocol }, value: open })),
     },
     {
       name: "raindrops_connections_opened_total",
-      help: "Clients that have connected, by protocol",
+      help: "Clients that have connected since the start, by protocol",
       kind: "counter",
       samples: connections.map(([protocol, { opened }]) => ({ labels: { protocol }, value: opened })),
     },
     {
       name: "raindrops_refusals_total",
-      help: "What was refused or went wrong, by reason",
+      help: "Requests and connections that were refused or failed, by reason",
       kind: "counter",
       samples: Array.from(metrics.refusals, ([reason, value]) => ({ labels: { reason }, value })),
     },
     counter(
-      "raindrops_slow_readers_total",
-      "Clients that were cut off because they did not keep up",
-      metrics.slowReaders,
+      "raindrops_slow_subscribers_total",
+      "Clients that were disconnected because they did not keep up",
+      metrics.slowSubscribers,
     ),
     ...metrics.gauges.flatMap(({ name, help, kind, read }): MetricFamily[] => {
       const value = read();
@@ -84,7 +92,7 @@ export function listFamilies(metrics: Metrics): readonly MetricFamily[] {
   ];
 }
 
-/** A histogram in seconds, as reports have it: each bucket, labelled `le`, counts everything up to its bound. */
+/** A histogram in seconds, with cumulative buckets labelled `le`, as reports need it. */
 export function flattenHistogram({ counts, sum }: Histogram): {
   readonly buckets: readonly MetricSample[];
   readonly sum: number;

@@ -1,21 +1,21 @@
 /**
- * What the server counts of itself. The app owns one; hub, log, protocols and HTTP handlers feed it, `/metrics`,
- * OpenTelemetry and the inspector read it. Feeding it is adding numbers: whatever costs more is done on reading.
+ * The server's counters. The app owns one Metrics; hub, log, protocols and HTTP handlers update it, `/metrics`,
+ * OpenTelemetry and the inspector read it. An update only adds numbers: costlier work is done on reading.
  */
 import { Histogram } from "../../base/histogram.ts";
 import { redact } from "../../base/redact.ts";
 
-/** Connections of one protocol: how many there have been, and how many there are. */
-export interface ConnectionCount {
+/** Connections of one protocol: all since the start, and those open now. */
+interface ConnectionCount {
   opened: number;
   open: number;
 }
 
-/** What is known of something that was refused or went wrong. No secrets, no query strings. */
-export interface RefusalDetail {
-  /** What was asked for, such as `POST /news`. */
+/** Details of a refusal or failure. No secrets, no query strings. */
+interface RefusalDetail {
+  /** The request, such as `POST /news`. */
   readonly what?: string | undefined;
-  /** Why not, in the words the client was told. */
+  /** The reason, as the client was told. */
   readonly message?: string | undefined;
   /** The client's id. */
   readonly client?: string | undefined;
@@ -24,42 +24,42 @@ export interface RefusalDetail {
 }
 
 export interface Refusal extends RefusalDetail {
-  /** Counts them from 1: whoever has read up to one asks for those behind it. */
+  /** Counts refusals from 1, so that a caller can ask for those after a number. */
   readonly number: number;
   /** Milliseconds since 1970. */
   readonly time: number;
   readonly reason: string;
 }
 
-/** A number that is read when somebody asks, such as how many channels there are. */
+/** A number that is read on demand, such as the number of channels. */
 export interface Gauge {
-  /** In the way of Prometheus, such as `raindrops_channels`; a counter's ends in `_total`. */
+  /** By the conventions of Prometheus, such as `raindrops_channels`; a counter's name ends in `_total`. */
   readonly name: string;
   readonly help: string;
   /** A counter never decreases. */
   readonly kind: "gauge" | "counter";
-  /** Undefined when it cannot be told here and now. */
+  /** Undefined while the value is not available. */
   read(): number | undefined;
 }
 
-/** The newest refusals that are kept. */
+/** Refusals that are kept, the newest ones. */
 export const RECENT_REFUSALS = 256;
 
-/** Longest text of a refusal that is kept. */
+/** Characters of a text that are kept of a refusal. */
 const MAX_TEXT_LENGTH = 200;
 
 export class Metrics {
-  /** Messages that publishers handed in and the log took, with the bytes of their payloads. */
+  /** Messages that the log accepted from publishers, and the bytes of their payloads. */
   publishedMessages = 0;
   publishedBytes = 0;
-  /** Messages offered to sockets as they came in: one for each message and socket, with the bytes of their frames. */
+  /** Live messages offered to sockets, counted once per message and socket, and the bytes of their frames. */
   deliveredMessages = 0;
   deliveredBytes = 0;
-  /** From `Hub.publish()` until every socket has the message, for each message. */
+  /** From `Hub.publish()` until all sockets have the message, of each message. */
   readonly latency = new Histogram();
-  /** How long the log took to store what it stores at once. */
+  /** How long the log took to commit each batch. */
   readonly commit = new Histogram();
-  /** By how much timers came late. */
+  /** The delay of timers behind their due time. */
   readonly lag = new Histogram();
   readonly #connections = new Map<string, ConnectionCount>();
   readonly #refusals = new Map<string, number>();
@@ -67,19 +67,19 @@ export class Metrics {
   readonly #gauges: Gauge[] = [];
   #lastRefusal = 0;
 
-  /** By protocol. */
+  /** Connections by protocol. */
   get connections(): ReadonlyMap<string, Readonly<ConnectionCount>> {
     return this.#connections;
   }
 
-  /** How often something was refused or went wrong, by reason. */
+  /** The number of refusals and failures, by reason. */
   get refusals(): ReadonlyMap<string, number> {
     return this.#refusals;
   }
 
-  /** Readers that were cut off for not keeping up. */
-  get slowReaders(): number {
-    return this.#refusals.get("slow_reader") ?? 0;
+  /** Clients that were disconnected because they did not keep up. */
+  get slowSubscribers(): number {
+    return this.#refusals.get("slow_subscriber") ?? 0;
   }
 
   get gauges(): readonly Gauge[] {
@@ -91,7 +91,7 @@ export class Metrics {
     return this.#lastRefusal;
   }
 
-  /** Notes a client that came. */
+  /** Counts a client that connected. */
   connected(protocol: string): void {
     const count = this.#connections.get(protocol);
     if (count === undefined) this.#connections.set(protocol, { opened: 1, open: 1 });
@@ -101,16 +101,16 @@ export class Metrics {
     }
   }
 
-  /** Notes a client that left. */
+  /** Counts a client that disconnected. */
   disconnected(protocol: string): void {
     const count = this.#connections.get(protocol);
     if (count !== undefined) count.open--;
   }
 
   /**
-   * Notes something that was refused, or that went wrong.
+   * Counts a refusal or failure.
    *
-   * @param reason one of a fixed few, such as an error's code: each is a time series of its own
+   * @param reason from a small fixed set, such as error codes: each is a time series of its own
    */
   refused(reason: string, detail: RefusalDetail = {}): void {
     this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1);
@@ -127,18 +127,18 @@ export class Metrics {
     };
   }
 
-  /** The newest refusals behind a number, oldest first; those no longer kept are left out. */
+  /** The refusals after a number that are still kept, oldest first. */
   listRefusals(after = 0): readonly Refusal[] {
     return this.#recent.filter(({ number }) => number > after).sort((a, b) => a.number - b.number);
   }
 
-  /** Adds a number that is read on demand. */
+  /** Adds a gauge to all reports. */
   addGauge(gauge: Gauge): void {
     this.#gauges.push(gauge);
   }
 }
 
-/** A text as it may be shown: without credentials, and cut. */
+/** A text without credentials, truncated. */
 function show(text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   const shown = redact(text);

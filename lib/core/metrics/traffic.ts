@@ -1,39 +1,39 @@
 /**
- * How many messages each channel gets, counted only while somebody wants to know: the inspector. It costs the hub one
- * look-up for each run of messages on a channel.
+ * The rate of messages on each channel, measured only while the inspector uses it. It costs the hub one lookup for each
+ * run of messages on a channel.
  */
 import type { Hub } from "../hub.ts";
 import type { Message } from "../message.ts";
 
 interface Flow {
-  /** Messages since the last turn of the page. */
+  /** Messages in the current period. */
   count: number;
-  /** Messages a second before that. */
+  /** Messages per second in the previous period. */
   rate: number;
   last: Message;
 }
 
-/** Milliseconds over which messages are counted to tell their rate. */
+/** Milliseconds over which messages are counted to measure a rate. */
 const PERIOD_MILLISECONDS = 2_000;
 
-/** Counts while it is held by anybody. */
+/** Counts messages while it has users. */
 export class Traffic {
   readonly #hub: Pick<Hub, "observe">;
   readonly #flows = new Map<string, Flow>();
   readonly #now: () => number;
-  #holders = 0;
+  #users = 0;
   #start = 0;
   #stop: (() => void) | undefined;
 
-  /** @param now in milliseconds of any clock that does not jump */
+  /** @param now a monotonic clock in milliseconds */
   constructor(hub: Pick<Hub, "observe">, now: () => number = () => performance.now()) {
     this.#hub = hub;
     this.#now = now;
   }
 
-  /** Counts until the returned function is called, and every other holder's. */
-  hold(): () => void {
-    if (this.#holders++ === 0) {
+  /** Adds a user, and returns a function that removes it. Counting stops with the last user. */
+  start(): () => void {
+    if (this.#users++ === 0) {
       this.#start = this.#now();
       this.#stop = this.#hub.observe((messages) => this.#count(messages));
     }
@@ -41,24 +41,24 @@ export class Traffic {
     return () => {
       if (!held) return;
       held = false;
-      if (--this.#holders > 0) return;
+      if (--this.#users > 0) return;
       this.#stop?.();
       this.#flows.clear();
     };
   }
 
-  /** Messages a second on a channel, of late; 0 while nobody counts. */
+  /** Messages per second on a channel in the previous period; 0 without users. */
   rate(channel: string): number {
     this.#turn();
     return this.#flows.get(channel)?.rate ?? 0;
   }
 
-  /** The newest message on a channel that was lately busy. */
+  /** The newest message of a channel, if it had any recently. */
   last(channel: string): Message | undefined {
     return this.#flows.get(channel)?.last;
   }
 
-  /** The channels that were lately busy. */
+  /** The channels that had messages recently. */
   list(): Iterable<string> {
     this.#turn();
     return this.#flows.keys();
@@ -78,10 +78,10 @@ export class Traffic {
     }
   }
 
-  /** Once a period is over, makes rates of counts, and forgets channels that have gone quiet. */
+  /** At the end of a period, turns counts into rates and drops channels without messages. */
   #turn(): void {
     const elapsed = this.#now() - this.#start;
-    if (this.#holders === 0 || elapsed < PERIOD_MILLISECONDS) return;
+    if (this.#users === 0 || elapsed < PERIOD_MILLISECONDS) return;
     this.#start += elapsed;
     for (const [channel, flow] of this.#flows) {
       if (flow.count === 0 && flow.rate === 0) this.#flows.delete(channel);

@@ -29,7 +29,7 @@ const REQUEST_FACTOR = 1.1;
 const REQUEST_CONNECTIONS = 1_000;
 
 /** Requests of one connection that may wait for their answers. */
-const MOST_UNANSWERED = 1_000;
+const MAX_UNANSWERED_REQUESTS = 1_000;
 
 /**
  * How much more than a message what arrives as one may have before it is cut off in the middle. Protocols escape, and
@@ -105,7 +105,7 @@ class NodeListener implements Listener {
       handleProtocols: (_, incoming) => this.#subprotocols.get(incoming) ?? false,
       closeTimeout: CLOSE_MILLISECONDS,
     });
-    this.#idleWatch = new IdleWatch(idleTimeout * 1_000 / 2, (socket) => socket.lookForLife());
+    this.#idleWatch = new IdleWatch(idleTimeout * 1_000 / 2, (socket) => socket.checkAlive());
   }
 
   get hostname(): string {
@@ -179,8 +179,8 @@ class NodeListener implements Listener {
     const answers = this.#unanswered.get(connection) ?? this.#watch(connection);
     answers.add(outgoing);
     outgoing.on("close", () => answers.delete(outgoing));
-    if (answers.size > MOST_UNANSWERED) connection.destroy();
-    return answers.size <= MOST_UNANSWERED;
+    if (answers.size > MAX_UNANSWERED_REQUESTS) connection.destroy();
+    return answers.size <= MAX_UNANSWERED_REQUESTS;
   }
 
   /** Keeps the answers of a connection, and ends with it those that wait behind others: `node:http` forgets them. */

@@ -74,7 +74,7 @@ export class NodeSocket implements Socket {
   }
 
   /** Pings a peer that has been silent since the last look, and drops one that has been since the one before. */
-  lookForLife(): void {
+  checkAlive(): void {
     const { bytesRead } = this.#connection as TcpSocket;
     if (bytesRead !== this.#bytesRead) this.#silentLooks = 0;
     else if (++this.#silentLooks === 1) this.#ping();

@@ -7,7 +7,7 @@ import type { EventEmitter } from "node:events";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 
-export interface WebSocketEvents {
+interface WebSocketEvents {
   message: [data: Buffer, isBinary: boolean];
   error: [error: Error];
   close: [code: number, reason: Buffer];

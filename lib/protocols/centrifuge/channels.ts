@@ -282,7 +282,9 @@ export class CentrifugeChannels {
         }
         onResult({ ...opened.result, data, ...toExpiry(expires) });
         if (opened.rest.length > 0 && !client.outbox.offer(encodeBatch(client.encoder, opened.rest))) {
-          client.end(new MessagingError("slow_reader", "Too many messages are waiting for you: reconnect"));
+          client.end(
+            new MessagingError("slow_subscriber", "Too many messages are waiting for you: reconnect"),
+          );
         }
         // A client that has no room for all this is gone by now.
         if (this.#closed) return;

@@ -91,7 +91,7 @@ const TELLINGS: Readonly<Record<ErrorCode, Telling>> = {
   idle: { reply: ERRORS.internal, end: DISCONNECTS.noPong },
   history_gone: { reply: ERRORS.unrecoverablePosition, end: DISCONNECTS.serverError },
   too_large: { reply: ERRORS.limitExceeded, end: DISCONNECTS.badRequest },
-  slow_reader: { reply: ERRORS.internal, end: DISCONNECTS.slow },
+  slow_subscriber: { reply: ERRORS.internal, end: DISCONNECTS.slow },
   too_many_requests: TOO_MANY,
   too_many_publishes: TOO_MANY,
   too_many_publishes_from_address: TOO_MANY,

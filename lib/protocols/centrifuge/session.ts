@@ -104,7 +104,7 @@ export class CentrifugeSession implements ChannelOwner {
     if (this.#state === "ended") return;
     const isError = reason instanceof MessagingError;
     if (isError) this.#count(reason);
-    const isSlow = isError && reason.code === "slow_reader";
+    const isSlow = isError && reason.code === "slow_subscriber";
     if (isSlow) this.#transport.discard();
     else this.#socket.flush();
     const end = isError ? toDisconnect(reason) : reason;
@@ -137,7 +137,7 @@ export class CentrifugeSession implements ChannelOwner {
   send(...replies: readonly Reply[]): void {
     if (this.#state === "ended") return;
     if (!this.#outbox.offer([this.format.encodeReplies(replies)])) {
-      this.end(new MessagingError("slow_reader", "Too many messages are waiting for you: reconnect"));
+      this.end(new MessagingError("slow_subscriber", "Too many messages are waiting for you: reconnect"));
     }
   }
 

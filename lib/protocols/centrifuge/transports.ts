@@ -186,7 +186,7 @@ function receive({ sessions }: CentrifugeContext, emulation: Omit<EmulationReque
 
 async function forward({ cluster }: CentrifugeContext, emulation: EmulationRequest): Promise<boolean> {
   const { node, session, data } = emulation;
-  if (cluster?.hears(node) !== true) {
+  if (cluster?.isAlive(node) !== true) {
     throw new MessagingError("not_found", "That session is of a node that is not there: connect again");
   }
   const content = typeof data === "string" ? { text: data } : { base64: data.toBase64() };

@@ -4,7 +4,7 @@ import { MessagingError } from "../../core/errors.ts";
 import { describeTakenId, type Hub } from "../../core/hub.ts";
 
 /** What a URL says of who sent it; undefined for what it leaves out. */
-export interface Identity {
+interface Identity {
   readonly id: string | undefined;
   readonly name: string | undefined;
 }
@@ -26,6 +26,6 @@ export function checkIdentity({ id, name }: Identity, pass: Pass, hub: Hub, addr
     );
   }
   if (id === undefined) return false;
-  if (hub.isHeldElsewhere(id, address)) throw describeTakenId(id);
+  if (hub.isIdTaken(id, address)) throw describeTakenId(id);
   return true;
 }

@@ -59,7 +59,7 @@ class PlainSession implements SocketHandler {
           client: id,
         });
         socket.close(error.close, cutReason(error.message));
-        if (error.code === "slow_reader") socket.terminate();
+        if (error.code === "slow_subscriber") socket.terminate();
         this.close(error.close);
       },
     });
@@ -135,7 +135,7 @@ class PlainSession implements SocketHandler {
 
   #answer(client: Client, data: string | Uint8Array<ArrayBuffer>): void {
     if (!client.outbox.offer([new Frame(data)])) {
-      client.end(new MessagingError("slow_reader", "Too many answers are waiting for you: read them"));
+      client.end(new MessagingError("slow_subscriber", "Too many answers are waiting for you: read them"));
     }
   }
 

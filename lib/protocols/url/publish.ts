@@ -1,4 +1,5 @@
 /** `POST` and `PUT` on a channel or on `/@id`: one message from an HTTP request to the hub. */
+import { quote } from "../../base/quote.ts";
 import type { Pass } from "../../auth/gate.ts";
 import { decodePath, directChannel, parseChannelPath } from "../../core/channel.ts";
 import { parseClientId, parseClientName } from "../../core/client.ts";
@@ -114,10 +115,6 @@ export function parseOptions(values: Readonly<Record<string, unknown>>): Options
     }
   }
   return options;
-}
-
-function quote(name: string): string {
-  return JSON.stringify(name.length > 60 ? name.slice(0, 60) + "..." : name);
 }
 
 function parseEvent(value: unknown): string {

@@ -45,7 +45,7 @@ export function openStream(format: StreamFormat, services: Services, request: Se
         client: id,
       });
       // A slow reader's queue is what it is cut off for; all others get theirs.
-      if (error.code === "slow_reader") socket.terminate();
+      if (error.code === "slow_subscriber") socket.terminate();
       else socket.close();
       leave(error.close);
     },

@@ -432,7 +432,7 @@ class Model {
       for (const id of ["c0", "c1", "c2", "c3"]) {
         const others = all.filter(([other]) => other !== node);
         const expected = others.flatMap(([, clients]) => [...clients.keys()].filter((c) => c.id === id));
-        assert.equal(node.cluster.elsewhere.countConnections(id), expected.length);
+        assert.equal(node.cluster.remote.countConnections(id), expected.length);
       }
     }
     for (const node of [...this.nodes.alive]) this.nodes.stop(node);

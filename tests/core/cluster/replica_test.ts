@@ -14,19 +14,19 @@ const CHANGES: readonly Change[] = [
 Deno.test("Replica leaves out a selector outside the grammar, and goes on with the next change", () => {
   const index = new ClusterIndex(new Presence());
   const replica = new Replica("n1", index);
-  assert.equal(replica.change(1, CHANGES), undefined);
-  assert.equal(replica.change(2, [["gone", 2]]), undefined);
-  assert.equal(replica.hear(2), undefined, "it asks for nothing again");
-  assert.equal(index.countReaders("news"), 1);
+  assert.equal(replica.applyChanges(1, CHANGES), undefined);
+  assert.equal(replica.applyChanges(2, [["gone", 2]]), undefined);
+  assert.equal(replica.noteSequence(2), undefined, "it asks for nothing again");
+  assert.equal(index.countExactSubscribers("news"), 1);
   replica.clear();
-  assert.equal(index.countReaders("news"), 0);
+  assert.equal(index.countExactSubscribers("news"), 0);
 });
 
 Deno.test("Replica becomes whole by a page that holds a selector outside the grammar", () => {
   const index = new ClusterIndex(new Presence());
   const replica = new Replica("n1", index);
-  assert.deepEqual(replica.hear(5), { ask: 0 });
-  assert.equal(replica.readPage({ after: 0, sequence: 5, changes: CHANGES, more: false }), undefined);
-  assert.equal(replica.hear(5), undefined);
-  assert.equal(index.countReaders("news"), 1);
+  assert.deepEqual(replica.noteSequence(5), { ask: 0 });
+  assert.equal(replica.applyPage({ after: 0, sequence: 5, changes: CHANGES, more: false }), undefined);
+  assert.equal(replica.noteSequence(5), undefined);
+  assert.equal(index.countExactSubscribers("news"), 1);
 });

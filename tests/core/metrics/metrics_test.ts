@@ -5,10 +5,10 @@ import { Metrics, RECENT_REFUSALS } from "../../../lib/core/metrics/metrics.ts";
 Deno.test("Metrics.refused() counts by reason and keeps the newest, oldest first", () => {
   const metrics = new Metrics();
   metrics.refused("forbidden", { what: "POST /news", message: "no", client: "c", address: "127.0.0.1" });
-  metrics.refused("slow_reader");
+  metrics.refused("slow_subscriber");
   metrics.refused("forbidden");
-  assert.deepEqual([...metrics.refusals], [["forbidden", 2], ["slow_reader", 1]]);
-  assert.equal(metrics.slowReaders, 1);
+  assert.deepEqual([...metrics.refusals], [["forbidden", 2], ["slow_subscriber", 1]]);
+  assert.equal(metrics.slowSubscribers, 1);
   const [first, ...others] = metrics.listRefusals();
   const { time, ...rest } = first!;
   assert.ok(Math.abs(Date.now() - time) < 60_000);

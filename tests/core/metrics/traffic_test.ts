@@ -23,7 +23,7 @@ class Bench {
 
 Deno.test("Traffic tells the rate of each channel over the last two seconds, and its newest message", () => {
   const bench = new Bench();
-  using held = { [Symbol.dispose]: bench.traffic.hold() };
+  using held = { [Symbol.dispose]: bench.traffic.start() };
   void held;
   bench.announce("a", "b", "a", "a");
   assert.equal(bench.traffic.rate("a"), 0, "nothing is known before the time is over");
@@ -43,7 +43,7 @@ Deno.test("Traffic tells the rate of each channel over the last two seconds, and
 Deno.test("Traffic leaves the hub alone unless somebody holds it", () => {
   const bench = new Bench();
   assert.equal(bench.observers.size, 0);
-  const [one, other] = [bench.traffic.hold(), bench.traffic.hold()];
+  const [one, other] = [bench.traffic.start(), bench.traffic.start()];
   assert.equal(bench.observers.size, 1);
   bench.announce("a");
   one();
@@ -56,7 +56,7 @@ Deno.test("Traffic leaves the hub alone unless somebody holds it", () => {
 
 Deno.test("Traffic does not count messages to one client", () => {
   const bench = new Bench();
-  bench.traffic.hold();
+  bench.traffic.start();
   for (const observer of bench.observers) {
     observer([createMessage("secret", { channel: "@anna", to: "anna" })]);
   }

@@ -1,6 +1,6 @@
 /**
- * Who reads which channel, by name, list or pattern, and the way of a batch of messages to all of them. The hub owns
- * one: this is its hot path.
+ * Fan-out: the subscriptions to channels by name, list or pattern, and the delivery of a batch of messages to all of
+ * them. The hub owns one; this is its hot path.
  */
 import type { Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
@@ -12,72 +12,72 @@ import type { Rules } from "./rules.ts";
 import { encodeBatch, type Encoder, type Frame } from "./socket.ts";
 import { conflate, type Subscription } from "./subscription.ts";
 
-export interface ReadersOptions {
+interface FanOutOptions {
   readonly rules: Rules;
   /** Where deliveries are counted. */
   readonly metrics: Metrics;
 }
 
-/** The readers of one selector, by encoder. */
+/** The subscriptions to one selector, by encoder. */
 interface Group {
   readonly selector: Selector;
-  readonly readers: Map<Encoder, Set<Subscription>>;
+  readonly subscriptions: Map<Encoder, Set<Subscription>>;
   size: number;
 }
 
-/** What each encoder made of each list of messages during one delivery. */
+/** The frames of each list of messages by encoder, during one delivery. */
 type FrameCache = Map<readonly Message[], Map<Encoder, readonly Frame[]>>;
 
-export class Readers {
+export class FanOut {
   readonly #rules: Rules;
   readonly #metrics: Metrics;
   readonly #groups = new Map<string, Group>();
   readonly #patterns = new PatternIndex<Group>();
 
-  constructor({ rules, metrics }: ReadersOptions) {
+  constructor({ rules, metrics }: FanOutOptions) {
     this.#rules = rules;
     this.#metrics = metrics;
   }
 
-  /** How many subscriptions there are. */
+  /** The number of subscriptions. */
   get subscriptionCount(): number {
     let count = 0;
     for (const { size } of this.#groups.values()) count += size;
     return count;
   }
 
-  /** How many channels, lists and patterns are read. */
+  /** The number of different selectors: channels, lists and patterns. */
   get groupCount(): number {
     return this.#groups.size;
   }
 
-  /** How many channels are read by name. */
+  /** The number of channels with subscriptions by exact name. */
   get channelCount(): number {
     let count = 0;
     for (const { selector } of this.#groups.values()) if (selector.channel !== undefined) count++;
     return count;
   }
 
-  /** Whether somebody reads a channel by name. */
+  /** Whether a channel has subscriptions by exact name. */
   has(channel: string): boolean {
     return this.#groups.has(channel);
   }
 
-  /** The channels that are read by name, with the number of subscriptions to each. */
+  /** The channels with subscriptions by exact name, and the number of these. */
   *listChannels(): Iterable<{ readonly channel: string; readonly subscribers: number }> {
     for (const { selector: { channel }, size } of this.#groups.values()) {
       if (channel !== undefined) yield { channel, subscribers: size };
     }
   }
 
-  /** The subscriptions that a channel is of, by name, list or pattern. */
+  /** The subscriptions to a channel, by name, list or pattern. */
   *list(channel: string): Iterable<Subscription> {
     for (const group of this.#groupsOf(channel)) {
-      for (const readers of group.readers.values()) yield* readers;
+      for (const subscriptions of group.subscriptions.values()) yield* subscriptions;
     }
   }
 
-  /** How many subscriptions a channel is of, by name, list or pattern. */
+  /** The number of subscriptions to a channel, by name, list or pattern. */
   count(channel: string): number {
     let count = this.#groups.get(channel)?.size ?? 0;
     if (this.#patterns.size > 0) {
@@ -86,25 +86,25 @@ export class Readers {
     return count;
   }
 
-  /** Those clients of some that read a channel, by name, list or pattern. */
+  /** Those of the given clients that are subscribed to a channel, by name, list or pattern. */
   filter(
     channel: string,
     clients: Iterable<Client>,
-    subscriptionsOf: (client: Client) => Iterable<Subscription>,
+    listSubscriptionsOf: (client: Client) => Iterable<Subscription>,
   ): Set<Client> {
     const groups = this.#groupsOf(channel);
-    const reads = (client: Client) =>
-      [...subscriptionsOf(client)].some(({ selector }) => groups.has(this.#groups.get(selector.key)!));
-    return new Set([...clients].filter(reads));
+    const isSubscribed = (client: Client) =>
+      [...listSubscriptionsOf(client)].some(({ selector }) => groups.has(this.#groups.get(selector.key)!));
+    return new Set([...clients].filter(isSubscribed));
   }
 
-  /** Adds a subscription: it takes what is delivered from now on. */
+  /** Adds a subscription, which gets what is delivered from now on. */
   add(subscription: Subscription): void {
     const { selector, client } = subscription;
     const group = this.#openGroup(selector);
-    let readers = group.readers.get(client.encoder);
-    if (readers === undefined) group.readers.set(client.encoder, readers = new Set());
-    readers.add(subscription);
+    let subscriptions = group.subscriptions.get(client.encoder);
+    if (subscriptions === undefined) group.subscriptions.set(client.encoder, subscriptions = new Set());
+    subscriptions.add(subscription);
     group.size++;
   }
 
@@ -112,15 +112,15 @@ export class Readers {
   remove(subscription: Subscription): void {
     const { selector, client } = subscription;
     const group = this.#groups.get(selector.key);
-    const readers = group?.readers.get(client.encoder);
-    if (group === undefined || !readers?.delete(subscription)) return;
-    if (readers.size === 0) group.readers.delete(client.encoder);
+    const subscriptions = group?.subscriptions.get(client.encoder);
+    if (group === undefined || !subscriptions?.delete(subscription)) return;
+    if (subscriptions.size === 0) group.subscriptions.delete(client.encoder);
     group.size--;
     if (group.size === 0) this.#closeGroup(group);
   }
 
   /**
-   * Delivers a batch to everyone who reads a channel of it, in order. Encodes each list of messages once per encoder.
+   * Delivers a batch to all subscriptions to its channels, in order. Encodes each list of messages once per encoder.
    */
   deliver(messages: readonly Message[]): void {
     if (messages.length === 0) return;
@@ -136,7 +136,7 @@ export class Readers {
       }
     }
     for (const [group, list] of byPattern) {
-      // Empty: several channels of the batch match, whose messages must keep their common order.
+      // Empty: several channels of the batch match. Their messages must stay in the order of the batch.
       this.#deliverTo(group, list.length > 0 ? list : this.#selectFrom(messages, group, byChannel), cache);
     }
   }
@@ -154,10 +154,10 @@ export class Readers {
     const conflated = messages.every((message) => this.#rules.for(message.channel).conflate);
     if (conflated) messages = conflate(messages);
     const senders = socketIds(messages);
-    for (const [encoder, readers] of group.readers) {
+    for (const [encoder, subscriptions] of group.subscriptions) {
       const frames = encodeOnce(cache, encoder, messages);
-      this.#countDelivered(messages.length, frames, readers.size);
-      for (const subscription of readers) {
+      this.#countDelivered(messages.length, frames, subscriptions.size);
+      for (const subscription of subscriptions) {
         const { client } = subscription;
         if (senders !== undefined && !client.echo && senders.has(client.socket.id)) {
           this.#deliverOthers(subscription, messages, frames, conflated);
@@ -166,7 +166,7 @@ export class Readers {
     }
   }
 
-  /** Delivers a batch without the client's own messages. */
+  /** Delivers a batch except for the client's own messages. */
   #deliverOthers(
     subscription: Subscription,
     messages: readonly Message[],
@@ -184,7 +184,7 @@ export class Readers {
     subscription.take(others, theirs, conflated);
   }
 
-  /** Delivers a message to some clients, whatever they read. */
+  /** Delivers a direct message to clients, whatever they are subscribed to. */
   deliverDirect(message: Message, clients: Iterable<Client>): void {
     const cache: FrameCache = new Map();
     const list = [message];
@@ -192,7 +192,7 @@ export class Readers {
       const frames = encodeOnce(cache, client.encoder, list);
       this.#countDelivered(1, frames, 1);
       if (!client.outbox.offer(frames)) {
-        client.end(new MessagingError("slow_reader", "Too many messages are waiting for you: reconnect"));
+        client.end(new MessagingError("slow_subscriber", "Too many messages are waiting for you: reconnect"));
       }
     }
   }
@@ -214,7 +214,7 @@ export class Readers {
   #openGroup(selector: Selector): Group {
     let group = this.#groups.get(selector.key);
     if (group === undefined) {
-      group = { selector, readers: new Map(), size: 0 };
+      group = { selector, subscriptions: new Map(), size: 0 };
       this.#groups.set(selector.key, group);
       if (selector.channel === undefined) {
         for (const pattern of selector.patterns) this.#patterns.add(pattern, group);
@@ -242,7 +242,7 @@ function encodeOnce(cache: FrameCache, encoder: Encoder, messages: readonly Mess
 function groupByChannel(messages: readonly Message[]): ReadonlyMap<string, readonly Message[]> {
   const channel = messages[0]?.channel ?? "";
   if (messages.every((message) => message.channel === channel)) return new Map([[channel, messages]]);
-  // Map.groupBy takes many times as long.
+  // Map.groupBy is several times slower.
   const groups = new Map<string, Message[]>();
   for (const message of messages) {
     const group = groups.get(message.channel);
