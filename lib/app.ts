@@ -36,6 +36,7 @@ import { openTelemetry, type Telemetry } from "./observe/telemetry.ts";
 import { answerEmulation, type CentrifugeContext, type ProtocolContext } from "./protocols/mod.ts";
 import { createCentrifugeRoutes } from "./protocols/centrifuge/routes.ts";
 import { ReadRoute } from "./protocols/url/read.ts";
+import { VERSION } from "./config/version.ts";
 import { describeOpenness, readKeys, readNatsCredentials, readRules } from "./config/files.ts";
 
 /** A running Raindrops without a port: hand it requests. Disposing it closes the log. */
@@ -52,9 +53,6 @@ export interface App extends AsyncDisposable {
 }
 
 type Env = { Bindings: { readonly peer: Peer } };
-
-/** What the API says of the program. */
-const VERSION = "raindrops";
 
 /** How sessions of the Centrifuge protocol end when the server drains. */
 const SHUTDOWN = { code: 3001, reason: "shutdown" };
@@ -75,7 +73,7 @@ export async function createApp(
   const keys = await readKeys(config);
   for (const warning of keys?.warnings ?? []) logger.write("warn", warning);
   const nats = await readNatsCredentials(config);
-  const log = await openLog(config.log, { rules, maxChannels: config.maxChannels, logger, metrics, nats });
+  const log = await openLog(config.engine, { rules, maxChannels: config.maxChannels, logger, metrics, nats });
   const telemetry = await openTelemetry(metrics);
   return new RaindropsApp({ config, logger, rules, pages, log, keys, metrics, telemetry });
 }
@@ -163,7 +161,7 @@ class RaindropsApp implements App {
       publishRatePerAddress: config.maxPublishRatePerAddress,
       publishBurst: config.publishBurst,
     });
-    const proxies = { networks: config.trustedProxies, header: config.proxyHeader };
+    const proxies = { networks: config.trustedProxy, header: config.proxyHeader };
     this.#connections = new Connections({ limits: this.#limits, proxies, metrics, logger });
     this.#apiContext = {
       hub: this.hub,
@@ -320,7 +318,7 @@ class RaindropsApp implements App {
     );
     gauge(
       "raindrops_nodes",
-      "Nodes that share the log, as far as this one hears them",
+      "Nodes that share the engine, as far as this one hears them",
       () => hub.nodes().length,
     );
     for (const processGauge of createProcessGauges(hub.identity.startedAt)) metrics.addGauge(processGauge);

@@ -81,7 +81,7 @@ export class MemoryLog implements Log, LogInsight {
   }
 
   append(draft: Draft): Promise<Receipt> {
-    if (this.#closed) return Promise.reject(new MessagingError("log_unavailable", "The log is closed"));
+    if (this.#closed) return Promise.reject(new MessagingError("log_unavailable", "The engine is closed"));
     return new Promise((resolve, reject) => this.#turn.add({ draft, resolve, reject }));
   }
 
@@ -132,7 +132,7 @@ export class MemoryLog implements Log, LogInsight {
   }
 
   checkReady(): string | undefined {
-    return this.#closed ? "The log is closed" : undefined;
+    return this.#closed ? "The engine is closed" : undefined;
   }
 
   *listStored(): Iterable<StoredChannel> {

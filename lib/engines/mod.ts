@@ -5,6 +5,7 @@ import type { Metrics } from "../core/metrics/metrics.ts";
 import type { Rules } from "../core/rules.ts";
 import { openJetStreamLog } from "./jetstream/log.ts";
 import type { NatsCredentials } from "./jetstream/link.ts";
+import { JETSTREAM_SETTINGS } from "./jetstream/settings.ts";
 import { JETSTREAM_SCHEMES, type JetStreamUrl, parseJetStreamUrl } from "./jetstream/url.ts";
 import { MemoryLog } from "./memory.ts";
 import { openSqliteLog } from "./sqlite/log.ts";
@@ -32,6 +33,9 @@ const KNOWN =
 
 export type { NatsCredentials };
 
+/** The settings of all engines, for the table of settings. */
+export const ENGINE_SETTINGS = { ...JETSTREAM_SETTINGS };
+
 /**
  * Reads the URL of a log, such as `sqlite:./data/raindrops.db`, and opens nothing.
  *
@@ -44,12 +48,12 @@ export function parseLogUrl(url: string): LogUrl {
   }
   switch (scheme) {
     case "memory":
-      if (rest !== "") throw new SyntaxError(`Log "${url}": "memory:" takes nothing after the colon`);
+      if (rest !== "") throw new SyntaxError(`Engine "${url}": "memory:" takes nothing after the colon`);
       return { kind: "memory" };
     case "sqlite":
       return parseSqliteUrl(url, rest);
     default:
-      throw new SyntaxError(`Log "${url}" is of no known kind: ${KNOWN}`);
+      throw new SyntaxError(`Engine "${url}" is of no known kind: ${KNOWN}`);
   }
 }
 
@@ -77,25 +81,27 @@ function parseSqliteUrl(url: string, rest: string): LogUrl {
   try {
     path = decodeURIComponent(encoded);
   } catch (cause) {
-    throw new SyntaxError(`Log "${url}": its path is not percent-encoded UTF-8; write % as %25`, { cause });
+    throw new SyntaxError(`Engine "${url}": its path is not percent-encoded UTF-8; write % as %25`, {
+      cause,
+    });
   }
-  if (path === "" || path.endsWith("/")) throw new SyntaxError(`Log "${url}" names no file: ${KNOWN}`);
+  if (path === "" || path.endsWith("/")) throw new SyntaxError(`Engine "${url}" names no file: ${KNOWN}`);
   if (path.startsWith("//")) {
     throw new SyntaxError(
-      `Log "${url}": a path follows the colon at once, as in "sqlite:./data/raindrops.db" or "sqlite:/var/lib/raindrops.db"`,
+      `Engine "${url}": a path follows the colon at once, as in "sqlite:./data/raindrops.db" or "sqlite:/var/lib/raindrops.db"`,
     );
   }
   // SQLite reads these as something else than a path.
   if (path.startsWith(":") || path.startsWith("file:") || path.includes("\0")) {
-    throw new SyntaxError(`Log "${url}": "${path}" is no path; ${KNOWN}`);
+    throw new SyntaxError(`Engine "${url}": "${path}" is no path; ${KNOWN}`);
   }
   let synchronous: "normal" | "full" = "normal";
   for (const [name, value] of new URLSearchParams(query)) {
     if (name !== "synchronous") {
-      throw new SyntaxError(`Log "${url}" has the unknown parameter "${name}": there is only synchronous`);
+      throw new SyntaxError(`Engine "${url}" has the unknown parameter "${name}": there is only synchronous`);
     }
     if (value !== "normal" && value !== "full") {
-      throw new SyntaxError(`Log "${url}": synchronous is "normal" or "full", not "${value}"`);
+      throw new SyntaxError(`Engine "${url}": synchronous is "normal" or "full", not "${value}"`);
     }
     synchronous = value;
   }

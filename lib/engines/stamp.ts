@@ -15,7 +15,7 @@ export function createEpoch(): string {
 export function describeChannelLimit(channel: string, limit: number): MessagingError {
   return new MessagingError(
     "too_many_channels",
-    `Cannot store the first message of ${JSON.stringify(channel)}: the log remembers ${limit} channels, ` +
+    `Cannot store the first message of ${JSON.stringify(channel)}: the engine keeps ${limit} channels, ` +
       "use one of them, or raise --max-channels",
   );
 }

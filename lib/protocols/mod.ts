@@ -1,4 +1,6 @@
 /** The registry of protocols: everything `app.ts` can put on a channel's URL. */
+import { CENTRIFUGE_SETTINGS } from "./centrifuge/settings.ts";
+
 export {
   answerEmulation,
   chooseWebSocket,
@@ -17,3 +19,6 @@ export { NDJSON_TYPE, openLineStream } from "./url/ndjson.ts";
 export { openPlainSession } from "./url/plain.ts";
 export type { ProtocolContext, ReadRequest } from "./protocol.ts";
 export { streamHeaders } from "./url/stream.ts";
+
+/** The settings of all protocols, for the table of settings. */
+export const PROTOCOL_SETTINGS = { ...CENTRIFUGE_SETTINGS };

@@ -53,7 +53,7 @@ for (
     assert.throws(() => parseLogUrl(url), (error) => {
       assert.ok(error instanceof SyntaxError);
       assert.match(error.message, pattern);
-      assert.ok(error.message.startsWith(`Log "${url}"`));
+      assert.ok(error.message.startsWith(`Engine "${url}"`));
       return true;
     });
   });

@@ -44,7 +44,7 @@ export function listFamilies(metrics: Metrics): readonly MetricFamily[] {
     },
     {
       name: "raindrops_log_commit_seconds",
-      help: "Time the log took to store what it stores at once",
+      help: "Time the engine took to store what it stores at once",
       kind: "histogram",
       histogram: metrics.commit,
     },

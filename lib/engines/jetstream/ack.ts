@@ -30,7 +30,7 @@ export function readAck(message: Msg): Ack {
         kind: "refused",
         error: new MessagingError(
           "log_full",
-          `Cannot store the message: the log's server says "${error.description}"; give the stream more room, ` +
+          `Cannot store the message: the NATS server says "${error.description}"; give the stream more room, ` +
             "or keep less with --rules",
         ),
       };

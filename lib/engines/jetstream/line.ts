@@ -88,7 +88,7 @@ export class JetStreamLine implements Disposable {
     if (this.#line.size < WAITING_ENTRIES && this.#bytes < WAITING_BYTES) return undefined;
     return new MessagingError(
       "log_unavailable",
-      "Cannot store the message: too many wait for the log already",
+      "Cannot store the message: too many wait for the engine already",
     );
   }
 
@@ -227,6 +227,6 @@ export class JetStreamLine implements Disposable {
 function unavailable(): MessagingError {
   return new MessagingError(
     "log_unavailable",
-    "Cannot store the message: the log's server did not confirm it in time; try again in a moment",
+    "Cannot store the message: the NATS server did not confirm it in time; try again in a moment",
   );
 }

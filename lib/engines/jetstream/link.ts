@@ -175,7 +175,7 @@ export class JetStreamLink implements AsyncDisposable {
     let state = known;
     const reason = state?.epoch === opened.epoch
       ? "This node was cut off for so long that messages it had not seen are gone"
-      : `The log lost messages it had announced, and has the new epoch ${opened.epoch}`;
+      : `The engine lost messages it had announced, and has the new epoch ${opened.epoch}`;
     if (state?.epoch !== opened.epoch || this.#hasMissed) {
       state = await this.#load(opened.epoch, opened.messages, opened.last, connection, manager);
     }
@@ -206,7 +206,9 @@ export class JetStreamLink implements AsyncDisposable {
       return trouble.resolve("messages that were not seen here are gone");
     }
     this.#problem = undefined;
-    if (this.#complaint !== undefined) logger.write("info", "log is reachable again", { log: this.#name });
+    if (this.#complaint !== undefined) {
+      logger.write("info", "engine is reachable again", { engine: this.#name });
+    }
     this.#complaint = undefined;
     onUp();
     this.#onFirst();
@@ -329,7 +331,10 @@ export class JetStreamLink implements AsyncDisposable {
     this.#complaint = reason;
     this.#options.onDown();
     if (!isNews || this.#closed) return;
-    this.#options.logger.write("warn", "log cannot be reached, trying again", { log: this.#name, reason });
+    this.#options.logger.write("warn", "engine cannot be reached, trying again", {
+      engine: this.#name,
+      reason,
+    });
   }
 
   get #name(): string {

@@ -323,7 +323,7 @@ export class JetStreamLog implements Log, LogInsight {
     if (isFirst) return;
     this.#reader.reset();
     this.#line.abandon();
-    this.#options.logger.write("error", reason, { log: this.#options.stream });
+    this.#options.logger.write("error", reason, { engine: this.#options.stream });
     this.onReset(reason);
   }
 
@@ -383,14 +383,14 @@ export class JetStreamLog implements Log, LogInsight {
   #unavailable(attempt: string, cause?: unknown): MessagingError {
     return new MessagingError(
       "log_unavailable",
-      `Cannot ${attempt}: the log's server cannot be reached; try again in a moment`,
+      `Cannot ${attempt}: the NATS server cannot be reached; try again in a moment`,
       { cause: cause ?? this.#link.problem },
     );
   }
 }
 
 function closedError(): MessagingError {
-  return new MessagingError("log_unavailable", "The log is closed");
+  return new MessagingError("log_unavailable", "The engine is closed");
 }
 
 function describe(error: unknown): string {

@@ -1,4 +1,4 @@
-/** Reads the URL of a log on NATS JetStream, such as `nats://one:4222,two:4222?stream=raindrops&replicas=3`. */
+/** Reads the URL of an engine on NATS JetStream, such as `nats://one:4222,two:4222?stream=raindrops&replicas=3`. */
 
 export interface JetStreamUrl {
   /** Each as `host:port`. */
@@ -24,12 +24,12 @@ export function parseJetStreamUrl(scheme: string, rest: string): JetStreamUrl {
   const [, authority = "", query = ""] = /^\/\/([^/?]*)\/?(?:\?(.*))?$/s.exec(rest) ?? [];
   if (authority === "") {
     throw new SyntaxError(
-      `A NATS log names its servers, as in "${scheme}://127.0.0.1:4222?stream=raindrops"`,
+      `A NATS engine names its servers, as in "${scheme}://127.0.0.1:4222?stream=raindrops"`,
     );
   }
   if (authority.includes("@")) {
     throw new SyntaxError(
-      "A NATS log has no credentials in its URL, where they would be seen: set RAINDROPS_NATS_USER and " +
+      "A NATS engine has no credentials in its URL, where they would be seen: set RAINDROPS_NATS_USER and " +
         "RAINDROPS_NATS_PASSWORD, RAINDROPS_NATS_TOKEN or RAINDROPS_NATS_CREDS",
     );
   }
@@ -39,7 +39,7 @@ export function parseJetStreamUrl(scheme: string, rest: string): JetStreamUrl {
     if (name === "stream") stream = parseStream(value);
     else if (name === "replicas") replicas = parseReplicas(value);
     else {
-      throw new SyntaxError(`A NATS log has no parameter "${name}": there are stream and replicas`);
+      throw new SyntaxError(`A NATS engine has no parameter "${name}": there are stream and replicas`);
     }
   }
   return { servers: authority.split(",").map(parseServer), tls: scheme !== "nats", stream, replicas };

@@ -111,6 +111,6 @@ export class JetStreamWire {
 function tooLargeError(bytes: number, room: number): MessagingError {
   return new MessagingError(
     "too_large",
-    `The message takes ${bytes} bytes and the log's server takes ${room}: send less, or raise its max_payload`,
+    `The message takes ${bytes} bytes and the NATS server takes ${room}: send less, or raise its max_payload`,
   );
 }

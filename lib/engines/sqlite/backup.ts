@@ -49,7 +49,7 @@ export class SqliteBackups implements Disposable {
 
   /** Breaks off the copy that is under way, for the database is about to be closed. */
   stop(): void {
-    this.#end?.("The log was closed during the backup");
+    this.#end?.("The engine was closed during the backup");
   }
 
   /** Call it once the database is closed. */
@@ -77,8 +77,8 @@ export class SqliteBackups implements Disposable {
         file.seekSync(read, Deno.SeekMode.Start);
         const count = file.readSync(chunk);
         if (count === null) {
-          end("The log's file became shorter during the backup");
-          throw new MessagingError("log_unavailable", "The log's file became shorter during the backup");
+          end("The database became shorter during the backup");
+          throw new MessagingError("log_unavailable", "The database became shorter during the backup");
         }
         read += count;
         controller.enqueue(chunk.subarray(0, count));

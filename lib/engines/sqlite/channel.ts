@@ -93,7 +93,7 @@ export class SqliteChannels {
   getById(id: number): SqliteChannel {
     const channel = this.#byId.get(id);
     if (channel === undefined) {
-      throw new RangeError(`The log holds a message of channel ${id}, which it does not know`);
+      throw new RangeError(`The database holds a message of channel ${id}, which it does not know`);
     }
     return channel;
   }

@@ -93,13 +93,13 @@ export class SqliteDatabase implements Disposable {
     this.#failing = true;
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     const reason = cause instanceof Error ? cause.message : String(cause);
-    this.#logger.write("error", "log write failed", { log: this.path, reason });
+    this.#logger.write("error", "engine write failed", { engine: this.path, reason });
   }
 
   reportSuccess(): void {
     if (!this.#failing) return;
     this.#failing = false;
-    this.#logger.write("info", "log writes again", { log: this.path });
+    this.#logger.write("info", "engine writes again", { engine: this.path });
   }
 
   [Symbol.dispose](): void {

@@ -24,12 +24,12 @@ export function toLogError(cause: unknown, attempt: string): MessagingError {
   if (resultCode(cause) === SQLITE_FULL) {
     return new MessagingError(
       "log_full",
-      `Cannot ${attempt}: the disk the log is on is full; free some space, or keep less with --rules`,
+      `Cannot ${attempt}: the disk of the database is full; free some space, or keep less with --rules`,
       { cause },
     );
   }
   const reason = cause instanceof Error ? cause.message : String(cause);
-  return new MessagingError("log_unavailable", `Cannot ${attempt}: the log failed with "${reason}"`, {
+  return new MessagingError("log_unavailable", `Cannot ${attempt}: the database failed with "${reason}"`, {
     cause,
   });
 }

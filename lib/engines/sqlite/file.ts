@@ -116,7 +116,7 @@ function explain(path: string, cause: unknown): MessagingError {
     case SQLITE_FULL:
       return new MessagingError(
         "log_full",
-        `Cannot open the log "${path}": its disk is full; free some space`,
+        `Cannot open the database "${path}": its disk is full; free some space`,
         {
           cause,
         },
@@ -135,7 +135,7 @@ function explain(path: string, cause: unknown): MessagingError {
 function refusal(path: string, reason: string, cause?: unknown): MessagingError {
   return new MessagingError(
     "log_unavailable",
-    `Cannot open the log "${path}": ${reason}, or name another file with --log sqlite:PATH`,
+    `Cannot open the database "${path}": ${reason}, or name another file with --engine sqlite:PATH`,
     cause === undefined ? undefined : { cause },
   );
 }

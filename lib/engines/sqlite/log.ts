@@ -79,12 +79,12 @@ export function openSqliteLog(options: SqliteLogOptions): SqliteLog {
     const { epoch, renewed } = beginLife(database, synchronous, bootTime());
     database.synchronous = synchronous;
     if (renewed !== undefined) {
-      logger.write("warn", "log has a new epoch", { log: path, epoch, reason: renewed });
+      logger.write("warn", "engine has a new epoch", { engine: path, epoch, reason: renewed });
     }
     return new SqliteLog(database, new SqliteState(database, epoch), options);
   } catch (cause) {
     database[Symbol.dispose]();
-    throw toLogError(cause, `open the log "${path}"`);
+    throw toLogError(cause, `open the database "${path}"`);
   }
 }
 
@@ -156,7 +156,7 @@ export class SqliteLog implements Log, LogBackup, LogInsight {
     try {
       return this.#backups.open();
     } catch (cause) {
-      throw toLogError(cause, "back up the log");
+      throw toLogError(cause, "back up the database");
     }
   }
 
@@ -237,5 +237,5 @@ function describe({ name, offset, count }: SqliteChannel): StoredChannel {
 }
 
 function closedError(): MessagingError {
-  return new MessagingError("log_unavailable", "The log is closed");
+  return new MessagingError("log_unavailable", "The engine is closed");
 }

@@ -119,7 +119,7 @@ function readPayload({ kind, data }: Row): Payload {
     case "bytes":
       return { kind: name, bytes: typeof data === "string" ? encoder.encode(data) : data };
     default:
-      throw new RangeError(`The log holds a message of the unknown kind ${kind}`);
+      throw new RangeError(`The database holds a message of the unknown kind ${kind}`);
   }
 }
 

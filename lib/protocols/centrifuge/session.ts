@@ -350,7 +350,7 @@ export class CentrifugeSession {
     const { pingInterval, pongTimeout, node } = this.context;
     const result: ConnectResult = {
       client: client.id,
-      version: "raindrops",
+      version: hub.identity.version,
       ...toExpiry(claims?.expires ?? 0),
       subs,
       ping: pingInterval,

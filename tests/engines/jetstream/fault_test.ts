@@ -93,7 +93,7 @@ testWithNats("JetStreamLog loses and doubles nothing when its server is killed a
   }
   for (const stop of stops) await stop();
   await assertExact([one, two], ledger);
-  assert.ok(one.logger.find("log is reachable again").length >= 3);
+  assert.ok(one.logger.find("engine is reachable again").length >= 3);
 });
 
 testWithNats(
@@ -128,14 +128,14 @@ testWithNats("JetStreamLog starts without a server, says so, and is there once t
   await using node = await openNode(cluster);
   const { log, logger } = node;
   assert.match(log.checkReady() ?? "", /^NATS JetStream at 127\.0\.0\.1:\d+ cannot be reached: /);
-  assert.equal(logger.find("log cannot be reached, trying again").length, 1);
+  assert.equal(logger.find("engine cannot be reached, trying again").length, 1);
   assert.deepEqual(log.top, { epoch: "0", sequence: 0 });
   await assert.rejects(log.read({ selector: NEWS, after: { kind: "earliest" }, limit: 1 }), isUnavailable);
   const early = log.append(createDraft("early"));
   await server?.start();
   assert.equal((await early).offset, 1, "what was handed in meanwhile is stored");
   assert.equal(log.checkReady(), undefined);
-  assert.equal(logger.find("log is reachable again").length, 1);
+  assert.equal(logger.find("engine is reachable again").length, 1);
 });
 
 testWithNats("JetStreamLog catches up after a partition, and reads what it knows during it", async () => {

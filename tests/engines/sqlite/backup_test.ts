@@ -64,7 +64,7 @@ Deno.test("a backup that is used has a new epoch, keeps its messages, and tells 
     assert.notEqual(epoch, known.epoch);
     assert.deepEqual(
       directory.logger.entries.map(({ event, fields }) => `${event}: ${fields.reason}`),
-      ["log has a new epoch: the file is a backup: later messages are not in it"],
+      ["engine has a new epoch: the file is a backup: later messages are not in it"],
     );
     assert.equal((await restored.append(createDraft("c"))).offset, 2, "offsets go on");
     const page = await restored.read({
@@ -142,7 +142,7 @@ Deno.test("closing a log breaks a backup off, and loses nothing", async () => {
   await log[Symbol.asyncDispose]();
   await assert.rejects(async () => {
     while (!(await reader.read()).done);
-  }, /The log was closed during the backup/);
+  }, /The engine was closed during the backup/);
   await using after = directory.open();
   assert.deepEqual(await readTexts(after), [...texts, "last"]);
 });

@@ -56,7 +56,7 @@ Deno.test("SqliteLog on a full disk refuses appends, reads on, and works again o
   const page = await readAll(log);
   assert.deepEqual(page.messages.map(({ sequence }) => sequence), receipts.map(({ sequence }) => sequence));
   assert.equal(page.position.offset, receipts.length);
-  assert.deepEqual(events(directory), ["error log write failed"], "one line, however many are refused");
+  assert.deepEqual(events(directory), ["error engine write failed"], "one line, however many are refused");
   assert.match(log.checkReady() ?? "", /disk .* is full/);
 
   assert.equal(await log.clear("news"), receipts.length);
@@ -64,7 +64,7 @@ Deno.test("SqliteLog on a full disk refuses appends, reads on, and works again o
   const next = await log.append(createDraft("room"));
   assert.deepEqual([next.offset, next.sequence], [receipts.length + 1, top.sequence + 1], "no holes");
   assert.equal((await log.append(createDraft("a", { channel: "new" }))).offset, 1);
-  assert.deepEqual(events(directory), ["error log write failed", "info log writes again"]);
+  assert.deepEqual(events(directory), ["error engine write failed", "info engine writes again"]);
   await fill(log);
   assert.equal(events(directory).length, 3, "the next failure has a line of its own");
   await log[Symbol.asyncDispose]();

@@ -14,8 +14,8 @@ function assertRefused(directory: TemporaryDirectory, pattern: RegExp, path = di
     assert.ok(error instanceof MessagingError);
     assert.equal(error.code, "log_unavailable");
     assert.match(error.message, pattern);
-    assert.ok(error.message.startsWith(`Cannot open the log "${path}": `), error.message);
-    assert.match(error.message, /--log sqlite:PATH$/);
+    assert.ok(error.message.startsWith(`Cannot open the database "${path}": `), error.message);
+    assert.match(error.message, /--engine sqlite:PATH$/);
     assert.ok(!error.message.includes("\n"));
     return true;
   });
@@ -51,7 +51,7 @@ Deno.test("openSqliteLog() refuses a file that another process has open, and tak
   const [line = ""] = await runChild([url, "0"], 1);
   assert.match(
     line,
-    /^refused Cannot open the log ".*": another process has it open; stop that one, or name/,
+    /^refused Cannot open the database ".*": another process has it open; stop that one, or name/,
   );
   await log[Symbol.asyncDispose]();
   assert.deepEqual(await runChild([url, "0"], 9), [`open ${log.top.epoch}`]);
@@ -111,7 +111,7 @@ Deno.test("openSqliteLog() names the permission it lacks", async () => {
     `--allow-read=${directory.path}`,
   ]);
   const { path } = directory;
-  assert.match(line, /^refused Cannot open the log /);
+  assert.match(line, /^refused Cannot open the database /);
   assert.ok(line.includes(`start with --allow-read=${path} --allow-write=${path}, or name`), line);
 });
 
@@ -151,7 +151,7 @@ Deno.test({
     assert.throws(() => directory.open(), (error) => {
       assert.ok(error instanceof MessagingError);
       assert.equal(error.code, "log_full");
-      assert.match(error.message, /^Cannot open the log ".*": its disk is full; free some space/);
+      assert.match(error.message, /^Cannot open the database ".*": its disk is full; free some space/);
       return true;
     });
   },
@@ -166,7 +166,7 @@ Deno.test("openSqliteFile() takes the steps from an older version, once and all 
   const added = "CREATE TABLE added (x INTEGER) STRICT; INSERT INTO added VALUES (1)";
 
   const broken = [...MIGRATIONS, added, "NO SQL"];
-  assert.throws(() => openSqliteFile({ path, logger, migrations: broken }), /Cannot open the log/);
+  assert.throws(() => openSqliteFile({ path, logger, migrations: broken }), /Cannot open the database/);
   assert.deepEqual(directory.query("SELECT name FROM sqlite_schema WHERE name = 'added'"), []);
   await directory.open()[Symbol.asyncDispose]();
 

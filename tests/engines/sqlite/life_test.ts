@@ -89,7 +89,7 @@ for (const { name, first, second, clean, renewed } of CASES) {
     assert.equal(page.kind, renewed ? "gap" : "complete");
     assert.deepEqual(
       directory.logger.entries.map(({ level, event }) => `${level} ${event}`),
-      renewed ? ["warn log has a new epoch"] : [],
+      renewed ? ["warn engine has a new epoch"] : [],
     );
   });
 }
