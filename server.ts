@@ -7,6 +7,7 @@ import {
   type Config,
   ENVIRONMENT_VARIABLES,
   formatHelp,
+  FORMER_VARIABLES,
   isExposed,
   listSecrets,
   parseConfig,
@@ -17,6 +18,7 @@ import { type Certificate, type Listener, LISTENERS, parseCertificate } from "./
 import { LineWriter } from "./lib/observe/line_writer.ts";
 import { LineLogger } from "./lib/observe/logger.ts";
 import { readSettingFile } from "./lib/config/files.ts";
+import { VERSION } from "./lib/config/version.ts";
 
 /** How long open connections get to end on their own once the server drains. */
 const DRAIN_MILLISECONDS = 5_000;
@@ -29,8 +31,8 @@ const stderr = new LineWriter(Deno.stderr);
 function readConfig(): Config {
   try {
     const config = parseConfig(Deno.args, readEnvironment());
-    if (config !== "help") return config;
-    console.log(formatHelp());
+    if (typeof config !== "string") return config;
+    console.log(config === "help" ? formatHelp() : `raindrops ${VERSION}`);
     Deno.exit(0);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
@@ -42,7 +44,8 @@ function readConfig(): Config {
 /** All of the environment where that is permitted, so that misspelt variables are noticed, else what is known. */
 function readEnvironment(): Record<string, string | undefined> {
   if (Deno.permissions.querySync({ name: "env" }).state === "granted") return Deno.env.toObject();
-  return Object.fromEntries(ENVIRONMENT_VARIABLES.map((name) => [name, Deno.env.get(name)]));
+  const names = [...ENVIRONMENT_VARIABLES, ...FORMER_VARIABLES];
+  return Object.fromEntries(names.map((name) => [name, Deno.env.get(name)]));
 }
 
 async function listen(config: Config, logger: LineLogger, app: App): Promise<Listener> {
@@ -52,7 +55,7 @@ async function listen(config: Config, logger: LineLogger, app: App): Promise<Lis
     logger.write("warn", `The certificate of --cert has expired on ${certificate.validUntil.toISOString()}`);
   }
   // Proxies are there to bound what the native listener does not.
-  if (config.listener === "deno" && isExposed(config) && config.trustedProxies.length === 0) {
+  if (config.listener === "deno" && isExposed(config) && config.trustedProxy.length === 0) {
     logger.write(
       "warn",
       "The Deno listener cannot bound slow requests, stalled readers and fragmented messages: for the open " +

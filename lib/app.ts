@@ -10,6 +10,7 @@ import { checkOrigin } from "./auth/origin.ts";
 import { TokenVerifier } from "./auth/tokens.ts";
 import { LoopLag } from "./base/loop_lag.ts";
 import { type Config, isExposed } from "./config/config.ts";
+import { VERSION } from "./config/version.ts";
 import { describeOpenness, readKeys, readNatsCredentials, readRules } from "./config/files.ts";
 import { Cluster } from "./core/cluster/cluster.ts";
 import { MessagingError } from "./core/errors.ts";
@@ -30,7 +31,13 @@ import { handleMetrics } from "./observe/metrics_page.ts";
 import { readCpuSeconds } from "./observe/process_gauges.ts";
 import { openTelemetry } from "./observe/telemetry.ts";
 import { Pages } from "./pages/pages.ts";
-import { type Env, type Protocol, PROTOCOLS, type Services } from "./protocols/mod.ts";
+import {
+  type AllProtocolSettings,
+  type Env,
+  type Protocol,
+  PROTOCOLS,
+  type Services,
+} from "./protocols/mod.ts";
 
 /** A running Raindrops without a port: hand it requests. Disposing it closes everything it opened. */
 export interface App extends AsyncDisposable {
@@ -59,9 +66,6 @@ export const OPENERS = {
   protocols: PROTOCOLS,
 };
 
-/** What the API says of the program. */
-const VERSION = "raindrops";
-
 /**
  * Opens the engine and puts everything together. What was opened is closed again when a later step fails.
  *
@@ -81,7 +85,9 @@ export async function createApp(
   if (keys !== undefined) stack.use(keys);
   const nats = await openers.readNatsCredentials(config);
   const { maxChannels, maxMessageBytes, maxChannelLength } = config;
-  const log = stack.use(await openers.openEngine(config.log, { rules, maxChannels, logger, metrics, nats }));
+  const log = stack.use(
+    await openers.openEngine(config.engine, { rules, maxChannels, logger, metrics, nats }),
+  );
   const telemetry = await openers.openTelemetry(metrics);
   stack.use(new LoopLag(metrics.lag));
 
@@ -109,7 +115,7 @@ export async function createApp(
     new TokenVerifier({ keys, audience: config.tokenAudience, issuer: config.tokenIssuer });
   const gate = new Gate({ open, verifier, rules, logger, apiKeys });
   const limits = new Limits(config);
-  const proxies = { networks: config.trustedProxies, header: config.proxyHeader };
+  const proxies = { networks: config.trustedProxy, header: config.proxyHeader };
   const connections = new Connections({ limits, proxies, metrics, logger });
   const outboxLimits = { messages: config.maxQueueMessages, bytes: config.maxQueueBytes };
   const services = { hub, gate, rules, limits, connections, logger, cluster, outboxLimits, pages };
@@ -180,7 +186,7 @@ export async function createApp(
 
 async function openProtocols(
   protocols: typeof PROTOCOLS,
-  services: Services,
+  services: Services<AllProtocolSettings>,
   stack: AsyncDisposableStack,
 ): Promise<readonly Protocol[]> {
   const opened: Protocol[] = [];

@@ -72,7 +72,7 @@ export class ServerProcess implements AsyncDisposable {
 
   /** Starts it again after {@linkcode stop} or {@linkcode kill}, on the same port. */
   async start(): Promise<void> {
-    const flags = ["--port", String(this.#port), "--log", "memory:", ...this.#flags];
+    const flags = ["--port", String(this.#port), "--engine", "memory:", ...this.#flags];
     this.#child = new Deno.Command(Deno.execPath(), {
       args: ["run", ...this.#permissions, "--no-check", SERVER.href, ...flags],
       cwd: new URL(".", SERVER),

@@ -40,7 +40,7 @@ Deno.test("--help lists the flags on standard output and exits 0", async () => {
 });
 
 Deno.test("A bad flag or value is one clear line and exit status 2", async () => {
-  for (const flags of [["--prot", "1"], ["--port", "none"], ["--log", "redis:"]]) {
+  for (const flags of [["--prot", "1"], ["--port", "none"], ["--engine", "redis:"]]) {
     const { code, output, errors } = await run(...flags);
     assert.equal(code, 2, errors);
     assert.equal(output, "");
@@ -49,7 +49,7 @@ Deno.test("A bad flag or value is one clear line and exit status 2", async () =>
 });
 
 Deno.test("Beyond loopback a server without a key ends with one clear line and exit status 2, and starts with --open", async () => {
-  const { code, output, errors } = await run("--host", "0.0.0.0", "--port", "0", "--log", "memory:");
+  const { code, output, errors } = await run("--host", "0.0.0.0", "--port", "0", "--engine", "memory:");
   assert.deepEqual([code, output], [2, ""]);
   assert.match(errors, /^Listening on 0\.0\.0\.0, beyond this machine, takes a key: [^\n]*--open\n$/);
   for (const flags of [["--open"], []]) {
@@ -67,7 +67,7 @@ Deno.test("Beyond loopback a server without a key ends with one clear line and e
           "0.0.0.0",
           "--port",
           "0",
-          "--log",
+          "--engine",
           "memory:",
         ],
         ...flags,
@@ -95,7 +95,7 @@ Deno.test("Beyond loopback a server without a key ends with one clear line and e
 
 Deno.test("A port in use is one clear line and exit status 1", async () => {
   await using server = await startServer();
-  const { code, errors } = await run("--log", "memory:", "--port", String(server.port));
+  const { code, errors } = await run("--engine", "memory:", "--port", String(server.port));
   assert.equal(code, 1);
   assert.match(
     errors,
@@ -111,7 +111,7 @@ Deno.test("The start task's permissions are named, and enough to publish to a lo
     permissions.join(" "),
   );
   try {
-    await using server = await startServer({ flags: ["--log", `sqlite:./${name}`], permissions });
+    await using server = await startServer({ flags: ["--engine", `sqlite:./${name}`], permissions });
     for (const offset of [1, 2]) {
       const response = await fetch(`${server.url}/news`, { method: "POST", body: "it rains" });
       assert.equal((await response.json()).offset, offset);
@@ -138,7 +138,7 @@ Deno.test("The Deno listener warns where others than this machine reach it, the 
 Deno.test("A log that cannot be opened is one clear line and exit status 1", async () => {
   const folder = await Deno.makeTempDir();
   try {
-    await using server = await startServer({ flags: ["--log", `sqlite:${folder}/one.db`] });
+    await using server = await startServer({ flags: ["--engine", `sqlite:${folder}/one.db`] });
     await Deno.writeTextFile(`${folder}/two.db`, "This is no database. ".repeat(100));
     await Deno.writeTextFile(`${folder}/file`, "");
     const cases: readonly [string, RegExp][] = [
@@ -147,7 +147,7 @@ Deno.test("A log that cannot be opened is one clear line and exit status 1", asy
       ["file/three.db", /three\.db/],
     ];
     for (const [name, expected] of cases) {
-      const { code, errors } = await run("--port", "0", "--log", `sqlite:${folder}/${name}`);
+      const { code, errors } = await run("--port", "0", "--engine", `sqlite:${folder}/${name}`);
       assert.equal(code, 1, errors);
       assert.match(errors, expected);
       assert.match(errors, /^error: [^\n]+\n$/);
@@ -167,7 +167,7 @@ Deno.test({
   async fn() {
     const folder = await Deno.makeTempDir();
     await using disk = await mountTemporary(folder, "size=6m");
-    await using server = await startServer({ flags: ["--log", `sqlite:${folder}/raindrops.db`] });
+    await using server = await startServer({ flags: ["--engine", `sqlite:${folder}/raindrops.db`] });
     const body = "x".repeat(60_000);
     const publish = async (channel: string) => {
       const response = await fetch(`${server.url}/${channel}`, { method: "POST", body });
@@ -200,7 +200,7 @@ Deno.test("A rules file that is missing or wrong is one clear line and exit stat
         /missing\.json/,
       ]] as const
     ) {
-      const { code, errors } = await run("--log", "memory:", "--rules", `${folder}/${file}`);
+      const { code, errors } = await run("--engine", "memory:", "--rules", `${folder}/${file}`);
       assert.equal(code, 1);
       assert.match(errors, reason);
       assert.equal(errors.trimEnd().split("\n").length, 1, errors);
@@ -253,7 +253,7 @@ Deno.test("SIGTERM ends the process within 10 seconds though a reader has stalle
 
 Deno.test("A server whose log nobody reads any more serves on and stops on a signal", async () => {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", "--no-check", SERVER, "--log", "memory:", "--port", "0"],
+    args: ["run", "--allow-all", "--no-check", SERVER, "--engine", "memory:", "--port", "0"],
     stdin: "null",
     stdout: "null",
     stderr: "piped",
@@ -273,13 +273,13 @@ Deno.test("A server whose log nobody reads any more serves on and stops on a sig
 
 Deno.test("A misspelt variable is one clear line and exit status 2", async () => {
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--allow-all", "--no-check", SERVER, "--log", "memory:"],
-    env: { RAINDROPS_LOGG: "x" },
+    args: ["run", "--allow-all", "--no-check", SERVER, "--engine", "memory:"],
+    env: { RAINDROPS_ENGIN: "x" },
   }).output();
   assert.equal(code, 2);
   assert.match(
     new TextDecoder().decode(stderr),
-    /^Unknown variable RAINDROPS_LOGG: --help lists them all\n$/,
+    /^Unknown variable RAINDROPS_ENGIN: --help lists them all\n$/,
   );
 });
 

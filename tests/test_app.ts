@@ -26,10 +26,10 @@ export function createConfig(...settings: readonly string[]): Config {
   const flags = settings.filter((setting) => !isVariable(setting));
   const listener = Deno.env.get("RAINDROPS_LISTENER") ?? "deno";
   const config = parseConfig(
-    ["--port", "0", "--log", "memory:", "--listener", listener, ...flags],
+    ["--port", "0", "--engine", "memory:", "--listener", listener, ...flags],
     Object.fromEntries(variables),
   );
-  if (config === "help") throw new TypeError("--help makes no configuration");
+  if (typeof config === "string") throw new TypeError(`--${config} makes no configuration`);
   return config;
 }
 

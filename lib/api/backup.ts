@@ -12,7 +12,7 @@ export async function handleBackup(
   // A HEAD would begin a copy that nobody takes.
   if (request.method !== "GET") throw new MessagingError("method_not_allowed", "A backup is taken by GET");
   if (log.openBackup === undefined) {
-    throw new MessagingError("not_found", "This log has no file to copy: --log sqlite:PATH has");
+    throw new MessagingError("not_found", "This engine has no file to copy: --engine sqlite:PATH has");
   }
   const { size, stream } = await log.openBackup();
   logger.write("info", "backup begun", { bytes: size });

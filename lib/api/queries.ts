@@ -74,7 +74,7 @@ function readSince({ hub }: ApiContext, fields: Fields | undefined): Position | 
   if (epoch === "" || epoch === hub.top.epoch) return { offset, epoch };
   throw new ApiError(
     "unrecoverablePosition",
-    `since.epoch is not the log's, which is ${hub.top.epoch}: what was known of it before is gone`,
+    `since.epoch is not the engine's, which is ${hub.top.epoch}: what was known of it before is gone`,
   );
 }
 

@@ -16,7 +16,8 @@ import {
   type Tie,
   toRequester,
 } from "./grants.ts";
-import type { ConnectionClaims, SubscriptionClaims, TokenResult, TokenVerifier } from "./tokens.ts";
+import type { ConnectionClaims, SubscriptionClaims } from "./claims.ts";
+import type { TokenResult, TokenVerifier } from "./tokens.ts";
 
 export interface GateOptions {
   /** Whether everybody may read and publish without credentials. */

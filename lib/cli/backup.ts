@@ -1,5 +1,5 @@
 /**
- * Copies the log of a running server into a file, and makes sure that the copy is whole. Run by
+ * Copies the messages of a running server into a file, and makes sure that the copy is whole. Run by
  * `deno task backup FILE [URL]`, with the server's API key, if it has any, in RAINDROPS_API_KEYS.
  */
 import { DatabaseSync } from "node:sqlite";

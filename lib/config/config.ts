@@ -4,54 +4,183 @@
  */
 import { parseArgs } from "node:util";
 import { isLoopback } from "../auth/origin.ts";
-import { type Config, type Option, OPTIONS } from "./options.ts";
+import { type Setting, toFlag, toVariable } from "../base/setting.ts";
+import { type Config, OPTIONS, RENAMED } from "./options.ts";
 
 export type { Config } from "./options.ts";
 
-const NAMES = Object.keys(OPTIONS) as (keyof Config)[];
+/** A setting as users name it. */
+interface NamedSetting {
+  readonly key: keyof Config;
+  /** Undefined for secrets. */
+  readonly flag: string | undefined;
+  readonly variable: string;
+  readonly setting: Setting<unknown>;
+}
 
-/** The environment variables that are read, all others are nobody's business here. */
-export const ENVIRONMENT_VARIABLES: readonly string[] = NAMES.map((name) => OPTIONS[name].variable);
+const SETTINGS: readonly NamedSetting[] = Object.entries(OPTIONS).map((
+  [key, setting]: [string, Setting<unknown>],
+) => ({
+  key: key as keyof Config,
+  flag: toFlag(key, setting),
+  variable: toVariable(key, setting),
+  setting,
+}));
+
+/** The environment variables that are read. */
+export const ENVIRONMENT_VARIABLES: readonly string[] = SETTINGS.map(({ variable }) => variable);
+
+/** Environment variables that had a meaning once: where one is set, the error names what it is called now. */
+export const FORMER_VARIABLES: readonly string[] = Object.keys(RENAMED).map((key) =>
+  toVariable(key, { help: "", parse: String })
+);
 
 /**
  * Reads the configuration. A flag outranks its environment variable.
  *
  * @param args command-line arguments
  * @param environment environment variables by name
- * @returns the configuration, or "help" when `--help` is among the arguments
+ * @returns the configuration, or what `--help` or `--version` asks for instead
  * @throws {SyntaxError} for an unknown flag or `RAINDROPS_` variable, a value that does not parse, or a server beyond
  * loopback with neither a key nor `--open`
  */
 export function parseConfig(
   args: readonly string[],
   environment: Readonly<Record<string, string | undefined>>,
-): Config | "help" {
+): Config | "help" | "version" {
   const flags = parseFlags(args);
   if (flags.help === true) return "help";
-  for (const variable of Object.keys(environment)) {
-    if (variable.startsWith("RAINDROPS_") && !ENVIRONMENT_VARIABLES.includes(variable)) {
-      throw new SyntaxError(`Unknown variable ${variable}: --help lists them all`);
-    }
-  }
-  const entries = NAMES.map((name) => {
-    const option: Option<Config[keyof Config]> = OPTIONS[name];
-    const flag = option.flag === undefined ? undefined : flags[option.flag];
-    const variable = environment[option.variable];
-    if (flag !== undefined) return [name, parseValue(option, String(flag), `--${option.flag}`)];
-    if (variable !== undefined) return [name, parseValue(option, variable, option.variable)];
-    return [name, option.parse(option.fallback)];
+  if (flags.version === true) return "version";
+  refuseUnknownVariables(environment);
+  const entries = SETTINGS.map((named) => {
+    const { key, flag, variable, setting } = named;
+    const fromFlag = flag === undefined ? undefined : flags[flag];
+    if (fromFlag !== undefined) return [key, parseValue(named, String(fromFlag), `--${flag}`)];
+    const fromVariable = environment[variable];
+    if (fromVariable !== undefined) return [key, parseValue(named, fromVariable, variable)];
+    return [key, parseFallback(setting)];
   });
   const config = Object.fromEntries(entries) as Config;
-  if ((config.cert === undefined) !== (config.key === undefined)) {
-    throw new SyntaxError("A certificate needs its private key: give both --cert and --key, or neither");
-  }
-  demandKey(config);
+  checkConfig(config);
+  return config;
+}
+
+/**
+ * Fills what is left out with the defaults. For programs that embed Raindrops; no flags or environment are read.
+ *
+ * @throws {SyntaxError} as `parseConfig` does for settings that contradict each other
+ */
+export function completeConfig(values: Partial<Config>): Config {
+  const defaults = Object.fromEntries(
+    SETTINGS.map(({ key, setting }) => [key, parseFallback(setting)]),
+  ) as Config;
+  const config = { ...defaults, ...values };
+  checkConfig(config);
   return config;
 }
 
 /** Whether others than this machine reach the server: it listens to them, or a proxy passes them on. */
-export function isExposed({ host, trustedProxies }: Config): boolean {
-  return !isLoopback(host) || trustedProxies.length > 0;
+export function isExposed({ host, trustedProxy }: Config): boolean {
+  return !isLoopback(host) || trustedProxy.length > 0;
+}
+
+/** The values that must not be shown to anybody. */
+export function listSecrets(config: Config): readonly string[] {
+  return SETTINGS.filter(({ setting }) => setting.secret)
+    .flatMap(({ key }): unknown => config[key])
+    .filter((value) => typeof value === "string");
+}
+
+/** The text that `--help` prints. */
+export function formatHelp(): string {
+  const rows = SETTINGS.map(({ flag, variable, setting: { value = "", fallback = "", help } }) => {
+    const usage = flag === undefined ? "" : `--${flag} ${value}`.trimEnd();
+    const shown = fallback === "" ? "" : ` (${fallback})`;
+    return `  ${usage.padEnd(30)} ${variable.padEnd(29)} ${help}${shown}`;
+  });
+  return [
+    "Raindrops: every URL path is a live channel.",
+    "",
+    "Usage: deno task start [--flag value ...]",
+    "",
+    `  ${"flag".padEnd(30)} ${"or environment variable".padEnd(29)} meaning (default)`,
+    ...rows,
+    `  ${"--help".padEnd(60)} print this and exit`,
+    `  ${"--version".padEnd(60)} print the version and exit`,
+  ].join("\n");
+}
+
+function parseFlags(args: readonly string[]): Record<string, string | boolean | undefined> {
+  refuseFormerFlags(args);
+  const options: Record<string, { type: "string" | "boolean" }> = {
+    help: { type: "boolean" },
+    version: { type: "boolean" },
+  };
+  for (const { flag, setting } of SETTINGS) {
+    if (flag !== undefined) options[flag] = { type: setting.value === undefined ? "boolean" : "string" };
+  }
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: false }).values;
+  } catch (cause) {
+    const detail = cause instanceof Error ? cause.message : String(cause);
+    throw new SyntaxError(`${detail.split(/\.(?:\s|$)/)[0]}: --help lists the flags`, { cause });
+  }
+}
+
+/** Messages leave the values out, which may hold a password. */
+function refuseFormerFlags(args: readonly string[]): void {
+  for (const arg of args) {
+    const [, key = ""] = /^--([^=]*)/.exec(arg) ?? [];
+    const current = findRenamed(key);
+    if (current?.flag !== undefined) {
+      throw new SyntaxError(`--${key} is called --${current.flag} now: write --${current.flag} instead`);
+    }
+  }
+}
+
+function refuseUnknownVariables(environment: Readonly<Record<string, string | undefined>>): void {
+  for (const [variable, value] of Object.entries(environment)) {
+    if (value === undefined || !variable.startsWith("RAINDROPS_")) continue;
+    if (ENVIRONMENT_VARIABLES.includes(variable)) continue;
+    const current = findRenamed(variable.replace("RAINDROPS_", "").toLowerCase());
+    throw new SyntaxError(
+      current === undefined
+        ? `Unknown variable ${variable}: --help lists them all`
+        : `${variable} is called ${current.variable} now: set ${current.variable} instead`,
+    );
+  }
+}
+
+/** What a former name, such as `log`, stands for now. */
+function findRenamed(name: string): NamedSetting | undefined {
+  return Object.hasOwn(RENAMED, name) ? SETTINGS.find(({ key }) => key === RENAMED[name]) : undefined;
+}
+
+function parseFallback({ fallback = "", parse }: Setting<unknown>): unknown {
+  return parse(fallback);
+}
+
+function parseValue({ setting }: NamedSetting, text: string, source: string): unknown {
+  try {
+    return setting.parse(text);
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+    const shown = setting.secret ? "" : ` ${JSON.stringify(hideUserinfo(text))}`;
+    throw new SyntaxError(`Bad value${shown} for ${source}: ${cause.message}`, { cause });
+  }
+}
+
+/** Leaves out of a URL what may be a password. */
+function hideUserinfo(text: string): string {
+  return text.replace(/:\/\/[^/]*@/g, "://***@");
+}
+
+/** Refuses settings that contradict each other. */
+function checkConfig(config: Config): void {
+  if ((config.cert === undefined) !== (config.key === undefined)) {
+    throw new SyntaxError("A certificate needs its private key: give both --cert and --key, or neither");
+  }
+  demandKey(config);
 }
 
 /** Nobody opens a server to the world by an address alone. */
@@ -64,65 +193,4 @@ function demandKey(config: Config): void {
     `${what} this machine, takes a key: set RAINDROPS_TOKEN_SECRET, --token-key, --token-jwks ` +
       "or RAINDROPS_API_KEYS, or let everybody in with --open",
   );
-}
-
-/** The values that must not be shown to anybody: those of settings without a flag. */
-export function listSecrets(config: Config): readonly string[] {
-  return NAMES.filter((name) => OPTIONS[name].flag === undefined)
-    .flatMap((name): unknown => config[name])
-    .filter((value) => typeof value === "string");
-}
-
-/** The text that `--help` prints. */
-export function formatHelp(): string {
-  const rows = NAMES.map((name) => {
-    const { flag, variable, value, fallback, help } = OPTIONS[name];
-    const shown = fallback === "" ? "" : ` (${fallback})`;
-    return `  ${(flag === undefined ? "" : `--${flag} ${value}`.trimEnd()).padEnd(30)} ${
-      variable.padEnd(29)
-    } ${help}${shown}`;
-  });
-  return [
-    "Raindrops: every URL path is a live channel.",
-    "",
-    "Usage: deno task start [--flag value ...]",
-    "",
-    `  ${"flag".padEnd(30)} ${"or environment variable".padEnd(29)} meaning (default)`,
-    ...rows,
-    `  ${"--help".padEnd(60)} print this and exit`,
-  ].join("\n");
-}
-
-function parseFlags(args: readonly string[]): Record<string, string | boolean | undefined> {
-  const options: Record<string, { type: "string" | "boolean" }> = { help: { type: "boolean" } };
-  for (const name of NAMES) {
-    const { flag, value } = OPTIONS[name];
-    if (flag !== undefined) options[flag] = { type: value === "" ? "boolean" : "string" };
-  }
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals: false }).values;
-  } catch (cause) {
-    const detail = cause instanceof Error ? cause.message : String(cause);
-    throw new SyntaxError(`${detail.split(/\.(?:\s|$)/)[0]}: --help lists the flags`, { cause });
-  }
-}
-
-function parseValue<T>(option: Option<T>, text: string, source: string): T {
-  try {
-    return option.parse(text);
-  } catch (cause) {
-    if (!(cause instanceof SyntaxError)) throw cause;
-    // What has no flag is secret, and not repeated.
-    if (option.flag === undefined) {
-      throw new SyntaxError(`Bad value for ${source}: ${cause.message}`, { cause });
-    }
-    throw new SyntaxError(`Bad value ${JSON.stringify(hideUserinfo(text))} for ${source}: ${cause.message}`, {
-      cause,
-    });
-  }
-}
-
-/** Leaves out of a URL what may be a password. */
-function hideUserinfo(text: string): string {
-  return text.replace(/:\/\/[^/]*@/g, "://***@");
 }

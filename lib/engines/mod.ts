@@ -5,6 +5,7 @@ import type { Metrics } from "../core/metrics/metrics.ts";
 import type { Rules } from "../core/rules.ts";
 import { openJetStreamEngine } from "./jetstream/engine.ts";
 import type { NatsCredentials } from "./jetstream/link.ts";
+import { JETSTREAM_SETTINGS } from "./jetstream/settings.ts";
 import { JETSTREAM_SCHEMES, type JetStreamUrl, parseJetStreamUrl } from "./jetstream/url.ts";
 import { MemoryEngine } from "./memory.ts";
 import { openSqliteEngine } from "./sqlite/engine.ts";
@@ -31,6 +32,9 @@ const KNOWN =
   'use "memory:", "sqlite:PATH", "sqlite:PATH?synchronous=full" or "nats://HOST:PORT?stream=NAME&replicas=3"';
 
 export type { NatsCredentials };
+
+/** The settings of all engines, for the table of settings. */
+export const ENGINE_SETTINGS = { ...JETSTREAM_SETTINGS };
 
 /**
  * Parses an engine URL, such as `sqlite:./data/raindrops.db`.

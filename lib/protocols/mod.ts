@@ -1,9 +1,29 @@
-/** The protocols in the order in which `app.ts` mounts them: channels as URLs take every path that is left. */
-import type { OpenProtocol } from "./protocol.ts";
+/**
+ * The protocols in the order in which `app.ts` mounts them, and their settings. Channels as URLs come last, as they take
+ * every path that is left.
+ */
+import type { Settings, Values } from "../base/setting.ts";
+import type { OpenProtocol, ProtocolSettings } from "./protocol.ts";
 import * as registry from "./registry.ts";
 
-export type { Env, OpenProtocol, Protocol, ProtocolSettings, Services } from "./protocol.ts";
+export type { Env, OpenProtocol, Protocol, Services } from "./protocol.ts";
 
-const { openUrls, ...others } = registry;
+type Intersection<Union> = (Union extends unknown ? (value: Union) => void : never) extends
+  (value: infer T) => void ? T
+  : never;
 
-export const PROTOCOLS: readonly OpenProtocol[] = [...Object.values(others), openUrls];
+type AllSettings = Intersection<(typeof registry)[keyof typeof registry]["SETTINGS"]>;
+
+const { urls, ...others } = registry;
+
+/** The rows of all protocols, for the table of settings. */
+export const PROTOCOL_SETTINGS = Object.assign(
+  {},
+  ...Object.values(registry).map(({ SETTINGS }) => SETTINGS as Settings),
+) as AllSettings;
+
+/** What all protocols together read of the configuration. */
+export type AllProtocolSettings = ProtocolSettings & Values<AllSettings>;
+
+export const PROTOCOLS: readonly OpenProtocol<AllProtocolSettings>[] = [...Object.values(others), urls]
+  .map(({ open }) => open);

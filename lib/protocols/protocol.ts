@@ -32,9 +32,11 @@ export interface Protocol extends AsyncDisposable {
 }
 
 /** Opens a protocol; undefined when the settings leave it switched off. */
-export type OpenProtocol = (services: Services) => Protocol | undefined | Promise<Protocol | undefined>;
+export type OpenProtocol<Settings = ProtocolSettings> = (
+  services: Services<Settings>,
+) => Protocol | undefined | Promise<Protocol | undefined>;
 
-/** What protocols read of the configuration. */
+/** What every protocol reads of the configuration. Settings of its own are rows in its folder. */
 export interface ProtocolSettings extends BodyLimits {
   /** Largest message a client may send, in bytes. */
   readonly maxMessageBytes: number;
@@ -42,12 +44,6 @@ export interface ProtocolSettings extends BodyLimits {
   readonly maxSubscriptions: number;
   /** Seconds between keep-alives on an otherwise silent stream. */
   readonly keepAlive: number;
-  /** Seconds a client has to connect inside its protocol. */
-  readonly handshakeTimeout: number;
-  /** Seconds between pings. */
-  readonly pingInterval: number;
-  /** Seconds a client has to answer a ping. */
-  readonly pongTimeout: number;
 }
 
 /** The pages, as far as protocols show them. */
@@ -59,7 +55,7 @@ export interface PageSource {
 }
 
 /** What every protocol works with. */
-export interface Services {
+export interface Services<Settings = ProtocolSettings> {
   readonly hub: Hub;
   readonly gate: Gate;
   readonly rules: Rules;
@@ -70,7 +66,7 @@ export interface Services {
   readonly cluster: Cluster | undefined;
   readonly outboxLimits: OutboxLimits;
   readonly pages: PageSource;
-  readonly settings: ProtocolSettings;
+  readonly settings: Settings;
 }
 
 /**

@@ -1,3 +1,3 @@
-/** The protocols there are, one line each. `mod.ts` puts them in order. */
-export { openCentrifuge } from "./centrifuge/mod.ts";
-export { openUrls } from "./url/mod.ts";
+/** The protocols there are, one line each: a folder whose `mod.ts` exports `open` and `SETTINGS`. */
+export * as centrifuge from "./centrifuge/mod.ts";
+export * as urls from "./url/mod.ts";

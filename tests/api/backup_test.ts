@@ -25,7 +25,10 @@ async function post(url: string, body: string): Promise<{ id: string; offset: nu
 Deno.test("The backup of a server under load, started again, has all that was acknowledged, and says where it ends", async () => {
   const folder = await Deno.makeTempDir();
   const [log, copy] = [join(folder, "raindrops.db"), join(folder, "backup.db")];
-  const server = await startServer({ flags: ["--log", `sqlite:${log}`], env: { RAINDROPS_API_KEYS: KEY } });
+  const server = await startServer({
+    flags: ["--engine", `sqlite:${log}`],
+    env: { RAINDROPS_API_KEYS: KEY },
+  });
   const url = `${server.url}/news`;
   const before: string[] = [];
   for (let i = 0; i < 200; i++) before.push((await post(url, `before ${i}`)).id);
@@ -74,7 +77,7 @@ Deno.test("GET /api/backup wants a key, and a log that has a file", async () => 
   assert.equal((await ask({ "x-api-key": "no" })).status, 401);
   const { status, problem } = await ask({ "x-api-key": KEY });
   assert.equal(status, 404);
-  assert.match(problem.detail, /--log sqlite:PATH/);
+  assert.match(problem.detail, /--engine sqlite:PATH/);
 });
 
 Deno.test("The backup task says in one line what is wrong, and leaves no half of a copy", async () => {

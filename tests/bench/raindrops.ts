@@ -48,7 +48,7 @@ export async function startRaindrops(options: RaindropsOptions = {}): Promise<Se
     args: [
       ...["run", "--allow-all", PROGRAM, "--host", "127.0.0.1", "--port", String(port)],
       // At level info it logs every message.
-      ...["--log-level", "error", "--log", formatLogUrl(log, directory)],
+      ...["--log-level", "error", "--engine", formatLogUrl(log, directory)],
       // The load generator sends nothing of its own accord, and must not be taken for dead.
       ...["--idle-timeout", "3600", "--ping-interval", "3600"],
       ...keepAll ? ["--rules", rules] : [],

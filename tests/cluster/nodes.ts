@@ -36,7 +36,7 @@ export class Nodes implements AsyncDisposable {
     for (let i = 0; i < nodes; i++) {
       servers.push(
         await startServer({
-          flags: ["--log", log, "--rules", file, "--node-name", `node${i + 1}`, "--log-level", "debug"],
+          flags: ["--engine", log, "--rules", file, "--node-name", `node${i + 1}`, "--log-level", "debug"],
         }),
       );
       // The first creates the stream; each later one hears of those before it.

@@ -23,7 +23,10 @@ Deno.test(
   async () => {
     await using nats = await NatsCluster.start(1);
     await using network = new TcpProxy(nats.servers[0]!.port);
-    const flags = (port: number, name: string) => ["--log", `nats://127.0.0.1:${port}`, "--node-name", name];
+    const flags = (
+      port: number,
+      name: string,
+    ) => ["--engine", `nats://127.0.0.1:${port}`, "--node-name", name];
     await using a = await startServer({ flags: flags(nats.servers[0]!.port, "a") });
     await using b = await startServer({ flags: flags(network.port, "b") });
     await b.line(/node found .*nodes=2/);
@@ -63,8 +66,8 @@ Deno.test(
     const [server] = nats.servers;
     assert(server !== undefined);
     await server.kill();
-    await using node = await startServer({ flags: ["--log", `nats://127.0.0.1:${server.port}`] });
-    await node.line(/log cannot be reached, trying again .*reason="connection refused"/);
+    await using node = await startServer({ flags: ["--engine", `nats://127.0.0.1:${server.port}`] });
+    await node.line(/engine cannot be reached, trying again .*reason="connection refused"/);
     const ready = await fetch(`${node.url}/readyz`);
     assert.equal(ready.status, 503);
     await ready.body?.cancel();

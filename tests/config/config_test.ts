@@ -1,20 +1,30 @@
 /** Flags and environment: defaults, precedence, and one clear line for everything that is wrong. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Config, ENVIRONMENT_VARIABLES, formatHelp, parseConfig } from "../../lib/config/config.ts";
+import { isDeepStrictEqual } from "node:util";
+import { toFlag, toVariable } from "../../lib/base/setting.ts";
+import {
+  completeConfig,
+  type Config,
+  ENVIRONMENT_VARIABLES,
+  formatHelp,
+  parseConfig,
+} from "../../lib/config/config.ts";
+import { OPTIONS } from "../../lib/config/options.ts";
+import { VERSION } from "../../lib/config/version.ts";
 
 function parse(args: string[], environment: Record<string, string> = {}): Config {
   const config = parseConfig(args, environment);
-  assert.notEqual(config, "help");
-  return config as Config;
+  if (typeof config === "string") throw new TypeError(`--${config} makes no configuration`);
+  return config;
 }
 
 Deno.test("parseConfig() has development defaults", () => {
-  const { port, host, log, origins, maxBodyBytes, maxMessageBytes } = parse([]);
-  assert.deepEqual({ port, host, log, origins, maxBodyBytes, maxMessageBytes }, {
+  const { port, host, engine, origins, maxBodyBytes, maxMessageBytes } = parse([]);
+  assert.deepEqual({ port, host, engine, origins, maxBodyBytes, maxMessageBytes }, {
     port: 8000,
     host: "127.0.0.1",
-    log: "sqlite:./data/raindrops.db",
+    engine: "sqlite:./data/raindrops.db",
     origins: [],
     maxBodyBytes: 1_048_576,
     maxMessageBytes: 65_536,
@@ -40,9 +50,9 @@ const REFUSED: readonly [string[], Record<string, string>, RegExp][] = [
   [["--port", "-1"], {}, /--port/],
   [["--port", ""], {}, /"" for --port/],
   [[], { PORT: "eighty" }, /"eighty" for PORT/],
-  [[], { RAINDROPS_LOGG: "memory:" }, /RAINDROPS_LOGG/],
+  [[], { RAINDROPS_ENGIN: "memory:" }, /RAINDROPS_ENGIN/],
   [["--host", " "], {}, /--host: it must not be empty/],
-  [["--log", "postgres:x"], {}, /"postgres:x" for --log/],
+  [["--engine", "postgres:x"], {}, /"postgres:x" for --engine/],
   [["--origins", "example.org"], {}, /no origin: write it like https:/],
   [["--origins", "https://example.org/"], {}, /no origin/],
   [["--log-level", "loud"], {}, /use debug or info or warn or error/],
@@ -62,6 +72,11 @@ const REFUSED: readonly [string[], Record<string, string>, RegExp][] = [
   [["--max-connections=-1"], {}, /from 0 to/],
   [["--max-publish-rate", "0.5"], {}, /from 0 to/],
   [["--max-channel-length", "256"], {}, /from 1 to 255/],
+  [["--log", "memory:"], {}, /^--log is called --engine now: write --engine instead$/],
+  [["--log=memory:"], {}, /^--log is called --engine now/],
+  [["--log"], {}, /^--log is called --engine now/],
+  [[], { RAINDROPS_LOG: "memory:" }, /^RAINDROPS_LOG is called RAINDROPS_ENGINE now: set RAINDROPS_ENGINE/],
+  [["--cert", "a.pem"], {}, /^A certificate needs its private key/],
 ];
 
 for (const [args, environment, message] of REFUSED) {
@@ -111,9 +126,9 @@ Deno.test("parseConfig() takes secrets from the environment alone and never repe
   }
 });
 
-Deno.test("parseConfig() repeats no password that stands in the URL of a log", () => {
+Deno.test("parseConfig() repeats no password that stands in the URL of an engine", () => {
   for (const url of ["nats://user:s3cret@one", "tls://s3cret@one:1/", "nats://a:s3@cret@one"]) {
-    assert.throws(() => parseConfig(["--log", url], {}), (error: unknown) => {
+    assert.throws(() => parseConfig(["--engine", url], {}), (error: unknown) => {
       return error instanceof SyntaxError && /RAINDROPS_NATS_/.test(error.message) &&
         !/s3/.test(error.message);
     });
@@ -123,7 +138,7 @@ Deno.test("parseConfig() repeats no password that stands in the URL of a log", (
 Deno.test("parseConfig() either parses or throws a SyntaxError, whatever the arguments", () => {
   const argument = fc.oneof(
     fc.string(),
-    fc.constantFrom("--port", "--host", "--log", "--origins=", "--", "-h"),
+    fc.constantFrom("--port", "--host", "--engine", "--origins=", "--", "-h"),
   );
   fc.assert(fc.property(fc.array(argument), (args) => {
     try {
@@ -134,7 +149,42 @@ Deno.test("parseConfig() either parses or throws a SyntaxError, whatever the arg
   }));
 });
 
-Deno.test("formatHelp() lists every variable, and --help asks for it", () => {
+Deno.test("Each flag and variable is named after its setting, and secrets have no flag", () => {
+  const names = Object.entries(OPTIONS).map((
+    [key, setting],
+  ) => [toFlag(key, setting), toVariable(key, setting)]);
+  const known = [
+    ["port", "PORT"],
+    ["host", "HOST"],
+    ["max-publish-rate-per-address", "RAINDROPS_MAX_PUBLISH_RATE_PER_ADDRESS"],
+    ["engine", "RAINDROPS_ENGINE"],
+    [undefined, "RAINDROPS_TOKEN_SECRET"],
+    [undefined, "RAINDROPS_NATS_PASSWORD"],
+    [undefined, "RAINDROPS_API_KEYS"],
+    ["pong-timeout", "RAINDROPS_PONG_TIMEOUT"],
+  ];
+  for (const pair of known) assert.ok(names.some((name) => isDeepStrictEqual(name, pair)), `${pair}`);
+  const variables = names.map(([, variable]) => variable);
+  assert.deepEqual(variables, [...new Set(variables)], "no two settings share a variable");
+  const flags = names.flatMap(([flag]) => flag ?? []);
+  assert.deepEqual(flags, [...new Set(flags)], "no two settings share a flag");
+});
+
+Deno.test("completeConfig() fills what is left out, and refuses what parseConfig() refuses", () => {
+  assert.deepEqual(completeConfig({}), parse([]));
+  assert.deepEqual(completeConfig({ engine: "memory:" }), parse(["--engine", "memory:"]));
+  assert.throws(() => completeConfig({ host: "0.0.0.0" }), /takes a key/);
+});
+
+Deno.test("parseConfig() answers --version", () => {
+  assert.equal(parseConfig(["--version"], {}), "version");
+  assert.match(VERSION, /^\d+\.\d+\.\d+$/);
+});
+
+Deno.test("formatHelp() lists every variable, says log of nothing but stderr, and --help asks for it", () => {
   assert.equal(parseConfig(["--help"], {}), "help");
+  for (const line of formatHelp().split("\n")) {
+    assert.ok(!/\blog\b/i.test(line) || /--log-(format|level)/.test(line), line);
+  }
   for (const variable of ENVIRONMENT_VARIABLES) assert.ok(formatHelp().includes(` ${variable} `), variable);
 });

@@ -99,7 +99,7 @@ for (const [transport, build] of VARIANTS) {
     await using pages = servePages();
     const folder = await Deno.makeTempDir();
     try {
-      const flags = ["--origins", pages.origin, "--log", `sqlite:${join(folder, "log.db")}`];
+      const flags = ["--origins", pages.origin, "--engine", `sqlite:${join(folder, "log.db")}`];
       await using server = await startServer({ flags });
       const query = new URLSearchParams({ server: server.url, transport, build });
       const [alice, bob] = [await open(`${pages.origin}/?${query}`), await open(`${pages.origin}/?${query}`)];

@@ -74,7 +74,7 @@ Deno.test(`Nothing acknowledged is lost, doubled or missed over ${CRASHES} crash
     JSON.stringify([{ channels: "crash/*", history: { messages: 1_000_000 } }]),
   );
   await using child = await startServer({
-    flags: ["--log", `sqlite:${folder}/raindrops.db`, "--rules", rules],
+    flags: ["--engine", `sqlite:${folder}/raindrops.db`, "--rules", rules],
   });
   const server = new CrashingServer(child);
 

@@ -257,7 +257,7 @@ for (const log of ["memory:", "sqlite:"]) {
     await Deno.writeTextFile(rules, '[{"channels":"typing/*","ephemeral":true}]');
     try {
       const url = log === "memory:" ? log : `sqlite:${folder}/raindrops.db`;
-      await using server = await startApp("--log", url, "--rules", rules, "--max-channels", "2");
+      await using server = await startApp("--engine", url, "--rules", rules, "--max-channels", "2");
       await using reader = await TestSocket.open(`${server.socketUrl}/**`);
       // None of these takes a place.
       for (let i = 0; i < 9; i++) {

@@ -78,7 +78,7 @@ Deno.test("/metrics counts what happened, in the text format of Prometheus", asy
 
 Deno.test("/metrics has the time the log takes to commit", async () => {
   await using directory = new TemporaryDirectory();
-  await using server = await startApp("--log", `sqlite:${directory.file()}`);
+  await using server = await startApp("--engine", `sqlite:${directory.file()}`);
   await (await fetch(`${server.url}/news`, { method: "POST", body: "a" })).body?.cancel();
   const values = parseMetrics((await get(`${server.url}/metrics`)).text);
   assert.equal(values.get("raindrops_log_commit_seconds_count"), 1);

@@ -24,7 +24,7 @@ Deno.test("The unit's permissions are enough to serve, store, back up, stop and 
   const port = findFreePort();
   const permissions = await readPermissions(port, folder);
   assert.ok(permissions.length >= 7 && !permissions.includes("--allow-all"));
-  const flags = ["--log", `sqlite:${join(folder, "raindrops.db")}`];
+  const flags = ["--engine", `sqlite:${join(folder, "raindrops.db")}`];
   for (const listener of ["deno", "node"]) {
     await using server = await startServer({ port, permissions, flags: [...flags, "--listener", listener] });
     const response = await fetch(`${server.url}/news`, { method: "POST", body: listener });

@@ -1,5 +1,5 @@
 /**
- * The `soak` task: `deno task soak [--minutes N] [--seed S] [--listener L] [--log URL]`. Lets publishers and readers
+ * The `soak` task: `deno task soak [--minutes N] [--seed S] [--listener L] [--engine URL]`. Lets publishers and readers
  * loose on the real server for a while, checks everything that arrives, and exits with 1 when something did not hold.
  */
 import { parseArgs } from "node:util";
@@ -7,17 +7,17 @@ import { formatReport, runSoak } from "./soak_run.ts";
 
 const HELP = `Lets many clients loose on the real server, and checks that each gets what it must.
 
-Usage: deno task soak [--minutes N] [--seed S] [--listener deno|node] [--log URL]
+Usage: deno task soak [--minutes N] [--seed S] [--listener deno|node] [--engine URL]
 
   --minutes N      how long (20); memory is judged from 15 minutes on
   --seed S         what chance starts from; the same seed plays the same parts
-  --listener, --log, and any flag after --   are handed to the server; the log is a SQLite file by default`;
+  --listener, --engine, and any flag after --   are handed to the server; the engine is a SQLite file by default`;
 
 interface Settings {
   readonly minutes: number;
   readonly seed: number;
   readonly flags: readonly string[];
-  readonly hasLog: boolean;
+  readonly hasEngine: boolean;
 }
 
 function readSettings(): Settings {
@@ -26,20 +26,20 @@ function readSettings(): Settings {
     const { values, positionals } = parseArgs({
       args: Deno.args,
       allowPositionals: true,
-      options: { help: { type: "boolean" }, minutes: text, seed: text, listener: text, log: text },
+      options: { help: { type: "boolean" }, minutes: text, seed: text, listener: text, engine: text },
     });
     if (values.help) {
       console.log(HELP);
       Deno.exit(0);
     }
-    const flags = (["listener", "log"] as const).flatMap((name) =>
+    const flags = (["listener", "engine"] as const).flatMap((name) =>
       values[name] === undefined ? [] : [`--${name}`, values[name]]
     );
     return {
       minutes: parseNumber("--minutes", values.minutes ?? "20", 24 * 60),
       seed: parseNumber("--seed", values.seed ?? String(Date.now() % 1_000_000), 2 ** 31),
       flags: [...flags, ...positionals],
-      hasLog: values.log !== undefined,
+      hasEngine: values.engine !== undefined,
     };
   } catch (error) {
     if (!(error instanceof TypeError || error instanceof SyntaxError)) throw error;
@@ -56,14 +56,14 @@ function parseNumber(name: string, text: string, most: number): number {
   return value;
 }
 
-const { minutes, seed, flags, hasLog } = readSettings();
+const { minutes, seed, flags, hasEngine } = readSettings();
 const folder = await Deno.makeTempDir({ prefix: "soak-" });
 console.error(`${minutes} minutes with seed ${seed}`);
 try {
   const report = await runSoak({
     seconds: minutes * 60,
     seed,
-    flags: hasLog ? flags : ["--log", `sqlite:${folder}/raindrops.db`, ...flags],
+    flags: hasEngine ? flags : ["--engine", `sqlite:${folder}/raindrops.db`, ...flags],
     onProgress: (line) => console.error(line),
   });
   console.log(formatReport(report));

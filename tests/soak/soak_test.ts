@@ -21,7 +21,7 @@ async function soakShortly(): Promise<void> {
   const report = await runSoak({
     seconds: SECONDS,
     seed: 1,
-    flags: ["--log", `sqlite:${folder}/raindrops.db`],
+    flags: ["--engine", `sqlite:${folder}/raindrops.db`],
   });
   await Deno.remove(folder, { recursive: true });
   assert.deepEqual(report.faults, [], formatReport(report));

@@ -296,7 +296,7 @@ export function testCentrifugeClient(variant: ClientVariant): void {
   test("reconnects to a restarted server and recovers from its log", async () => {
     const folder = await Deno.makeTempDir();
     try {
-      await using server = await startServer({ flags: ["--log", `sqlite:${join(folder, "log.db")}`] });
+      await using server = await startServer({ flags: ["--engine", `sqlite:${join(folder, "log.db")}`] });
       await using proxy = new TcpProxy(server.port);
       using clients = new Clients(variant, proxy);
       const client = await clients.connect();

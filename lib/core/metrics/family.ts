@@ -52,7 +52,7 @@ export function listFamilies(metrics: Metrics): readonly MetricFamily[] {
     },
     {
       name: "raindrops_log_commit_seconds",
-      help: "Time the log took to commit a batch of messages",
+      help: "Time the engine took to commit a batch of messages",
       kind: "histogram",
       histogram: metrics.commit,
     },

@@ -4,12 +4,17 @@ import type { Tie } from "../../auth/grants.ts";
 import type { Client } from "../../core/client.ts";
 import type { MessagingError } from "../../core/errors.ts";
 import type { Action } from "../../core/rules.ts";
-import type { Services } from "../protocol.ts";
+import type { Values } from "../../base/setting.ts";
+import type { ProtocolSettings, Services } from "../protocol.ts";
 import type { End, Reply } from "./codec.ts";
 import type { CentrifugeFormat } from "./encoders.ts";
+import type { CENTRIFUGE_SETTINGS } from "./settings.ts";
+
+/** What the protocol reads of the configuration. */
+export type CentrifugeSettings = ProtocolSettings & Values<typeof CENTRIFUGE_SETTINGS>;
 
 /** What Centrifuge sessions work with besides what all protocols do. */
-export interface CentrifugeContext extends Services {
+export interface CentrifugeContext extends Services<CentrifugeSettings> {
   /** Sessions by their id, for commands that arrive by another request. */
   readonly sessions: Map<string, SessionHandle>;
 }

@@ -4,7 +4,7 @@ import { MessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
 import { readBytes } from "../../http/body.ts";
 import type { Env, Protocol, Services } from "../protocol.ts";
-import type { CentrifugeContext } from "./context.ts";
+import type { CentrifugeContext, CentrifugeSettings } from "./context.ts";
 import {
   answerEmulation,
   chooseWebSocket,
@@ -18,8 +18,10 @@ import {
   type StreamRequest,
 } from "./transports.ts";
 
+export { CENTRIFUGE_SETTINGS as SETTINGS } from "./settings.ts";
+
 /** Opens the protocol, which is always on. */
-export function openCentrifuge(services: Services): Protocol {
+export function open(services: Services<CentrifugeSettings>): Protocol {
   const context: CentrifugeContext = { ...services, sessions: new Map() };
   if (services.cluster !== undefined) answerEmulation(context, services.cluster);
   return {

@@ -304,7 +304,7 @@ export class CentrifugeSession implements ChannelOwner {
     const { pingInterval, pongTimeout } = settings;
     const result: ConnectResult = {
       client: client.id,
-      version: "raindrops",
+      version: hub.identity.version,
       ...toExpiry(pass.expires),
       subs,
       ping: pingInterval,

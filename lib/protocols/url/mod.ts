@@ -5,8 +5,11 @@ import { handleClear } from "./history.ts";
 import { handlePublish } from "./publish.ts";
 import { handleRead } from "./read.ts";
 
+/** It has no settings but those that every protocol has. */
+export const SETTINGS = {};
+
 /** Opens the protocol, which is always on. */
-export function openUrls(services: Services): Protocol {
+export function open(services: Services): Protocol {
   const routes = new Hono<Env>();
   routes.get("*", (c) => handleRead(c.req.raw, c.env.peer, services));
   routes.on(["POST", "PUT"], "*", (c) => handlePublish(c.req.raw, c.env.peer, services));

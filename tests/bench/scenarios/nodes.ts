@@ -117,7 +117,7 @@ async function publish({ quick }: RunContext, name: string, server: Server): Pro
 function startNode(nats: number): Promise<Server> {
   return startOnAllCores((port) => [
     ...[Deno.execPath(), "run", "--allow-all", PROGRAM, "--port", String(port), "--log-level", "error"],
-    ...["--log", `nats://127.0.0.1:${nats}?stream=bench`, "--idle-timeout", "3600"],
+    ...["--engine", `nats://127.0.0.1:${nats}?stream=bench`, "--idle-timeout", "3600"],
   ]);
 }
 

@@ -1,5 +1,6 @@
 /** The Centrifuge protocol as it is on the wire, over a real listener: every command, error and disconnect code. */
 import assert from "node:assert/strict";
+import { VERSION } from "../../../lib/config/version.ts";
 import fc from "fast-check";
 import type { Payload } from "../../../lib/core/message.ts";
 import { readLines } from "../../read_lines.ts";
@@ -28,13 +29,13 @@ function texts(replies: readonly RawReply[]): unknown[] {
   return replies.map(({ push }) => push.pub.data);
 }
 
-Deno.test("Connect answers with a client id, the server's name and its pings, and leaves out what is zero", async () => {
+Deno.test("Connect answers with a client id, the server's version and its pings, and leaves out what is zero", async () => {
   await using server = await startApp();
   await using client = await RawClient.open(server);
   const { id, connect } = await client.call("connect");
   assert.equal(id, 1);
   assert.match(connect.client, /^[0-9a-f-]{36}$/);
-  assert.deepEqual(connect, { client: connect.client, version: "raindrops", ping: 25, pong: true });
+  assert.deepEqual(connect, { client: connect.client, version: VERSION, ping: 25, pong: true });
   assert.equal(server.app.hub.clientCount, 1);
 });
 
