@@ -2,16 +2,14 @@
  * The composition root: opens the engine, the services and the protocols, and puts them behind one `fetch`. Listeners
  * call it with each request; `server.ts` and tests create it.
  */
-import { Hono } from "hono";
+import type { Hono } from "hono";
 import { createApiRoutes } from "./api/mod.ts";
-import { ApiKeys } from "./auth/api_keys.ts";
-import { Gate } from "./auth/gate.ts";
 import { checkOrigin } from "./auth/origin.ts";
-import { TokenVerifier } from "./auth/tokens.ts";
 import { LoopLag } from "./base/loop_lag.ts";
-import { type Config, isExposed } from "./config/config.ts";
+import { isOpenOnLoopback, openGate } from "./config/access.ts";
+import type { Config } from "./config/config.ts";
+import { readKeys, readNatsCredentials, readRules } from "./config/files.ts";
 import { VERSION } from "./config/version.ts";
-import { describeOpenness, readKeys, readNatsCredentials, readRules } from "./config/files.ts";
 import { Cluster } from "./core/cluster/cluster.ts";
 import { MessagingError } from "./core/errors.ts";
 import { Hub } from "./core/hub.ts";
@@ -26,18 +24,11 @@ import { CHANNEL_METHODS, createProblem } from "./http/problem.ts";
 import { createRefuse } from "./http/refuse.ts";
 import { Inspector } from "./inspect/inspector.ts";
 import { createGauges } from "./observe/gauges.ts";
-import { describeUnready, handleHealth, handleReady } from "./observe/health.ts";
-import { handleMetrics } from "./observe/metrics_page.ts";
 import { readCpuSeconds } from "./observe/process_gauges.ts";
+import { createWatchRoutes } from "./observe/routes.ts";
 import { openTelemetry } from "./observe/telemetry.ts";
 import { Pages } from "./pages/pages.ts";
-import {
-  type AllProtocolSettings,
-  type Env,
-  type Protocol,
-  PROTOCOLS,
-  type Services,
-} from "./protocols/mod.ts";
+import { type Env, openProtocols } from "./protocols/mod.ts";
 
 /** A running Raindrops without a port: hand it requests. Disposing it closes everything it opened. */
 export interface App extends AsyncDisposable {
@@ -63,7 +54,7 @@ export const OPENERS = {
   openEngine,
   openTelemetry,
   openInspector: (options: ConstructorParameters<typeof Inspector>[0]) => new Inspector(options),
-  protocols: PROTOCOLS,
+  openProtocols,
 };
 
 /**
@@ -94,59 +85,30 @@ export async function createApp(
   const node = crypto.randomUUID();
   const cluster = log.bus && stack.use(new Cluster({ bus: log.bus, node, logger }));
   const identity = { node, name: config.nodeName, version: VERSION, startedAt: Date.now() };
-  const tracePublish = telemetry?.tracePublish;
-  const hub = new Hub({
-    log,
-    rules,
-    logger,
-    metrics,
-    identity,
-    cluster,
-    maxMessageBytes,
-    maxChannelLength,
-    tracePublish,
-  });
-  // A server with token keys is not open, even where only this machine reaches it.
-  const open = keys === undefined && (config.open || !isExposed(config));
-  const openOnLoopback = open && !isExposed(config);
-  // Once others reach it nobody is an operator without a key, however open the server is.
-  const apiKeys = new ApiKeys(config.apiKeys, { open: openOnLoopback });
-  const verifier = keys &&
-    new TokenVerifier({ keys, audience: config.tokenAudience, issuer: config.tokenIssuer });
-  const gate = new Gate({ open, verifier, rules, logger, apiKeys });
+  const core = { log, rules, logger, metrics, identity, cluster, tracePublish: telemetry?.tracePublish };
+  const hub = new Hub({ ...core, maxMessageBytes, maxChannelLength });
+  const gate = openGate(config, rules, keys, logger);
   const limits = new Limits(config);
   const proxies = { networks: config.trustedProxy, header: config.proxyHeader };
   const connections = new Connections({ limits, proxies, metrics, logger });
   const outboxLimits = { messages: config.maxQueueMessages, bytes: config.maxQueueBytes };
-  const services = { hub, gate, rules, limits, connections, logger, cluster, outboxLimits, pages };
   const inspector = stack.use(openers.openInspector({ hub, log, gate, logger, readCpuSeconds }));
-  const protocols = await openProtocols(openers.protocols, { ...services, settings: config }, stack);
+  const services = { hub, gate, rules, limits, connections, logger, cluster, outboxLimits, pages };
+  const protocols = await openers.openProtocols({ ...services, settings: config }, stack);
   for (const gauge of createGauges(hub)) metrics.addGauge(gauge);
   telemetry?.reportMetrics();
-  const warnings = [...keys?.warnings ?? [], ...apiKeys.warnings, ...describeOpenness(config, keys)];
-  for (const warning of warnings) logger.write("warn", warning);
 
   const refuse = createRefuse(metrics, logger);
-  /** What is answered while the server drains, too: other routes than the rest, as hono calls a lone handler fastest. */
-  const createWatchedRoutes = () =>
-    new Hono<Env>()
-      .onError((error, c) => refuse(error, c.req.raw, c.env.peer.address))
-      .get("/healthz", () => handleHealth())
-      .get("/readyz", () => {
-        const reason = describeUnready(hub, log);
-        return reason === undefined ? handleReady() : createProblem(reason);
-      })
-      .get("/metrics", (c) => {
-        gate.demandOperator(c.req.raw, "/metrics");
-        return handleMetrics(metrics);
-      });
-  const drainingRoutes = createWatchedRoutes().notFound(() => {
+  const demandOperator = gate.demandOperator.bind(gate);
+  const createRoutes = () =>
+    createWatchRoutes<Env>({ hub, log, metrics, demandOperator, createProblem })
+      .onError((error, c) => refuse(error, c.req.raw, c.env.peer.address));
+  const drainingRoutes = createRoutes().notFound(() => {
     throw new MessagingError("draining", "The server is restarting: try again in a moment");
   });
-  const routes = createWatchedRoutes();
+  const routes: Hono<Env> = createRoutes();
   routes.options("*", () => new Response(null, { status: 204, headers: { allow: CHANNEL_METHODS } }));
-  const { maxBodyBytes, bodyTimeout } = config;
-  routes.route("/", createApiRoutes({ hub, gate, cluster, log, logger, maxBodyBytes, bodyTimeout }));
+  routes.route("/", createApiRoutes({ ...config, hub, gate, cluster, log, logger }));
   routes.route("/_inspect", inspector.routes);
   for (const protocol of protocols) routes.route("/", protocol.routes);
   routes.notFound((c) => {
@@ -159,6 +121,7 @@ export async function createApp(
     for (const protocol of protocols) protocol.drain?.();
   };
   stack.defer(drain);
+  const openOnLoopback = isOpenOnLoopback(config, keys);
   const opened = stack.move();
   return {
     hub,
@@ -182,17 +145,4 @@ export async function createApp(
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
-}
-
-async function openProtocols(
-  protocols: typeof PROTOCOLS,
-  services: Services<AllProtocolSettings>,
-  stack: AsyncDisposableStack,
-): Promise<readonly Protocol[]> {
-  const opened: Protocol[] = [];
-  for (const open of protocols) {
-    const protocol = await open(services);
-    if (protocol !== undefined) opened.push(stack.use(protocol));
-  }
-  return opened;
 }

@@ -3,10 +3,10 @@
  * every path that is left.
  */
 import type { Settings, Values } from "../base/setting.ts";
-import type { OpenProtocol, ProtocolSettings } from "./protocol.ts";
+import type { OpenProtocol, Protocol, ProtocolSettings, Services } from "./protocol.ts";
 import * as registry from "./registry.ts";
 
-export type { Env, OpenProtocol, Protocol, Services } from "./protocol.ts";
+export type { Env, Protocol } from "./protocol.ts";
 
 type Intersection<Union> = (Union extends unknown ? (value: Union) => void : never) extends
   (value: infer T) => void ? T
@@ -23,7 +23,26 @@ export const PROTOCOL_SETTINGS = Object.assign(
 ) as AllSettings;
 
 /** What all protocols together read of the configuration. */
-export type AllProtocolSettings = ProtocolSettings & Values<AllSettings>;
+type AllProtocolSettings = ProtocolSettings & Values<AllSettings>;
 
-export const PROTOCOLS: readonly OpenProtocol<AllProtocolSettings>[] = [...Object.values(others), urls]
+const PROTOCOLS: readonly OpenProtocol<AllProtocolSettings>[] = [...Object.values(others), urls]
   .map(({ open }) => open);
+
+/**
+ * Opens every protocol that the settings switch on.
+ *
+ * @param stack closes them
+ * @param protocols others than those of the registry, for tests
+ */
+export async function openProtocols(
+  services: Services<AllProtocolSettings>,
+  stack: AsyncDisposableStack,
+  protocols = PROTOCOLS,
+): Promise<readonly Protocol[]> {
+  const opened: Protocol[] = [];
+  for (const open of protocols) {
+    const protocol = await open(services);
+    if (protocol !== undefined) opened.push(stack.use(protocol));
+  }
+  return opened;
+}
