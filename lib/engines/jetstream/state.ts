@@ -168,25 +168,30 @@ export class JetStreamState {
     channel.expire(now);
   }
 
-  /** Forgets keys that are no longer valid. */
+  /** Whether there are keys or claims that are no longer valid. */
+  hasOldKeys(clock: number): boolean {
+    const isOld = (first: { readonly clock: number } | undefined) =>
+      first !== undefined && isForgotten(first, clock);
+    const [oldest] = this.#keys.values();
+    return isOld(oldest) || isOld(this.#claims[0]) || this.#all.some(({ keyed }) => isOld(keyed[0]));
+  }
+
+  /** Forgets keys that are no longer valid. Every record in which they may be repeated must have been applied. */
   forgetOldKeys(clock: number): void {
-    const isForgotten = (known: KnownKey) =>
-      clock - known.clock > IDEMPOTENCY_MILLISECONDS + KEY_SLACK_MILLISECONDS;
     for (const [key, known] of this.#keys) {
-      if (!isForgotten(known)) break;
+      if (!isForgotten(known, clock)) break;
       this.#keys.delete(key);
     }
     for (const channel of this.#all) {
-      if (channel.keyed.some(isForgotten)) {
-        channel.keyed = channel.keyed.filter((keyed) => !isForgotten(keyed));
+      if (channel.keyed.some((known) => isForgotten(known, clock))) {
+        channel.keyed = channel.keyed.filter((known) => !isForgotten(known, clock));
       }
     }
   }
 
   /** The claims whose keys are forgotten: the record before which all are, and the messages that repeat their keys. */
   findOldClaims(clock: number): { readonly end: number; readonly duplicates: readonly number[] } | undefined {
-    const limit = clock - IDEMPOTENCY_MILLISECONDS - KEY_SLACK_MILLISECONDS;
-    const fresh = this.#claims.findIndex((claim) => claim.clock >= limit);
+    const fresh = this.#claims.findIndex((claim) => !isForgotten(claim, clock));
     const old = fresh === -1 ? this.#claims : this.#claims.slice(0, fresh);
     const last = old.at(-1);
     if (last === undefined) return undefined;
@@ -270,4 +275,8 @@ export class JetStreamState {
     }
     return channel;
   }
+}
+
+function isForgotten(known: { readonly clock: number }, clock: number): boolean {
+  return clock - known.clock > IDEMPOTENCY_MILLISECONDS + KEY_SLACK_MILLISECONDS;
 }

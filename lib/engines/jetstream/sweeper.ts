@@ -77,9 +77,7 @@ export class JetStreamSweeper implements Disposable {
   async #sweep(state: JetStreamState, manager: JetStreamManager): Promise<void> {
     const { grace } = this.#options;
     const now = this.#options.steadyNow();
-    const clock = state.readClock(this.#options.now());
-    state.forgetOldKeys(clock);
-    await this.#purgeClaims(state, manager, clock);
+    await this.#forgetKeys(state, manager, state.readClock(this.#options.now()));
     let purges = PURGES_PER_TICK;
     for (let i = Math.min(CHANNELS_PER_TICK, state.channels.length); i > 0 && purges > 0; i--) {
       if (this.#next >= state.channels.length) this.#next = 0;
@@ -117,6 +115,15 @@ export class JetStreamSweeper implements Disposable {
     }
     settlePurge(channel);
     announcePurge(channel.name, record);
+  }
+
+  /** Forgets old keys, unless duplicates of them may still have to be applied: without its key, one counts as a message. */
+  async #forgetKeys(state: JetStreamState, manager: JetStreamManager, clock: number): Promise<void> {
+    if (!state.hasOldKeys(clock)) return;
+    const { last_seq } = (await manager.streams.info(this.#options.stream)).state;
+    if (state.processed < last_seq) return;
+    state.forgetOldKeys(clock);
+    await this.#purgeClaims(state, manager, clock);
   }
 
   /** Purges old claims, after deleting the stored messages that only these claims mark as duplicates. */
