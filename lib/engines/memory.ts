@@ -7,6 +7,7 @@ import { MessagingError } from "../core/errors.ts";
 import type { Cursor, Log, LogInsight, LogPage, LogQuery, Receipt, StoredChannel } from "../core/log.ts";
 import { type Draft, formatId, isTransient, type Message, payloadSize } from "../core/message.ts";
 import type { Rules } from "../core/rules.ts";
+import { createSteadyClock } from "../base/steady_clock.ts";
 import { type Schedule, Turn } from "../base/turn.ts";
 import { isForeignCursor } from "../core/cursor.ts";
 import {
@@ -33,6 +34,8 @@ interface Pending {
 
 interface Stored {
   readonly message: Message;
+  /** When it was stored, by the clock for deadlines. Its own time may be later, if the system's clock was set back. */
+  readonly since: number;
   readonly expires: number | undefined;
 }
 
@@ -61,6 +64,7 @@ export class MemoryEngine implements Log, LogInsight {
   readonly #rules: Rules;
   readonly #maxChannels: number;
   readonly #now: () => number;
+  readonly #steadyNow: () => number;
   readonly #turn: Turn<Pending>;
   readonly #channels = new Map<string, Channel>();
   readonly #receipts = new Map<string, { receipt: Receipt; expires: number }>();
@@ -74,6 +78,7 @@ export class MemoryEngine implements Log, LogInsight {
     this.#rules = options.rules;
     this.#maxChannels = options.maxChannels ?? Infinity;
     this.#now = options.now ?? Date.now;
+    this.#steadyNow = createSteadyClock(options.now);
     this.#turn = new Turn((batch) => this.#store(batch), options.schedule);
   }
 
@@ -96,7 +101,8 @@ export class MemoryEngine implements Log, LogInsight {
       ? [...this.#channels.values()].filter((channel) => matchesSelector(selector, channel.name))
       : [this.#channels.get(selector.channel)].filter((channel) => channel !== undefined);
     const now = this.#now();
-    for (const channel of channels) this.#expire(channel, now);
+    const steadyNow = this.#steadyNow();
+    for (const channel of channels) this.#expire(channel, steadyNow);
     const offset = selector.channel === undefined ? 0 : channels[0]?.offset ?? 0;
     const top = { ...this.top, offset, time: Math.max(now, this.#time) };
     const isForeign = isForeignCursor(query.after, top);
@@ -158,7 +164,8 @@ export class MemoryEngine implements Log, LogInsight {
 
   #store(batch: readonly Pending[]): void {
     const now = this.#time = Math.max(this.#now(), this.#time);
-    this.#forgetReceipts(now);
+    const steadyNow = this.#steadyNow();
+    this.#forgetReceipts(steadyNow);
     const messages: Message[] = [];
     const receipts: (Receipt | MessagingError)[] = [];
     const written = new Set<Channel>();
@@ -176,30 +183,32 @@ export class MemoryEngine implements Log, LogInsight {
         receipts.push(createChannelLimitError(draft.channel, this.#maxChannels));
         continue;
       }
-      const message = this.#stamp(draft, now, written);
+      const message = this.#stamp(draft, now, steadyNow, written);
       const { epoch, offset, sequence } = message;
       const receipt: Receipt = { epoch, offset, sequence, time: now, duplicate: false };
-      if (key !== undefined) this.#receipts.set(key, { receipt, expires: now + IDEMPOTENCY_MILLISECONDS });
+      if (key !== undefined) {
+        this.#receipts.set(key, { receipt, expires: steadyNow + IDEMPOTENCY_MILLISECONDS });
+      }
       messages.push(message);
       receipts.push(receipt);
     }
-    for (const channel of written) this.#retain(channel, now);
+    for (const channel of written) this.#retain(channel, steadyNow);
     for (let i = 0; i < SWEPT_CHANNELS && this.#channels.size > 0; i++) {
       const next = this.#sweep.next();
       if (next.done) this.#sweep = this.#channels.values();
-      else this.#expire(next.value, now);
+      else this.#expire(next.value, steadyNow);
     }
     if (messages.length > 0) this.onStored(messages);
     batch.forEach((pending, i) => settle(pending, receipts[i]!));
   }
 
-  #stamp(draft: Draft, now: number, written: Set<Channel>): Message {
+  #stamp(draft: Draft, now: number, since: number, written: Set<Channel>): Message {
     if (isTransient(draft)) return stampMessage(draft, this.#epoch, 0, 0, now);
     const channel = this.#openChannel(draft.channel);
     const message = stampMessage(draft, this.#epoch, ++channel.offset, ++this.#sequence, now);
-    const expires = draft.ttl === undefined ? undefined : now + draft.ttl * 1_000;
+    const expires = draft.ttl === undefined ? undefined : since + draft.ttl * 1_000;
     if (expires !== undefined) channel.expiring++;
-    channel.stored.push({ message, expires });
+    channel.stored.push({ message, since, expires });
     written.add(channel);
     return message;
   }
@@ -252,7 +261,7 @@ export class MemoryEngine implements Log, LogInsight {
   #retain(channel: Channel, now: number): void {
     const { messages, seconds } = this.#rules.for(channel.name).history;
     const tooOld = now - seconds * 1_000;
-    const old = findFirst(channel.stored, ({ message }) => message.time >= tooOld);
+    const old = findFirst(channel.stored, ({ since }) => since >= tooOld);
     const excess = Math.max(old, channel.stored.length - messages);
     // Removing from the front of an array takes linear time: wait until a tenth is due, except for age.
     if (excess > 0 && (old > 0 || excess * 10 >= messages)) this.#remove(channel, excess);

@@ -88,6 +88,7 @@ Deno.test("decodeHead() reads back what encodeHead() wrote, and calls other text
   const head = fc.record({
     kind: fc.constantFrom(...RECORD_KINDS),
     time,
+    clock: time,
     count: fc.nat(1_024),
     ttl: optional(fc.nat()),
     known: fc.record({ record: natural, offset: natural, time }, { noNullPrototype: true }),

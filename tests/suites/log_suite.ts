@@ -642,6 +642,74 @@ export function testLog(name: string, open: OpenLog): void {
     assert.equal(page.position.offset, 3);
   }, [{ channels: "news", history: { seconds: 60 } }]);
 
+  const HOUR = 3_600;
+  const jumps: readonly [string, readonly number[]][] = [
+    ["is set back 30 minutes", [-HOUR / 2]],
+    ["is set back a year", [-365 * 24 * HOUR]],
+    ["was years ahead for one append", [20 * 365 * 24 * HOUR, -20 * 365 * 24 * HOUR]],
+    ["goes back, and ahead again", [-HOUR, 2 * HOUR, -HOUR]],
+  ];
+  for (const [name, steps] of jumps) {
+    const jump = async ({ log, clock }: Bench) => {
+      await log.append(draft("other", "before"));
+      for (const step of steps) {
+        clock.advance(step);
+        await log.append(draft("other", "between"));
+      }
+    };
+    test(`append() of a message with a ttl ends with that when the clock ${name}`, async (bench) => {
+      const { log, clock } = bench;
+      await jump(bench);
+      await log.append({ ...draft("news", "a"), ttl: 2 });
+      await log.append({ ...draft("news", "b"), ttl: 60 });
+      clock.advance(1);
+      assert.deepEqual(texts(await readAll(log, "news")), ["a", "b"]);
+      clock.advance(2);
+      assert.deepEqual(texts(await readAll(log, "news")), ["b"]);
+      clock.advance(60);
+      assert.deepEqual(texts(await readAll(log, "news")), []);
+      assertGap(await log.read({ selector: NEWS, after: { kind: "offset", offset: 1 }, limit: ALL }));
+    });
+
+    test(`append() before the clock ${name} keeps its ttl`, async (bench) => {
+      const { log, clock } = bench;
+      if (steps.some((step) => step > 0)) return;
+      await log.append({ ...draft("news", "a"), ttl: 10 });
+      clock.advance(4);
+      await jump(bench);
+      clock.advance(4);
+      assert.deepEqual(texts(await readAll(log, "news")), ["a"]);
+      clock.advance(4);
+      assert.deepEqual(texts(await readAll(log, "news")), []);
+    });
+
+    test(`append() keeps messages as long as the rule says when the clock ${name}`, async (bench) => {
+      const { log, clock } = bench;
+      await jump(bench);
+      await log.append(draft("news", "a"));
+      clock.advance(40);
+      await log.append(draft("news", "b"));
+      assert.deepEqual(texts(await readAll(log, "news")), ["a", "b"]);
+      clock.advance(40);
+      assert.deepEqual(texts(await readAll(log, "news")), ["b"]);
+      clock.advance(40);
+      assert.deepEqual(texts(await readAll(log, "news")), []);
+    }, [{ channels: "news", history: { seconds: 60 } }]);
+
+    test(`append() knows a key for 5 minutes when the clock ${name}`, async (bench) => {
+      const { log, clock } = bench;
+      await jump(bench);
+      for (const ephemeral of [false, true]) {
+        const keyed = { ...draft("news", "a"), idempotencyKey: `k${ephemeral}`, ephemeral };
+        await log.append(keyed);
+        clock.advance(290);
+        assert.equal((await log.append(keyed)).duplicate, true);
+        clock.advance(20);
+        assert.equal((await log.append(keyed)).duplicate, false);
+      }
+    });
+  }
+
   test("read() returns no message beyond its ttl", async ({ log, clock }) => {
     await log.append(draft("news", "a"));
     const brief = await log.append({ ...draft("news", "b"), ttl: 5 });

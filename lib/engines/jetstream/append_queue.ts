@@ -14,6 +14,8 @@ export interface Entry {
   readonly drafts: readonly Draft[];
   /** When it was appended, in milliseconds since 1970. */
   readonly time: number;
+  /** See the head of records. */
+  readonly clock: number;
   readonly ttl?: number | undefined;
   /** The idempotency key, encoded. */
   readonly key?: string | undefined;

@@ -9,8 +9,8 @@ const SLACK = 1_024;
 /** An idempotency key that is not forgotten yet. */
 export interface KnownKey {
   readonly record: number;
-  /** The time its publisher stamped on it, on which all nodes agree. */
-  readonly time: number;
+  /** The clock in its head, on which all nodes agree. */
+  readonly clock: number;
   receipt: Receipt;
   /** Set once the stream holds duplicates of a stored message. */
   span?: DuplicateSpan;
@@ -43,7 +43,7 @@ export interface Place {
   readonly time: number;
 }
 
-/** Stored messages are held as columns of numbers, 32 bytes per message. */
+/** Stored messages are held as columns of numbers, 40 bytes per message. */
 export class JetStreamChannel {
   readonly name: string;
   /** The offset of the newest message. */
@@ -76,6 +76,8 @@ export class JetStreamChannel {
   #sequences: number[] = [];
   #offsets: number[] = [];
   #times: number[] = [];
+  /** When messages were stored, by this node's clock for deadlines. */
+  #since: number[] = [];
   /** Infinite for those without a ttl. */
   #expires: number[] = [];
   #head = 0;
@@ -99,6 +101,10 @@ export class JetStreamChannel {
 
   timeAt(i: number): number {
     return this.#times[this.#head + i]!;
+  }
+
+  sinceAt(i: number): number {
+    return this.#since[this.#head + i]!;
   }
 
   placeAt(i: number): Place {
@@ -145,10 +151,11 @@ export class JetStreamChannel {
     this.spans = this.spans.filter(({ last }) => last >= record);
   }
 
-  push(sequence: number, time: number, expires: number): void {
+  push(sequence: number, time: number, since: number, expires: number): void {
     this.#sequences.push(sequence);
     this.#offsets.push(++this.offset);
     this.#times.push(time);
+    this.#since.push(since);
     this.#expires.push(expires);
     if (expires !== Infinity) this.expiring++;
   }
@@ -198,7 +205,7 @@ export class JetStreamChannel {
     this.cutAt = cut;
     this.#head += count;
     if (this.#head < SLACK && this.length > 0) return;
-    for (const column of [this.#sequences, this.#offsets, this.#times, this.#expires]) {
+    for (const column of [this.#sequences, this.#offsets, this.#times, this.#since, this.#expires]) {
       column.splice(0, this.#head);
     }
     this.#head = 0;
@@ -219,6 +226,7 @@ export class JetStreamChannel {
     const pick = (column: readonly number[]) => kept.map((i) => column[i]!);
     this.#offsets = pick(this.#offsets);
     this.#times = pick(this.#times);
+    this.#since = pick(this.#since);
     this.#expires = pick(this.#expires);
     this.#sequences = pick(this.#sequences);
     this.#head = 0;

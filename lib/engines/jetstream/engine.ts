@@ -38,6 +38,7 @@ import type { Logger } from "../../core/logger.ts";
 import { type Draft, isTransient, type Message } from "../../core/message.ts";
 import type { Metrics } from "../../core/metrics/metrics.ts";
 import type { Rules } from "../../core/rules.ts";
+import { createSteadyClock } from "../../base/steady_clock.ts";
 import { type Schedule, Turn } from "../../base/turn.ts";
 import { JetStreamBus } from "./bus.ts";
 import { createEntries, type Pending } from "./entries.ts";
@@ -124,6 +125,7 @@ export class JetStreamEngine implements Log, LogInsight {
     const { stream, rules, logger, now = Date.now, schedule, grace = GRACE_MILLISECONDS } = options;
     this.#options = options;
     this.#now = now;
+    const steadyNow = createSteadyClock(now);
     this.#subjects = new JetStreamSubjects(stream);
     this.bus = new JetStreamBus(this.#subjects.bus);
     this.#publisher = new JetStreamPublisher({
@@ -133,7 +135,7 @@ export class JetStreamEngine implements Log, LogInsight {
       onTransient: (body) => this.#inbound.addTransient(body),
       onPurged: (channel, record) => this.#sweeper.notePurged(channel, record),
     });
-    this.#reader = new JetStreamReader((record) => this.#fetch(record), now, options.cachedBytes);
+    this.#reader = new JetStreamReader((record) => this.#fetch(record), now, steadyNow, options.cachedBytes);
     this.#incoming = new Turn((batch) => this.#enqueue(batch), schedule);
     this.#inbound = new Inbound({
       queue: this.#queue,
@@ -141,6 +143,7 @@ export class JetStreamEngine implements Log, LogInsight {
       metrics: options.metrics,
       schedule,
       now,
+      steadyNow,
       numberOf: (id) => this.#publisher.numberOf(id),
       state: () => this.#state,
       announce: (messages) => this.onStored(messages),
@@ -150,7 +153,7 @@ export class JetStreamEngine implements Log, LogInsight {
       ...options,
       credentials: options.credentials ?? {},
       subjects: this.#subjects,
-      now,
+      steadyNow,
       onConnect: (connection) => this.#publisher.attach(connection),
       onRecord: (record) => this.#inbound.add(record),
       flush: () => this.#inbound.flush(),
@@ -164,6 +167,7 @@ export class JetStreamEngine implements Log, LogInsight {
       rules,
       grace,
       now,
+      steadyNow,
       current: () => {
         const { manager } = this.#link;
         return manager === undefined || this.#state === undefined
@@ -262,14 +266,16 @@ export class JetStreamEngine implements Log, LogInsight {
 
   /** Queues the drafts of a turn. */
   #enqueue(batch: readonly Pending[]): void {
-    const time = Math.max(this.#now(), this.#state?.time ?? 0);
+    const now = this.#now();
+    const time = Math.max(now, this.#state?.time ?? 0);
+    const clock = this.#state?.readClock(now) ?? now;
     if (this.#queue.isEmpty) this.#newChannels.clear();
     const admitted = batch.filter((pending) => this.#admit(pending));
     const room = this.#link.connection?.info?.max_payload ?? Infinity;
-    const context = { time, maxBytes: Math.min(RECORD_BYTES, room / 2), epoch: () => this.top.epoch };
+    const context = { time, clock, maxBytes: Math.min(RECORD_BYTES, room / 2), epoch: () => this.top.epoch };
     for (const entry of createEntries(admitted, context)) {
       const { key, channel } = entry;
-      const first = key === undefined ? undefined : this.#state?.findKey(channel, key, time);
+      const first = key === undefined ? undefined : this.#state?.findKey(channel, key, clock);
       const refusal = this.#publisher.findSizeError(entry);
       if (refusal !== undefined) entry.reject(refusal);
       else if (first === undefined) this.#queue.add(entry);
@@ -312,9 +318,11 @@ export class JetStreamEngine implements Log, LogInsight {
     resolve: (count: number) => void,
     reject: (error: MessagingError) => void,
   ): void {
-    const time = Math.max(this.#now(), this.#state?.time ?? 0);
+    const now = this.#now();
+    const time = Math.max(now, this.#state?.time ?? 0);
+    const clock = this.#state?.readClock(now) ?? now;
     const settle: Entry["settle"] = (applied) => resolve(applied.kind === "cleared" ? applied.count : 0);
-    this.#queue.add({ kind, channel, drafts: [], time, bytes: channel.length, settle, reject });
+    this.#queue.add({ kind, channel, drafts: [], time, clock, bytes: channel.length, settle, reject });
     this.#queue.pump();
   }
 

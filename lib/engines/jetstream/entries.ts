@@ -14,6 +14,8 @@ export interface Pending {
 export interface EntryContext {
   /** The time stamped on all of them, in milliseconds since 1970. */
   readonly time: number;
+  /** When their deadlines begin; see the head of records. */
+  readonly clock: number;
   /** A record that reaches this many bytes takes no more drafts. */
   readonly maxBytes: number;
   /** Returns the engine's current epoch. */
@@ -54,13 +56,14 @@ function mayJoin({ kind, pending }: Group, draft: Draft): boolean {
   return kind === "transient" || (first.channel === draft.channel && first.ttl === draft.ttl);
 }
 
-function createEntry({ kind, pending, bytes }: Group, { time, epoch }: EntryContext): Entry {
+function createEntry({ kind, pending, bytes }: Group, { time, clock, epoch }: EntryContext): Entry {
   const { channel, ttl, idempotencyKey } = pending[0]!.draft;
   return {
     kind,
     channel,
     drafts: pending.map(({ draft }) => draft),
     time,
+    clock,
     ttl: ttl === undefined ? undefined : Math.ceil(ttl * 1_000),
     key: idempotencyKey === undefined ? undefined : encodeKey(idempotencyKey),
     bytes,

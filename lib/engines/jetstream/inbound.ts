@@ -18,6 +18,8 @@ export interface InboundOptions {
   readonly metrics: Metrics | undefined;
   readonly schedule: Schedule | undefined;
   readonly now: () => number;
+  /** The clock for deadlines. */
+  readonly steadyNow: () => number;
   /** The number of the record with this id, if this node published it. */
   numberOf(id: string): number | undefined;
   state(): JetStreamState | undefined;
@@ -100,7 +102,7 @@ export class Inbound {
       // A replaced consumer may have delivered it already.
       else if (item.sequence > state.processed) this.#apply(item, delivery, state);
     }
-    const now = this.#options.now();
+    const now = this.#options.steadyNow();
     for (const channel of delivery.written) state.retain(channel, now);
     this.#announce(delivery);
     this.#options.queue.pump();

@@ -35,7 +35,8 @@ export interface LinkOptions extends JetStreamUrl {
   readonly credentials: NatsCredentials;
   readonly rules: Rules;
   readonly logger: Logger;
-  readonly now: () => number;
+  /** The clock for deadlines. */
+  readonly steadyNow: () => number;
   /** Called with each new connection. */
   onConnect(connection: NatsConnection): void;
   /** Called in order with the records that follow those in the state. */
@@ -289,8 +290,8 @@ export class JetStreamLink implements AsyncDisposable {
     connection: NatsConnection,
     manager: JetStreamManager,
   ): Promise<JetStreamState> {
-    const { rules, now, stream } = this.#options;
-    const state = new JetStreamState(epoch, rules);
+    const { rules, steadyNow, stream } = this.#options;
+    const state = new JetStreamState(epoch, rules, steadyNow);
     if (messages > 0) {
       const done = Promise.withResolvers<void>();
       const consumer = await JetStreamConsumer.open({
@@ -309,7 +310,7 @@ export class JetStreamLink implements AsyncDisposable {
       await done.promise.finally(() => consumer.stop());
       void consumer.close();
     }
-    state.finishLoading(last, now());
+    state.finishLoading(last, steadyNow());
     return state;
   }
 

@@ -40,14 +40,18 @@ export class JetStreamPublisher {
   }
 
   /** Publishes a record. The same number always means the same record, which the server stores once. */
-  send({ kind, channel, drafts, time, ttl, key }: Entry, number: number, known: Known = NOTHING_KNOWN): void {
+  send(
+    { kind, channel, drafts, time, clock, ttl, key }: Entry,
+    number: number,
+    known: Known = NOTHING_KNOWN,
+  ): void {
     const connection = this.#connection;
     if (connection === undefined || connection.isClosed() || kind === "transient") return;
     const { subjects, onAck } = this.#options;
     const isClaim = kind === "claim";
     const body = isClaim ? new Uint8Array() : encodeBody(drafts, false);
     const room = connection.info?.max_payload ?? Infinity;
-    const head = encodeHead({ kind, time, count: isClaim ? 0 : drafts.length, ttl, known, key });
+    const head = encodeHead({ kind, time, clock, count: isClaim ? 0 : drafts.length, ttl, known, key });
     if (body.byteLength + head.length + HEADER_BYTES > room) {
       return onAck(number, { kind: "refused", error: tooLargeError(body.byteLength, room) });
     }

@@ -24,14 +24,16 @@ const CHUNK = 128;
 export class JetStreamReader {
   readonly #fetch: FetchRecord;
   readonly #now: () => number;
+  readonly #steadyNow: () => number;
   #cache = new Map<number, readonly Content[]>();
   #cachedBytes = 0;
   readonly #maxBytes: number;
 
   /** @param maxBytes the size of the cache, in bytes of payload */
-  constructor(fetch: FetchRecord, now: () => number, maxBytes = CACHED_BYTES) {
+  constructor(fetch: FetchRecord, now: () => number, steadyNow: () => number, maxBytes = CACHED_BYTES) {
     this.#fetch = fetch;
     this.#now = now;
+    this.#steadyNow = steadyNow;
     this.#maxBytes = maxBytes;
   }
 
@@ -61,7 +63,7 @@ export class JetStreamReader {
     const { selector, limit, maxBytes = Infinity } = query;
     const now = this.#now();
     const channels = state.select(selector);
-    for (const channel of channels) state.expire(channel, now);
+    for (const channel of channels) state.expire(channel, this.#steadyNow());
     const only = selector.channel === undefined ? undefined : channels[0];
     const position = { epoch: state.epoch, offset: only?.offset ?? 0 };
     const top = { ...state.top, offset: position.offset, time: Math.max(now, state.time) };

@@ -35,6 +35,8 @@ export interface RecordHead {
   readonly kind: RecordKind;
   /** When it was appended, in milliseconds since 1970. */
   readonly time: number;
+  /** When its deadlines begin, as nodes agree: the time, but it goes on when clocks are set back. */
+  readonly clock: number;
   /** How many messages it holds. */
   readonly count: number;
   /** The messages' time to live in milliseconds, if they have one. */
@@ -83,25 +85,34 @@ export function encodeKey(key: string): string {
   return encoder.encode(key).toBase64();
 }
 
-export function encodeHead({ kind, time, count, ttl, known, key }: RecordHead): string {
+export function encodeHead({ kind, time, clock, count, ttl, known, key }: RecordHead): string {
   return `${VERSION} ${kind} ${time} ${count} ${ttl ?? "-"} ${known.record} ${known.offset} ${known.time} ${
     key ?? "-"
-  }`;
+  }${clock === time ? "" : ` ${clock}`}`;
 }
 
 /** Decodes the head in a header; undefined if its version or format is unknown. */
 export function decodeHead(text: string): RecordHead | undefined {
-  const [version, word, time, count, ttl, record, offset, knownTime, key] = text.split(" ");
+  const [version, word, time, count, ttl, record, offset, knownTime, key, clock = time] = text.split(" ");
   const kind = RECORD_KINDS.find((known) => known === word);
   if (version !== VERSION || kind === undefined || key === undefined) return undefined;
   const known = { record: Number(record), offset: Number(offset), time: Number(knownTime) };
   const life = ttl === "-" ? undefined : Number(ttl);
-  const numbers = [Number(time), Number(count), known.record, known.offset, known.time, life ?? 0];
+  const numbers = [
+    Number(time),
+    Number(clock),
+    Number(count),
+    known.record,
+    known.offset,
+    known.time,
+    life ?? 0,
+  ];
   if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0)) return undefined;
-  if (Number(time) > LATEST_TIME || known.time > LATEST_TIME) return undefined;
+  if (Math.max(Number(time), Number(clock), known.time) > LATEST_TIME) return undefined;
   return {
     kind,
     time: Number(time),
+    clock: Number(clock),
     count: Math.min(Number(count), MESSAGES_PER_RECORD),
     ttl: life,
     known,

@@ -39,19 +39,25 @@ export class JetStreamState {
   sequence = 0;
   /** The time of the newest message: times never decrease. */
   time = 0;
+  /** The latest clock of a record's head, and when it was applied by this node's clock for deadlines. */
+  #clock = 0;
+  #clockSince = 0;
   /** How often messages were removed, other than by their ttl. */
   removals = 0;
   /** Claims that the stream may still hold, in the order of their records. */
-  #claims: { readonly record: number; readonly time: number; readonly known: KnownKey }[] = [];
+  #claims: { readonly record: number; readonly clock: number; readonly known: KnownKey }[] = [];
   #loading = true;
   readonly #rules: Rules;
+  readonly #steadyNow: () => number;
   readonly #channels = new Map<string, JetStreamChannel>();
   readonly #keys = new Map<string, KnownKey>();
   readonly #selections = new Map<string, { channels: JetStreamChannel[]; seen: number }>();
   readonly #all: JetStreamChannel[] = [];
 
-  constructor(epoch: string, rules: Rules) {
+  /** @param steadyNow this node's clock for deadlines */
+  constructor(epoch: string, rules: Rules, steadyNow: () => number) {
     this.epoch = epoch;
+    this.#steadyNow = steadyNow;
     this.#rules = rules;
   }
 
@@ -87,9 +93,17 @@ export class JetStreamState {
     return cached.channels;
   }
 
+  /**
+   * The clock of the next record, from which its deadlines count: the system's, but it goes on from that of the newest
+   * record when clocks are set back.
+   */
+  readClock(now: number): number {
+    return Math.max(now, this.#clock + this.#steadyNow() - this.#clockSince);
+  }
+
   /** The receipt of the first message with a key, while the key is valid. */
-  findKey(channel: string, key: string, time: number): Receipt | undefined {
-    return this.#findKnown(channel, key, time)?.receipt;
+  findKey(channel: string, key: string, clock: number): Receipt | undefined {
+    return this.#findKnown(channel, key, clock)?.receipt;
   }
 
   /** Applies the next record. */
@@ -100,6 +114,10 @@ export class JetStreamState {
     this.sequence = sequenceOf(sequence, 0);
     if (head === undefined) return { kind: "nothing" };
     this.time = Math.max(this.time, head.time);
+    if (head.clock > this.#clock) {
+      this.#clock = head.clock;
+      this.#clockSince = this.#steadyNow();
+    }
     if (head.kind === "claim") return this.#applyClaim(record, head);
 
     const channel = this.#open(record.channel);
@@ -139,8 +157,8 @@ export class JetStreamState {
     const tooOld = now - seconds * 1_000;
     const step = Math.max(1, Math.floor(messages / 10));
     const tooFar = Math.floor((channel.offset - messages) / step) * step;
-    if (channel.timeAt(0) >= tooOld && channel.offsetAt(0) > tooFar) return;
-    const kept = channel.findFirst((i) => channel.timeAt(i) >= tooOld && channel.offsetAt(i) > tooFar);
+    if (channel.sinceAt(0) >= tooOld && channel.offsetAt(0) > tooFar) return;
+    const kept = channel.findFirst((i) => channel.sinceAt(i) >= tooOld && channel.offsetAt(i) > tooFar);
     channel.removeFirst(kept, ++this.removals);
   }
 
@@ -150,25 +168,30 @@ export class JetStreamState {
     channel.expire(now);
   }
 
-  /** Forgets keys that are no longer valid. */
-  forgetOldKeys(now: number): void {
-    const isForgotten = ({ time }: { time: number }) =>
-      now - time > IDEMPOTENCY_MILLISECONDS + KEY_SLACK_MILLISECONDS;
+  /** Whether there are keys or claims that are no longer valid. */
+  hasOldKeys(clock: number): boolean {
+    const isOld = (first: { readonly clock: number } | undefined) =>
+      first !== undefined && isForgotten(first, clock);
+    const [oldest] = this.#keys.values();
+    return isOld(oldest) || isOld(this.#claims[0]) || this.#all.some(({ keyed }) => isOld(keyed[0]));
+  }
+
+  /** Forgets keys that are no longer valid. Every record in which they may be repeated must have been applied. */
+  forgetOldKeys(clock: number): void {
     for (const [key, known] of this.#keys) {
-      if (!isForgotten(known)) break;
+      if (!isForgotten(known, clock)) break;
       this.#keys.delete(key);
     }
     for (const channel of this.#all) {
-      if (channel.keyed.some(isForgotten)) {
-        channel.keyed = channel.keyed.filter((keyed) => !isForgotten(keyed));
+      if (channel.keyed.some((known) => isForgotten(known, clock))) {
+        channel.keyed = channel.keyed.filter((known) => !isForgotten(known, clock));
       }
     }
   }
 
   /** The claims whose keys are forgotten: the record before which all are, and the messages that repeat their keys. */
-  findOldClaims(now: number): { readonly end: number; readonly duplicates: readonly number[] } | undefined {
-    const limit = now - IDEMPOTENCY_MILLISECONDS - KEY_SLACK_MILLISECONDS;
-    const fresh = this.#claims.findIndex(({ time }) => time >= limit);
+  findOldClaims(clock: number): { readonly end: number; readonly duplicates: readonly number[] } | undefined {
+    const fresh = this.#claims.findIndex((claim) => !isForgotten(claim, clock));
     const old = fresh === -1 ? this.#claims : this.#claims.slice(0, fresh);
     const last = old.at(-1);
     if (last === undefined) return undefined;
@@ -189,40 +212,42 @@ export class JetStreamState {
       channel.clearedTo = sequence;
       return { kind: "cleared", count: 0 };
     }
-    const first = head.key === undefined ? undefined : this.#findKnown(channel.name, head.key, head.time);
+    const first = head.key === undefined ? undefined : this.#findKnown(channel.name, head.key, head.clock);
     if (first !== undefined) {
       if (first.receipt.offset === 0) (first.duplicatesOfClaim ??= []).push(sequence);
       else channel.noteDuplicate(first, sequence);
       return { kind: "duplicate", receipt: first.receipt };
     }
     const offset = channel.offset + 1;
-    const expires = head.ttl === undefined ? Infinity : this.time + head.ttl;
-    for (let i = 0; i < head.count; i++) channel.push(sequenceOf(sequence, i), this.time, expires);
+    // By the head, so that all nodes agree, but not ahead of this node: a publisher's clock may have been.
+    const since = Math.min(head.clock, this.#steadyNow());
+    const expires = head.ttl === undefined ? Infinity : since + head.ttl;
+    for (let i = 0; i < head.count; i++) channel.push(sequenceOf(sequence, i), this.time, since, expires);
     this.sequence = sequenceOf(sequence, Math.max(head.count - 1, 0));
     if (head.key !== undefined) {
       const receipt = this.#receipt(offset, sequenceOf(sequence, 0));
       channel.keyed.push(
-        this.#rememberKey(channel.name, head.key, { record: sequence, time: head.time, receipt }),
+        this.#rememberKey(channel.name, head.key, { record: sequence, clock: head.clock, receipt }),
       );
     }
     return { kind: "stored", channel, offset, time: this.time };
   }
 
-  #applyClaim({ sequence, channel }: StreamRecord, { key = "", time }: RecordHead): Applied {
-    const first = this.#findKnown(channel, key, time);
+  #applyClaim({ sequence, channel }: StreamRecord, { key = "", clock }: RecordHead): Applied {
+    const first = this.#findKnown(channel, key, clock);
     const known = first ??
-      this.#rememberKey(channel, key, { record: sequence, time, receipt: this.#receipt(0, 0) });
-    this.#claims.push({ record: sequence, time, known });
+      this.#rememberKey(channel, key, { record: sequence, clock, receipt: this.#receipt(0, 0) });
+    this.#claims.push({ record: sequence, clock, known });
     return { kind: first === undefined ? "claimed" : "duplicate", receipt: known.receipt };
   }
 
-  #findKnown(channel: string, key: string, time: number): KnownKey | undefined {
+  #findKnown(channel: string, key: string, clock: number): KnownKey | undefined {
     const known = this.#keys.get(`${channel} ${key}`);
-    return known === undefined || time - known.time >= IDEMPOTENCY_MILLISECONDS ? undefined : known;
+    return known === undefined || clock - known.clock >= IDEMPOTENCY_MILLISECONDS ? undefined : known;
   }
 
-  #isDuplicateOfClaim({ name }: JetStreamChannel, { key, time }: RecordHead): boolean {
-    return key !== undefined && this.#findKnown(name, key, time)?.receipt.offset === 0;
+  #isDuplicateOfClaim({ name }: JetStreamChannel, { key, clock }: RecordHead): boolean {
+    return key !== undefined && this.#findKnown(name, key, clock)?.receipt.offset === 0;
   }
 
   #rememberKey(channel: string, key: string, known: KnownKey): KnownKey {
@@ -250,4 +275,8 @@ export class JetStreamState {
     }
     return channel;
   }
+}
+
+function isForgotten(known: { readonly clock: number }, clock: number): boolean {
+  return clock - known.clock > IDEMPOTENCY_MILLISECONDS + KEY_SLACK_MILLISECONDS;
 }

@@ -24,6 +24,8 @@ export interface SweeperOptions {
   readonly rules: Rules;
   readonly grace: number;
   readonly now: () => number;
+  /** The clock for deadlines. */
+  readonly steadyNow: () => number;
   /** The state and the server's API; undefined while the server is unreachable. */
   current(): { readonly state: JetStreamState; readonly manager: JetStreamManager } | undefined;
   /** Appends a record without messages, which becomes the channel's newest. */
@@ -74,9 +76,8 @@ export class JetStreamSweeper implements Disposable {
 
   async #sweep(state: JetStreamState, manager: JetStreamManager): Promise<void> {
     const { grace } = this.#options;
-    const now = this.#options.now();
-    state.forgetOldKeys(now);
-    await this.#purgeClaims(state, manager, now);
+    const now = this.#options.steadyNow();
+    await this.#forgetKeys(state, manager, state.readClock(this.#options.now()));
     let purges = PURGES_PER_TICK;
     for (let i = Math.min(CHANNELS_PER_TICK, state.channels.length); i > 0 && purges > 0; i--) {
       if (this.#next >= state.channels.length) this.#next = 0;
@@ -96,11 +97,11 @@ export class JetStreamSweeper implements Disposable {
     planned: PlannedPurge,
     manager: JetStreamManager,
   ): Promise<void> {
-    const { subjects, appendAnchor, announcePurge, now } = this.#options;
+    const { subjects, appendAnchor, announcePurge, steadyNow } = this.#options;
     // The channel's offset is in the heads of its newest records. If none has followed, an anchor takes over.
     if (channel.known + 1 < planned.record && !channel.isAnchored) {
       appendAnchor(channel.name);
-      channel.planned = { ...planned, time: now() };
+      channel.planned = { ...planned, time: steadyNow() };
       return;
     }
     const goal = Math.min(planned.record, channel.known + 1);
@@ -116,9 +117,18 @@ export class JetStreamSweeper implements Disposable {
     announcePurge(channel.name, record);
   }
 
+  /** Forgets old keys, unless duplicates of them may still have to be applied: without its key, one counts as a message. */
+  async #forgetKeys(state: JetStreamState, manager: JetStreamManager, clock: number): Promise<void> {
+    if (!state.hasOldKeys(clock)) return;
+    const { last_seq } = (await manager.streams.info(this.#options.stream)).state;
+    if (state.processed < last_seq) return;
+    state.forgetOldKeys(clock);
+    await this.#purgeClaims(state, manager, clock);
+  }
+
   /** Purges old claims, after deleting the stored messages that only these claims mark as duplicates. */
-  async #purgeClaims(state: JetStreamState, manager: JetStreamManager, now: number): Promise<void> {
-    const old = state.findOldClaims(now);
+  async #purgeClaims(state: JetStreamState, manager: JetStreamManager, clock: number): Promise<void> {
+    const old = state.findOldClaims(clock);
     if (old === undefined) return;
     for (const record of old.duplicates) await this.#delete(manager, record);
     await this.#purge(manager, `${this.#options.subjects.claims}>`, old.end);

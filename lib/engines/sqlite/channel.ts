@@ -11,8 +11,8 @@ export interface SqliteChannel {
   sequence: number;
   /** The number of stored messages. */
   count: number;
-  /** A lower bound on the times of stored messages; infinite if there are none. */
-  oldestTime: number;
+  /** A lower bound on when stored messages were stored; infinite if there are none. */
+  oldest: number;
   /** The newest message that was removed; 0 if none was. */
   removedOffset: number;
   removedSequence: number;
@@ -22,7 +22,7 @@ export interface SqliteChannel {
   cutAt: number;
   /** Since the start, the newest message that was removed for its age. */
   agedSequence: number;
-  agedTime: number;
+  agedSince: number;
 }
 
 /** The initial values. */
@@ -33,7 +33,7 @@ const NOTHING_REMOVED = {
   cutSequence: 0,
   cutAt: 0,
   agedSequence: 0,
-  agedTime: 0,
+  agedSince: 0,
 };
 
 /** The channels that match a selector, and their ids as JSON for a query. */
@@ -52,7 +52,7 @@ interface CachedSelection {
 const CACHED_SELECTIONS = 256;
 
 const LOAD = `
-  SELECT channels.id, name, removed_offset, removed_sequence, removed_time, stored, first.time AS oldest_time,
+  SELECT channels.id, name, removed_offset, removed_sequence, removed_time, stored, coalesce(first.since, first.time) AS oldest,
     last.sequence, last.offset
   FROM channels
   LEFT JOIN (
@@ -125,7 +125,7 @@ export class SqliteChannels {
   /** Inserts a channel into the database. Call `add` after the transaction. */
   create(name: string): SqliteChannel {
     const id = Number(this.#insert.run(name).lastInsertRowid);
-    return { id, name, offset: 0, sequence: 0, count: 0, oldestTime: Infinity, ...NOTHING_REMOVED };
+    return { id, name, offset: 0, sequence: 0, count: 0, oldest: Infinity, ...NOTHING_REMOVED };
   }
 
   add(channel: SqliteChannel): void {
@@ -151,7 +151,7 @@ export class SqliteChannels {
         offset: Math.max(removedOffset, Number(row.offset ?? 0)),
         sequence: Math.max(removedSequence, Number(row.sequence ?? 0)),
         count: Number(row.stored ?? 0),
-        oldestTime: row.oldest_time === null ? Infinity : Number(row.oldest_time),
+        oldest: row.oldest === null ? Infinity : Number(row.oldest),
         removedOffset,
         removedSequence,
         removedTime: Number(row.removed_time),

@@ -29,6 +29,7 @@ import type { Logger } from "../../core/logger.ts";
 import type { Metrics } from "../../core/metrics/metrics.ts";
 import type { Draft, Message } from "../../core/message.ts";
 import type { Rules } from "../../core/rules.ts";
+import { createSteadyClock } from "../../base/steady_clock.ts";
 import { type Schedule, Turn } from "../../base/turn.ts";
 import { SqliteBackups } from "./backup.ts";
 import type { SqliteChannel } from "./channel.ts";
@@ -98,6 +99,7 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
   readonly #backups: SqliteBackups;
   readonly #turn: Turn<Pending>;
   readonly #now: () => number;
+  readonly #steadyNow: () => number;
   readonly #metrics: Metrics | undefined;
   #closed = false;
 
@@ -111,10 +113,11 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     this.#database = database;
     this.#state = state;
     this.#now = now;
+    this.#steadyNow = createSteadyClock(now);
     this.#metrics = options.metrics;
     this.#writer = new SqliteWriter(database, state, maxChannels);
-    this.#reader = new SqliteReader(database, state, rules, now);
-    this.#retention = new SqliteRetention(database, state, rules, now);
+    this.#reader = new SqliteReader(database, state, rules, now, this.#steadyNow);
+    this.#retention = new SqliteRetention(database, state, rules, this.#steadyNow);
     this.#backups = new SqliteBackups(database);
     this.#turn = new Turn((batch) => this.#store(batch), schedule);
   }
@@ -207,7 +210,7 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     let stored;
     const start = performance.now();
     try {
-      stored = this.#writer.store(batch.map(({ draft }) => draft), this.#now());
+      stored = this.#writer.store(batch.map(({ draft }) => draft), this.#now(), this.#steadyNow());
     } catch (cause) {
       return this.#refuse(batch, cause);
     }

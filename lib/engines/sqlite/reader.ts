@@ -39,12 +39,20 @@ export class SqliteReader {
   readonly #state: SqliteState;
   readonly #rules: Rules;
   readonly #now: () => number;
+  readonly #steadyNow: () => number;
   readonly #statements;
 
-  constructor(database: SqliteDatabase, state: SqliteState, rules: Rules, now: () => number) {
+  constructor(
+    database: SqliteDatabase,
+    state: SqliteState,
+    rules: Rules,
+    now: () => number,
+    steadyNow: () => number,
+  ) {
     this.#state = state;
     this.#rules = rules;
     this.#now = now;
+    this.#steadyNow = steadyNow;
     const columns = COLUMNS.join(", ");
     const ofOne = `SELECT ${columns} FROM messages WHERE channel = ? AND sequence > ? AND sequence <= ?`;
     // The plus keeps SQLite from using the index on channels, which would have it sort all their messages.
@@ -56,10 +64,12 @@ export class SqliteReader {
       several: database.prepare(`${ofSeveral} ORDER BY sequence LIMIT ?`),
       severalBack: database.prepare(`${ofSeveral} ORDER BY sequence DESC LIMIT ?`),
       firstOfChannel: database.prepare(
-        "SELECT sequence, offset, time FROM messages WHERE channel = ? AND sequence > ? ORDER BY sequence LIMIT 1",
+        `SELECT sequence, offset, coalesce(since, time) AS since FROM messages WHERE channel = ? AND sequence > ?
+          ORDER BY sequence LIMIT 1`,
       ),
       firstSince: database.prepare(
-        "SELECT time FROM messages WHERE channel = ? AND sequence > ? AND time >= ? ORDER BY sequence LIMIT 1",
+        `SELECT coalesce(since, time) AS since FROM messages
+          WHERE channel = ? AND sequence > ? AND coalesce(since, time) >= ? ORDER BY sequence LIMIT 1`,
       ),
       first: database.prepare(
         "SELECT sequence, time FROM messages WHERE sequence > ? ORDER BY sequence LIMIT 1",
@@ -75,14 +85,14 @@ export class SqliteReader {
   async read(query: LogQuery): Promise<LogPage> {
     const { selector, limit, maxBytes = Infinity } = query;
     const state = this.#state;
-    const now = this.#now();
+    const now = this.#steadyNow();
     const selection = state.channels.select(selector);
     const only = selector.channel === undefined ? undefined : selection.channels[0];
     const top = {
       epoch: state.epoch,
       sequence: state.sequence,
       offset: only?.offset ?? 0,
-      time: Math.max(now, state.time),
+      time: Math.max(this.#now(), state.time),
     };
     const isForeign = isForeignCursor(query.after, top);
     const after: Cursor = isForeign ? { kind: "earliest" } : query.after;
@@ -166,7 +176,7 @@ export class SqliteReader {
   #collect(rows: readonly Row[], scan: Scan): void {
     for (const row of rows) {
       const channel = this.#state.channels.getById(row.channel);
-      if (row.time < this.#oldestKept(channel, scan.now)) continue;
+      if ((row.since ?? row.time) < this.#oldestKept(channel, scan.now)) continue;
       if (row.expires !== null && row.expires <= scan.now) continue;
       if (isFull(scan)) {
         scan.more = true;
@@ -241,9 +251,9 @@ export class SqliteReader {
   #isAnyDue(channels: readonly SqliteChannel[], start: number, now: number): boolean {
     for (const channel of channels) {
       const oldest = this.#oldestKept(channel, now);
-      if (channel.oldestTime >= oldest) continue;
+      if (channel.oldest >= oldest) continue;
       const row = this.#statements.firstOfChannel.get(channel.id, start);
-      if (row !== undefined && Number(row.time) < oldest) return true;
+      if (row !== undefined && Number(row.since) < oldest) return true;
     }
     if (this.#state.nextExpiry > now) return false;
     const due = new Set(this.#statements.due.all(now, start).map((row) => Number(row.channel)));
@@ -254,11 +264,11 @@ export class SqliteReader {
   #isCut(channel: SqliteChannel, start: number, asOf: AsOf, now: number): boolean {
     if (channel.cutAt > asOf.removals && channel.cutSequence > start) return true;
     const oldestThen = this.#oldestKept(channel, asOf.time);
-    if (channel.agedSequence > start && channel.agedTime >= oldestThen) return true;
+    if (channel.agedSequence > start && channel.agedSince >= oldestThen) return true;
     const oldest = this.#oldestKept(channel, now);
-    if (channel.oldestTime >= oldest) return false;
+    if (channel.oldest >= oldest) return false;
     const row = this.#statements.firstSince.get(channel.id, start, oldestThen);
-    return row !== undefined && Number(row.time) < oldest;
+    return row !== undefined && Number(row.since) < oldest;
   }
 
   #oldestKept(channel: SqliteChannel, now: number): number {

@@ -27,17 +27,18 @@ interface Removal {
   offset: number;
   sequence: number;
   time: number;
-  oldestTime: number | undefined;
+  oldest: number | undefined;
   /** The newest of them that was still readable, and the newest that was too old to be. */
   cutSequence: number;
   agedSequence: number;
-  agedTime: number;
+  agedSince: number;
 }
 
 interface RemovedRow {
   readonly sequence: number;
   readonly offset: number;
   readonly time: number;
+  readonly since: number;
   readonly expires: number | null;
 }
 
@@ -62,12 +63,13 @@ export class SqliteRetention {
     this.#now = now;
     this.#statements = {
       oldest: database.prepare(
-        `SELECT sequence, offset, time, expires FROM messages WHERE channel = ? AND sequence <= ?
+        `SELECT sequence, offset, time, coalesce(since, time) AS since, expires FROM messages WHERE channel = ? AND sequence <= ?
           ORDER BY sequence LIMIT ?`,
       ),
       removeUpTo: database.prepare("DELETE FROM messages WHERE channel = ? AND sequence <= ?"),
       expired: database.prepare(
-        "SELECT sequence, channel, offset, time, expires FROM messages WHERE expires <= ? ORDER BY expires LIMIT ?",
+        `SELECT sequence, channel, offset, time, coalesce(since, time) AS since, expires FROM messages
+          WHERE expires <= ? ORDER BY expires LIMIT ?`,
       ),
       remove: database.prepare("DELETE FROM messages WHERE sequence = ?"),
       removeReceipts: database.prepare(`
@@ -172,7 +174,7 @@ export class SqliteRetention {
       const channel = channels[this.#nextChannel++]!;
       const { messages, seconds } = this.#rules.for(channel.name).history;
       const slack = Math.min(AGE_SLACK, seconds * 10);
-      if (channel.count > messages || channel.oldestTime < now - seconds * 1_000 - slack) {
+      if (channel.count > messages || channel.oldest < now - seconds * 1_000 - slack) {
         this.#due.add(channel);
       }
     }
@@ -210,9 +212,9 @@ export class SqliteRetention {
     const { messages, seconds } = this.#rules.for(channel.name).history;
     const excess = channel.count - messages;
     const oldest = now - seconds * 1_000;
-    const wanted = channel.oldestTime < oldest ? room : Math.min(room, Math.max(excess, 0));
+    const wanted = channel.oldest < oldest ? room : Math.min(room, Math.max(excess, 0));
     const rows = this.#readOldest(channel, channel.sequence, wanted + 1);
-    const kept = rows.findIndex((row, i) => i >= wanted || (i >= excess && row.time >= oldest));
+    const kept = rows.findIndex((row, i) => i >= wanted || (i >= excess && row.since >= oldest));
     return this.#removePrefix(removals, channel, rows, kept === -1 ? rows.length : kept, now);
   }
 
@@ -230,16 +232,16 @@ export class SqliteRetention {
   ): number {
     const last = rows[count - 1];
     const removal = openRemoval(removals, channel);
-    removal.oldestTime = rows[count]?.time;
+    removal.oldest = rows[count]?.since;
     if (last === undefined) return 0;
     this.#statements.removeUpTo.run(channel.id, last.sequence);
     addRow(removal, last);
     removal.count += count;
     const oldest = now - this.#rules.for(channel.name).history.seconds * 1_000;
-    for (const { sequence, time, expires } of rows.slice(0, count)) {
-      if (time < oldest) {
+    for (const { sequence, since, expires } of rows.slice(0, count)) {
+      if (since < oldest) {
         removal.agedSequence = sequence;
-        removal.agedTime = time;
+        removal.agedSince = since;
       } else if (expires === null || expires > now) removal.cutSequence = sequence;
     }
     return count;
@@ -265,19 +267,19 @@ export class SqliteRetention {
   /** Applies removals to the in-memory state. */
   #apply(removals: ReadonlyMap<SqliteChannel, Removal>): void {
     for (const removal of removals.values()) {
-      const { channel, oldestTime } = removal;
+      const { channel, oldest } = removal;
       channel.count -= removal.count;
       channel.removedOffset = Math.max(channel.removedOffset, removal.offset);
       channel.removedSequence = Math.max(channel.removedSequence, removal.sequence);
       channel.removedTime = Math.max(channel.removedTime, removal.time);
       channel.agedSequence = Math.max(channel.agedSequence, removal.agedSequence);
-      channel.agedTime = Math.max(channel.agedTime, removal.agedTime);
+      channel.agedSince = Math.max(channel.agedSince, removal.agedSince);
       if (removal.cutSequence > 0) {
         channel.cutSequence = removal.cutSequence;
         channel.cutAt = ++this.#state.removals;
       }
-      if (channel.count === 0) channel.oldestTime = Infinity;
-      else if (oldestTime !== undefined) channel.oldestTime = oldestTime;
+      if (channel.count === 0) channel.oldest = Infinity;
+      else if (oldest !== undefined) channel.oldest = oldest;
     }
   }
 }
@@ -291,10 +293,10 @@ function openRemoval(removals: Map<SqliteChannel, Removal>, channel: SqliteChann
       offset: 0,
       sequence: 0,
       time: 0,
-      oldestTime: undefined,
+      oldest: undefined,
       cutSequence: 0,
       agedSequence: 0,
-      agedTime: 0,
+      agedSince: 0,
     };
     removals.set(channel, removal);
   }

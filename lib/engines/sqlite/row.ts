@@ -17,6 +17,7 @@ export const COLUMNS = [
   "socket_id",
   "sender_user",
   "sender_info",
+  "since",
 ] as const;
 
 /** Text as it is bound to a column of type ANY. */
@@ -37,6 +38,7 @@ export interface Row {
   readonly socket_id: BoundText | null;
   readonly sender_user: BoundText | null;
   readonly sender_info: BoundText | null;
+  readonly since: number | null;
 }
 
 /** A payload's kind is stored as its index in this list: never reorder it. */
@@ -55,6 +57,7 @@ export function pushRow(
   values: SQLInputValue[],
   message: Message,
   channel: number,
+  since: number,
   expires: number | null,
 ): void {
   const { payload, event, from, socketId } = message;
@@ -72,6 +75,7 @@ export function pushRow(
     bindOptional(socketId),
     bindOptional(from?.user),
     bindOptional(from?.info),
+    since,
   );
 }
 

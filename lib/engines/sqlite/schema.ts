@@ -67,4 +67,9 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE messages ADD COLUMN sender_user ANY;
   ALTER TABLE messages ADD COLUMN sender_info ANY;
   `,
+  `
+  -- When a message was stored by the clock for deadlines, in milliseconds since 1970: its age counts from then. NULL in
+  -- rows of older versions, whose age counts from their time.
+  ALTER TABLE messages ADD COLUMN since INTEGER;
+  `,
 ];

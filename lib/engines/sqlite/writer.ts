@@ -67,10 +67,13 @@ export class SqliteWriter {
   /**
    * Stores drafts in order. Does not access the disk if no draft needs it.
    *
+   * @param now the time to stamp, unless the newest message has a later one
+   * @param steadyNow the time that deadlines count from
+   *
    * @throws errors of SQLite; then nothing is stored and the state is unchanged
    */
-  store(drafts: readonly Draft[], now: number): Stored {
-    const turn = new WriterTurn(this.#state, now);
+  store(drafts: readonly Draft[], now: number, steadyNow: number): Stored {
+    const turn = new WriterTurn(this.#state, now, steadyNow);
     if (drafts.some(needsDisk)) {
       this.#database.transact(() => {
         for (const draft of drafts) this.#take(turn, draft);
@@ -100,7 +103,7 @@ export class SqliteWriter {
     const { channel, idempotencyKey } = draft;
     const key = idempotencyKey === undefined ? undefined : bindText(idempotencyKey);
     if (key !== undefined) {
-      const first = this.#findReceipt.get(channel, key, turn.time);
+      const first = this.#findReceipt.get(channel, key, turn.since);
       if (first !== undefined) {
         const [offset, sequence, time] = [Number(first.offset), Number(first.sequence), Number(first.time)];
         turn.receipts.push({ epoch: this.#state.epoch, offset, sequence, time, duplicate: true });
@@ -115,7 +118,7 @@ export class SqliteWriter {
       ? turn.deliver(draft)
       : turn.stamp(draft, (name) => this.#state.channels.create(name));
     if (key !== undefined) {
-      this.#insertReceipt.run(channel, key, sequence, offset, time, time + IDEMPOTENCY_MILLISECONDS);
+      this.#insertReceipt.run(channel, key, sequence, offset, time, turn.since + IDEMPOTENCY_MILLISECONDS);
     }
   }
 
@@ -132,6 +135,7 @@ export class SqliteWriter {
 /** Stamps the drafts of one turn; changes the engine's state only in `apply`. */
 class WriterTurn {
   readonly time: number;
+  readonly since: number;
   readonly messages: Message[] = [];
   readonly receipts: (Receipt | MessagingError)[] = [];
   readonly rows: SQLInputValue[] = [];
@@ -141,8 +145,9 @@ class WriterTurn {
   #sequence: number;
   #nextExpiry = Infinity;
 
-  constructor(state: SqliteState, now: number) {
+  constructor(state: SqliteState, now: number, steadyNow: number) {
     this.time = Math.max(now, state.time);
+    this.since = steadyNow;
     this.#state = state;
     this.#sequence = state.sequence;
   }
@@ -177,9 +182,9 @@ class WriterTurn {
     update.sequence = ++this.#sequence;
     update.count++;
     const message = stampMessage(draft, this.#state.epoch, ++update.offset, this.#sequence, this.time);
-    const expires = draft.ttl === undefined ? null : this.time + Math.ceil(draft.ttl * 1_000);
+    const expires = draft.ttl === undefined ? null : this.since + Math.ceil(draft.ttl * 1_000);
     if (expires !== null) this.#nextExpiry = Math.min(this.#nextExpiry, expires);
-    pushRow(this.rows, message, update.channel.id, expires);
+    pushRow(this.rows, message, update.channel.id, this.since, expires);
     return this.#add(message);
   }
 
@@ -191,7 +196,7 @@ class WriterTurn {
     state.nextExpiry = Math.min(state.nextExpiry, this.#nextExpiry);
     for (const { channel, offset, sequence, count } of this.#updates.values()) {
       if (state.channels.get(channel.name) === undefined) state.channels.add(channel);
-      if (channel.count === 0) channel.oldestTime = this.time;
+      if (channel.count === 0) channel.oldest = this.since;
       channel.offset = offset;
       channel.sequence = sequence;
       channel.count += count;

@@ -16,6 +16,7 @@ function openQueue() {
       channel: name,
       drafts: [createDraft(name)],
       time: 0,
+      clock: 0,
       bytes,
       settle: () => {},
       reject: (error) => void rejected.push(`${name} ${error.code}`),

@@ -224,15 +224,28 @@ testWithNats(
 async function openStalledNode(options: NodeOptions) {
   const held: (() => void)[] = [];
   let isStalled = true;
+  let onHeld = () => {};
   const node = await openNode({
     ...options,
-    schedule: (task) => isStalled ? void held.push(task) : void setImmediate(task),
+    schedule(task) {
+      if (!isStalled) return void setImmediate(task);
+      held.push(task);
+      onHeld();
+    },
   });
   return {
     ...node,
+    /** Resolves when there is something to send or apply. */
+    async waitForWork() {
+      if (held.length === 0) await new Promise<void>((resolve) => onHeld = resolve);
+    },
+    /** Sends or applies what is waiting, and stalls again. */
+    step() {
+      for (const task of held.splice(0)) task();
+    },
     resume() {
       isStalled = false;
-      for (const task of held) task();
+      this.step();
     },
   };
 }
@@ -277,6 +290,33 @@ for (const first of ["stored", "transient"] as const) {
     },
   );
 }
+
+testWithNats(
+  "JetStreamEngine forgets no key while a duplicate of it may still have to be applied",
+  async () => {
+    const clock = new FakeClock();
+    const options = { hosts, stream: nameStream(), now: clock.now, grace: 0 };
+    await using one = await openNode(options);
+    await using retrier = await openStalledNode(options);
+    await using late = await openStalledNode(options);
+    const draft = createDraft("a", { idempotencyKey: "k" });
+    const retried = retrier.log.append(draft);
+    const original = await one.log.append(draft);
+    await late.waitForWork();
+    late.step();
+    retrier.resume();
+    assert.deepEqual(await retried, { ...original, duplicate: true });
+    await late.waitForWork();
+    // As on a node that was disconnected for so long, and has not caught up yet.
+    clock.advance(IDEMPOTENCY_MILLISECONDS / 1_000 + 100);
+    await late.log.sweep();
+    late.resume();
+    const next = await one.log.append(createDraft("next"));
+    await catchUp(late.log);
+    assert.equal(next.offset, 2);
+    assert.deepEqual(late.announced.map(({ offset }) => offset), [1, 2]);
+  },
+);
 
 testWithNats(
   "JetStreamEngine is the same on a node that starts later, whatever was removed before",
