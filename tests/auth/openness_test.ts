@@ -121,7 +121,7 @@ Deno.test("On an open server an id that is connected belongs to its address, who
       const init = query === "" ? post(at("192.0.2.2").headers) : at("192.0.2.2");
       const { status, detail } = await call(server, `/news?id=${id}${query}`, init);
       assert.equal(status, 409);
-      assert.match(detail, /somebody else's/);
+      assert.match(detail, /is taken by a client/);
     }
   }
   assert.equal((await call(server, "/@id1", post())).status, 200);
