@@ -1,6 +1,4 @@
-/**
- * `POST /api/<method>`: what a backend asks of the server, in the way of Centrifugo's HTTP API. `app.ts` routes to it.
- */
+/** The HTTP API for backends, `POST /api/<method>`, compatible with Centrifugo's. `app.ts` routes to it. */
 import { MessagingError, toMessagingError } from "../core/errors.ts";
 import { channels } from "./channels.ts";
 import { disconnect, refresh, subscribe, unsubscribe } from "./clients.ts";
@@ -18,10 +16,10 @@ export { answerCommands } from "./commands.ts";
 export type { ApiContext } from "./context.ts";
 export { Versions } from "./versions.ts";
 
-/** Commands one batch holds at most. */
+/** Most commands in one batch. */
 export const MAX_COMMANDS = 10_000;
 
-/** What a batch may hold, too. */
+/** All methods except `batch`, which may contain any of them. */
 const METHODS: ReadonlyMap<string, ApiMethod> = new Map<string, ApiMethod>([
   ["publish", publish],
   [
@@ -41,13 +39,13 @@ const METHODS: ReadonlyMap<string, ApiMethod> = new Map<string, ApiMethod>([
 ]);
 
 /**
- * Answers a call; never rejects. A method that fails is answered with status 200 and `{ "error": { code, message } }`,
- * or with `X-Centrifugo-Error-Mode: transport` with a status that says so. What is no call at all is a problem of
- * HTTP: 401, 405, 400, 413.
+ * Answers a call; never rejects. If a method fails, the response has status 200 and `{ "error": { code, message } }` or,
+ * with `X-Centrifugo-Error-Mode: transport`, the status of the error. A request that is not a valid call gets an HTTP
+ * problem: 400, 401, 405, 413.
  */
 export async function handleApi(request: Request, context: ApiContext): Promise<Response> {
   if (request.method !== "POST") {
-    const message = `The API is called by POST, not by ${request.method}`;
+    const message = `The API is called with POST, not with ${request.method}`;
     return createProblem(new MessagingError("method_not_allowed", message), "POST");
   }
   try {
@@ -84,10 +82,10 @@ async function runMethod(context: ApiContext, name: string, fields: Fields): Pro
 
 function unknownMethod(name: string, ...others: readonly string[]): ApiError {
   const known = [...METHODS.keys(), ...others].join(", ");
-  return new ApiError("methodNotFound", `There is no method ${quote(name)}, but there are ${known}`);
+  return new ApiError("methodNotFound", `There is no method ${quote(name)}: use one of ${known}`);
 }
 
-/** Runs commands one after the other or, with `parallel`, all at once. One that fails stops none of the others. */
+/** Runs commands one after another or, with `parallel`, all at once. A failed command does not stop the others. */
 async function runBatch(context: ApiContext, fields: Fields): Promise<string> {
   const commands = fields.list("commands");
   if (commands.length > MAX_COMMANDS) {
@@ -104,7 +102,7 @@ async function runBatch(context: ApiContext, fields: Fields): Promise<string> {
   return `{"replies":[${replies.join(",")}]}`;
 }
 
-/** A command is an object that has its method's name, and behind that the method's request. */
+/** Runs one command: an object with the name of a method as its key, and the request as the value. */
 async function runCommand(context: ApiContext, command: unknown, index: number): Promise<string> {
   const place = `commands[${index}]`;
   let name = "batch";
@@ -114,7 +112,7 @@ async function runCommand(context: ApiContext, command: unknown, index: number):
     const [first] = named;
     if (first === undefined) throw unknownMethod(Object.keys(command)[0] ?? "");
     if (named.length > 1) {
-      throw new ApiError("badRequest", `${place} must name one method, and names several`);
+      throw new ApiError("badRequest", `${place} must name one method, but names several`);
     }
     const [key, request] = first;
     name = key;
@@ -125,7 +123,7 @@ async function runCommand(context: ApiContext, command: unknown, index: number):
   }
 }
 
-/** Logs why a method failed: what is our fault in full. */
+/** Logs and counts a failure. Internal errors are logged with their stack. */
 function report({ hub, logger }: ApiContext, method: string, cause: unknown): ApiError {
   const error = toApiError(cause);
   const shown = METHODS.has(method) || method === "batch" ? method : quote(method);
@@ -155,7 +153,7 @@ function parseObject(bytes: Uint8Array): JsonObject {
     throw new MessagingError("bad_body", `The body is not JSON (${detail}): send an object`, { cause });
   }
   if (isJsonObject(value)) return value;
-  throw new MessagingError("bad_body", "The body is JSON but no object: send at least {}");
+  throw new MessagingError("bad_body", "The body is JSON but not an object: send at least {}");
 }
 
 function createAnswer(text: string, status = 200): Response {

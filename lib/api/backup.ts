@@ -1,16 +1,16 @@
-/** `GET /api/backup`: a copy of the log's file, for operators. `app.ts` routes to it, and asks for a key. */
+/** `GET /api/backup`: a copy of the log's file, for operators. `app.ts` routes to it after checking the key. */
 import { MessagingError } from "../core/errors.ts";
 import type { Log, LogBackup } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
 
-/** Streams a copy with every message that was acknowledged by now. */
+/** Streams a copy of all messages acknowledged so far. */
 export async function handleBackup(
   request: Request,
   log: Log & Partial<LogBackup>,
   logger: Logger,
 ): Promise<Response> {
-  // A HEAD would begin a copy that nobody takes.
-  if (request.method !== "GET") throw new MessagingError("method_not_allowed", "A backup is taken by GET");
+  // Not HEAD, which would start a copy that is never read.
+  if (request.method !== "GET") throw new MessagingError("method_not_allowed", "A backup is made with GET");
   if (log.openBackup === undefined) {
     throw new MessagingError("not_found", "This engine has no file to copy: --engine sqlite:PATH has");
   }

@@ -1,10 +1,10 @@
-/** The method of the HTTP API that lists channels, page by page if asked to, which Centrifugo cannot. */
+/** The method `channels` of the HTTP API. Unlike Centrifugo's, it can list channels page by page. */
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
 import type { Fields } from "./fields.ts";
 import { compileGlob } from "./glob.ts";
 
-/** Names are sorted when so many more were found than fit on the page. */
+/** Names collected beyond the page before they are sorted and truncated. */
 const SPARE_NAMES = 1_000;
 
 interface Channel {
@@ -13,8 +13,8 @@ interface Channel {
 }
 
 /**
- * The channels somebody reads by name, sorted, with the number of their readers. `pattern` chooses by glob. With
- * `limit` the answer holds so many and, if there are more, `next`: the `cursor` of the page that follows.
+ * Lists the channels with subscribers by exact name, sorted, with the number of these. `pattern` filters by glob. With
+ * `limit`, lists at most that many and, if there are more, `next`: the `cursor` of the next page.
  */
 export function channels({ hub }: ApiContext, fields: Fields): string {
   const pattern = fields.string("pattern");
@@ -23,7 +23,7 @@ export function channels({ hub }: ApiContext, fields: Fields): string {
   const matches = pattern === "" ? () => true : compileOrThrow(pattern);
   const wanted = hub.listChannels();
   const { page, more } = takeFirst(wanted, limit, ({ channel }) => channel > cursor && matches(channel));
-  // By hand: an object would put names that look like numbers first.
+  // Not JSON.stringify: an object would put names that look like integers first.
   const entries = page.map(({ channel, subscribers }) =>
     `${JSON.stringify(channel)}:{"num_clients":${subscribers}}`
   );
@@ -32,8 +32,8 @@ export function channels({ hub }: ApiContext, fields: Fields): string {
 }
 
 /**
- * The first by name of those that are wanted. Keeps little more than a page in hand and sorts only that: the cost of
- * a page is one look at each channel.
+ * The first wanted channels by name. Keeps and sorts little more than one page, so that a page costs one pass over all
+ * channels.
  */
 function takeFirst(
   channels: Iterable<Channel>,

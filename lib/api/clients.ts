@@ -2,8 +2,8 @@
  * The methods of the HTTP API that act on the clients of a user, on all nodes: subscribe, unsubscribe, disconnect,
  * refresh.
  *
- * Clients whose protocol has no words for it, such as plain sockets, are left alone by all but those methods that
- * end a connection: these reach everybody.
+ * Clients whose protocol has no such commands, such as plain WebSockets, are skipped, except by methods that end a
+ * connection.
  */
 import { utf8Length } from "../base/utf8.ts";
 import { type Choice, type End, runOnAllNodes } from "./commands.ts";
@@ -15,7 +15,7 @@ const FORCED: End = { code: 3503, reason: "force disconnect" };
 const EXPIRED: End = { code: 3005, reason: "connection expired" };
 const UNSUBSCRIBED: End = { code: 2000, reason: "server unsubscribe" };
 
-/** Longest reason a close frame has room for, in bytes (RFC 6455 section 5.5). */
+/** Longest reason of a close frame, in bytes (RFC 6455 section 5.5). */
 const MAX_REASON_BYTES = 123;
 const MAX_SECONDS = Number.MAX_SAFE_INTEGER;
 
@@ -65,12 +65,12 @@ export async function disconnect(context: ApiContext, fields: Fields): Promise<s
   });
 }
 
-/** Moves the end of connections. `expired`, or a moment that is over, ends them: their clients come back. */
+/** Sets when connections expire. `expired`, or a time in the past, ends them; their clients reconnect. */
 export async function refresh(context: ApiContext, fields: Fields): Promise<string> {
   const expired = fields.boolean("expired");
   const expires = fields.integer("expire_at", 0, MAX_SECONDS);
   if (fields.has("info")) {
-    throw new ApiError("notAvailable", "info is not available: what others see of a client stays as it is");
+    throw new ApiError("notAvailable", "info is not available: the info of a connection cannot be changed");
   }
   const ends = expired || (expires > 0 && expires * 1_000 <= Date.now());
   const command = { ...parseChoice(fields), method: "refresh" };
@@ -81,10 +81,10 @@ export async function refresh(context: ApiContext, fields: Fields): Promise<stri
 }
 
 /**
- * The clients of `user`, "" for those without one; of them only `client`, if it is named. A client named alone is
- * found whoever's it is.
+ * Selects the clients of `user`, "" for those without one, and of them only `client` if given. Without `user`, `client`
+ * selects by id alone.
  *
- * @throws {ApiError} 107 when the request names neither: nobody means everybody by leaving something out
+ * @throws {ApiError} 107 if the request has neither: leaving both out must not mean all clients
  */
 function parseChoice(fields: Fields): Choice {
   const user = fields.optionalString("user");
@@ -92,7 +92,7 @@ function parseChoice(fields: Fields): Choice {
   if (user === undefined && client === "") {
     throw fields.refuse("user", 'is required: "" stands for clients without a user');
   }
-  // They would narrow or widen the choice: to overlook one is to act on clients that were not meant.
+  // Ignoring a field that changes the choice would act on the wrong clients.
   for (const name of ["session", "label_filter", "all_users"]) {
     if (fields.has(name)) {
       throw new ApiError("notAvailable", `${name} is not available: choose by user and client`);
@@ -108,7 +108,9 @@ function parseEnd(fields: Fields | undefined): End {
   if (utf8Length(reason) > MAX_REASON_BYTES) {
     throw fields.refuse("reason", `must have at most ${MAX_REASON_BYTES} bytes`);
   }
-  if (isJson(reason)) throw fields.refuse("reason", "must be plain text: clients take JSON for instructions");
+  if (isJson(reason)) {
+    throw fields.refuse("reason", "must be plain text: clients would parse JSON as instructions");
+  }
   return { code, reason };
 }
 

@@ -1,6 +1,6 @@
 /**
- * What an operator has done to the clients of a user, on whatever node they are: the methods of the HTTP API make the
- * commands, and each node carries them out for its own clients.
+ * Commands to the clients of a user, on all nodes. Methods of the HTTP API create them, and each node carries them out
+ * for its local clients.
  */
 import type { Client } from "../core/client.ts";
 import type { Cluster } from "../core/cluster/cluster.ts";
@@ -15,13 +15,13 @@ export interface End {
   readonly reason: string;
 }
 
-/** Whom a command is for: a user, "" for those without one, or one client, or one client of a user. */
+/** Selects clients by user, "" for those without one, by client id, or by both. */
 export interface Choice {
   readonly user: string | undefined;
   readonly client: string;
 }
 
-/** What is done. Plain JSON but for the bytes of a payload. */
+/** One command. Plain JSON, except for the bytes of a payload. */
 export type Command =
   & Choice
   & { readonly method: string }
@@ -38,36 +38,36 @@ export type Command =
     | { readonly kind: "refresh"; readonly expires: number }
   );
 
-/** How many clients a command was for, and for how many of them it failed. */
+/** The number of clients that a command was for, and of those for which it failed. */
 interface Tally {
   readonly clients: number;
   readonly failed: number;
 }
 
-/** The call by which nodes hand each other commands. */
+/** The method by which nodes send each other commands. */
 const CALL = "api.command";
 
-/** Characters of a user that are logged. */
+/** Characters of a user name that are logged. */
 const MAX_LOGGED = 100;
 
-/** Carries out what other nodes ask for. */
+/** Handles the commands of other nodes. */
 export function answerCommands(context: ApiContext, cluster: Cluster): void {
   cluster.handle(CALL, (body) => runLocally(context, decodeCommand(body)));
 }
 
 /**
- * Carries out a command on every node, and answers the request. A client for which it fails stops none of the
- * others; one that has left meanwhile is no failure.
+ * Carries out a command on all nodes and returns the result of the request. A failure for one client does not stop the
+ * others; a client that disconnects meanwhile does not count as a failure.
  *
- * @throws {ApiError} when it failed for a client, or a node did not say that it was done
+ * @throws {ApiError} if it failed for a client, or a node did not confirm it
  */
 export async function runOnAllNodes(context: ApiContext, command: Command): Promise<string> {
   const { cluster, logger } = context;
   const remote = cluster?.callAll(CALL, encodeCommand(command));
-  // Whatever comes of it there, it is done here.
+  // Carried out locally even if the call to the peers fails.
   const [local, fromPeers] = await Promise.allSettled([runLocally(context, command), remote]);
   if (local.status === "rejected") throw local.reason;
-  if (fromPeers.status === "rejected") throw toCarryError(fromPeers.reason);
+  if (fromPeers.status === "rejected") throw toCallError(fromPeers.reason);
   let { clients, failed } = local.value;
   const unsure: string[] = [];
   for (const [node, outcome] of fromPeers.value ?? []) {
@@ -117,7 +117,7 @@ async function runLocally({ hub, logger }: ApiContext, command: Command): Promis
   return { clients: clients.length, failed };
 }
 
-/** Clients whose protocol has no words for it, such as plain sockets, are left alone, but not by what ends them. */
+/** Carries out a command for one client. Skips clients whose protocol has no such command, except to end them. */
 function act(client: Client, command: Command): unknown {
   const { control } = client;
   switch (command.kind) {
@@ -134,7 +134,7 @@ function act(client: Client, command: Command): unknown {
   }
 }
 
-/** Plain clients know no such codes: theirs says whether to come back. */
+/** Ends a client. Protocols without these codes get an error that says whether to reconnect. */
 function endClient(client: Client, { code, reason }: End): void {
   if (client.control !== undefined) return client.control.disconnect(code, reason);
   const terminal = (code >= 3_500 && code < 4_000) || code >= 4_500;
@@ -153,6 +153,6 @@ function decodeCommand(body: unknown): Command {
   return { ...command, data: { kind: "bytes", bytes: Uint8Array.fromBase64(base64) } };
 }
 
-function toCarryError(error: unknown): unknown {
+function toCallError(error: unknown): unknown {
   return error instanceof RangeError ? new ApiError("badRequest", error.message, { cause: error }) : error;
 }

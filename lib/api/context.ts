@@ -1,4 +1,4 @@
-/** What every method of the HTTP API works with. */
+/** The context that every method of the HTTP API gets. */
 import type { Gate } from "../auth/gate.ts";
 import type { Cluster } from "../core/cluster/cluster.ts";
 import type { Hub } from "../core/hub.ts";
@@ -10,9 +10,9 @@ import type { Versions } from "./versions.ts";
 export interface ApiContext extends BodyLimits {
   readonly hub: Hub;
   readonly gate: Gate;
-  /** The versions that were published, shared by all calls. */
+  /** The published versions, shared by all calls. */
   readonly versions: Versions;
-  /** The other nodes, where there may be any. */
+  /** The other nodes; undefined for a log that has one node only. */
   readonly cluster?: Cluster | undefined;
   readonly logger: Logger;
 }
@@ -20,6 +20,6 @@ export interface ApiContext extends BodyLimits {
 /**
  * Answers a request with its result as JSON text.
  *
- * @throws {ApiError} or {MessagingError} for what is answered with an error
+ * @throws {ApiError | MessagingError} for a request that is answered with an error
  */
 export type ApiMethod = (context: ApiContext, fields: Fields) => string | Promise<string>;

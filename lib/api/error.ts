@@ -1,9 +1,8 @@
-/** The errors of the HTTP API: their codes, their HTTP status in transport mode, and which of ours each tells of. */
+/** The errors of the HTTP API: their codes, their HTTP status in transport mode, and the mapping from the server's codes. */
 import { type ErrorCode, toMessagingError } from "../core/errors.ts";
 
 /**
- * Centrifugo's codes, as far as they occur. 102 (unknown channel) and 113 (conflict) never do: a channel is there
- * as soon as it has a name.
+ * The codes of Centrifugo that occur. 102 (unknown channel) and 113 (conflict) never do: every valid name is a channel.
  */
 const KINDS = {
   internal: { code: 100, status: 500 },
@@ -15,7 +14,7 @@ const KINDS = {
 
 type ApiErrorKind = keyof typeof KINDS;
 
-/** What a method is refused with. The message is made for the caller and names the field that is at fault. */
+/** An error for the caller of a method. The message names the field that is wrong. */
 export class ApiError extends Error {
   readonly kind: ApiErrorKind;
 
@@ -86,7 +85,7 @@ const KIND_OF: Readonly<Record<ErrorCode, ApiErrorKind>> = {
   log_full: "internal",
 };
 
-/** What a caller is told of any error: its own if it is meant for callers, else a bland one. */
+/** The error that a caller gets for any error: itself if it is meant for callers, else `internal` without details. */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   const known = toMessagingError(error);

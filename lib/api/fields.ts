@@ -1,27 +1,27 @@
-/** The fields of one request to the HTTP API, checked while they are read. What is wrong is refused by name. */
+/** The fields of one request to the HTTP API, checked as methods read them. Errors name the field that is wrong. */
 import { parseChannel } from "../core/channel.ts";
 import type { Payload } from "../core/message.ts";
 import { ApiError } from "./error.ts";
 import { isJsonObject, type JsonObject, parseExactJson, toBigInt } from "../base/exact_json.ts";
 import { parseOr } from "../http/problem.ts";
 
-/** A request's fields. Null is as good as left out, but as data; every method refuses with error 107. */
+/** A request's fields. Null counts as left out, except as data. All methods throw error 107 for an invalid field. */
 export class Fields {
   readonly #values: JsonObject;
   readonly #path: string;
 
-  /** @param path goes before each name in messages */
+  /** @param path prefix of each name in messages */
   constructor(values: JsonObject, path = "") {
     this.#values = values;
     this.#path = path;
   }
 
-  /** The error that refuses a field: `why` goes on behind its name. */
+  /** The error for a field: `why` follows its name. */
   refuse(name: string, why: string): ApiError {
     return new ApiError("badRequest", `${this.#path}${name} ${why}`);
   }
 
-  /** Whether a field says anything other than what leaving it out does. */
+  /** Whether a field has a value other than its default. */
   has(name: string): boolean {
     const value = this.#values[name];
     if (Array.isArray(value)) return value.length > 0;
@@ -85,14 +85,14 @@ export class Fields {
     throw this.refuse(name, "must be an object");
   }
 
-  /** The one channel that is asked about. */
+  /** The required field `channel`, a valid name. */
   channel(): string {
     const channel = this.string("channel");
     if (channel === "") throw this.refuse("channel", "is required");
     return parseOr("bad_channel", () => parseChannel(channel));
   }
 
-  /** What is in `b64data`, else in `data`: a JSON string is text, all else stays JSON. Undefined without either. */
+  /** The payload in `b64data`, else in `data`: a string as text, anything else as JSON. Undefined without either. */
   payload(): Payload | undefined {
     const bytes = this.#bytes("b64data");
     if (bytes !== undefined) return { kind: "bytes", bytes };
@@ -102,7 +102,7 @@ export class Fields {
     return { kind: "json", text: this.#stringify("data", value) };
   }
 
-  /** What is in `b64info`, else in `info`, as JSON text. */
+  /** The info in `b64info`, else in `info`, as JSON text. */
   info(): string | undefined {
     const bytes = this.#bytes("b64info");
     if (bytes === undefined) {
@@ -123,7 +123,7 @@ export class Fields {
       const bytes = Uint8Array.fromBase64(text);
       if (bytes.byteLength > 0) return bytes;
     } catch {
-      // As wrong as what has no bytes at all.
+      // Refused below, as is a value of no bytes.
     }
     throw this.refuse(name, "must be base64");
   }
@@ -132,7 +132,7 @@ export class Fields {
     try {
       return JSON.stringify(value);
     } catch {
-      // What a body of a megabyte nests may still be more than the stack holds.
+      // A body within the size limit may still be nested too deeply for the stack.
       throw this.refuse(name, "is nested too deeply");
     }
   }

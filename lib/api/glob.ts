@@ -1,9 +1,9 @@
 /**
- * Glob patterns as Centrifugo has them for `channels`: `*` any text, slashes included, `?` one character, `[a-z]` and
+ * Glob patterns for the method `channels`, as in Centrifugo: `*` any text, slashes included, `?` one character, `[a-z]` and
  * `[!a-z]` one of a set, `{a,b}` alternatives, `\` before a character that stands for itself.
  */
 
-/** Takes no regular expression: a hostile pattern costs at most its length times the name's, for each alternative. */
+/** Without regular expressions, a hostile pattern costs at most its length times the name's, for each alternative. */
 const MAX_PATTERN_LENGTH = 255;
 const MAX_ALTERNATIVES = 64;
 
@@ -14,7 +14,7 @@ type Tokens = readonly Token[];
 /**
  * Compiles a pattern into a test for whole names.
  *
- * @throws {SyntaxError} saying what is wrong with it, to go on behind its name
+ * @throws {SyntaxError} whose message is a clause to follow the name of the field
  */
 export function compileGlob(pattern: string): (text: string) => boolean {
   if (pattern.length > MAX_PATTERN_LENGTH) {
@@ -24,7 +24,7 @@ export function compileGlob(pattern: string): (text: string) => boolean {
   return (text) => alternatives.some((tokens) => matches(tokens, text));
 }
 
-/** Reads a pattern into sequences of tokens, one for each choice among its alternatives. */
+/** Parses a pattern into sequences of tokens, one for each combination of its alternatives. */
 class Parser {
   readonly #pattern: string;
   #at = 0;
@@ -39,7 +39,7 @@ class Parser {
     return found;
   }
 
-  /** Reads up to the end, or inside braces up to the comma or brace that ends an alternative. */
+  /** Parses up to the end or, inside braces, up to the comma or brace that ends an alternative. */
   #parseSequence(inBraces: boolean): readonly Tokens[] {
     let found: readonly Tokens[] = [[]];
     while (this.#at < this.#pattern.length) {
@@ -102,7 +102,7 @@ class Parser {
   }
 }
 
-/** Walks along both; where they part, the last `any` takes one character more. */
+/** Walks along both; on a mismatch, the last `any` takes one more character. */
 function matches(tokens: Tokens, text: string): boolean {
   let token = 0;
   let at = 0;

@@ -1,4 +1,4 @@
-/** The methods of the HTTP API that publish: to one channel, or the same to many. */
+/** The methods of the HTTP API that publish a message: to one channel, or to many. */
 import { parseChannel, selectChannel } from "../core/channel.ts";
 import type { Position } from "../core/log.ts";
 import { createDraft, type DraftOptions, MAX_KEY_LENGTH } from "../core/draft.ts";
@@ -8,13 +8,13 @@ import type { Fields } from "./fields.ts";
 import { parseOr } from "../http/problem.ts";
 import type { Version } from "./versions.ts";
 
-/** Channels one broadcast goes to at most. */
+/** Most channels of one broadcast. */
 export const MAX_BROADCAST_CHANNELS = 10_000;
 
-/** What a request wants published, wherever to. */
+/** The message of a request, without the channel. */
 interface PublishRequest {
   readonly options: Omit<DraftOptions, "channel">;
-  /** Undefined for a publish without. */
+  /** Undefined for a publish without a version. */
   readonly version: Version | undefined;
 }
 
@@ -23,7 +23,7 @@ export async function publish(context: ApiContext, fields: Fields): Promise<stri
   return await publishTo(context, channel, parsePublishRequest(fields));
 }
 
-/** Answers for each channel by itself: one that fails stops none of the others. */
+/** Answers for each channel separately: a failure does not stop the others. */
 export async function broadcast(
   context: ApiContext,
   fields: Fields,
@@ -53,7 +53,7 @@ function parsePublishRequest(fields: Fields): PublishRequest {
   const payload = fields.payload();
   if (payload === undefined) throw fields.refuse("data", "is required, or b64data");
   if (fields.has("tags")) {
-    throw fields.refuse("tags", "are not supported: they would be lost, put them into the data");
+    throw fields.refuse("tags", "are not supported: put them into the data");
   }
   if (fields.boolean("delta")) {
     throw new ApiError("notAvailable", "delta is not available: publish without it");
@@ -88,7 +88,7 @@ async function publishTo(
   return encodePosition(top.position);
 }
 
-/** What was not stored has no position. */
+/** The position of a message; a transient one has none. */
 function encodePosition({ offset, epoch }: Position): string {
   return offset === 0 ? "{}" : JSON.stringify({ offset, epoch });
 }

@@ -1,4 +1,4 @@
-/** The methods of the HTTP API about one channel and about the nodes: presence, history, info. */
+/** The methods of the HTTP API that query: presence, history, info. `history_remove` is here too. */
 import { readHistory } from "../core/history.ts";
 import type { Position } from "../core/log.ts";
 import { encodePayloadJson, type Message, type Sender } from "../core/message.ts";
@@ -7,7 +7,7 @@ import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
 import type { Fields } from "./fields.ts";
 
-/** Who is on a channel, by client id; clients that share one are told apart by a number. */
+/** Answers with the members of a channel by client id; those that share an id are numbered. */
 export function presence(context: ApiContext, fields: Fields): string {
   const channel = readChannel(context, "presence", fields);
   const members = [...context.hub.presence.listById(channel)]
@@ -22,8 +22,8 @@ export function presenceStats(context: ApiContext, fields: Fields): string {
 }
 
 /**
- * Stored publications, forwards after a position or backwards from one. Without a limit there is only the position,
- * a negative one asks for as many as an answer holds.
+ * Answers with stored publications, after a position or in reverse before it. Without a limit it answers with the
+ * position alone; a negative limit stands for as many as one answer holds.
  */
 export async function history(context: ApiContext, fields: Fields): Promise<string> {
   const channel = readChannel(context, "history", fields);
@@ -31,7 +31,7 @@ export async function history(context: ApiContext, fields: Fields): Promise<stri
   const reverse = fields.boolean("reverse");
   const since = readSince(context, fields.object("since"));
   if (reverse && since?.offset === 0) {
-    throw fields.refuse("since.offset", "is 0, and nothing comes before that");
+    throw fields.refuse("since.offset", "is 0, and no message comes before that");
   }
   const { messages, position } = await readHistory(context.hub, { channel, limit: asked, since, reverse });
   const publications = messages.map(encodePublication);
@@ -46,7 +46,7 @@ export async function historyRemove(context: ApiContext, fields: Fields): Promis
   return "{}";
 }
 
-/** The nodes there are, the one that is asked first. */
+/** Answers with all nodes, this one first. */
 export function info({ hub }: ApiContext): string {
   const nodes = hub.nodes().map((node) => ({
     uid: node.node,
@@ -74,7 +74,7 @@ function readSince({ hub }: ApiContext, fields: Fields | undefined): Position | 
   if (epoch === "" || epoch === hub.top.epoch) return { offset, epoch };
   throw new ApiError(
     "unrecoverablePosition",
-    `since.epoch is not the engine's, which is ${hub.top.epoch}: what was known of it before is gone`,
+    `since.epoch is not that of the engine, ${hub.top.epoch}: the position is lost, read without since`,
   );
 }
 
@@ -83,7 +83,7 @@ function encodePublication({ payload, offset, from }: Message): string {
   return `{"data":${encodePayloadJson(payload)},${info}"offset":${offset}}`;
 }
 
-/** What plain clients have to say of themselves is their name. */
+/** Encodes a client as Centrifugo does. For clients without info, their name becomes the info. */
 function encodeClientInfo(client: Sender & Partial<Pick<Member, "channelInfo">>): string {
   const { id, name, user = "", info, channelInfo } = client;
   const shown = info ?? (name === undefined ? undefined : JSON.stringify({ name }));

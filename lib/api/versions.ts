@@ -1,27 +1,27 @@
-/** Which version of a document each channel has carried: publishers may send the same one twice, or too late. */
+/** Tracks the version of the document on each channel, to suppress a publish that is repeated or out of date. */
 import type { Receipt } from "../core/log.ts";
 
-/** Channels whose version is remembered; the one that was published to longest ago is forgotten first. */
+/** Most channels whose version is remembered; the least recently published one is dropped first. */
 const MAX_VERSIONED_CHANNELS = 10_000;
 
 export interface Version {
   readonly number: bigint;
-  /** Versions are compared within an epoch; the empty one stands for whichever is the channel's. */
+  /** Versions are compared within an epoch; "" stands for the current epoch of the channel. */
   readonly epoch: string;
 }
 
 interface Seen {
   number: bigint;
   epoch: string;
-  /** The last publish, with the key it was retried by. */
+  /** The last publish, with its idempotency key. */
   last: { readonly key: string | undefined; readonly receipt: Receipt } | undefined;
-  /** Settles after everything that was asked for before. */
+  /** Settles after all earlier publishes. */
   queue: Promise<unknown>;
 }
 
 /**
- * Remembers the newest version of each channel, in memory and for a bounded number of channels: a restart forgets
- * them all, and then an old version goes through once.
+ * Remembers the newest version of each channel, in memory and for a bounded number of channels. After a restart, an old
+ * version is accepted once.
  */
 export class Versions {
   readonly #channels = new Map<string, Seen>();
@@ -32,12 +32,12 @@ export class Versions {
   }
 
   /**
-   * Publishes, unless the channel has seen this version or a later one. One at a time on each channel: a version
-   * counts as seen once it is stored, so that one which failed can be tried again.
+   * Publishes, unless the channel has had this version or a later one. Publishes one at a time per channel: a version
+   * counts once it is stored, so that a failed publish can be retried.
    *
    * @param key the idempotency key; a retry of the last publish gets its receipt
-   * @returns undefined when it was suppressed
-   * @throws what `publish` throws
+   * @returns undefined if the publish was suppressed
+   * @throws whatever `publish` throws
    */
   publish(
     channel: string,
@@ -51,7 +51,7 @@ export class Versions {
         return key !== undefined && seen.last?.key === key ? seen.last.receipt : undefined;
       }
       const receipt = await publish();
-      // A repeated message says nothing of what came after it.
+      // The receipt of a duplicate is an earlier message's: it says nothing about the current version.
       if (!receipt.duplicate) Object.assign(seen, version, { last: { key, receipt } });
       return receipt;
     });

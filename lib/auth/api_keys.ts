@@ -1,36 +1,36 @@
-/** The keys of the HTTP API: `app.ts` reads them from the configuration, `http/api.ts` asks before each call. */
+/** API keys, which admit operators. The configuration parses them, the gate and the API check requests against them. */
 import { createHash, timingSafeEqual } from "node:crypto";
 
-/** Where keys are configured, as messages name it. */
+/** The setting with the keys, for messages. */
 const SETTING = "RAINDROPS_API_KEYS";
 
-/** Fewer characters than this can be guessed. */
+/** Shortest key that cannot be guessed, in characters. */
 const ADVISED_LENGTH = 16;
 
-/** Whether a call may go on. Messages are made for clients and hold no key. */
+/** Whether a request is allowed. Messages are for clients and contain no key. */
 type KeyDecision =
   | {
     readonly allowed: true;
-    /** Whether it carries a key; else nobody is asked for one. */
+    /** Whether the request has a valid key; false if none is required. */
     readonly byKey: boolean;
   }
   | { readonly allowed: false; readonly message: string };
 
-/** A key as it is kept: its text is forgotten as soon as it is read. */
+/** The hash of a key. The key itself is not kept. */
 export interface HashedKey {
   readonly digest: Uint8Array;
-  /** Whether it is so short that it can be guessed. */
+  /** Whether the key is so short that it can be guessed. */
   readonly isShort: boolean;
 }
 
 interface ApiKeyOptions {
-  /** Whether everybody may call while no key is configured: the server listens on loopback. */
+  /** Whether all requests are allowed while no key is configured, as on loopback. */
   readonly open: boolean;
 }
 
-/** The keys in force, any number at once, so that an old one can be replaced without a pause. */
+/** The configured keys. Several may be valid at once, so that a key can be rotated. */
 export class ApiKeys {
-  /** What an operator should know about the keys at start, without any of their contents. */
+  /** What an operator should know about the keys at start. Contains nothing of the keys. */
   readonly warnings: readonly string[];
   readonly #digests: readonly Uint8Array[];
   readonly #open: boolean;
@@ -46,13 +46,13 @@ export class ApiKeys {
   }
 
   /**
-   * Whether a request with these headers may use what is for operators.
+   * Checks whether a request with these headers is allowed to use an operator's resource.
    *
-   * @param what it is, as it is named in messages
+   * @param what the resource, as messages name it
    */
   check(headers: Headers, what = "The API"): KeyDecision {
     if (this.#digests.length === 0) {
-      // Any site can frame a page that has no origin, in a sandbox: it may chat, as pages from disk do, and no more.
+      // Any site can frame a page with the origin "null" in a sandbox: like pages from disk, it may not use the API.
       if (this.#open && headers.get("origin") === "null") {
         return deny(
           `${what} is not for pages from disk: serve the page from http://localhost, or set ${SETTING}`,
@@ -66,10 +66,10 @@ export class ApiKeys {
       return deny(`${what} needs a key: send it as X-API-Key: <key>, or as Authorization: apikey <key>`);
     }
     if (this.#isKnown(key)) return { allowed: true, byKey: true };
-    return deny(`The API key is not known here: use one of those in ${SETTING}`);
+    return deny(`The API key is unknown: use one of those in ${SETTING}`);
   }
 
-  /** Hashes have one length, and each is compared to the end: the time tells nothing of any key. */
+  /** Compares hashes of equal length, all of them, so that timing reveals nothing about a key. */
   #isKnown(key: string): boolean {
     const candidate = hash(key);
     let known = false;
@@ -81,9 +81,9 @@ export class ApiKeys {
 }
 
 /**
- * Reads a comma list of keys, and keeps their hashes; nothing at all is no key.
+ * Parses a comma-separated list of keys into their hashes; an empty text into none.
  *
- * @throws {SyntaxError} which counts the keys and never quotes one
+ * @throws {SyntaxError} which names a key by its number and never quotes it
  */
 export function parseApiKeys(text: string): readonly HashedKey[] {
   if (text.trim() === "") return [];
@@ -100,8 +100,8 @@ export function parseApiKeys(text: string): readonly HashedKey[] {
 }
 
 /**
- * `X-API-Key: K`, else `Authorization: apikey K` or `Bearer K`, the one scheme that every monitor can send. Never a key
- * in the URL, which gets logged.
+ * The key in `X-API-Key: K`, else in `Authorization: apikey K` or `Bearer K`, the one scheme that every monitoring system
+ * can send. Not in the URL, which gets logged.
  */
 function findKey(headers: Headers): string | undefined {
   return headers.get("x-api-key") ||

@@ -1,9 +1,8 @@
 /**
- * What a client may do on a channel, as a pure function of its token and the channel's rules. Only the gate asks; the
- * answer to a denial says who denied and what would allow it.
+ * Decides what a client may do on a channel, as a pure function of its token and the channel's rules. Only the gate calls
+ * it; a denial says which rule denied and what would allow it.
  *
- * On an open server everybody may do everything. Elsewhere nobody may do anything until a token or a channel rule
- * allows it:
+ * On an open server everything is allowed. On any other, nothing is allowed unless a token or a channel rule allows it:
  *
  * - A token that names the channel (`channels` or `subs` of the connection token, or a subscription token) allows
  *   to subscribe, and with it what `allowSubscribers` lists.
@@ -18,36 +17,36 @@
 import { coversPattern } from "../core/channel.ts";
 import { type Action, ACTIONS, type ChannelRules } from "../core/rules.ts";
 
-/** What must be known of a channel's rules. */
+/** The rules of a channel about permissions. */
 export type AccessRules = Pick<ChannelRules, "allow" | "allowSubscribers" | "allowAnonymous">;
 
-/** Who asks. */
+/** Who requests an action. */
 export type Requester =
-  /** Anybody, as the server is open. */
+  /** Any client of an open server. */
   | { readonly kind: "open" }
-  /** An operator: with a key, or on a server that asks nobody for one. */
+  /** An operator: with a key, or on a server that requires none. */
   | { readonly kind: "operator"; readonly hasKey: boolean }
   | {
     readonly kind: "keyed";
-    /** "" without a connection token, or with one for nobody. */
+    /** "" without a connection token, or with one that has no user. */
     readonly user: string;
-    /** The channels its connection token names. */
+    /** The channels that its connection token names. */
     readonly channels: ReadonlySet<string>;
-    /** What else it grants. */
+    /** The grants of its connection token. */
     readonly grants: readonly Grant[];
   };
 
 /** What a token allows on all channels that match a pattern. */
 export interface Grant {
   readonly pattern: string;
-  /** The pattern, split. */
+  /** The pattern, split into segments. */
   readonly segments: readonly string[];
   readonly actions: readonly Action[];
 }
 
 /**
- * Whether a token for this very channel is in force besides the connection token: one that was presented now or with
- * the subscription. A subscription made by the HTTP API counts the same.
+ * Whether the client has a token for this channel besides its connection token: one sent now or with its subscription. A
+ * subscription made by the HTTP API counts as one.
  */
 export type Tie = "none" | "token";
 
@@ -55,13 +54,13 @@ export type Decision = { readonly allowed: true } | Denial;
 
 export interface Denial {
   readonly allowed: false;
-  /** Pattern of the rule that denied; undefined when it was the default. */
+  /** The pattern of the rule that denied; undefined for the default rule. */
   readonly rule: string | undefined;
-  /** What would allow it, as it has to stand in a rule for the channel. */
+  /** The setting that would allow it in a rule for the channel. */
   readonly setting: string;
   /** For the log. */
   readonly message: string;
-  /** For the client. Anonymous ones learn nothing of the rules. */
+  /** For the client. Anonymous clients learn nothing about the rules. */
   readonly clientMessage: string;
 }
 
@@ -75,7 +74,7 @@ const PHRASES: Readonly<Record<Action, string>> = {
   history: "read the history of",
 };
 
-/** Whether a requester may do something on a channel that has these rules. */
+/** Decides whether a requester may do an action on a channel with these rules. */
 export function mayUse(
   action: Action,
   channel: string,
@@ -88,7 +87,7 @@ export function mayUse(
   const named = tie === "token" || requester.channels.has(channel);
   if (named && action === "subscribe") return ALLOWED;
   if (!anonymous && rules.allow.actions.includes(action)) return ALLOWED;
-  // Anonymous clients whom a rule let in are anybody: what is for subscribers is not for them.
+  // An anonymous client that a rule admitted is not a subscriber in the sense of allowSubscribers.
   const isUserSubscriber = [rules.allow, rules.allowAnonymous].some(({ actions }) =>
     actions.includes("subscribe")
   );
@@ -108,15 +107,15 @@ export function mayUse(
 }
 
 /**
- * Whether grants allow something on every channel that matches a pattern, whatever the rules say.
+ * Whether grants allow an action on every channel that matches a pattern, regardless of the rules.
  *
- * @param pattern split; a channel's name is one, too
+ * @param pattern a pattern or channel name, split into segments
  */
 export function mayReach(action: Action, pattern: readonly string[], grants: readonly Grant[]): boolean {
   return grants.some(({ segments, actions }) => actions.includes(action) && coversPattern(segments, pattern));
 }
 
-/** What a token lets its holder be and do. */
+/** The requester that the claims of a token make. */
 export function toRequester(
   claims: { user: string; channels: readonly string[]; grants: readonly Grant[] } | undefined,
 ): Requester & { readonly kind: "keyed" } {
@@ -142,7 +141,7 @@ function deny(
   unless: string,
 ): Denial {
   const { actions, rule } = rules[key];
-  // What is allowed already stays in, so that the setting can be copied as it is.
+  // Includes what is allowed already, so that the setting can be copied as it is.
   const listed = ACTIONS.filter((known) => known === action || actions.includes(known));
   const setting = `"${key}": [${listed.map((known) => `"${known}"`).join(", ")}]`;
   const denier = rule === undefined ? "no rule allows" : `rule "${rule}" does not allow`;
@@ -157,7 +156,7 @@ function deny(
   return { allowed: false, rule, setting, message, clientMessage: isNobody ? BLAND : message };
 }
 
-/** A token may hold thousands of patterns; a few show what it is for. */
+/** Lists a few patterns: a token may have thousands. */
 function describeList(patterns: readonly string[]): string {
   if (patterns.length === 0) return "nowhere";
   return `only on ${patterns.slice(0, 3).join(", ")}${patterns.length > 3 ? " and others" : ""}`;

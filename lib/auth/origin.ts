@@ -1,11 +1,11 @@
 /**
- * Which web pages may use the server. Browsers say where a page comes from in the Origin header; clients that
- * are no browsers send none and are let through. Cookies play no part.
+ * Decides which web pages may use the server, by the Origin header of browsers. Other clients send none and are admitted.
+ * Cookies are not used.
  */
 import { MessagingError } from "../core/errors.ts";
 
 export interface OriginPolicy {
-  /** Allowed besides the same origin; `*` allows every one. */
+  /** Allowed origins besides the same origin; `*` allows all. */
   readonly origins: readonly string[];
   /** The server listens on loopback and needs no key: pages from disk and any localhost port are trusted too. */
   readonly openOnLoopback: boolean;
@@ -20,7 +20,7 @@ export function parseOrigin(text: string): string {
   if (text === "*") return text;
   if (!URL.canParse(text) || new URL(text).origin !== text) {
     throw new SyntaxError(
-      `${JSON.stringify(text)} is no origin: write it like https://example.org, without a path`,
+      `${JSON.stringify(text)} is not an origin: write it like https://example.org, without a path`,
     );
   }
   return text;
@@ -33,10 +33,10 @@ export function isLoopback(hostname: string): boolean {
 }
 
 /**
- * Refuses requests of pages from elsewhere.
+ * Refuses requests of pages whose origin is not allowed.
  *
- * An open server on loopback also insists on being addressed as this machine: else a page could give its own
- * host name the address 127.0.0.1 and pass for the same origin (DNS rebinding).
+ * An open server on loopback must also be addressed by a loopback name: otherwise a page could point its own host name at
+ * 127.0.0.1 and pass for the same origin (DNS rebinding).
  *
  * @throws {MessagingError} `bad_host`, `wrong_host` or `origin_refused`
  */
@@ -66,13 +66,13 @@ export function checkOrigin(request: Request, policy: OriginPolicy): void {
   );
 }
 
-// Nearly all requests are addressed alike, and parsing a URL costs as much as storing a message.
+// Nearly all requests have the same authority, and parsing a URL costs as much as storing a message.
 let lastHost: string | null = null;
 let lastAuthority = "";
 let lastUrl: URL | undefined;
 
 /**
- * Scheme, host and port a request is addressed to.
+ * The scheme, host and port that a request is addressed to.
  *
  * @throws {MessagingError} `bad_host`
  */
@@ -94,8 +94,8 @@ function parseAuthority({ url, headers }: Request): URL {
 }
 
 /**
- * Browsers send no Origin with what a page merely embeds, such as an image: Fetch Metadata tells whose page it is.
- * Links are followed from everywhere.
+ * Browsers send no Origin for what a page embeds, such as an image: Fetch Metadata says whether the page is of another
+ * site. Links from other sites are allowed.
  */
 function checkFetchMetadata({ headers }: Request, policy: OriginPolicy): void {
   const site = headers.get("sec-fetch-site");
@@ -103,6 +103,6 @@ function checkFetchMetadata({ headers }: Request, policy: OriginPolicy): void {
   if (!isForeign || headers.get("sec-fetch-mode") === "navigate" || policy.origins.includes("*")) return;
   throw new MessagingError(
     "origin_refused",
-    "Other sites may not embed what is here: allow them with --origins",
+    "Other sites may not embed resources of this server: allow them with --origins",
   );
 }

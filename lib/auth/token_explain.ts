@@ -1,6 +1,6 @@
 /**
- * Says of a token what the server makes of it, check by check: `deno task token explain` prints it. Each check stands
- * for itself, so that all that is wrong is seen at once; the verdict is the verifier's own.
+ * Explains how the server judges a token, check by check. `deno task token explain` prints it. The checks are independent,
+ * so that all faults show at once; the verdict is that of the verifier.
  */
 import { compactVerify, decodeJwt, decodeProtectedHeader, type JWTPayload } from "jose";
 import type { Keys } from "./keys.ts";
@@ -12,30 +12,30 @@ import {
 } from "./claims.ts";
 import { type TokenResult, TokenVerifier } from "./tokens.ts";
 
-/** One check, and what came of it, as a clause for people. */
+/** One check and its result. The detail is a clause for people. */
 export interface Check {
   readonly name: "form" | "signature" | "expiry" | "not before" | "audience" | "issuer" | "claims";
   readonly passed: boolean;
   readonly detail: string;
 }
 
-/** What a token is for, as far as its claims make sense. */
+/** The kind of a token whose claims are valid. */
 export type TokenPurpose =
   | { readonly kind: "connection"; readonly claims: ConnectionClaims }
   | { readonly kind: "subscription"; readonly claims: SubscriptionTokenClaims };
 
 export interface Explanation {
-  /** What it says, whoever signed it; undefined when it cannot be read. */
+  /** Header and payload, unverified; undefined if they cannot be decoded. */
   readonly header: Readonly<Record<string, unknown>> | undefined;
   readonly payload: Readonly<Record<string, unknown>> | undefined;
   readonly checks: readonly Check[];
   readonly purpose: TokenPurpose | undefined;
-  /** What the server says, which is what counts. */
+  /** Whether the server accepts the token. */
   readonly verdict: { readonly accepted: boolean; readonly reason: string };
 }
 
 interface ExplainOptions {
-  /** The keys that may have signed it; undefined when none was given, so that nothing can be said of signatures. */
+  /** The keys that may have signed it; undefined if none was given and the signature cannot be checked. */
   readonly keys: Keys | undefined;
   readonly audience?: string | undefined;
   readonly issuer?: string | undefined;
@@ -53,7 +53,7 @@ export async function explainToken(token: string, options: ExplainOptions): Prom
     payload = decodeJwt(token);
   } catch {
     const detail =
-      "it is no JSON Web Token: three parts in base64url with a dot between them, two of them JSON";
+      "it is not a JSON Web Token: three parts in base64url with a dot between them, two of them JSON";
     return {
       header: undefined,
       payload: undefined,
@@ -118,18 +118,18 @@ async function checkSignature(
       await compactVerify(token, key, { algorithms: [algorithm] });
       return { name, passed: true, detail: `by ${algorithm}, with a key of this server` };
     } catch {
-      // Another key may have made it.
+      // Another key may have signed it.
     }
   }
   if (found.unavailable !== undefined) return { name, passed: false, detail: found.unavailable };
   const named = id === undefined ? "" : ` and the key ${JSON.stringify(id)}`;
   const detail = found.keys.length === 0
     ? `it claims the algorithm ${JSON.stringify(algorithm)}${named}, for which this server has no key`
-    : "none of this server's keys made it, or the token was changed since";
+    : "none of this server's keys signed it, or the token was changed";
   return { name, passed: false, detail };
 }
 
-/** `exp` is checked always; `expire_at` says instead of it when the connection ends. */
+/** `exp` is always checked; `expire_at`, if present, decides when the connection ends. */
 function checkExpiry({ exp, expire_at }: JWTPayload, now: number): Check {
   const name = "expiry";
   const bad = [exp, expire_at].some((moment) => moment !== undefined && typeof moment !== "number");
@@ -137,7 +137,7 @@ function checkExpiry({ exp, expire_at }: JWTPayload, now: number): Check {
   const moments = [Number(exp ?? 0), Number(expire_at ?? 0)].filter((moment) => moment !== 0);
   if (exp === 0) moments.push(0);
   if (moments.length === 0) {
-    return { name, passed: true, detail: "it never expires: whoever gets hold of it keeps it for good" };
+    return { name, passed: true, detail: "it never expires: a stolen token stays valid forever" };
   }
   const first = Math.min(...moments);
   return first * 1_000 <= now
@@ -155,10 +155,10 @@ function checkExpiry({ exp, expire_at }: JWTPayload, now: number): Check {
 
 function checkNotBefore({ nbf }: JWTPayload, now: number): Check {
   const name = "not before";
-  if (nbf === undefined) return { name, passed: true, detail: "it was good from the start" };
+  if (nbf === undefined) return { name, passed: true, detail: "it has no nbf: it is valid at once" };
   if (typeof nbf !== "number") return { name, passed: false, detail: "nbf must be seconds since 1970" };
   const passed = nbf * 1_000 <= now;
-  return { name, passed, detail: `it ${passed ? "is" : "is not yet"} good: from ${formatMoment(nbf)} on` };
+  return { name, passed, detail: `it is ${passed ? "" : "not yet "}valid: from ${formatMoment(nbf)} on` };
 }
 
 function listAudiences({ aud }: JWTPayload): readonly string[] {
@@ -170,11 +170,11 @@ function checkName(name: "audience" | "issuer", given: readonly string[], wanted
   const says = given.length === 0
     ? "it names none"
     : `it names ${given.map((text) => JSON.stringify(text)).join(", ")}`;
-  if (wanted === undefined) return { name, passed: true, detail: `${says}, and this server asks for none` };
+  if (wanted === undefined) return { name, passed: true, detail: `${says}, and this server requires none` };
   return {
     name,
     passed: given.includes(wanted),
-    detail: `${says}, and this server wants ${JSON.stringify(wanted)}`,
+    detail: `${says}, and this server requires ${JSON.stringify(wanted)}`,
   };
 }
 

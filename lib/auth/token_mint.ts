@@ -1,32 +1,32 @@
-/** Makes tokens that the server takes: `deno task token` calls it, for trying things out and for small backends. */
+/** Signs tokens that the server accepts. `deno task token` calls it, for experiments and small backends. */
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { SignJWT } from "jose";
 import { parseChannel, parseRulePattern } from "../core/channel.ts";
 import type { Action } from "../core/rules.ts";
 
-/** A key to sign with. */
+/** A signing key. */
 export interface SigningKey {
   readonly algorithm: string;
   readonly material: KeyObject | Uint8Array;
 }
 
-/** What a token is to say. */
+/** The contents of a new token. */
 interface TokenRequest {
   /** "" for the anonymous user. */
   readonly user: string;
-  /** Seconds it is good for; undefined for ever. */
+  /** Seconds until the token expires; undefined for never. */
   readonly lifetime: number | undefined;
-  /** Makes it a subscription token, for this channel alone. */
+  /** Makes it a subscription token for this channel. */
   readonly channel?: string | undefined;
-  /** Channels a connection is subscribed to from the start. */
+  /** Channels that the connection is subscribed to from the start. */
   readonly channels?: readonly string[];
-  /** What a connection may do, by pattern. */
+  /** What the connection may do, by pattern. */
   readonly grants?: ReadonlyMap<string, readonly Action[]>;
-  /** What others on a channel are shown: any JSON value. */
+  /** What others on a channel see, any JSON value. */
   readonly info?: unknown;
   readonly audience?: string | undefined;
   readonly issuer?: string | undefined;
-  /** Names the key, for servers with several. */
+  /** The id of the key (`kid`), for servers with several. */
   readonly keyId?: string | undefined;
 }
 
@@ -42,7 +42,7 @@ export function toSecretKey(secret: string): SigningKey {
 }
 
 /**
- * Reads a private key in PEM: RSA, P-256, P-384, P-521 or Ed25519.
+ * Parses a private key in PEM: RSA, P-256, P-384, P-521 or Ed25519.
  *
  * @throws {SyntaxError} for anything else, without quoting it
  */
@@ -54,7 +54,7 @@ export function parsePrivateKey(text: string): SigningKey {
     throw new SyntaxError(
       /-----BEGIN PUBLIC KEY-----/.test(text)
         ? "It is a public key: tokens are signed with the private one"
-        : 'It is no private key in PEM form ("-----BEGIN PRIVATE KEY-----"), or it is encrypted',
+        : 'It is not a private key in PEM form ("-----BEGIN PRIVATE KEY-----"), or it is encrypted',
     );
   }
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = material;
@@ -74,10 +74,10 @@ export function toPublicPem(text: string): string {
 }
 
 /**
- * Makes a token.
+ * Signs a token.
  *
  * @param now in milliseconds since 1970
- * @throws {SyntaxError} for a bad name or pattern, or what cannot stand in one token together
+ * @throws {SyntaxError} for an invalid name or pattern, or contents that exclude each other
  */
 export async function mintToken(request: TokenRequest, key: SigningKey, now: number): Promise<string> {
   const { user, lifetime, channel, channels = [], grants = new Map(), info, audience, issuer, keyId } =
@@ -85,7 +85,7 @@ export async function mintToken(request: TokenRequest, key: SigningKey, now: num
   if (channel !== undefined) {
     parseChannel(channel);
     if (channels.length > 0 || grants.size > 0) {
-      throw new SyntaxError("A subscription token is for its one channel: leave out channels and grants");
+      throw new SyntaxError("A subscription token is for one channel: leave out channels and grants");
     }
   }
   for (const name of channels) parseChannel(name);

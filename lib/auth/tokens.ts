@@ -12,8 +12,6 @@ import {
 import type { Keys } from "./keys.ts";
 import { quote } from "../base/quote.ts";
 
-export type { ConnectionClaims, TokenSubscription } from "./claims.ts";
-
 /**
  * The result of verifying a token. A reason is a clause about "the token" for the log, without any part of a key or
  * signature. Clients learn only the kind.

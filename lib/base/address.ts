@@ -1,6 +1,6 @@
 /**
- * IP addresses and networks of them: which peers are trusted proxies, and what counts as one client's address. The
- * configuration reads networks, limits and proxies ask here.
+ * IP addresses and networks: which peers are trusted proxies, and which addresses limits count as one client. Used by the
+ * configuration, limits and proxies.
  */
 
 /** An address as a number: 32 bits, or 128. */
@@ -9,19 +9,19 @@ interface Address {
   readonly value: bigint;
 }
 
-/** Addresses with a common beginning, such as `10.0.0.0/8` or `2001:db8::/32`. */
+/** Addresses with a common prefix, such as `10.0.0.0/8` or `2001:db8::/32`. */
 export interface Network extends Address {
-  /** How many bits are common. */
+  /** The number of common bits. */
   readonly prefix: number;
 }
 
-/** Bits of an IPv6 address that tell one customer's line from another's; whoever has a line has all below it. */
+/** Bits of an IPv6 address that identify a customer of a provider, who controls all addresses below them. */
 const CUSTOMER_BITS = 64n;
-/** An IPv4 address as sockets that serve both kinds write it (RFC 4291 section 2.5.5.2). */
+/** The prefix of an IPv4-mapped IPv6 address, as dual-stack sockets report IPv4 peers (RFC 4291 section 2.5.5.2). */
 const MAPPED = 0xffffn << 32n;
 
 /**
- * Reads a network, or a single address as a network of its own.
+ * Parses a network, or a single address as a network of one.
  *
  * @throws {SyntaxError} saying what a network looks like
  */
@@ -33,13 +33,13 @@ export function parseNetwork(text: string): Network {
     throw new SyntaxError(
       `${
         JSON.stringify(text)
-      } is no network: write an address, or one with a prefix, like 10.0.0.0/8 or fd00::/8`,
+      } is not a network: write an address, or one with a prefix, like 10.0.0.0/8 or fd00::/8`,
     );
   }
   return { ...address, prefix };
 }
 
-/** Whether an address lies in any of the networks. What is no address lies in none. */
+/** Whether an address is in any of the networks; false for text that is not an address. */
 export function isWithin(address: string, networks: readonly Network[]): boolean {
   if (networks.length === 0) return false;
   const parsed = parseAddress(address);
@@ -49,14 +49,14 @@ export function isWithin(address: string, networks: readonly Network[]): boolean
   });
 }
 
-/** Whether an address is this machine's own. Cheap, as it is asked for every message by HTTP. */
+/** Whether an address is a loopback address. Must be cheap: it is called for every message by HTTP. */
 export function isLoopbackAddress(address: string): boolean {
   return address.startsWith("127.") || address === "::1" || address.startsWith("::ffff:127.");
 }
 
 /**
- * What limits count an address as: IPv4 as it is, IPv6 by its first 64 bits, as whoever has one address of those has
- * all of them. Texts that are no address count as what they are.
+ * The key by which limits count an address: IPv4 as it is, IPv6 by its first 64 bits, as a client that has one such
+ * address usually has them all. Text that is not an address is its own key.
  */
 export function toLimitKey(address: string): string {
   // The common case, and the only one without a colon.
@@ -90,7 +90,7 @@ function parseIpv4(text: string): bigint | undefined {
   return parts.reduce((value, part) => value << 8n | BigInt(part), 0n);
 }
 
-/** RFC 4291 section 2.2, with the zone of RFC 4007 passed over: it names an interface of this machine. */
+/** RFC 4291 section 2.2. Ignores the zone of RFC 4007, which names an interface of this machine. */
 function parseIpv6(text: string): bigint | undefined {
   const [address = ""] = text.split("%");
   const [head = "", tail, more] = address.split("::");

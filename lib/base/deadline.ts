@@ -1,13 +1,13 @@
-/** A task at a moment, however far away: what expiring tokens are waited for with. */
+/** A timer for a time however far away. Sessions wait for the expiry of tokens with it. */
 
-/** Longest wait a timer of the runtime takes; beyond it, it would fire at once. */
+/** Longest delay of a timer in the runtime; a longer one would fire at once. */
 const LONGEST_WAIT_MILLISECONDS = 2 ** 31 - 1;
 
-/** Runs a task once, when the clock has reached a moment. Setting it anew replaces the moment and the task. */
+/** Runs a task once, at a given time. Setting it again replaces the time and the task. */
 export class Deadline {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param moment in milliseconds since 1970; one that has passed is now */
+  /** @param moment in milliseconds since 1970; the task runs at once if it has passed */
   set(moment: number, task: () => void): void {
     clearTimeout(this.#timer);
     const wait = moment - Date.now();

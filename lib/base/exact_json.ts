@@ -1,4 +1,4 @@
-/** JSON that comes out again digit by digit: how everything that takes JSON from clients reads it. */
+/** JSON that keeps the digits of every number. All JSON from clients is parsed here. */
 
 // ES2026's source text access, which TypeScript's library does not know yet.
 const EXACT_JSON = JSON as unknown as {
@@ -10,17 +10,17 @@ const EXACT_JSON = JSON as unknown as {
   isRawJSON(value: unknown): value is { readonly rawJSON: string };
 };
 
-/** Where this finds nothing, every number of the text is written as JavaScript would write it again. */
+/** Matches every text with a number that JavaScript might write differently; others take the fast path. */
 const MAYBE_INEXACT = /\d{16}|\d[.eE]|-0/;
 
 /** A parsed JSON object. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
 /**
- * Parses JSON so that stringifying gives back the digits of every number: what a double cannot hold, or would be
- * written otherwise, becomes an opaque object.
+ * Parses JSON so that stringifying restores the digits of every number: a number that a double cannot represent, or that
+ * would be written differently, becomes an opaque object.
  *
- * @throws {SyntaxError} saying where it is no JSON, or that it is nested too deeply
+ * @throws {SyntaxError} saying where the text is not JSON, or that it is nested too deeply
  */
 export function parseExactJson(text: string): unknown {
   try {
@@ -39,16 +39,16 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !EXACT_JSON.isRawJSON(value);
 }
 
-/** A parsed whole number of 0 and more, however long; undefined for anything else. */
+/** A parsed whole number of at least 0, however long; undefined for anything else. */
 export function toBigInt(value: unknown): bigint | undefined {
   const digits = EXACT_JSON.isRawJSON(value) ? value.rawJSON : typeof value === "number" ? String(value) : "";
   return /^\d+$/.test(digits) ? BigInt(digits) : undefined;
 }
 
 /**
- * Writes a parsed value with the digits it was read with.
+ * Stringifies a parsed value, with the digits of every number as they were.
  *
- * @throws {SyntaxError} when it is nested too deeply
+ * @throws {SyntaxError} if it is nested too deeply
  */
 export function stringifyJson(value: unknown): string {
   try {
@@ -58,10 +58,10 @@ export function stringifyJson(value: unknown): string {
   }
 }
 
-/** A RangeError is the parser's stack: the text may well be JSON. */
+/** A RangeError means that the parser's stack overflowed. */
 function toSyntaxError(cause: unknown): SyntaxError {
   if (cause instanceof RangeError) return new SyntaxError("Nested too deeply", { cause });
-  // The runtime's own words quote the text, which is none of ours to repeat.
+  // Without the message of the runtime, which quotes the text.
   const [position = "the end"] = /position \d+/.exec(String(cause)) ?? [];
   return new SyntaxError(`Not JSON at ${position}`, { cause });
 }

@@ -1,9 +1,9 @@
-/** Pings at intervals, and what becomes of those who do not answer. For protocols that ping by messages. */
+/** Pings a client at intervals and reports missing answers. For protocols whose pings are messages. */
 
 interface HeartbeatOptions {
   /** Seconds between pings. */
   readonly interval: number;
-  /** Seconds there are to answer one; undefined where no answer is asked for. */
+  /** Seconds in which a ping must be answered; undefined if no answer is expected. */
   readonly timeout: number | undefined;
   ping(): void;
   /** Called when a ping was not answered in time. */
@@ -16,14 +16,14 @@ export class Heartbeat {
   #answerTimer: ReturnType<typeof setTimeout> | undefined;
   #stopped = false;
 
-  /** Starts it. The first ping comes after half an interval to a whole one. */
+  /** Starts pinging. The first ping comes after half an interval to a whole one. */
   constructor(options: HeartbeatOptions) {
     this.#options = options;
-    // Spread over time, lest all that reconnected together are pinged together.
+    // Spread over time, so that clients that reconnected together are not pinged together.
     this.#pingTimer = setTimeout(() => this.#beat(), options.interval * 1_000 * (0.5 + Math.random() / 2));
   }
 
-  /** Notes the answer to a ping. Returns false when there was none to answer. */
+  /** Takes the answer to a ping. Returns false if no ping was unanswered. */
   answer(): boolean {
     if (this.#answerTimer === undefined) return false;
     clearTimeout(this.#answerTimer);

@@ -1,16 +1,16 @@
-/** A histogram of durations with fixed bounds: cheap to feed, and enough to tell percentiles. `Metrics` holds them. */
+/** A histogram of durations with fixed bounds: cheap to update, precise enough for percentiles. `Metrics` holds them. */
 
 /** Upper bounds of the buckets in milliseconds, each twice the one before: from 1/16 ms to 16 s. */
 export const DURATION_BOUNDS: readonly number[] = Array.from({ length: 19 }, (_, i) => 2 ** (i - 4));
 
-/** How often which durations came up. Counts only grow: what happened in between is the difference of two copies. */
+/** Counts durations by bucket. Counts only grow: the difference of two copies is what happened in between. */
 export class Histogram {
-  /** One count for each of {@linkcode DURATION_BOUNDS}, and one for what is beyond them all. */
+  /** One count for each of {@linkcode DURATION_BOUNDS}, and one for longer durations. */
   readonly counts: number[] = Array(DURATION_BOUNDS.length + 1).fill(0);
-  /** Of all durations, in milliseconds. */
+  /** The sum of all durations, in milliseconds. */
   sum = 0;
 
-  /** Counts a duration, `times` times over. Negative ones, from clocks that were set, count as none. */
+  /** Counts a duration, `times` times. A negative one, from a clock that was set, counts as 0. */
   observe(milliseconds: number, times = 1): void {
     let bucket = 0;
     while (bucket < DURATION_BOUNDS.length && milliseconds > DURATION_BOUNDS[bucket]!) bucket++;
@@ -24,12 +24,12 @@ export class Histogram {
 }
 
 /**
- * Estimates a percentile, as if the durations of a bucket lay evenly between its bounds. What is beyond all bounds
- * counts as the largest.
+ * Estimates a percentile, assuming that durations are spread evenly over a bucket. Durations beyond the last bound count
+ * as that bound.
  *
  * @param counts as those of a Histogram, or the difference of two
  * @param fraction such as 0.99
- * @returns milliseconds, or undefined when nothing was counted
+ * @returns milliseconds, or undefined if nothing was counted
  */
 export function estimatePercentile(counts: readonly number[], fraction: number): number | undefined {
   const total = counts.reduce((sum, count) => sum + count, 0);

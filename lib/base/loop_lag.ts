@@ -1,9 +1,9 @@
-/** Watches how late the event loop is: while a turn takes long, everybody waits. The app starts one. */
+/** Measures the lag of the event loop: while one turn takes long, everything else waits. The app starts one. */
 import type { Histogram } from "./histogram.ts";
 
 const PERIOD_MILLISECONDS = 100;
 
-/** Counts by how much a regular timer comes late. Disposing it stops it. */
+/** Measures the delay of a regular timer behind its due time. Disposing it stops it. */
 export class LoopLag implements Disposable {
   readonly #timer: ReturnType<typeof setInterval>;
 

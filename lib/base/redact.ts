@@ -1,16 +1,16 @@
 /**
- * Takes out of a text what looks like a credential. A net below the rule that nobody writes one: texts of others, such
- * as what a client sent or why a library failed, pass through here before they are logged or shown to operators.
+ * Redacts whatever looks like a credential. A safety net below the rule that no code logs one: foreign text, such as what
+ * a client sent or the message of a library, passes through here before it is logged or shown to operators.
  */
 
-/** Stands where a credential was. */
+/** Replaces a credential. */
 export const REDACTED = "(redacted)";
 
-/** What every credential that is found has near it: most texts have nothing of it, and are done with that. */
+/** Matches every text in which a pattern may match: most texts do not, and skip the patterns. */
 const HINT = /eyJ|bearer|key|:\/\/|token|secret|password/i;
 
 const PATTERNS: readonly (readonly [RegExp, string])[] = [
-  // JSON Web Tokens, whole or cut short (RFC 7519); all begin with {" in base64.
+  // JSON Web Tokens, whole or truncated (RFC 7519); all begin with {" in base64.
   [/\beyJ[\w-]{12,}[\w.-]*/g, REDACTED],
   // Authorization headers (RFC 9110 section 11.6.2, RFC 6750).
   [/\b(bearer|apikey)(\s+)[\w.~+/=-]{8,}/gi, `$1$2${REDACTED}`],
@@ -23,9 +23,9 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
 ];
 
 /**
- * The text without credentials.
+ * Replaces credentials in a text.
  *
- * @param secrets known ones, which are taken out wherever they are; short ones, which could be any word, are not
+ * @param secrets known secrets, replaced wherever they occur, unless so short that they could be ordinary words
  */
 export function redact(text: string, secrets: readonly string[] = []): string {
   let shown = text;

@@ -1,14 +1,14 @@
-/** Counts of things by name, such as connections by user. Presence, hub and cluster keep such counts. */
+/** Counts by name, such as connections by user. Presence and hub keep such counts. */
 
 export class Tally {
   readonly #counts = new Map<string, number>();
 
-  /** How many names there are. */
+  /** The number of names with a count above 0. */
   get size(): number {
     return this.#counts.size;
   }
 
-  /** How many there are of a name. */
+  /** The count of a name. */
   count(name: string): number {
     return this.#counts.get(name) ?? 0;
   }
@@ -17,7 +17,7 @@ export class Tally {
     this.#counts.set(name, this.count(name) + 1);
   }
 
-  /** Takes one away; a name of which there is none is left at that. */
+  /** Subtracts one; a count of 0 remains 0. */
   remove(name: string): void {
     const left = this.count(name) - 1;
     if (left > 0) this.#counts.set(name, left);

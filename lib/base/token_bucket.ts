@@ -1,20 +1,20 @@
-/** How much may be done at once and a second: two numbers for each client, however busy it is. Limits are made of it. */
+/** A token bucket, which limits a rate with two numbers of state. Limits are built of it. */
 
 /** A rate that many buckets share. */
 export interface Rate {
-  /** Infinite for no limit. */
+  /** Infinity for no limit. */
   readonly perSecond: number;
-  /** What may come at once; at least 1. */
+  /** The most at once; at least 1. */
   readonly burst: number;
 }
 
-/** A bucket that fills at a rate up to its burst, and gives what it has. */
+/** A bucket that fills at a rate, up to the burst, and gives out tokens while it has any. */
 export class TokenBucket {
   readonly #rate: Rate;
   #tokens: number;
   #time: number;
 
-  /** @param now in milliseconds, of a clock that never goes back */
+  /** @param now in milliseconds, of a monotonic clock */
   constructor(rate: Rate, now: number) {
     this.#rate = rate;
     this.#tokens = rate.burst;
@@ -22,9 +22,9 @@ export class TokenBucket {
   }
 
   /**
-   * Takes one.
+   * Takes a token.
    *
-   * @returns 0, or in how many milliseconds there will be one to take; then nothing was taken
+   * @returns 0 if there was one, else the milliseconds until there will be
    */
   take(now: number): number {
     this.#fill(now);
@@ -33,12 +33,12 @@ export class TokenBucket {
     return 0;
   }
 
-  /** Puts one back, which another bucket did not give. */
+  /** Returns a token that was taken, as when another bucket refused. */
   giveBack(): void {
     this.#tokens++;
   }
 
-  /** Whether it is as if it had never been used. */
+  /** Whether the bucket is full, as if never used. */
   isFull(now: number): boolean {
     this.#fill(now);
     return this.#tokens >= this.#rate.burst;

@@ -1,11 +1,11 @@
-/** One pipeline per turn of the event loop: log engines collect what arrives in a turn and store it in one go. */
+/** Batches items by turn of the event loop: engines store all drafts of a turn in one transaction. */
 
-/** Runs a task after the I/O events that are waiting now, such as `setImmediate`. */
+/** Runs a task after the pending I/O events, such as `setImmediate`. */
 export type Schedule = (task: () => void) => void;
 
 /**
- * Hands over, once a turn and in order, everything added during it. While a flush takes long, the next batch
- * grows by itself; while idle there is no timer and no added delay.
+ * Passes all items added during a turn to `flush`, in order. A long flush makes the next batch larger; an idle Turn has
+ * no timer and adds no delay.
  */
 export class Turn<T> {
   #items: T[] = [];
@@ -22,7 +22,7 @@ export class Turn<T> {
     if (this.#items.push(item) === 1) this.#schedule(() => this.flush());
   }
 
-  /** Hands over what is waiting without waiting for the turn to end. */
+  /** Flushes now, without waiting for the turn to end. */
   flush(): void {
     if (this.#items.length === 0) return;
     const items = this.#items;

@@ -1,6 +1,6 @@
 /**
- * Copies the messages of a running server into a file, and makes sure that the copy is whole. Run by
- * `deno task backup FILE [URL]`, with the server's API key, if it has any, in RAINDROPS_API_KEYS.
+ * Copies the messages of a running server into a file and checks the copy. Run by `deno task backup FILE [URL]`, with the
+ * server's API key, if it has one, in RAINDROPS_API_KEYS.
  */
 import { DatabaseSync } from "node:sqlite";
 
@@ -8,13 +8,13 @@ const DEFAULT_URL = "http://localhost:8000";
 const USAGE = "Usage: deno task backup FILE [URL], such as deno task backup raindrops-backup.db " +
   DEFAULT_URL;
 
-/** Something the user can mend. */
+/** An error that the user can fix. */
 class BackupError extends Error {}
 
 /**
- * Writes the copy beside its place first, so that a good one is never replaced by half of one.
+ * Writes the copy to a temporary file first, so that an incomplete copy never replaces a good one.
  *
- * @returns its size in bytes
+ * @returns the size of the copy in bytes
  */
 async function backup(file: string, url: string, key: string | undefined): Promise<number> {
   const partial = `${file}.part`;
@@ -26,7 +26,7 @@ async function backup(file: string, url: string, key: string | undefined): Promi
     return (await Deno.stat(file)).size;
   } catch (error) {
     await Deno.remove(partial).catch(() => {});
-    throw error instanceof TypeError ? new BackupError(`The copy broke off: ${error.message}`) : error;
+    throw error instanceof TypeError ? new BackupError(`The copy was interrupted: ${error.message}`) : error;
   }
 }
 
@@ -45,7 +45,7 @@ async function request(url: URL, key: string | undefined): Promise<Response> {
 function check(file: string): void {
   const database = new DatabaseSync(file);
   try {
-    // Read without a shared-memory file beside it.
+    // Reads without creating a shared-memory file.
     database.prepare("PRAGMA locking_mode = EXCLUSIVE").get();
     const answer = database.prepare("PRAGMA quick_check(1)").get()?.quick_check;
     if (answer !== "ok") throw new BackupError(`The copy is damaged (${answer}): try again`);

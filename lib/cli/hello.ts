@@ -25,7 +25,7 @@ function talk(url: string): Promise<boolean> {
   });
 }
 
-/** Connects, and connects again whenever the connection ends, after growing, jittered pauses. */
+/** Connects, and reconnects whenever the connection ends, with exponential backoff and jitter. */
 async function run(url: string): Promise<never> {
   let pause = 0;
   while (true) {
@@ -39,7 +39,7 @@ async function run(url: string): Promise<never> {
 if (import.meta.main) {
   const url = Deno.args[0] ?? "ws://localhost:8000/hello";
   if (!URL.canParse(url) || !/^(ws|http)s?:$/.test(new URL(url).protocol)) {
-    console.error(`${JSON.stringify(url)} is no URL of a server: write it like ws://localhost:8000/hello`);
+    console.error(`${JSON.stringify(url)} is not a WebSocket URL: write it like ws://localhost:8000/hello`);
     Deno.exit(2);
   }
   await run(url);

@@ -1,6 +1,6 @@
 /**
- * Makes tokens and explains them, by the settings a server has. Run by `deno task token`; `--help` says how. It prints
- * a token or an explanation to standard output, and nothing else there.
+ * Signs tokens and explains them, with the settings of a server. Run by `deno task token`; see `--help`. Prints only the
+ * token or explanation to standard output.
  */
 import { parseArgs } from "node:util";
 import { type AccessRules, mayUse, toRequester } from "../auth/grants.ts";
@@ -10,30 +10,30 @@ import { mintToken, parsePrivateKey, type SigningKey, toPublicPem, toSecretKey }
 import { parseChannel } from "../core/channel.ts";
 import { type Action, ACTIONS, parseRules, Rules } from "../core/rules.ts";
 
-const HELP = `Makes tokens for Raindrops, and explains them.
+const HELP = `Signs tokens for Raindrops, and explains them.
 
   deno task token --sub USER [--expires 1h] [--grant 'chat/*=subscribe,publish']...
   deno task token --sub USER --channel NAME [--expires 1h]
   deno task token explain [TOKEN] [--on CHANNEL]      reads standard input without TOKEN
 
-Making one:
-  --sub USER           whom it is for; "" for nobody in particular
-  --expires SPAN       how long it is good: 90s, 15m, 1h (the default), 7d, or never
-  --grant PATTERN=LIST what it allows, of subscribe, publish, presence, history; or =all. Repeat it at will
-  --channels LIST      channels a Centrifuge connection is on from the start, by comma
-  --channel NAME       makes it a subscription token for this one channel
-  --info JSON          what others on a channel are shown
+To sign a token:
+  --sub USER           the user; "" for an anonymous one
+  --expires SPAN       lifetime: 90s, 15m, 1h (the default), 7d, or never
+  --grant PATTERN=LIST allows any of subscribe, publish, presence, history, or =all; may be repeated
+  --channels LIST      channels that a Centrifuge connection is subscribed to from the start, separated by commas
+  --channel NAME       makes it a subscription token for this channel
+  --info JSON          what others on a channel see
   --key FILE           private key in PEM to sign with, instead of RAINDROPS_TOKEN_SECRET
-  --kid ID             names the key, for servers that have several
+  --kid ID             id of the key, for servers with several
 
-Explaining one takes the keys of the server: RAINDROPS_TOKEN_SECRET, --token-key FILE (or --key, as above),
+To explain a token, give the keys of the server: RAINDROPS_TOKEN_SECRET, --token-key FILE (or --key, as above),
 --token-jwks FILE|URL, or the variables RAINDROPS_TOKEN_KEY and RAINDROPS_TOKEN_JWKS.
-  --on CHANNEL         says what it allows on this channel, with the rules of --rules FILE
+  --on CHANNEL         shows what it allows on this channel, with the rules of --rules FILE
 
 Both:
   --audience NAME, --issuer NAME, or RAINDROPS_TOKEN_AUDIENCE and RAINDROPS_TOKEN_ISSUER, as the server has them
 
-Exit status: 0 when the token was made, or would be taken; 1 when the server would refuse it; 2 for a mistake here.`;
+Exit status: 0 if the token was signed, or would be accepted; 1 if the server would refuse it; 2 for wrong usage.`;
 
 const OPTIONS = {
   help: { type: "boolean" },
@@ -55,10 +55,10 @@ const OPTIONS = {
 
 const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
 
-/** Fewer characters than this make a secret that can be guessed (RFC 7518 section 3.2). */
+/** Shortest secret that cannot be guessed, in characters (RFC 7518 section 3.2). */
 const ADVISED_SECRET_LENGTH = 32;
 
-/** More than any token has. */
+/** Most input read, in bytes: more than any token has. */
 const MAX_INPUT_BYTES = 1024 * 1024;
 
 type Values = ReturnType<typeof parse>["values"];
@@ -84,7 +84,7 @@ async function run(args: readonly string[]): Promise<number> {
     return await explain(values, token ?? await readInput());
   }
   if (command !== undefined) {
-    // It may be a token, which nobody wants repeated.
+    // Not quoted: it may be a token.
     throw new SyntaxError('The only command is "explain": --help says more');
   }
   refuse(values, ["token-key", "token-jwks", "rules", "on"], "is for explaining a token");
@@ -109,7 +109,7 @@ function refuse(values: Values, names: readonly (keyof Values)[], why: string): 
 async function mint(values: Values): Promise<number> {
   const { sub, channel, kid } = values;
   if (sub === undefined) {
-    throw new SyntaxError('Say whom it is for: --sub USER, or --sub "" for nobody in particular');
+    throw new SyntaxError('Name the user: --sub USER, or --sub "" for an anonymous one');
   }
   const key = await readSigningKey(values);
   const lifetime = parseSpan(values.expires ?? "1h");
@@ -129,7 +129,7 @@ async function mint(values: Values): Promise<number> {
     Date.now(),
   );
   if (lifetime === undefined) {
-    console.error("Note: it never expires. Whoever gets hold of it keeps it for good.");
+    console.error("Note: it never expires. A stolen token stays valid forever.");
   }
   console.log(token);
   return 0;
@@ -158,7 +158,7 @@ function parseSpan(text: string): number | undefined {
 }
 
 function parseGrant(text: string): [string, readonly Action[]] {
-  // A pattern may hold the sign, too.
+  // A pattern may contain "=", too.
   const [, pattern, list = ""] = /^(.+)=([a-z,]*)$/.exec(text) ?? [];
   const words = list === "all" ? [...ACTIONS] : list.split(",");
   const actions = ACTIONS.filter((action) => words.includes(action));

@@ -1,4 +1,4 @@
-/** Reads the body of a publish request into a payload, by its content type and never beyond the limit. */
+/** Reads the body of a request within limits, and parses that of a publish into a payload by its content type. */
 import { MessagingError } from "../core/errors.ts";
 import { isJsonObject, parseExactJson } from "../base/exact_json.ts";
 import { toJsonPayload } from "../core/message.ts";
@@ -8,25 +8,24 @@ import { withTimeout } from "./timeout.ts";
 /** Made once: a decoder costs more than what it decodes. */
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
-/** A payload, and the options that stood beside it in a JSON object or form. */
+/** A payload, and the options beside it in a JSON object or form. */
 interface Body {
   readonly payload: Payload;
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** What a request's body may cost. */
+/** Limits of a request's body. */
 export interface BodyLimits {
   readonly maxBodyBytes: number;
-  /** Seconds there are to send all of it. */
+  /** Seconds in which the whole body must arrive. */
   readonly bodyTimeout: number;
 }
 
 /**
- * Reads a whole body. One of announced length is read in one go, as the listener holds it to that length; any other is
- * counted while it arrives.
+ * Reads a whole body. A body with a Content-Length is read in one go, as the listener enforces that length; any other is
+ * counted as it arrives.
  *
- * @throws {MessagingError} `too_large`, `unsupported_media`, `body_timeout`, or `bad_body` when the client went away in
- * the middle
+ * @throws {MessagingError} `too_large`, `unsupported_media`, `body_timeout`, or `bad_body` if the client disconnected
  */
 export async function readBytes(request: Request, limits: BodyLimits): Promise<Uint8Array<ArrayBuffer>> {
   const { maxBodyBytes, bodyTimeout } = limits;
@@ -34,7 +33,10 @@ export async function readBytes(request: Request, limits: BodyLimits): Promise<U
   if (Number(announced ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes);
   const coding = request.headers.get("transfer-encoding") ?? "chunked";
   if (coding.toLowerCase() !== "chunked") {
-    throw new MessagingError("unsupported_media", `Bodies sent as ${coding} are not read: send it plain`);
+    throw new MessagingError(
+      "unsupported_media",
+      `Bodies with the transfer coding ${coding} are not accepted: send the body without it`,
+    );
   }
   const reading = announced === null ? readCounting(request.body, maxBodyBytes) : request.bytes();
   try {
@@ -61,7 +63,7 @@ async function readCounting(body: Request["body"], limit: number): Promise<Uint8
 function tooLate(seconds: number): MessagingError {
   return new MessagingError(
     "body_timeout",
-    `The body was not there after ${seconds} seconds: send it faster, or raise --body-timeout`,
+    `The body did not arrive within ${seconds} seconds: send it faster, or raise --body-timeout`,
   );
 }
 
@@ -73,16 +75,16 @@ function tooLarge(limit: number): MessagingError {
 }
 
 /**
- * Reads a body by its content type: JSON, a form with a field `data`, text, or bytes.
+ * Parses a body by its content type: JSON, a form with a field `data`, text, or bytes.
  *
- * @throws {MessagingError} `bad_body` for what is not of its type, `unsupported_media` for what cannot be read
+ * @throws {MessagingError} `bad_body` if it does not match its type, `unsupported_media` for an unsupported type
  */
 export function parseBody(bytes: Uint8Array<ArrayBuffer>, headers: Headers): Body {
   const encoding = headers.get("content-encoding") ?? "identity";
   if (encoding !== "identity") {
     throw new MessagingError(
       "unsupported_media",
-      `Bodies compressed with ${encoding} are not read: send it plain`,
+      `Bodies with the encoding ${encoding} are not accepted: send the body uncompressed`,
     );
   }
   const kind = parseType(headers.get("content-type") ?? "");
@@ -91,7 +93,7 @@ export function parseBody(bytes: Uint8Array<ArrayBuffer>, headers: Headers): Bod
   if (kind === "multipart/form-data") {
     throw new MessagingError(
       "unsupported_media",
-      "Multipart forms are not read: send the message as the body itself",
+      "Multipart forms are not accepted: send the message as the body itself",
     );
   }
   if (kind === "" || kind.startsWith("text/")) {
@@ -100,7 +102,7 @@ export function parseBody(bytes: Uint8Array<ArrayBuffer>, headers: Headers): Bod
   return withoutOptions({ kind: "bytes", bytes });
 }
 
-// Whoever publishes much does so with the same type.
+// Consecutive requests mostly have the same type.
 let lastType = "";
 let lastKind = "";
 
@@ -110,7 +112,7 @@ function parseType(value: string): string {
   const [type = "", ...parameters] = value.split(";").map((part) => part.trim());
   const charset = parameters.find((parameter) => /^charset=/i.test(parameter))?.slice(8).replaceAll('"', "");
   if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset)) {
-    throw new MessagingError("unsupported_media", `Text in ${charset} is not read: send it as UTF-8`);
+    throw new MessagingError("unsupported_media", `Text in ${charset} is not accepted: send it as UTF-8`);
   }
   lastType = value;
   return lastKind = type.toLowerCase();
@@ -128,7 +130,7 @@ function parseJson(text: string): Body {
     if (!(cause instanceof SyntaxError)) throw cause;
     throw new MessagingError(
       "bad_body",
-      `The body cannot be read as JSON (${cause.message}): mend it, or send it as text/plain`,
+      `The body is not valid JSON (${cause.message}): correct it, or send it as text/plain`,
       { cause },
     );
   }

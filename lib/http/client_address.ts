@@ -1,10 +1,10 @@
 /**
- * Whose request it is behind proxies: the address that the nearest trusted proxy saw, by `X-Forwarded-For` or
- * `Forwarded`. `app.ts` asks once a request; without trusted proxies nobody is believed, and it is the peer's.
+ * Finds the address of a client behind trusted proxies, by `X-Forwarded-For` or `Forwarded`. `connections.ts` calls it
+ * for each request; without trusted proxies the headers are ignored and the address is the peer's.
  */
 import { isAddress, isWithin, type Network } from "../base/address.ts";
 
-/** The header that the proxies write: the one they do not write, any client could. */
+/** The header that the proxies write. The other one is ignored: any client could have sent it. */
 export type ProxyHeader = "x-forwarded-for" | "forwarded";
 
 export interface ProxyTrust {
@@ -12,15 +12,15 @@ export interface ProxyTrust {
   readonly header: ProxyHeader;
 }
 
-/** Characters that are looked at, from the right; what does not fit in is a client's invention. */
+/** Characters of the header that are read, from the right; what is further left was sent by the client. */
 const MAX_LENGTH = 2_048;
 
 /**
- * The client's address. Each proxy adds the address it was called from on the right, so the list is read from there,
- * for as long as trusted proxies speak; what stands further left is what a client says of itself.
+ * Finds the client's address. Each proxy appends the address that called it, so the list is read from the right, up to
+ * the first address that is not a trusted proxy; anything further left was sent by the client.
  *
  * @param peer address of the other end of the connection
- * @returns the address of the last proxy that is trusted, when that does not say who called it
+ * @returns the address of the client, or of the last trusted proxy if that does not say who called it
  */
 export function findClientAddress(peer: string, headers: Headers, { networks, header }: ProxyTrust): string {
   if (!isWithin(peer, networks)) return peer;
@@ -47,8 +47,8 @@ function parseForwarded(value: string): string[] {
 }
 
 /**
- * Pairs quotes from the right, where the proxies write: else a client could send a quote that swallows what the proxy
- * adds, and its own address with it. No address needs an escape.
+ * Pairs quotes from the right, where the proxies write: otherwise a client could send an opening quote that swallows what
+ * the proxy appends. Addresses need no escapes.
  */
 function splitOutsideQuotes(text: string, separator: "," | ";"): string[] {
   const parts = reverse(text).match(separator === "," ? /(?:"[^"]*"|[^,"]|")+/g : /(?:"[^"]*"|[^;"]|")+/g);

@@ -1,6 +1,6 @@
 /**
- * Every connection that stays: WebSockets and streams are opened here, counted against the limits until they end, and
- * known by their client's address, also behind a proxy. `app.ts` asks before a protocol gets to see them.
+ * Opens WebSockets and streams: counts them against the limits until they end, by the address of the client, which may be
+ * behind a proxy. Protocols open their connections here.
  */
 import type { Connection, Limits } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";
@@ -24,7 +24,7 @@ export class Connections {
     this.#options = options;
   }
 
-  /** The peer that sent a request, or behind a trusted proxy whoever called that. */
+  /** The peer of a request; behind trusted proxies, with the address of the client that called them. */
   findPeer(request: Request, peer: Peer): Peer {
     const { proxies } = this.#options;
     if (proxies.networks.length === 0) {
@@ -38,7 +38,7 @@ export class Connections {
   /**
    * Answers a WebSocket handshake.
    *
-   * @throws {MessagingError} `too_many_connections`, `too_many_connections_from_address`, or what the handshake lacks
+   * @throws {MessagingError} `too_many_connections`, `too_many_connections_from_address`, or an error of the handshake
    */
   upgrade(
     peer: Peer,
@@ -53,7 +53,7 @@ export class Connections {
   }
 
   /**
-   * Opens a stream, which has to release its connection when it ends.
+   * Opens a stream. The stream must release its connection when it ends.
    *
    * @throws {MessagingError} `too_many_connections` or `too_many_connections_from_address`
    */
@@ -71,20 +71,20 @@ export class Connections {
     }
   }
 
-  /** Behind a proxy on this machine that nobody told it of, a server would spare everybody the limits on addresses. */
+  /** Behind an unknown proxy on this machine, all clients would count as local and be exempt from limits by address. */
   #warnOfProxy({ headers }: Request, { address }: Peer): void {
     if (this.#hasWarned || !isLoopbackAddress(address)) return;
     if (!headers.has("x-forwarded-for") && !headers.has("forwarded")) return;
     this.#hasWarned = true;
     this.#options.logger.write(
       "warn",
-      `A proxy at ${address} passes requests on: name it with --trusted-proxy ${address}, else all its clients ` +
-        "count as one on this machine",
+      `A proxy at ${address} forwards requests: name it with --trusted-proxy ${address}, otherwise all its clients ` +
+        "count as one client on this machine",
     );
   }
 }
 
-/** Counts a WebSocket's connection until it ends. A class, as closures would cost more for each that is idle. */
+/** Counts a WebSocket's connection until it ends. A class, as closures would cost more memory per idle connection. */
 class CountedHandler implements SocketHandler {
   readonly #handler: SocketHandler;
   readonly #connection: Connection;

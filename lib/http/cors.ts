@@ -1,12 +1,12 @@
-/** What lets pages of other origins read answers here. `app.ts` adds it to the answers of origins that may. */
+/** CORS headers, which let pages of allowed origins read responses. `app.ts` adds them. */
 import { CHANNEL_METHODS } from "./problem.ts";
 
-/** Lets the page of an allowed origin read the answer (the Fetch standard, "CORS protocol"). */
+/** Adds the headers that let a page of an allowed origin read the response (the Fetch standard, "CORS protocol"). */
 export function withCors(response: Response, origin: string): Response {
   const headers = new Headers(response.headers);
   headers.set("access-control-allow-origin", origin);
   headers.append("vary", "origin");
-  // Clients may send their cookies along, which nobody here looks at.
+  // Clients may send cookies, which the server ignores.
   headers.set("access-control-allow-credentials", "true");
   headers.set("access-control-allow-methods", CHANNEL_METHODS);
   headers.set("access-control-expose-headers", "allow, retry-after, www-authenticate");

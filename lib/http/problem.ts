@@ -1,13 +1,13 @@
-/** Errors as HTTP answers: `application/problem+json` (RFC 9457), whose detail says what to do. */
+/** Errors as HTTP responses: `application/problem+json` (RFC 9457). */
 import { MessagingError, toMessagingError } from "../core/errors.ts";
 
-/** Methods a channel's URL answers to. */
+/** Methods that a channel's URL accepts. */
 export const CHANNEL_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
-/** Seconds a client should wait before it repeats a request that may succeed later, where the error does not say. */
+/** Default of Retry-After, in seconds. */
 const RETRY_AFTER_SECONDS = 1;
 
-/** The answer to a request that failed. Errors not meant for clients become a bland 500. */
+/** The response to a request that failed. Errors not meant for clients become a 500 without details. */
 export function createProblem(error: unknown, allow: string = CHANNEL_METHODS): Response {
   const { code, status, title, message, retry, retryAfter = RETRY_AFTER_SECONDS } = toMessagingError(error);
   const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
@@ -19,7 +19,7 @@ export function createProblem(error: unknown, allow: string = CHANNEL_METHODS): 
   return new Response(JSON.stringify(body) + "\n", { status, headers });
 }
 
-/** Turns what a parser rejected into an error of the given kind for the client. */
+/** Runs a parser, and turns its SyntaxError into an error with the given code for the client. */
 export function parseOr<T>(code: "bad_channel" | "bad_option", parse: () => T): T {
   try {
     return parse();

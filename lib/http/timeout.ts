@@ -1,6 +1,6 @@
-/** Waits for what clients send, but not for ever: one timer for all that is waited for, as most of it comes at once. */
+/** Timeouts for what clients send. All share one timer, as most of them never expire. */
 
-/** How often it is looked whether the time of anything is over. */
+/** How often timeouts are checked. */
 const LOOK_MILLISECONDS = 250;
 
 interface Wait {
@@ -12,9 +12,9 @@ const waits = new Set<Wait>();
 let timer: ReturnType<typeof setInterval> | undefined;
 
 /**
- * Resolves or rejects as a promise does, or rejects once the time is over, give or take a quarter of a second.
+ * Settles as a promise does, or rejects after a timeout, with a precision of a quarter of a second.
  *
- * @param describe makes the error when it is
+ * @param describe creates the error of a timeout
  */
 export function withTimeout<T>(seconds: number, promise: Promise<T>, describe: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -34,7 +34,7 @@ export function withTimeout<T>(seconds: number, promise: Promise<T>, describe: (
 function look(): void {
   const now = performance.now();
   for (const wait of waits) {
-    // They are in order of their beginning, not of their end: those of several servers may differ.
+    // Not in order of their ends: the timeouts of several servers in a process may differ.
     if (wait.end > now) continue;
     wait.giveUp();
     forget(wait);

@@ -1,4 +1,4 @@
-/** The inspector's table of channels: one page of all there are, filtered and sorted, without holding up the hub. */
+/** The inspector's table of channels: one page, filtered and sorted, computed without blocking the hub. */
 import { selectChannel } from "../core/channel.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Log } from "../core/log.ts";
@@ -8,7 +8,7 @@ import type { Traffic } from "../core/metrics/traffic.ts";
 export const CHANNEL_ORDERS = ["channel", "subscribers", "rate", "stored"] as const;
 
 export interface ChannelQuery {
-  /** Part of the name, in lower case. */
+  /** A part of the name, in lower case. */
   readonly filter: string;
   readonly sort: typeof CHANNEL_ORDERS[number];
   readonly descending: boolean;
@@ -18,44 +18,44 @@ export interface ChannelQuery {
 
 export interface ChannelRow {
   readonly channel: string;
-  /** Those who read it by name, on all nodes. */
+  /** Subscribers by exact name, on all nodes. */
   readonly subscribers: number;
-  /** Messages a second through this node. */
+  /** Messages per second through this node. */
   readonly rate: number;
-  /** Undefined when the log cannot tell. */
+  /** Stored messages; undefined if the log does not count them. */
   readonly stored: number | undefined;
   readonly last?: ShownMessage | undefined;
 }
 
 export interface ChannelPage {
   readonly rows: readonly ChannelRow[];
-  /** How many the filter lets through. */
+  /** The number of channels that match the filter. */
   readonly total: number;
 }
 
-/** A message as the inspector shows it: in part, when it is large. */
+/** A message as the inspector shows it, truncated if it is large. */
 export interface ShownMessage {
   readonly time: number;
-  /** 0 when it was not stored. */
+  /** 0 for a transient message. */
   readonly offset: number;
   readonly event: string | undefined;
   readonly from: string | undefined;
   readonly kind: "text" | "json" | "bytes";
   readonly text: string;
-  /** Bytes of all of it. */
+  /** Bytes of the whole payload. */
   readonly size: number;
 }
 
-/** What the table is made of. */
+/** The sources of the table. */
 export interface ChannelSources {
   readonly hub: Hub;
   readonly log: Log;
   readonly traffic: Traffic;
 }
 
-/** Channels that are looked at before others have their turn. */
+/** Channels processed per turn of the event loop. */
 const CHANNELS_A_TURN = 1_000;
-/** Rows are sorted when so many more were found than are asked for. */
+/** Rows collected beyond the page before they are sorted and truncated. */
 const SPARE_ROWS = 1_000;
 const SHOWN_CHARACTERS = 1_000;
 
@@ -77,7 +77,7 @@ export async function listChannels(sources: ChannelSources, query: ChannelQuery)
   return { total, rows: await Promise.all(rows.map((row) => addLast(sources, row))) };
 }
 
-/** The newest message of a channel: one that has just come by, else the newest that is stored. */
+/** The newest message of a channel: the last live one while traffic is measured, else the newest stored one. */
 export async function findLast(
   { hub, traffic }: ChannelSources,
   channel: string,
@@ -104,19 +104,19 @@ export function showMessage({ time, offset, event, from, payload }: Message): Sh
   };
 }
 
-/** Every channel that somebody reads, that has stored messages or that was lately busy, once. */
+/** Every channel with subscribers, stored messages or recent traffic, without repeats. */
 function* listRows({ hub, log, traffic }: ChannelSources): Iterable<ChannelRow> {
-  const read = new Set<string>();
+  const listed = new Set<string>();
   for (const { channel, subscribers } of hub.listChannels()) {
-    read.add(channel);
+    listed.add(channel);
     const stored = log.findStored?.(channel)?.stored ?? (log.findStored === undefined ? undefined : 0);
     yield { channel, subscribers, rate: traffic.rate(channel), stored };
   }
   for (const { channel, stored } of log.listStored?.() ?? []) {
-    if (!read.has(channel)) yield { channel, subscribers: 0, rate: traffic.rate(channel), stored };
+    if (!listed.has(channel)) yield { channel, subscribers: 0, rate: traffic.rate(channel), stored };
   }
   for (const channel of traffic.list()) {
-    if (read.has(channel) || log.findStored?.(channel) !== undefined) continue;
+    if (listed.has(channel) || log.findStored?.(channel) !== undefined) continue;
     yield {
       channel,
       subscribers: 0,

@@ -1,9 +1,9 @@
-/** What the inspector shows of clients: who reads a channel, who is connected, and one of them in full. */
+/** The inspector's views of clients: the subscribers of a channel, all connected clients, and the details of one. */
 import type { Client } from "../core/client.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
 
-/** One connection. Several may share a client's id, so each is named by its socket. */
+/** One connection, named by the id of its socket, as several may share a client's id. */
 export interface ClientRow {
   readonly connection: string;
   readonly id: string;
@@ -16,23 +16,23 @@ export interface ClientRow {
 }
 
 interface SubscriberRow extends ClientRow {
-  /** The name, list or pattern by which it reads the channel. */
+  /** The selector of its subscription: name, list or pattern. */
   readonly by: string;
 }
 
 export interface ClientDetails extends ClientRow {
-  /** Bytes that wait for it. */
+  /** Bytes queued for it. */
   readonly queuedBytes: number;
-  /** What it reads; the first of many. */
+  /** The selectors of its subscriptions, truncated if there are many. */
   readonly subscriptions: readonly string[];
   readonly subscriptionCount: number;
 }
 
-/** Rows of one answer. */
+/** Most rows of one answer. */
 const SHOWN_CLIENTS = 100;
 const SHOWN_SUBSCRIPTIONS = 100;
 
-/** The first clients of this node that read a channel. */
+/** The first local subscribers of a channel. */
 export function listSubscribers(hub: Hub, channel: string): readonly SubscriberRow[] {
   const rows: SubscriberRow[] = [];
   for (const { client, selector } of hub.listSubscriptions(channel)) {
@@ -41,7 +41,7 @@ export function listSubscribers(hub: Hub, channel: string): readonly SubscriberR
   return rows;
 }
 
-/** The first clients of this node whose id, name, user or address holds a text, which is in lower case. */
+/** The first local clients whose id, name, user or address contains a text, given in lower case. */
 export function listClients(
   hub: Hub,
   filter: string,
@@ -55,7 +55,7 @@ export function listClients(
   return { rows, total };
 }
 
-/** @throws {MessagingError} `not_found` when the connection has ended */
+/** @throws {MessagingError} `not_found` if the connection has ended */
 export function describeClient(hub: Hub, connection: string): ClientDetails {
   const client = findClient(hub, connection);
   const keys = Array.from(hub.listSubscriptionsOf(client), ({ selector }) => selector.key);
@@ -68,13 +68,13 @@ export function describeClient(hub: Hub, connection: string): ClientDetails {
 }
 
 /**
- * Ends a connection so that well-behaved clients stay away.
+ * Ends a connection with a code after which well-behaved clients do not reconnect.
  *
- * @throws {MessagingError} `not_found` when it has ended
+ * @throws {MessagingError} `not_found` if it has ended
  */
 export function disconnectClient(hub: Hub, connection: string): ClientRow {
   const client = findClient(hub, connection);
-  // What the Centrifuge protocol calls "force disconnect"; other protocols have the close code of a refusal.
+  // The "force disconnect" of the Centrifuge protocol; other protocols close as for a refusal.
   if (client.control === undefined) {
     client.end(new MessagingError("forbidden", "Disconnected by an operator"));
   } else client.control.disconnect(3503, "force disconnect");

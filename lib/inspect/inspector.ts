@@ -1,6 +1,6 @@
 /**
- * What the inspector at `/_inspect` reads and does: samples, refusals and messages as streams of JSON lines, channels
- * and clients as documents, and ending a connection. All of it is for operators. `app.ts` routes to it.
+ * The endpoints of the inspector at `/_inspect`: samples, refusals and messages as NDJSON streams, channels and clients as
+ * documents, and disconnecting a client. All of them are for operators. `app.ts` routes to it.
  */
 import { Hono } from "hono";
 import type { Gate } from "../auth/gate.ts";
@@ -35,21 +35,21 @@ interface InspectorOptions {
   readonly readCpuSeconds: () => number;
 }
 
-/** Refusals that are shown of one second; how many more there were is said. */
+/** Refusals shown per second; of the others only the number is. */
 const SHOWN_REFUSALS = 20;
-/** Messages of a channel that are shown of one moment; how many more there were is said. */
+/** Messages shown per update of a tail; of the others only the number is. */
 const SHOWN_MESSAGES = 20;
 const TAIL_MILLISECONDS = 250;
 const MAX_ROWS = 100;
-/** Bytes that may wait for a page that does not keep up; what comes meanwhile is left out. */
+/** Bytes queued for a slow page; beyond them, updates are skipped. */
 const MAX_WAITING_BYTES = 1024 * 1024;
-/** How long channels are counted behind the last look at them. */
+/** How long traffic is measured after the last request for it. */
 const LOOK_MILLISECONDS = 10_000;
 
 const UTF8 = new TextEncoder();
 
 export class Inspector implements Disposable {
-  /** Answers everything below `/_inspect/`. */
+  /** All routes below `/_inspect/`. */
   readonly routes = new Hono();
   readonly #hub: Hub;
   readonly #logger: Logger;
@@ -68,11 +68,11 @@ export class Inspector implements Disposable {
     routes.onError((error) => {
       throw error;
     });
-    // Not the page itself: browsers send no key along when they open one.
+    // Not for the page itself: browsers send no key when they open one.
     routes.use("/:name", async (c, next) => {
       gate.demandOperator(c.req.raw, "The inspector");
       await next();
-      // Answered like a GET, whose stream nobody would end.
+      // Hono answers HEAD like GET, and the stream would never end.
       if (c.req.raw.method === "HEAD") await c.res.body?.cancel();
       c.res.headers.set("cache-control", "no-store");
     });
@@ -88,7 +88,7 @@ export class Inspector implements Disposable {
     routes.post("/disconnect", (c) => c.json(this.#disconnect(c.req.query("connection") ?? "")));
   }
 
-  /** Ends every stream: the server drains. */
+  /** Ends all streams, when the server drains. */
   [Symbol.dispose](): void {
     this.#sampler[Symbol.dispose]();
     clearTimeout(this.#look?.timer);
@@ -97,7 +97,7 @@ export class Inspector implements Disposable {
     for (const stream of [...this.#streams]) stream.end();
   }
 
-  /** First the samples of the last minutes, then one a second, each with what was refused meanwhile. */
+  /** Sends the samples of the last minutes, then one per second, each with the refusals since the last. */
   #openStream(): Response {
     const stream = this.#openLines(() => forget());
     let refusal = this.#hub.metrics.lastRefusal - SHOWN_REFUSALS;
@@ -120,7 +120,7 @@ export class Inspector implements Disposable {
     return stream.response;
   }
 
-  /** The newest messages of a channel, then those that come, a few times a second and not all when there are many. */
+  /** Sends the newest messages of a channel, then live ones a few times per second, not all if there are many. */
   async #openTail(channel: string): Promise<Response> {
     const newest = await readNewest(this.#hub, channel, SHOWN_MESSAGES);
     let waiting: Message[] = [];
@@ -151,7 +151,7 @@ export class Inspector implements Disposable {
 
   async #listChannels(query: ChannelQuery) {
     this.#keepCounting();
-    // One after the other, however many pages are open.
+    // One at a time, however many pages are open.
     const page = this.#listing.then(() => listChannels(this.#sources, query));
     this.#listing = page.catch(() => {});
     return await page;
@@ -191,7 +191,7 @@ export class Inspector implements Disposable {
     };
   }
 
-  /** Counts what channels get as long as somebody looks, and a while longer. */
+  /** Measures traffic from a request on until some time after the last one. */
   #keepCounting(): void {
     const release = this.#look?.release ?? this.#sources.traffic.start();
     clearTimeout(this.#look?.timer);
@@ -212,7 +212,7 @@ export class Inspector implements Disposable {
   }
 }
 
-/** A response of JSON lines for a page that may be slow: it misses some then, and holds nothing up. */
+/** An NDJSON response for a page that may be slow: it then misses updates, and blocks nothing. */
 class LineStream {
   readonly response: Response;
   readonly #socket: StreamSocket;
@@ -226,7 +226,7 @@ class LineStream {
     });
   }
 
-  /** Returns false when there was no room. */
+  /** Returns false if the page is too slow and the value was not sent. */
   send(value: unknown): boolean {
     if (this.#socket.queuedBytes > MAX_WAITING_BYTES) return false;
     this.#socket.send([new Frame(UTF8.encode(`${JSON.stringify(value)}\n`))]);

@@ -1,4 +1,4 @@
-/** Takes a sample of the metrics every second and keeps those of the last minutes, for the inspector's plots. */
+/** Samples the metrics every second and keeps the last minutes, for the plots of the inspector. */
 import { estimatePercentile, type Histogram } from "../base/histogram.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Metrics } from "../core/metrics/metrics.ts";
@@ -24,7 +24,7 @@ export interface Sample {
   /** Bytes. */
   readonly memory: number;
   readonly heap: number;
-  /** Share of one core. */
+  /** CPU use as a fraction of one core. */
   readonly cpu: number;
 }
 
@@ -34,7 +34,7 @@ export interface Percentiles {
   readonly p99: number;
 }
 
-/** What has only ever grown, as it was at one moment. */
+/** Cumulative counters at one moment. */
 interface Totals {
   readonly time: number;
   readonly published: number;
@@ -76,7 +76,7 @@ export class Sampler implements Disposable {
     return () => this.#listeners.delete(onSample);
   }
 
-  /** Takes a sample now: the timer does so by itself. */
+  /** Takes a sample now. Called by the timer. */
   take(): void {
     const [before, now] = [this.#before, this.#total()];
     this.#before = now;

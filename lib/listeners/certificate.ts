@@ -1,8 +1,8 @@
-/** The certificate that a listener shows for https and wss, checked at start rather than when somebody connects. */
+/** The TLS certificate of a listener, checked at start rather than when a client connects. */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 
 export interface Certificate {
-  /** The certificate in PEM, and those between it and a known authority behind it. */
+  /** The certificate in PEM, followed by its intermediate certificates. */
   readonly cert: string;
   /** Its private key in PEM. */
   readonly key: string;
@@ -12,7 +12,7 @@ export interface Certificate {
 /**
  * Checks that a certificate and a key can be read and belong together.
  *
- * @throws {SyntaxError} saying which of them is at fault
+ * @throws {SyntaxError} saying which of them is wrong
  */
 export function parseCertificate(cert: string, key: string): Certificate {
   const certificate = attempt("--cert holds no certificate in PEM", () => new X509Certificate(cert));
@@ -30,7 +30,7 @@ function attempt<T>(fault: string, parse: () => T): T {
   try {
     return parse();
   } catch (cause) {
-    // What the parsers say is for those who wrote them, and might repeat what it found.
+    // Without the messages of the parsers, which are obscure and might quote the key.
     throw new SyntaxError(fault, { cause });
   }
 }

@@ -6,11 +6,11 @@ import { type Frame, IDLE_CLOSE, type Socket, type SocketHandler } from "../core
 import { checkHandshake } from "./handshake.ts";
 import type { Fetch, Listener, ListenOptions } from "./listener.ts";
 
-/** What the runtime says of a socket it dropped for not answering a ping. */
+/** The close reason of the runtime for a socket that did not answer a ping. */
 const IDLE_REASON = "No response from ping frame.";
-/** Looks at a queue in turns of the event loop that follow each other, before there are pauses between them. */
+/** Turns of the event loop in which a queue is polled before pauses begin. */
 const QUICK_LOOKS = 4;
-/** Pauses between looks at a queue: the runtime has no event for a drained WebSocket. */
+/** Pauses between polls of a queue: the runtime has no event for a drained WebSocket. */
 const FIRST_PAUSE_MILLISECONDS = 1;
 const LONGEST_PAUSE_MILLISECONDS = 50;
 
@@ -23,7 +23,7 @@ export function listenDeno(options: ListenOptions, fetch: Fetch): Promise<Listen
   return Promise.resolve(new DenoListener(options, fetch));
 }
 
-/** How long it waits before it tries to listen again. */
+/** Milliseconds before another attempt to listen. */
 const RETRY_MILLISECONDS = 200;
 
 class DenoListener implements Listener {
@@ -66,7 +66,7 @@ class DenoListener implements Listener {
     return server;
   }
 
-  /** The runtime gives up its port for good once it cannot accept a connection, as without free descriptors. */
+  /** The runtime stops listening when it cannot accept a connection, as when file descriptors run out. */
   #listenAgain(): void {
     if (this.#closing) return;
     this.#options.logger.write(
@@ -88,8 +88,8 @@ class DenoListener implements Listener {
     clearTimeout(this.#retryTimer);
     const deadline = Promise.withResolvers<void>();
     const timer = setTimeout(deadline.resolve, deadlineMilliseconds);
-    // shutdown() ends WebSockets with its own code 1001 and waits for stalled ones for ever: the protocols' own
-    // close frames go out first. What is left at the deadline ends with the process.
+    // shutdown() closes WebSockets with code 1001 and waits for stalled ones forever, so the close frames of the protocols
+    // must go out first. What is left at the deadline ends with the process.
     const allClosed = new Promise<void>((resolve) => {
       this.#onAllClosed = resolve;
       if (this.#open.size === 0) resolve();
@@ -110,19 +110,19 @@ class DenoListener implements Listener {
     webSocket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) =>
       this.#guard(webSocket, () => handler.message(typeof data === "string" ? data : new Uint8Array(data)));
     webSocket.onclose = (event) => {
-      // It may fire twice.
+      // The event may fire twice.
       if (!this.#open.delete(webSocket)) return;
       const isIdle = !event.wasClean && event.reason === IDLE_REASON;
       const { code, reason } = isIdle ? IDLE_CLOSE : event;
       this.#guard(webSocket, () => handler.close(code, reason));
       if (this.#open.size === 0) this.#onAllClosed();
     };
-    // Always followed by close, which does the work.
+    // Always followed by close, which is handled.
     webSocket.onerror = (event) => event.preventDefault();
     return response;
   }
 
-  /** An exception in a handler would end the process: each is caught here, whatever the protocol promises. */
+  /** Catches exceptions of handlers, which would end the process. */
   #guard(webSocket: WebSocket, run: () => void): void {
     try {
       run();
@@ -153,7 +153,7 @@ class DenoSocket implements Socket {
     }
   }
 
-  /** The runtime counts bytes alone, and yet each frame that waits costs memory. */
+  /** The runtime counts only bytes, but each queued frame costs memory. */
   get unseenFrames(): number {
     return this.#unseenFrames;
   }
@@ -175,8 +175,8 @@ class DenoSocket implements Socket {
   close(code: number, reason: string): void {
     if (this.#isClosing) return;
     this.#isClosing = true;
-    // The runtime drops a connection that it closes with frames unread, and the close frame with it: those that are
-    // here already have a turn to be read, else whoever sends too fast would never learn why it was sent away.
+    // The runtime resets a connection that it closes with frames unread, and the close frame is lost. One more turn lets
+    // it read what has arrived; otherwise a client that sends too fast would not learn why it was disconnected.
     const webSocket = this.#webSocket;
     const timer = setTimeout(() => {
       if (webSocket.readyState < WebSocket.CLOSING) webSocket.close(code, reason);
@@ -184,7 +184,7 @@ class DenoSocket implements Socket {
     webSocket.addEventListener("close", () => clearTimeout(timer));
   }
 
-  /** The runtime has no way to drop a WebSocket: what is queued stays until the peer reads it or goes away. */
+  /** The runtime cannot drop a WebSocket: its queue remains until the peer reads it or disconnects. */
   terminate(): void {
     this.close(1013, "");
   }

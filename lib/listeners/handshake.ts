@@ -1,7 +1,7 @@
-/** What every listener asks of the opening handshake of a WebSocket. */
+/** Checks the opening handshake of a WebSocket, for all listeners. */
 import { MessagingError } from "../core/errors.ts";
 
-/** @throws {MessagingError} what is missing of an opening handshake (RFC 6455 section 4.2.1) */
+/** @throws {MessagingError} `bad_handshake` or `wrong_version`, as of RFC 6455 section 4.2.1 */
 export function checkHandshake({ method, headers }: Request): void {
   const refuse = (detail: string) => new MessagingError("bad_handshake", detail);
   if (method !== "GET") throw refuse("A WebSocket handshake is a GET");

@@ -1,4 +1,4 @@
-/** The Listener port: who owns the TCP port, and turns requests and upgrades into what the app understands. */
+/** The Listener port: owns the TCP port, and turns HTTP requests and upgrades into calls of the app. */
 import type { Logger } from "../core/logger.ts";
 import type { Peer } from "../core/socket.ts";
 import type { Certificate } from "./certificate.ts";
@@ -7,19 +7,19 @@ export interface ListenOptions {
   readonly hostname: string;
   /** 0 picks a free port. */
   readonly port: number;
-  /** Whether other processes that say so too may listen on the same port. */
+  /** Whether other listeners with the same setting may share the port. */
   readonly reusePort?: boolean;
-  /** Seconds of silence within which a WebSocket is pinged, and after which it is dropped. */
+  /** Seconds of silence after which a WebSocket is dropped; it is pinged before. */
   readonly idleTimeout: number;
-  /** Seconds there are to send the line and headers of a request. */
+  /** Seconds in which the request line and headers must arrive. */
   readonly headerTimeout: number;
-  /** Seconds there are to send a whole request, and to take some of an answer. */
+  /** Seconds in which a whole request must arrive, and for which a client may read nothing of a response. */
   readonly bodyTimeout: number;
-  /** WebSockets and streams at a time; 0 for no limit. */
+  /** Most WebSockets and streams; 0 for no limit. */
   readonly maxConnections: number;
-  /** Largest message a protocol takes, in bytes; far larger ones are not even collected. */
+  /** Largest message that protocols accept, in bytes; the listener drops far larger ones before they are complete. */
   readonly maxMessageBytes: number;
-  /** What https and wss are served with; http and ws when left out. */
+  /** Serves https and wss with this certificate; http and ws if left out. */
   readonly certificate?: Certificate | undefined;
   readonly logger: Logger;
 }

@@ -7,6 +7,6 @@ export type { Listener, ListenOptions } from "./listener.ts";
 
 export const LISTENERS: Readonly<Record<"deno" | "node", Listen>> = {
   deno: listenDeno,
-  // Loaded when chosen: it brings node:http and a package with it.
+  // Loaded on demand: it imports node:http and a package.
   node: async (options, fetch) => await (await import("./node/listener.ts")).listenNode(options, fetch),
 };

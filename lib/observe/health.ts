@@ -1,19 +1,19 @@
-/** `GET /healthz` and `/readyz`: whether the process lives, and whether it can do its work. `app.ts` routes to them. */
+/** `GET /healthz` and `/readyz`: whether the process is alive, and whether it accepts messages. `app.ts` routes to them. */
 import { MessagingError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
 import type { LogInsight } from "../core/log.ts";
 
-/** Answers 200 as long as anything is answered. */
+/** Always answers 200. */
 export function handleHealth(): Response {
   return createAnswer("alive");
 }
 
-/** Answers that messages are taken. */
+/** Answers 200: messages are accepted. */
 export function handleReady(): Response {
   return createAnswer("ready");
 }
 
-/** Why no messages are taken; undefined while they are. */
+/** Why messages are not accepted; undefined while they are. */
 export function describeUnready(hub: Hub, log: Partial<LogInsight>): MessagingError | undefined {
   if (hub.draining) return new MessagingError("draining", "The server is restarting");
   const reason = log.checkReady?.();

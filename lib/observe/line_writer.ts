@@ -1,4 +1,4 @@
-/** Writes the server log without ever waiting for whoever reads it. Used by `server.ts` over stderr. */
+/** Writes the server log without waiting for its reader. `server.ts` uses it over stderr. */
 
 /** Where bytes go, such as `Deno.stderr`. */
 export interface Sink {
@@ -6,12 +6,12 @@ export interface Sink {
   writeSync(bytes: Uint8Array): number;
 }
 
-/** Most text that waits for a reader that has stopped reading; what comes after it is dropped and counted. */
+/** Most text queued while the sink does not take any; further lines are dropped and counted. */
 const MAX_WAITING_CHARACTERS = 1024 * 1024;
 
 const UTF8 = new TextEncoder();
 
-/** A queue of lines in front of a sink. A sink that fails is given up: a log nobody can read stops nobody. */
+/** A queue of lines before a sink. After the sink has failed, lines are dropped: a broken log must not stop the server. */
 export class LineWriter {
   readonly #sink: Sink;
   #waiting = "";
@@ -35,14 +35,14 @@ export class LineWriter {
     this.#waiting += lines;
     if (this.#scheduled) return;
     this.#scheduled = true;
-    // Not at once: whoever writes and then ends the process can still flush.
+    // Not now: a caller that is about to end the process can still flush synchronously.
     queueMicrotask(() => {
       this.#scheduled = false;
       this.#start();
     });
   }
 
-  /** Waits until everything is written, or the deadline, as before an orderly end. */
+  /** Waits until everything is written or the deadline has passed. Called before an orderly exit. */
   async finish(deadlineMilliseconds: number): Promise<void> {
     this.#start();
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -52,7 +52,7 @@ export class LineWriter {
     this.flush();
   }
 
-  /** Writes what is left, here and now, unless a write is under way: it may be stalled. */
+  /** Writes the queue synchronously, unless a write is under way, which may be stalled. */
   flush(): void {
     if (this.#broken || this.#writing !== undefined) return;
     try {

@@ -1,4 +1,4 @@
-/** What the server log looks like: one line an event on stderr, for people or for machines. Used by `server.ts`. */
+/** Formats the server log: one line per event, as text or JSON. `server.ts` uses it over stderr. */
 import type { LogFields, Logger, LogLevel } from "../core/logger.ts";
 import { redact } from "../base/redact.ts";
 
@@ -10,11 +10,11 @@ interface LineLoggerOptions {
   readonly level: LogLevel;
   /** Takes whole lines, each with its newline. */
   readonly write: (text: string) => void;
-  /** What must not be in any line, whoever writes it, beside what looks like a credential. */
+  /** Secrets to redact in every line, besides anything that looks like a credential. */
   readonly secrets?: readonly string[];
 }
 
-/** Collects the lines of one turn of the event loop and writes them at once: under load, one write for many. */
+/** Collects the lines of one turn of the event loop and writes them together. */
 export class LineLogger implements Logger {
   readonly #write: (text: string) => void;
   readonly #format: (level: LogLevel, event: string, fields: LogFields) => string;
@@ -33,7 +33,7 @@ export class LineLogger implements Logger {
     if (LEVELS.indexOf(level) >= this.#least) this.#add(level, event, fields);
   }
 
-  /** Writes what must be seen at every level, such as the port that was picked. */
+  /** Writes an event at every level, such as the port that was picked. */
   announce(event: string): void {
     this.#add("info", event, {});
   }
@@ -43,7 +43,7 @@ export class LineLogger implements Logger {
     this.#lines += redact(this.#format(level, event, fields), this.#secrets) + "\n";
   }
 
-  /** Writes what is waiting now, as before an exit. */
+  /** Writes the collected lines now, as before an exit. */
   flush(): void {
     if (this.#lines === "") return;
     const lines = this.#lines;
@@ -53,8 +53,8 @@ export class LineLogger implements Logger {
 }
 
 /**
- * The line people read: `client connected id=id1 name=John channel=news`. `data` is shown bare after a colon,
- * cut at 100 characters, control characters escaped: `message received: it rains`.
+ * A line of text: `client connected id=id1 name=John channel=news`. `data` follows a colon, truncated to 100 characters
+ * and with control characters escaped: `message received: it rains`.
  */
 export function formatText(level: LogLevel, event: string, fields: LogFields): string {
   const { data, ...others } = fields;
@@ -68,7 +68,7 @@ export function formatText(level: LogLevel, event: string, fields: LogFields): s
   return line;
 }
 
-/** The line machines read: one JSON object with time, level, event and the fields. */
+/** A line of JSON: an object with time, level, event and the fields. */
 export function formatJson(level: LogLevel, event: string, fields: LogFields): string {
   const { data, ...others } = fields;
   const shown = data === undefined ? others : { ...others, data: cut(String(data)) };

@@ -1,4 +1,4 @@
-/** `GET /metrics`: everything that is measured, in the text format of Prometheus. `app.ts` routes to it. */
+/** `GET /metrics`: all metrics in the text format of Prometheus. `app.ts` routes to it. */
 import type { Histogram } from "../base/histogram.ts";
 import {
   flattenHistogram,
@@ -17,7 +17,7 @@ export function handleMetrics(metrics: Metrics): Response {
   });
 }
 
-/** The families as text, each with its help and type. */
+/** The families as text, with help and type. */
 function renderFamilies(families: readonly MetricFamily[]): string {
   return families.map((family) => {
     const { name, help, kind } = family;

@@ -1,28 +1,33 @@
-/** What the process takes of the machine, for `/metrics` and the inspector. `app.ts` adds it to its metrics. */
+/** Gauges of the process: memory, CPU time, file descriptors. `app.ts` adds them to the metrics. */
 import { cpuUsage } from "node:process";
 import type { Gauge } from "../core/metrics/metrics.ts";
 
 const OPEN_FILES = "/proc/self/fd";
 
-/** Names are those every Prometheus client uses. */
+/** The names are those of the official Prometheus clients. */
 export function createProcessGauges(startedAt: number): readonly Gauge[] {
   return [
     {
       name: "process_resident_memory_bytes",
-      help: "Memory the process holds",
+      help: "Resident memory of the process",
       kind: "gauge",
       read: () => Deno.memoryUsage().rss,
     },
     {
       name: "process_heap_bytes",
-      help: "Memory JavaScript uses",
+      help: "Memory in use on the JavaScript heap",
       kind: "gauge",
       read: () => Deno.memoryUsage().heapUsed,
     },
-    { name: "process_cpu_seconds_total", help: "CPU time used", kind: "counter", read: readCpuSeconds },
+    {
+      name: "process_cpu_seconds_total",
+      help: "CPU time used by the process",
+      kind: "counter",
+      read: readCpuSeconds,
+    },
     {
       name: "process_open_fds",
-      help: "Open file descriptors, where the process may look (--allow-all)",
+      help: "Open file descriptors; needs --allow-all",
       kind: "gauge",
       read: countOpenFiles,
     },
@@ -41,10 +46,10 @@ export function readCpuSeconds(): number {
   return (user + system) / 1e6;
 }
 
-/** Deno shows /proc only to those who may do everything. */
+/** Undefined without --allow-all, which Deno requires to read /proc. */
 function countOpenFiles(): number | undefined {
   try {
-    // Asked for without a permission, a terminal would show a prompt.
+    // Reading without the permission would show a prompt on a terminal.
     if (Deno.permissions.querySync({ name: "read" }).state !== "granted") return undefined;
     return Deno.readDirSync(OPEN_FILES).reduce((count) => count + 1, 0);
   } catch {

@@ -1,6 +1,6 @@
 /**
- * Reports to OpenTelemetry what Deno cannot know by itself: the metrics as instruments, and a span for each publish.
- * `app.ts` asks for it at start; where Deno runs without OTEL_DENO there is none, and nothing of it is loaded.
+ * Reports to OpenTelemetry what Deno does not report itself: the metrics, and a span for each publish. `app.ts` opens it at
+ * start; without OTEL_DENO it is off, and its package is not loaded.
  */
 import type { Attributes, BatchObservableResult, Meter, Observable, Span } from "@opentelemetry/api";
 import { toMessagingError } from "../core/errors.ts";
@@ -8,20 +8,20 @@ import type { PublishTracer } from "../core/hub.ts";
 import { flattenHistogram, listFamilies, type MetricSample } from "../core/metrics/family.ts";
 import type { Metrics } from "../core/metrics/metrics.ts";
 
-/** What it is called in reports. */
+/** The instrumentation scope in reports. */
 const SCOPE = "raindrops";
 
-/** Where the runtime registers its OpenTelemetry: there is something only if it was started with OTEL_DENO=true. */
+/** The global where the runtime registers OpenTelemetry if it was started with OTEL_DENO=true. */
 const REGISTRY = Symbol.for("opentelemetry.js.api.1");
 
 export interface Telemetry {
-  /** Reports all metrics there are by now, from now on. */
+  /** Starts to report all metrics registered so far. */
   reportMetrics(): void;
-  /** Makes each publish a span, with the request it came by as its parent. */
+  /** Records a span for each publish, a child of the span of its request. */
   readonly tracePublish: PublishTracer;
 }
 
-/** Undefined where nobody asked for reports. */
+/** Opens telemetry; undefined if it is off. */
 export async function openTelemetry(metrics: Metrics): Promise<Telemetry | undefined> {
   if (!(REGISTRY in globalThis)) return undefined;
   const api = await import("@opentelemetry/api");
@@ -60,7 +60,7 @@ function fail(span: Span, code: number, error: unknown): void {
   span.setStatus({ code, message });
 }
 
-/** The metrics under the names they have for Prometheus; a histogram as the counters of its buckets, sum and count. */
+/** Reports the metrics under their Prometheus names; a histogram as counters of its buckets, sum and count. */
 function report(meter: Meter, metrics: Metrics): void {
   const instruments = new Map<string, Observable>();
   for (const { name, help: description, kind } of listFamilies(metrics)) {

@@ -1,6 +1,6 @@
 /**
- * The files of `static/` and of the browser packages, ready to be sent: TypeScript without its types, bare imports
- * turned into URLs of this origin, every URL with the version of all files in it. `pages.ts` serves them.
+ * Loads the files of `static/` and of the browser packages: strips types from TypeScript, turns bare imports into URLs of
+ * this origin, and puts the version of all files into every URL. `pages.ts` serves them.
  */
 import { createHash } from "node:crypto";
 import { stripTypeScriptTypes } from "node:module";
@@ -8,12 +8,12 @@ import { posix } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 
-/** Content codings (RFC 9110 section 8.4.1) an asset is sent in, best first. */
+/** Content codings of assets (RFC 9110 section 8.4.1), the preferred one first. */
 export const CODINGS = ["br", "gzip"] as const;
 
 export type Coding = typeof CODINGS[number];
 
-/** Where assets are served. In every text file below `static/` a URL that begins so gets the version put in. */
+/** The path of assets. In text files of `static/`, the version is inserted into URLs that begin with it. */
 const ROOT = "/_static/";
 const VENDOR = "vendor/";
 
@@ -27,12 +27,12 @@ const TYPES: Readonly<Record<string, string>> = {
   txt: "text/plain; charset=utf-8",
 };
 
-/** Below this, headers outweigh what compressing saves. */
+/** Smallest asset that is compressed: below it, the headers cost more than is saved. */
 const MIN_COMPRESSED_BYTES = 512;
-/** The last steps of brotli cost ten times as much time for the last twentieth of the bytes. */
+/** Higher qualities take ten times as long to save another twentieth of the bytes. */
 const BROTLI_QUALITY = 9;
 
-/** Imports that are loaded before a module runs, as deno fmt writes them, and those that it asks for later. */
+/** Static imports, as deno fmt formats them, and dynamic ones. */
 const STATIC_IMPORT = /^(?:import\b|export [{*])[^;"`]*?"([^"\n]+)"/gm;
 const DYNAMIC_IMPORT = /\bimport\("([^"\n]+)"\)/g;
 
@@ -52,12 +52,12 @@ export class Asset {
     this.hash = digest([body]);
   }
 
-  /** Whether it is worth compressing: images are compressed already. */
+  /** Whether compression is worthwhile: images are compressed already. */
   get isCompressible(): boolean {
     return this.type !== TYPES.png && this.body.byteLength >= MIN_COMPRESSED_BYTES;
   }
 
-  /** The body in a coding. Compressed when first asked for, off the main thread, and kept. */
+  /** The body in a coding. Compressed on first use, off the main thread, and cached. */
   encode(coding: Coding): Promise<Uint8Array<ArrayBuffer>> {
     let encoded = this.#encoded.get(coding);
     if (encoded === undefined) this.#encoded.set(coding, encoded = compress(this.body, coding));
@@ -65,7 +65,7 @@ export class Asset {
   }
 }
 
-/** Assets by their path below `/_static/`, and the version that stands in their URLs. */
+/** Assets by their path below `/_static/`, and the version in their URLs. */
 export interface Assets {
   readonly version: string;
   readonly files: ReadonlyMap<string, Asset>;
@@ -81,7 +81,7 @@ export async function loadAssets(folder: URL, packages: Readonly<Record<string, 
   for (const [name, text] of Object.entries(packages)) sources.set(VENDOR + name, UTF8.encode(text));
   await readFolder(folder, "", sources);
   const paths = [...sources.keys()].sort();
-  // One version for all files: a module's relative imports then lead to the files it was written with.
+  // One version for all files, so that relative imports of a module resolve within its version.
   const version = digest(paths.flatMap((path) => [UTF8.encode(`${path}\n`), sources.get(path)!]));
 
   const texts = new Map<string, string>();
@@ -112,7 +112,7 @@ async function readFolder(
   }
 }
 
-/** A text as browsers get it. */
+/** Prepares a text file for browsers. */
 function prepare(
   path: string,
   text: string,
@@ -133,7 +133,7 @@ function prepare(
     .replaceAll(DYNAMIC_IMPORT, resolve);
 }
 
-/** Names a page's modules in its head, so that they are fetched at once and not one after the other. */
+/** Adds preload links for the modules of a page, so that they are fetched in parallel. */
 function preload(html: string, version: string, texts: ReadonlyMap<string, string>): string {
   const root = `${ROOT}${version}/`;
   const entry = /<script type="module" src="([^"]+)"/.exec(html);

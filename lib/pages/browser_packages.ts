@@ -1,7 +1,4 @@
-/**
- * Packages from npm that pages use, as browsers get them. `app.ts` hands them to the pages; one more is an import
- * and a line here.
- */
+/** The npm packages that pages use in browsers. To add one, add an import and a line here. */
 import CENTRIFUGE from "centrifuge" with { type: "text" };
 import PERFECT_CURSORS from "perfect-cursors/dist/esm/index.js" with { type: "text" };
 import UPLOT_CSS from "uplot/dist/uPlot.min.css" with { type: "text" };

@@ -1,9 +1,9 @@
-/** Answers a GET for a page or a part of one: which file a path shows, and how browsers may keep it. `app.ts` asks. */
+/** Serves pages and their assets: which file a path shows, and how browsers may cache it. `app.ts` calls it. */
 import { MessagingError } from "../core/errors.ts";
 import { type Asset, type Assets, type Coding, CODINGS, loadAssets } from "./assets.ts";
 import { BROWSER_PACKAGES } from "./browser_packages.ts";
 
-/** Pages and other files that have a path of their own; what is not here or below is a channel's. */
+/** Files with a path of their own. Any other path, outside of the folders below, belongs to a channel. */
 const FILES: Readonly<Record<string, string>> = {
   "/": "home.html",
   "/_inspect": "inspect.html",
@@ -14,7 +14,7 @@ const EXAMPLES = "/_examples/";
 const STATIC = "/_static/";
 const CHANNEL_PAGE = "channel.html";
 
-/** For pages and pictures: strict enough that text which slipped in as markup could still not run or call home. */
+/** For pages and images: strict enough that injected markup could neither run scripts nor send data elsewhere. */
 const DOCUMENT_HEADERS = {
   "content-security-policy": "default-src 'self'; img-src 'self' blob:; base-uri 'none'; " +
     "form-action 'self'; frame-ancestors 'self'; object-src 'none'",
@@ -23,15 +23,15 @@ const DOCUMENT_HEADERS = {
   "x-content-type-options": "nosniff",
 };
 
-/** Scripts and styles go by the policy of the page they are part of. */
+/** For scripts and styles, which follow the policy of their page. */
 const PART_HEADERS = { "x-content-type-options": "nosniff" };
 
-/** A URL with the version in it never shows anything else. */
+/** For URLs with a version, whose content never changes. */
 const IMMUTABLE = "public, max-age=31536000, immutable";
-/** Kept, and asked for again by its etag. */
+/** For other URLs: cached, and revalidated by ETag. */
 const REVALIDATE = "no-cache";
 
-/** The pages and their parts. */
+/** The pages and their assets. */
 export class Pages {
   readonly #assets: Assets;
 
@@ -44,14 +44,14 @@ export class Pages {
     return new Pages(await loadAssets(folder, BROWSER_PACKAGES));
   }
 
-  /** Whether a path is a page or a part of one, and never a channel. `/` is both. */
+  /** Whether a path belongs to a page or asset and not to a channel. `/` belongs to both, and is not owned. */
   owns(pathname: string): boolean {
     return (pathname !== "/" && pathname in FILES) ||
       [STATIC, EXAMPLES].some((root) => pathname.startsWith(root));
   }
 
   /**
-   * Answers with what a path shows; every path that is not its own is a channel's.
+   * Serves the file of a path; any path without one gets the page of a channel.
    *
    * @throws {MessagingError} `not_found`
    */
@@ -86,10 +86,10 @@ export class Pages {
 
   #find(pathname: string): Asset {
     const path = toFile(pathname);
-    // Pages that were opened before an update may still ask for parts by the version they know.
+    // Pages opened before an update may still request assets of the old version.
     const asset = this.#assets.files.get(path) ?? this.#assets.files.get(path.replace(/^[0-9a-f]{12}\//, ""));
     if (asset === undefined) {
-      throw new MessagingError("not_found", `There is no ${JSON.stringify(pathname)} here`);
+      throw new MessagingError("not_found", `There is no file ${JSON.stringify(pathname)}`);
     }
     return asset;
   }

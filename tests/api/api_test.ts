@@ -163,7 +163,7 @@ withBench("handleApi() answers nothing but POST", async ({ context }) => {
     const response = await handleApi(new Request("http://localhost/api/info", { method }), context);
     assert.equal(response.status, 405);
     assert.equal(response.headers.get("allow"), "POST");
-    assert.match((await response.json()).detail, /by POST, not by/);
+    assert.match((await response.json()).detail, /with POST, not with/);
   }
 });
 
@@ -201,10 +201,10 @@ const BAD_BODIES: readonly { name: string; body: BodyInit; detail: RegExp }[] = 
   { name: "half an object", body: '{"channel":', detail: /not JSON/ },
   { name: "two objects", body: "{}{}", detail: /not JSON/ },
   { name: "no UTF-8", body: new Uint8Array([0x7b, 0xff, 0x7d]), detail: /not UTF-8/ },
-  { name: "an array", body: "[]", detail: /no object/ },
-  { name: "null", body: "null", detail: /no object/ },
-  { name: "a big number", body: "12345678901234567890", detail: /no object/ },
-  { name: "a string", body: '"x"', detail: /no object/ },
+  { name: "an array", body: "[]", detail: /not an object/ },
+  { name: "null", body: "null", detail: /not an object/ },
+  { name: "a big number", body: "12345678901234567890", detail: /not an object/ },
+  { name: "a string", body: '"x"', detail: /not an object/ },
 ];
 
 for (const { name, body, detail } of BAD_BODIES) {
@@ -385,7 +385,7 @@ const REFUSED: readonly [method: string, request: object | string, code: number,
     "history",
     { channel: "news", since: { offset: 1, epoch: "x" } },
     112,
-    /^since\.epoch is not the engine's/,
+    /^since\.epoch is not that of the engine/,
   ],
   ["history_remove", {}, 107, /^channel is required/],
   ["history_remove", { channel: "cursors" }, 108, /History is off/],

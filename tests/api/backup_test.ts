@@ -86,7 +86,7 @@ Deno.test("The backup task says in one line what is wrong, and leaves no half of
   const file = join(folder, "backup.db");
   const refused = await runTask([file, server.url], "wrong");
   assert.equal(refused.code, 1);
-  assert.match(refused.said, /^The server refuses with 401: The API key is not known here.*\n$/);
+  assert.match(refused.said, /^The server refuses with 401: The API key is unknown.*\n$/);
   const lost = await runTask([file, "http://127.0.0.1:9"], KEY);
   assert.equal(lost.code, 1);
   assert.match(lost.said, /^No server answers at http:\/\/127\.0\.0\.1:9\/api\/backup: .*\n$/);

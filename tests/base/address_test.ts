@@ -32,7 +32,7 @@ for (const [address, network, expected] of WITHIN) {
   });
 }
 
-Deno.test("parseNetwork() refuses what is no network, and says what one looks like", () => {
+Deno.test("parseNetwork() refuses what is not a network, and says what one looks like", () => {
   const bad = [
     "",
     "x",
@@ -57,7 +57,7 @@ Deno.test("parseNetwork() refuses what is no network, and says what one looks li
       "1:2:3:4:5:6:7:8:9",
     ]
   ) {
-    assert.throws(() => parseNetwork(text), /SyntaxError: .* is no network: .*10\.0\.0\.0\/8/, text);
+    assert.throws(() => parseNetwork(text), /SyntaxError: .* is not a network: .*10\.0\.0\.0\/8/, text);
   }
 });
 

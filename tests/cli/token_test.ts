@@ -158,7 +158,7 @@ const REFUSED: readonly [
     /none of the keys/,
   ],
   ["one that has expired", () => sign({ exp: now - 90 }), ["expiry"], /expired at .*90|91|9\d s ago/],
-  ["one that is not good yet", () => sign({ nbf: now + 900 }), ["not before"], /is not yet good: from 2/],
+  ["one that is not good yet", () => sign({ nbf: now + 900 }), ["not before"], /is not yet valid: from 2/],
   [
     "one that grants nonsense",
     () => sign({ grants: { "chat/*": ["shout"] } }),

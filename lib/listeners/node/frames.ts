@@ -1,4 +1,4 @@
-/** WebSocket frames as bytes on the wire, for the node listener: built once, shared by all sockets that get them. */
+/** Encodes WebSocket frames for the node listener, once for all sockets that get them. */
 import { Buffer } from "node:buffer";
 import type { Frame } from "../../core/socket.ts";
 
@@ -6,7 +6,7 @@ import type { Frame } from "../../core/socket.ts";
 const FINAL_TEXT = 0x81;
 const FINAL_BINARY = 0x82;
 
-/** Payload lengths up to which they stand in the second byte, and in the two bytes behind it. */
+/** Longest payloads whose length fits into 7 bits, and into 16. */
 const LONGEST_IN_7_BITS = 125;
 const LONGEST_IN_16_BITS = 65_535;
 
@@ -15,7 +15,7 @@ const UTF8 = new TextEncoder();
 // The hub hands the same list of frames to every socket of a channel: one entry serves them all.
 const JOINED = new WeakMap<readonly Frame[], Buffer>();
 
-/** Frames, in order, as one piece of bytes. The same list is joined once. */
+/** Encodes frames, in order, into one buffer. Encodes the same list only once. */
 export function joinFrames(frames: readonly Frame[]): Buffer {
   let joined = JOINED.get(frames);
   if (joined === undefined) JOINED.set(frames, joined = encodeFrames(frames));
@@ -25,7 +25,7 @@ export function joinFrames(frames: readonly Frame[]): Buffer {
 function encodeFrames(frames: readonly Frame[]): Buffer {
   let size = 0;
   for (const { byteLength } of frames) size += headerLength(byteLength) + byteLength;
-  // Not of the pool: what is small here may be kept waiting for long.
+  // Not from the pool: a small queued buffer would keep a whole slab of it alive.
   const bytes = Buffer.allocUnsafeSlow(size);
   let offset = 0;
   for (const frame of frames) offset = writeFrame(frame, bytes, offset);

@@ -1,6 +1,6 @@
-/** Looks at every socket once in a while, a few at a time, without a timer for each. The node listener uses it. */
+/** Checks every socket once per period, in groups, without a timer for each. The node listener uses it. */
 
-/** Sockets are looked at in so many groups, lest a thousand are pinged in one turn. */
+/** Number of groups, so that not all sockets are pinged in one turn. */
 const GROUPS = 16;
 
 /** Calls `check` for each of its items once a period. */
@@ -8,16 +8,16 @@ export class IdleWatch<T> {
   readonly #groups: readonly Set<T>[] = Array.from({ length: GROUPS }, () => new Set<T>());
   readonly #timer: ReturnType<typeof setInterval>;
   #added = 0;
-  #looked = 0;
+  #checked = 0;
 
   /** @param check must not throw; it may delete the item */
   constructor(periodMilliseconds: number, check: (item: T) => void) {
     this.#timer = setInterval(() => {
-      for (const item of this.#groups[this.#looked++ % GROUPS] ?? []) check(item);
+      for (const item of this.#groups[this.#checked++ % GROUPS] ?? []) check(item);
     }, periodMilliseconds / GROUPS);
   }
 
-  /** Adds an item; the first look at it comes within a period. */
+  /** Adds an item, whose first check comes within a period. */
   add(item: T): void {
     this.#groups[this.#added++ % GROUPS]?.add(item);
   }

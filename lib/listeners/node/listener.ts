@@ -18,27 +18,27 @@ import { createRequest, findAddress } from "./request.ts";
 import { sendResponse } from "./response.ts";
 import { NodeSocket } from "./socket.ts";
 
-/** How long a peer gets to answer a close frame, and to take what was queued before it. */
+/** Milliseconds that a peer has to read its queue and answer a close frame. */
 const CLOSE_MILLISECONDS = 5_000;
 
-/** How often connections are looked through for those that have sent too slowly. */
+/** How often `node:http` checks connections for those that send too slowly. */
 const CHECK_MILLISECONDS = 1_000;
 
-/** How many more TCP connections there may be than WebSockets and streams: for requests, and those that say nothing. */
+/** Headroom of TCP connections beyond WebSockets and streams, for requests and idle connections. */
 const REQUEST_FACTOR = 1.1;
 const REQUEST_CONNECTIONS = 1_000;
 
-/** Requests of one connection that may wait for their answers. */
+/** Most pipelined requests of one connection without a response. */
 const MAX_UNANSWERED_REQUESTS = 1_000;
 
 /**
- * How much more than a message what arrives as one may have before it is cut off in the middle. Protocols escape, and
- * put several commands together; what is too large for them they refuse in their own words, which say more.
+ * Headroom of a WebSocket message beyond the largest payload: protocols escape payloads and batch commands. Within it a
+ * protocol refuses what is too large with an error of its own, which says more than the close code of `ws`.
  */
 const PROTOCOL_FACTOR = 2;
 const PROTOCOL_BYTES = 128 * 1024;
 
-/** A handshake that the app has accepted: what its socket is to be. */
+/** A handshake that the app has accepted. */
 interface Upgrade {
   readonly handler: SocketHandler;
   readonly subprotocol: string | undefined;
@@ -63,7 +63,7 @@ class NodeListener implements Listener {
   readonly #handshakes: WebSocketServer;
   readonly #subprotocols = new WeakMap<IncomingMessage, string>();
   readonly #open = new Set<NodeSocket>();
-  /** The answers a connection waits for: more than one where requests are pipelined. */
+  /** The unfinished responses of a connection: several if requests are pipelined. */
   readonly #unanswered = new WeakMap<TcpSocket, Set<ServerResponse>>();
   readonly #idleWatch: IdleWatch<NodeSocket>;
   #address: AddressInfo = { address: "", family: "", port: 0 };
@@ -88,7 +88,7 @@ class NodeListener implements Listener {
       key: certificate.key,
       handshakeTimeout: headerTimeout * 1_000,
     });
-    // Without free descriptors it would accept nothing any more, for good.
+    // If file descriptors ran out, the server would stop accepting connections for good.
     if (maxConnections > 0) {
       this.#server.maxConnections = Math.ceil(maxConnections * REQUEST_FACTOR) + REQUEST_CONNECTIONS;
     }
@@ -153,14 +153,14 @@ class NodeListener implements Listener {
 
   async #answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     if (!this.#admit(incoming.socket, outgoing)) return;
-    // What follows an error is the close event, which is what matters.
+    // Always followed by close, which is handled.
     outgoing.on("error", () => {});
     try {
       const response = await this.#ask(incoming, () => {
         throw new MessagingError("bad_handshake", "A WebSocket handshake is HTTP/1.1");
       });
       await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
-      // Paused, what nobody read of a body would keep its client sending, and the next request waiting.
+      // An unread rest of the body would block the next request of the connection.
       incoming.removeAllListeners("data").resume();
     } catch (error) {
       this.#report("answering failed", error);
@@ -169,8 +169,8 @@ class NodeListener implements Listener {
   }
 
   /**
-   * Counts a request of a connection until it is answered. Who asks for far more than it takes is dropped: `node:http`
-   * takes requests as fast as they come, before the answers to those before.
+   * Counts a request of a connection until it is answered. Drops a client that pipelines far more requests than it reads
+   * responses: `node:http` accepts requests without waiting for earlier responses.
    *
    * @returns whether the request should be answered
    */
@@ -183,7 +183,7 @@ class NodeListener implements Listener {
     return answers.size <= MAX_UNANSWERED_REQUESTS;
   }
 
-  /** Keeps the answers of a connection, and ends with it those that wait behind others: `node:http` forgets them. */
+  /** Tracks the responses of a connection, and ends those queued behind others with it, which `node:http` does not. */
   #watch(connection: TcpSocket): Set<ServerResponse> {
     const answers = new Set<ServerResponse>();
     this.#unanswered.set(connection, answers);
@@ -194,7 +194,7 @@ class NodeListener implements Listener {
   }
 
   async #upgrade(incoming: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
-    // From here on nobody else listens to it, and an error that nobody hears ends the process.
+    // After an upgrade `node:http` no longer handles errors of the connection; an unhandled one would end the process.
     connection.on("error", () => {});
     try {
       let upgrade: Upgrade | undefined;
@@ -247,7 +247,7 @@ class NodeListener implements Listener {
       isOpen = true;
       this.#serve(webSocket, new NodeSocket(webSocket, connection), handler);
     });
-    // It went away while the app made up its mind.
+    // The client disconnected while the app decided.
     if (!isOpen) this.#guard(() => handler.close(1006, ""));
   }
 
@@ -255,7 +255,7 @@ class NodeListener implements Listener {
     this.#open.add(socket);
     this.#idleWatch.add(socket);
     webSocket.on("message", (data: Buffer, isBinary: boolean) => {
-      // A copy: what arrived is a part of a larger buffer, which would stay as long as the message does.
+      // A copy: the data is a slice of a larger buffer, which it would keep alive.
       this.#guard(() => handler.message(isBinary ? new Uint8Array(data) : data.toString()), socket);
     });
     let isOver = false;
@@ -264,8 +264,8 @@ class NodeListener implements Listener {
       isOver = true;
     };
     webSocket.on("error", ({ message }) => {
-      // The peer broke the protocol or a limit. `ws` has sent the close frame that says so, and reads what is still
-      // on its way lest a reset overtakes that frame; to everybody else the peer is gone.
+      // The peer violated the protocol or a limit. `ws` has sent a close frame and keeps reading, so that a reset does
+      // not overtake that frame; to the app the peer is gone.
       socket.hangUp();
       leave(1006, message);
     });
@@ -279,7 +279,7 @@ class NodeListener implements Listener {
     this.#guard(() => handler.open(socket), socket);
   }
 
-  /** An exception in a handler would end the process: each is caught here, whatever the protocol promises. */
+  /** Catches exceptions of handlers, which would end the process. */
   #guard(run: () => void, socket?: NodeSocket): void {
     try {
       run();
@@ -299,11 +299,11 @@ function isWebSocket({ headers, httpVersion }: IncomingMessage): boolean {
   return httpVersion === "1.1" && headers.upgrade?.toLowerCase() === "websocket";
 }
 
-/** The answer to what makes no Request. */
+/** The response to a request that cannot be turned into a Request. */
 function createBadRequest(cause: unknown): Response {
   const { title, status, message: detail } = new MessagingError(
     "bad_host",
-    "The Host header and the target of the request make no URL, or its method is forbidden",
+    "The Host header and the request target do not form a URL, or the method is forbidden",
     { cause },
   );
   const headers = { "content-type": "application/problem+json", "cache-control": "no-store" };

@@ -1,13 +1,13 @@
-/** Writes the Fetch standard's Response to `node:http`, as fast as the client takes it and no faster. */
+/** Writes a Response of the Fetch standard to `node:http`, as fast as the client reads it. */
 import type { ServerResponse } from "node:http";
 
 type Chunk = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
 
 /**
- * Sends a response. A body that is there at once is sent whole with its length, any other one in chunks. It is cancelled
- * when the client goes away, and the client is dropped when it takes nothing for too long.
+ * Sends a response. A body that is available at once is sent with its length, any other in chunks. Cancels the body if
+ * the client disconnects, and drops the client if it reads nothing for too long.
  *
- * @param stallMilliseconds how long a client may take nothing of what waits for it
+ * @param stallMilliseconds how long a client may read nothing while data is queued
  */
 export async function sendResponse(
   response: Response,
@@ -53,7 +53,7 @@ async function sendChunks(
   }
 }
 
-/** What a promise resolves to without waiting for anything outside of the process. */
+/** The value of a promise that resolves within this turn; undefined otherwise. */
 async function nowOrNever<T>(promise: Promise<T>): Promise<T | undefined> {
   return await Promise.race([promise, nextTurn()]);
 }
@@ -62,7 +62,7 @@ function nextTurn(): Promise<undefined> {
   return new Promise((resolve) => setImmediate(() => resolve(undefined)));
 }
 
-/** Resolves at an event or the end of the connection, which it is put to when the event takes too long. */
+/** Resolves at an event or the end of the connection. Ends the connection if the event takes too long. */
 function untilOr(outgoing: ServerResponse, event: "drain" | "finish", milliseconds: number): Promise<void> {
   if (outgoing.destroyed || (event === "finish" && outgoing.writableFinished)) return Promise.resolve();
   return new Promise((resolve) => {

@@ -1,4 +1,4 @@
-/** The Socket port over a connection of the `ws` package, and how its events reach the protocol's handler. */
+/** The Socket port over a connection of the `ws` package. */
 import { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
 import type { Socket as TcpSocket } from "node:net";
@@ -7,7 +7,7 @@ import { WebSocket } from "ws";
 import type { Frame, Socket } from "../../core/socket.ts";
 import { joinFrames } from "./frames.ts";
 
-/** How long, and how far, what a peer goes on sending is read, lest a reset overtakes the last frame to it. */
+/** How long, and how many bytes of, a peer's data is read after the end, so that a reset does not overtake the last frame. */
 const LINGER_MILLISECONDS = 1_000;
 const LINGER_BYTES = 1024 * 1024;
 
@@ -42,7 +42,7 @@ export class NodeSocket implements Socket {
   drained(): Promise<void> {
     if (this.queuedBytes === 0) return Promise.resolve();
     return new Promise((resolve) => {
-      // Writes are called back in order, also when the connection breaks: this one when all before it have left.
+      // Writes call back in order, even if the connection breaks: this one once all earlier ones have left.
       if (this.#connection.writable) this.#connection.write(NOTHING, () => resolve());
       else this.#connection.once("close", resolve);
     });
@@ -56,7 +56,7 @@ export class NodeSocket implements Socket {
     this.#webSocket.terminate();
   }
 
-  /** Ends the connection once what is queued has left, and soon in any case, whatever the peer does. */
+  /** Ends the connection once the queue has left, and after a second at the latest. */
   hangUp(): void {
     this.#connection.end();
     let left = LINGER_BYTES;
@@ -68,12 +68,12 @@ export class NodeSocket implements Socket {
     this.#connection.once("close", () => clearTimeout(timer));
   }
 
-  /** Whether it was dropped for its silence. */
+  /** Whether the peer was dropped because it was silent. */
   get isIdle(): boolean {
     return this.#isIdle;
   }
 
-  /** Pings a peer that has been silent since the last look, and drops one that has been since the one before. */
+  /** Pings a peer that was silent since the last check, and drops one that was silent since the check before. */
   checkAlive(): void {
     const { bytesRead } = this.#connection as TcpSocket;
     if (bytesRead !== this.#bytesRead) this.#silentLooks = 0;

@@ -1,6 +1,6 @@
 /** The subscriptions of one Centrifuge session: opening with recovery, expiry, joins and leaves, ending. */
 import type { Tie } from "../../auth/grants.ts";
-import type { ConnectionClaims, TokenSubscription } from "../../auth/tokens.ts";
+import type { ConnectionClaims, TokenSubscription } from "../../auth/claims.ts";
 import { parseChannel, selectChannel } from "../../core/channel.ts";
 import type { ServerSubscribeOptions } from "../../core/client.ts";
 import { Deadline } from "../../base/deadline.ts";

@@ -1,19 +1,19 @@
-/** Who may call itself what: readers and publishers who bring an id or a name with their URL are checked here. */
+/** Checks the id and name that a subscriber or publisher sends with its URL. */
 import type { Pass } from "../../auth/gate.ts";
 import { MessagingError } from "../../core/errors.ts";
 import { describeTakenId, type Hub } from "../../core/hub.ts";
 
-/** What a URL says of who sent it; undefined for what it leaves out. */
+/** The id and name in a URL; undefined if left out. */
 interface Identity {
   readonly id: string | undefined;
   readonly name: string | undefined;
 }
 
 /**
- * Checks an id and a name: on an open server they are whatever the client says, but for the id of somebody at another
- * address who is connected; elsewhere they are what the token says; operators may say what they like.
+ * Checks an id and a name. On an open server a client may choose both, except an id that a client at another address is
+ * connected with; otherwise both come from its token. Operators may choose both.
  *
- * @returns whether the client chose its id and nobody vouches for it
+ * @returns whether the client chose its id and no token confirms it
  * @throws {MessagingError} `forbidden` or `id_taken`
  */
 export function checkIdentity({ id, name }: Identity, pass: Pass, hub: Hub, address: string): boolean {

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 const FOLDERS = ["protocols", "http", "api", "inspect", "pages"];
 const FILES = [
-  "auth/access_test.ts",
+  "auth/gate_test.ts",
   "auth/openness_test.ts",
   "auth/origins_test.ts",
   "observe/health_test.ts",
