@@ -1,23 +1,41 @@
 /**
- * The `test` task: finds a Chromium, runs `deno test` with the arguments given here, and prints the counts alone on
- * the last line: `12 passed, 0 failed`, and `, 1 skipped` where tests are ignored.
+ * The `test` task: finds a Chromium, runs the groups of `groups.ts`, and prints the counts alone on the last line:
+ * `12 passed, 0 failed`, and `, 1 skipped` where tests are ignored.
+ *
+ * `--groups=units,node` runs some groups only. Names of test files run those files instead, one after the other. All
+ * other arguments are passed on to `deno test`.
  */
 import { existsSync } from "node:fs";
 import { findChromium } from "./browser.ts";
+import { findTestFiles, type Group, selectStages } from "./groups.ts";
 
 const SUMMARY = /^(?:ok|FAILED) \| (\d+) passed.*?\| (\d+) failed(?:.*?\| (\d+) ignored)?/;
 // deno-lint-ignore no-control-regex -- colours are control characters
 const COLOUR = /\x1b\[[0-9;]*m/g;
+const GROUPS = "--groups=";
 
-async function runTests(args: readonly string[]): Promise<{ code: number; summary: RegExpExecArray | null }> {
-  const chromiumPath = await findChromium();
-  console.log(`Chromium: ${chromiumPath}`);
-  const files = args.some((arg) => arg.endsWith(".ts") || existsSync(arg)) ? [] : ["tests/"];
+interface Run {
+  /** Begins each line of what it prints; empty where nothing else runs beside it. */
+  readonly prefix: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+interface Result {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  /** What `deno test` told about the failed tests, at the end. */
+  readonly errors: readonly string[];
+}
+
+/** Runs `deno test` once. */
+async function runTests({ prefix, args, env }: Run): Promise<Result> {
   const child = new Deno.Command(Deno.execPath(), {
     // The types are checked by `deno check`, which the `ok` task runs first.
-    args: ["test", "--allow-all", "--no-check", ...args, ...files],
+    args: ["test", "--allow-all", "--no-check", ...args],
     env: {
-      CHROMIUM_PATH: chromiumPath,
+      ...env,
       // Standard output is read here on its way, so Deno no longer sees that it is a terminal.
       ...(Deno.stdout.isTerminal() && !Deno.noColor ? { FORCE_COLOR: "1" } : {}),
     },
@@ -25,30 +43,84 @@ async function runTests(args: readonly string[]): Promise<{ code: number; summar
   }).spawn();
 
   let summary: RegExpExecArray | null = null;
-  let unfinished = "";
-  const decoder = new TextDecoder();
-  for await (const chunk of child.stdout) {
-    for (let written = 0; written < chunk.length;) {
-      written += await Deno.stdout.write(chunk.subarray(written));
-    }
-    const lines = (unfinished + decoder.decode(chunk, { stream: true })).split("\n");
-    unfinished = lines.pop() ?? "";
+  let errors: string[] | undefined;
+  const takeLine = (line: string) => {
+    console.log(prefix + line);
+    const plain = line.replace(COLOUR, "");
     // The last one counts: what a test prints may look like a summary too.
-    for (const line of lines) summary = SUMMARY.exec(line.replace(COLOUR, "")) ?? summary;
+    summary = SUMMARY.exec(plain) ?? summary;
+    if (plain.trim() === "ERRORS") errors = [];
+    errors?.push(line);
+  };
+  let unfinished = "";
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    const lines = (unfinished + text).split("\n");
+    unfinished = lines.pop() ?? "";
+    lines.forEach(takeLine);
   }
+  if (unfinished !== "") takeLine(unfinished);
   const { code } = await child.status;
-  return { code, summary };
+  const [passed = 0, failed = 0, skipped = 0] = [1, 2, 3].map((part) => Number(summary?.[part] ?? 0));
+  // A run that ended badly without a failed test has failed all the same.
+  return { passed, failed: code !== 0 ? Math.max(failed, 1) : failed, skipped, errors: errors ?? [] };
 }
 
-let code = 1;
-let summary: RegExpExecArray | null = null;
+async function runGroup(group: Group, options: readonly string[], isAlone: boolean): Promise<Result> {
+  const { name, jobs, env } = group;
+  const files = findTestFiles(name);
+  if (files.length === 0) throw new Error(`The group "${name}" has no test files`);
+  const start = performance.now();
+  const result = await runTests({
+    prefix: isAlone ? "" : `[${name}] `,
+    args: [...(jobs === 1 ? [] : ["--parallel"]), ...options, ...files],
+    env: { ...env, ...(jobs === undefined ? {} : { DENO_JOBS: String(jobs) }) },
+  });
+  const seconds = Math.round((performance.now() - start) / 1_000);
+  console.log(`Group ${name}: ${formatCounts(result)} (${seconds} s)\n`);
+  return result;
+}
+
+async function runGroups(stages: readonly (readonly (readonly Group[])[])[], options: readonly string[]) {
+  const results: Result[] = [];
+  for (const lanes of stages) {
+    await Promise.all(lanes.map(async (groups) => {
+      for (const group of groups) results.push(await runGroup(group, options, lanes.length === 1));
+    }));
+  }
+  return results;
+}
+
+async function run(args: readonly string[]): Promise<Result[]> {
+  const wanted = args.find((arg) => arg.startsWith(GROUPS))?.slice(GROUPS.length).split(",");
+  const options = args.filter((arg) => !arg.startsWith(GROUPS));
+  const stages = selectStages(wanted);
+  const namesFiles = options.some((arg) => arg.endsWith(".ts") || existsSync(arg));
+  if (namesFiles || stages.flat(2).some(({ name }) => name === "browser")) {
+    const chromiumPath = await findChromium();
+    console.log(`Chromium: ${chromiumPath}`);
+    Deno.env.set("CHROMIUM_PATH", chromiumPath);
+  }
+  return namesFiles
+    ? [await runTests({ prefix: "", args: options, env: {} })]
+    : await runGroups(stages, options);
+}
+
+function formatCounts({ passed, failed, skipped }: Omit<Result, "errors">): string {
+  return `${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ""}`;
+}
+
+let results: Result[];
 try {
-  ({ code, summary } = await runTests(Deno.args));
+  results = await run(Deno.args);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
+  results = [{ passed: 0, failed: 1, skipped: 0, errors: [] }];
 }
-const [passed, failed, skipped] = [1, 2, 3].map((group) => Number(summary?.[group] ?? 0));
-// A run that ended badly without a failed test has failed all the same.
-const shownFailures = code !== 0 && failed === 0 ? 1 : failed;
-console.log(`\n${passed} passed, ${shownFailures} failed${skipped ? `, ${skipped} skipped` : ""}`);
-Deno.exit(code);
+// Each group has told its errors at its own end, which others may have pushed out of sight.
+if (results.length > 1) { for (const { errors } of results) for (const line of errors) console.log(line); }
+const sum = (count: (result: Result) => number) => results.reduce((all, result) => all + count(result), 0);
+const failed = sum((result) => result.failed);
+console.log(
+  `\n${formatCounts({ passed: sum((r) => r.passed), failed, skipped: sum((r) => r.skipped) })}`,
+);
+Deno.exit(failed === 0 ? 0 : 1);

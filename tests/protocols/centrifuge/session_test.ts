@@ -4,7 +4,7 @@ import { VERSION } from "../../../lib/config/version.ts";
 import fc from "fast-check";
 import type { Payload } from "../../../lib/core/message.ts";
 import { readLines } from "../../read_lines.ts";
-import { startApp, type TestApp } from "../../test_app.ts";
+import { createConfig, startApp, type TestApp } from "../../test_app.ts";
 import { TestSocket } from "../../test_socket.ts";
 import {
   createToken,
@@ -404,8 +404,9 @@ Deno.test("Pings are pushed, a pong is taken once, and who does not answer is le
   assert.deepEqual((await steady.call("ping")).ping, {});
 });
 
-Deno.test("Who does not connect in 10 seconds is let go with 3502, one-way clients too", async () => {
-  await using server = await startApp();
+Deno.test("A client that does not connect in time, by default 10 seconds, is closed with 3502, one-way ones too", async () => {
+  assert.equal(createConfig().handshakeTimeout, 10);
+  await using server = await startApp("--handshake-timeout", "1");
   await using client = await RawClient.open(server);
   await using oneWay = await RawClient.open(server, "/connection/uni_websocket");
   assert.deepEqual(await client.socket.closed, { code: 3502, reason: "stale" });
