@@ -15,6 +15,8 @@ export class SqliteDatabase implements Disposable {
   readonly #commit: StatementSync;
   readonly #rollback: StatementSync;
   #failing = false;
+  /** Sequences of damaged messages that were logged. */
+  readonly #damaged = new Set<number>();
   /** While frozen: the setting of automatic checkpoints to restore, in pages. */
   #checkpointPages: number | undefined;
 
@@ -100,6 +102,19 @@ export class SqliteDatabase implements Disposable {
     if (!this.#failing) return;
     this.#failing = false;
     this.#logger.write("info", "engine writes again", { engine: this.path });
+  }
+
+  /** Logs that a stored message is damaged, once for each, and what to do. */
+  reportDamage(channel: string, offset: number, sequence: number): void {
+    if (this.#damaged.has(sequence)) return;
+    this.#damaged.add(sequence);
+    this.#logger.write("error", "stored message is damaged and left out", {
+      engine: this.path,
+      channel,
+      offset,
+      reason:
+        "its checksum is wrong: check the disk and the memory, and restore the latest backup if it has the message",
+    });
   }
 
   [Symbol.dispose](): void {

@@ -35,7 +35,7 @@ import { SqliteBackups } from "./backup.ts";
 import type { SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase, Synchronous } from "./database.ts";
 import { toMessagingError } from "./error.ts";
-import { openSqliteFile } from "./file.ts";
+import { explainOpenError, openSqliteFile } from "./file.ts";
 import { markCleanShutdown, readBootTime, resumeEpoch } from "./epoch.ts";
 import { SqliteReader } from "./reader.ts";
 import { SqliteRetention } from "./retention.ts";
@@ -85,7 +85,7 @@ export function openSqliteEngine(options: SqliteEngineOptions): SqliteEngine {
     return new SqliteEngine(database, new SqliteState(database, epoch), options);
   } catch (cause) {
     database[Symbol.dispose]();
-    throw toMessagingError(cause, `open the database "${path}"`);
+    throw explainOpenError(path, cause);
   }
 }
 

@@ -4,6 +4,7 @@ import { MessagingError } from "../../core/errors.ts";
 /** Primary result codes, https://www.sqlite.org/rescode.html */
 export const SQLITE_BUSY = 5;
 export const SQLITE_READONLY = 8;
+export const SQLITE_CORRUPT = 11;
 export const SQLITE_FULL = 13;
 export const SQLITE_NOTADB = 26;
 

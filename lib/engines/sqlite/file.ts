@@ -7,7 +7,14 @@ import { DatabaseSync } from "node:sqlite";
 import { MessagingError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import { SqliteDatabase } from "./database.ts";
-import { resultCode, SQLITE_BUSY, SQLITE_FULL, SQLITE_NOTADB, SQLITE_READONLY } from "./error.ts";
+import {
+  resultCode,
+  SQLITE_BUSY,
+  SQLITE_CORRUPT,
+  SQLITE_FULL,
+  SQLITE_NOTADB,
+  SQLITE_READONLY,
+} from "./error.ts";
 import { APPLICATION_ID, MIGRATIONS } from "./schema.ts";
 
 export interface SqliteFileOptions {
@@ -46,7 +53,7 @@ export function openSqliteFile(options: SqliteFileOptions): SqliteDatabase {
     return file;
   } catch (cause) {
     database.close();
-    throw cause instanceof MessagingError ? cause : explain(path, cause);
+    throw explainOpenError(path, cause);
   }
 }
 
@@ -54,19 +61,19 @@ function connect(path: string): DatabaseSync {
   try {
     return new DatabaseSync(path, { timeout: LOCK_TIMEOUT });
   } catch (cause) {
-    if (isPermissionError(cause)) throw explain(path, cause);
+    if (isPermissionError(cause)) throw explainOpenError(path, cause);
   }
   const directory = dirname(path);
   try {
     Deno.mkdirSync(directory, { recursive: true });
   } catch (cause) {
-    if (isPermissionError(cause)) throw explain(path, cause);
+    if (isPermissionError(cause)) throw explainOpenError(path, cause);
     throw refusal(path, `its directory "${directory}" cannot be created; create it`, cause);
   }
   try {
     return new DatabaseSync(path, { timeout: LOCK_TIMEOUT });
   } catch (cause) {
-    throw explain(path, cause);
+    throw explainOpenError(path, cause);
   }
 }
 
@@ -98,7 +105,9 @@ function pragma(database: DatabaseSync, text: string): unknown {
   return Object.values(database.prepare(`PRAGMA ${text}`).get() ?? {})[0];
 }
 
-function explain(path: string, cause: unknown): MessagingError {
+/** The error for a file that cannot be opened, with the cause and the cure. */
+export function explainOpenError(path: string, cause: unknown): MessagingError {
+  if (cause instanceof MessagingError) return cause;
   if (isPermissionError(cause)) {
     const directory = dirname(path);
     return refusal(
@@ -111,8 +120,19 @@ function explain(path: string, cause: unknown): MessagingError {
   switch (resultCode(cause)) {
     case SQLITE_BUSY:
       return refusal(path, "another process has it open; stop that one", cause);
+    case SQLITE_CORRUPT:
+      return refusal(
+        path,
+        `the file is damaged (${reason}); restore the latest backup, or move the file away and rescue what is left with ` +
+          `sqlite3 DAMAGED ".recover" | sqlite3 "${path}"`,
+        cause,
+      );
     case SQLITE_NOTADB:
-      return refusal(path, "the file is not a database; move it away", cause);
+      return refusal(
+        path,
+        "the file is not a database; move it away, and restore the latest backup if there is one",
+        cause,
+      );
     case SQLITE_FULL:
       return new MessagingError(
         "log_full",

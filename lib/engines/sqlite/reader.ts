@@ -33,9 +33,12 @@ interface Scan {
   /** Whether there are messages beyond the limits. */
   more: boolean;
   position: number;
+  /** Whether a damaged message was left out. */
+  isDamaged: boolean;
 }
 
 export class SqliteReader {
+  readonly #database: SqliteDatabase;
   readonly #state: SqliteState;
   readonly #rules: Rules;
   readonly #now: () => number;
@@ -49,6 +52,7 @@ export class SqliteReader {
     now: () => number,
     steadyNow: () => number,
   ) {
+    this.#database = database;
     this.#state = state;
     this.#rules = rules;
     this.#now = now;
@@ -107,6 +111,7 @@ export class SqliteReader {
       bytes: 0,
       more: false,
       position: start,
+      isDamaged: false,
     };
     while (!(isLatest ? this.#scanBackwards(scan) : this.#scanForwards(scan))) await yieldTurn();
 
@@ -124,7 +129,10 @@ export class SqliteReader {
         asOf: { removals, time: now },
       },
     };
-    if (!isForeign && !this.#isGap(selection, after, start, now)) return { kind: "complete", ...page };
+    const isDamaged = scan.isDamaged && !isLatest;
+    if (!isForeign && !isDamaged && !this.#isGap(selection, after, start, now)) {
+      return { kind: "complete", ...page };
+    }
     const newest = selector.channel === undefined ? sequence : only?.sequence ?? 0;
     return { kind: "gap", earliest: formatId(epoch, messages[0]?.sequence ?? newest), ...page };
   }
@@ -183,6 +191,11 @@ export class SqliteReader {
         return;
       }
       const message = readRow(row, channel.name, this.#state.epoch);
+      if (message === undefined) {
+        scan.isDamaged = true;
+        this.#database.reportDamage(channel.name, row.offset, row.sequence);
+        continue;
+      }
       scan.messages.push(message);
       if (scan.maxBytes < Infinity) scan.bytes += payloadSize(message.payload);
     }

@@ -72,4 +72,8 @@ export const MIGRATIONS: readonly string[] = [
   -- rows of older versions, whose age counts from their time.
   ALTER TABLE messages ADD COLUMN since INTEGER;
   `,
+  `
+  -- CRC-32 of what a message says: SQLite does not notice a flipped bit in a row. NULL in rows of older versions.
+  ALTER TABLE messages ADD COLUMN checksum INTEGER;
+  `,
 ];
