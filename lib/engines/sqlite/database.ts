@@ -6,6 +6,10 @@ import { resultCode, SQLITE_FULL } from "./error.ts";
 /** Whether commits are handed to the operating system, or each is flushed to the disk. */
 export type Synchronous = "normal" | "full";
 
+/** Free pages that stay in the file in any case, and how many are returned at once, in a millisecond or so. */
+const MIN_FREE_PAGES = 256;
+const PAGES_PER_SHRINK = 128;
+
 /** Owns an open database, which all parts of the engine share. */
 export class SqliteDatabase implements Disposable {
   readonly path: string;
@@ -14,6 +18,9 @@ export class SqliteDatabase implements Disposable {
   readonly #begin: StatementSync;
   readonly #commit: StatementSync;
   readonly #rollback: StatementSync;
+  readonly #freePages: StatementSync;
+  readonly #pageCount: StatementSync;
+  readonly #vacuum: StatementSync;
   #failing = false;
   /** Sequences of damaged messages that were logged. */
   readonly #damaged = new Set<number>();
@@ -28,6 +35,9 @@ export class SqliteDatabase implements Disposable {
     this.#begin = this.prepare("BEGIN IMMEDIATE");
     this.#commit = this.prepare("COMMIT");
     this.#rollback = this.prepare("ROLLBACK");
+    this.#freePages = this.prepare("PRAGMA freelist_count");
+    this.#pageCount = this.prepare("PRAGMA page_count");
+    this.#vacuum = this.prepare(`PRAGMA incremental_vacuum(${PAGES_PER_SHRINK})`);
   }
 
   prepare(sql: string): StatementSync {
@@ -82,6 +92,20 @@ export class SqliteDatabase implements Disposable {
     if (this.#checkpointPages === undefined) return;
     this.prepare(`PRAGMA wal_autocheckpoint = ${this.#checkpointPages}`).get();
     this.#checkpointPages = undefined;
+  }
+
+  /**
+   * Returns free pages to the file system, a few at a time, while they are more than a quarter of the file: some are kept
+   * for new messages. Files of older versions do not shrink.
+   *
+   * @returns whether there are more to return
+   * @throws errors of SQLite
+   */
+  shrink(): boolean {
+    const free = Number(this.#freePages.get()?.freelist_count);
+    if (free <= MIN_FREE_PAGES || free * 4 <= Number(this.#pageCount.get()?.page_count)) return false;
+    this.#vacuum.all();
+    return Number(this.#freePages.get()?.freelist_count) < free;
   }
 
   /** Whether the last write failed. */

@@ -42,6 +42,8 @@ export function openSqliteFile(options: SqliteFileOptions): SqliteDatabase {
   try {
     pragma(database, "locking_mode = EXCLUSIVE");
     const version = checkOwner(database, path, migrations.length);
+    // Takes effect only before the first table is created. Older files keep the space of what was removed for new messages.
+    if (version === 0) pragma(database, "auto_vacuum = INCREMENTAL");
     const mode = pragma(database, "journal_mode = WAL");
     if (mode !== "wal") throw refusal(path, `its file system does not support write-ahead logs (${mode})`);
     pragma(database, "synchronous = FULL");

@@ -157,7 +157,7 @@ export class SqliteRetention {
   sweep(): void {
     const { all } = this.#state.channels;
     for (let seen = 0; seen === 0 || seen < all.length; seen += CHANNELS_PER_TICK) this.#tick();
-    while (this.step());
+    while (this.step() || this.#shrink());
   }
 
   close(): void {
@@ -193,13 +193,18 @@ export class SqliteRetention {
   #run(): void {
     const end = performance.now() + TURN_BUDGET;
     try {
-      while (this.step()) {
+      while (this.step() || this.#shrink()) {
         if (performance.now() >= end) return this.#schedule();
       }
     } catch (error) {
       // The next tick tries again.
       this.#database.reportFailure(error);
     }
+  }
+
+  /** A full disk has no room for the log of what is moved. */
+  #shrink(): boolean {
+    return !this.#database.isFailing && this.#database.shrink();
   }
 
   /** Removes the messages of a channel that exceed its rule in number or age. Returns how many. */

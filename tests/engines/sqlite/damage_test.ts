@@ -72,14 +72,14 @@ Deno.test("SqliteEngine reads every kind of message back intact, odd text includ
   assert.deepEqual(directory.logger.entries, []);
 });
 
-for (const [where, page] of [["schema", 0], ["first table", 1], ["second table", 2]] as const) {
+for (const [where, page] of [["schema", 0], ["first table", 2], ["second table", 3]] as const) {
   Deno.test(`openSqliteEngine() says how to go on when the ${where} is damaged`, async () => {
     await using directory = new TemporaryDirectory();
     const log = directory.open();
     for (let i = 0; i < 200; i++) await log.append(createDraft("x".repeat(200), { channel: `c${i}` }));
     await log[Symbol.asyncDispose]();
     const bytes = await Deno.readFile(directory.file());
-    // Page 0 begins with the header of the file, the others with the header of the page.
+    // Page 1 maps pages to their parents. Page 0 begins with the header of the file, the others with the header of the page.
     const start = page === 0 ? 100 : page * 4_096;
     bytes.fill(0xff, start, start + 300);
     await Deno.writeFile(directory.file(), bytes);

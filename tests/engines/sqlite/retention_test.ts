@@ -183,3 +183,21 @@ Deno.test("SqliteEngine.clear() of many messages lets others have their turn, an
   assert.equal((await late).offset, 3_001);
   assert.deepEqual(await readTexts(log), ["late"]);
 });
+
+Deno.test("SqliteEngine returns the space of removed messages to the file system", async () => {
+  await using directory = new TemporaryDirectory();
+  const log = directory.open();
+  const append = () =>
+    Promise.all(Array.from({ length: 2_000 }, (_, i) => log.append(createDraft(`${i}`.padEnd(4_000, "x")))));
+  await append();
+  await append();
+  await log.append(createDraft("kept", { channel: "other" }));
+  await log.clear("news");
+  log.sweep();
+  await log[Symbol.asyncDispose]();
+  const { size } = await Deno.stat(directory.file());
+  assert.ok(size < 2 * 1024 * 1024, `${size} bytes are left of 16 MB`);
+  await using again = directory.open();
+  assert.deepEqual(await readTexts(again, "other"), ["kept"]);
+  assert.equal((await again.append(createDraft("next"))).offset, 4_001);
+});
