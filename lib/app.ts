@@ -321,7 +321,7 @@ class RaindropsApp implements App {
       "Nodes that share the engine, as far as this one hears them",
       () => hub.nodes().length,
     );
-    for (const processGauge of createProcessGauges(hub.identity.startedAt)) metrics.addGauge(processGauge);
+    for (const processGauge of createProcessGauges(hub.identity)) metrics.addGauge(processGauge);
   }
 
   #refuse(error: unknown, request: Request, { address }: Peer): Response {

@@ -1,12 +1,21 @@
-/** What the process takes of the machine, for `/metrics` and the inspector. `app.ts` adds it to its metrics. */
+/** Which program the process is and what it takes of the machine, for `/metrics` and the inspector. `app.ts` adds it to its metrics. */
 import { cpuUsage } from "node:process";
 import type { Gauge } from "../core/metrics/metrics.ts";
 
 const OPEN_FILES = "/proc/self/fd";
 
 /** Names are those every Prometheus client uses. */
-export function createProcessGauges(startedAt: number): readonly Gauge[] {
+export function createProcessGauges(
+  { version, startedAt }: { readonly version: string; readonly startedAt: number },
+): readonly Gauge[] {
   return [
+    {
+      name: "raindrops_build_info",
+      help: "1, labelled with the version that runs",
+      kind: "gauge",
+      labels: { version },
+      read: () => 1,
+    },
     {
       name: "process_resident_memory_bytes",
       help: "Memory the process holds",

@@ -38,6 +38,8 @@ export interface Gauge {
   readonly help: string;
   /** A counter never decreases. */
   readonly kind: "gauge" | "counter";
+  /** None when left out. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** Undefined when it cannot be told here and now. */
   read(): number | undefined;
 }
