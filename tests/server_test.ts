@@ -1,5 +1,6 @@
 /** The program as its users start and stop it: flags, exit status, log lines, draining. Real child processes. */
 import assert from "node:assert/strict";
+import { VERSION } from "../lib/config/version.ts";
 import { mayMount, mountTemporary } from "./engines/sqlite/mount.ts";
 import { type ServerProcess, startServer } from "./server_process.ts";
 import config from "../deno.json" with { type: "json" };
@@ -37,6 +38,17 @@ Deno.test("--help lists the flags on standard output and exits 0", async () => {
   assert.equal(code, 0);
   assert.match(output, /--port N +PORT/);
   assert.equal(errors, "");
+});
+
+Deno.test("--version prints the version of deno.json and exits 0", async () => {
+  const { code, output, errors } = await run("--version");
+  assert.deepEqual([code, output, errors], [0, `raindrops ${VERSION}\n`, ""]);
+});
+
+Deno.test("A former name of a setting is refused with the one it has now, and exit status 2", async () => {
+  const { code, output, errors } = await run("--log", "memory:");
+  assert.deepEqual([code, output], [2, ""]);
+  assert.match(errors, /^--log is called --engine now[^\n]*\n$/);
 });
 
 Deno.test("A bad flag or value is one clear line and exit status 2", async () => {

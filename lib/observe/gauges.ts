@@ -15,6 +15,6 @@ export function createGauges(hub: Hub): readonly Gauge[] {
     gauge("raindrops_channels", "Channels, lists and patterns with a subscriber", () => hub.groupCount),
     gauge("raindrops_subscriptions", "Subscriptions of clients", () => hub.subscriptionCount),
     gauge("raindrops_nodes", "Nodes that share the engine and are alive", () => hub.nodes().length),
-    ...createProcessGauges(hub.identity.startedAt),
+    ...createProcessGauges(hub.identity),
   ];
 }

@@ -1,12 +1,21 @@
-/** Gauges of the process: memory, CPU time, file descriptors. `app.ts` adds them to the metrics. */
+/** Gauges of the process: its version, memory, CPU time, file descriptors. `app.ts` adds them to the metrics. */
 import { cpuUsage } from "node:process";
 import type { Gauge } from "../core/metrics/metrics.ts";
 
 const OPEN_FILES = "/proc/self/fd";
 
 /** The names are those of the official Prometheus clients. */
-export function createProcessGauges(startedAt: number): readonly Gauge[] {
+export function createProcessGauges(
+  { version, startedAt }: { readonly version: string; readonly startedAt: number },
+): readonly Gauge[] {
   return [
+    {
+      name: "raindrops_build_info",
+      help: "1, labelled with the version that runs",
+      kind: "gauge",
+      labels: { version },
+      read: () => 1,
+    },
     {
       name: "process_resident_memory_bytes",
       help: "Resident memory of the process",

@@ -1,5 +1,6 @@
 /** What whoever runs the server watches it by: `/healthz`, `/readyz` and `/metrics`. */
 import assert from "node:assert/strict";
+import { VERSION } from "../../lib/config/version.ts";
 import { createApp } from "../../lib/app.ts";
 import { MessagingError } from "../../lib/core/errors.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
@@ -62,6 +63,7 @@ Deno.test("/metrics counts what happened, in the text format of Prometheus", asy
     'raindrops_connections_opened_total{protocol="plain"}': 1,
     'raindrops_refusals_total{reason="not_found"}': 1,
     "raindrops_slow_subscribers_total": 0,
+    [`raindrops_build_info{version="${VERSION}"}`]: 1,
     "raindrops_channels": 1,
     "raindrops_subscriptions": 2,
     "raindrops_delivery_latency_seconds_count": 2,

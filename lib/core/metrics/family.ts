@@ -85,9 +85,9 @@ export function listFamilies(metrics: Metrics): readonly MetricFamily[] {
       "Clients that were disconnected because they did not keep up",
       metrics.slowSubscribers,
     ),
-    ...metrics.gauges.flatMap(({ name, help, kind, read }): MetricFamily[] => {
+    ...metrics.gauges.flatMap(({ name, help, kind, labels = {}, read }): MetricFamily[] => {
       const value = read();
-      return value === undefined ? [] : [{ name, help, kind, samples: [{ labels: {}, value }] }];
+      return value === undefined ? [] : [{ name, help, kind, samples: [{ labels, value }] }];
     }),
   ];
 }

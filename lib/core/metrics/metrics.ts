@@ -38,6 +38,8 @@ export interface Gauge {
   readonly help: string;
   /** A counter never decreases. */
   readonly kind: "gauge" | "counter";
+  /** None when left out. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** Undefined while the value is not available. */
   read(): number | undefined;
 }
