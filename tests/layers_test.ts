@@ -27,7 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   api: ["core", "auth", "http", "base"],
   inspect: ["core", "auth", "http", "base"],
   pages: ["core", "auth", "http", "base"],
-  cli: ["core", "auth", "base"],
+  cli: ["core", "auth", "config", "base"],
   // The table of settings joins the rows of engines and protocols.
   config: ["core", "auth", "engines", "protocols", "base"],
   "app.ts": [
@@ -43,6 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "pages",
     "protocols",
   ],
+  "mod.ts": ["app.ts", "config", "core", "engines", "listeners"],
   "server.ts": ["app.ts", "config", "core", "listeners", "observe"],
 };
 

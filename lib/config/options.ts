@@ -21,6 +21,7 @@ import type { Bound } from "../core/limits.ts";
 import { ENGINE_SETTINGS, parseEngineUrl } from "../engines/mod.ts";
 import { PROTOCOL_SETTINGS } from "../protocols/mod.ts";
 
+/** All settings by their key, in the order of the help. */
 export const OPTIONS = {
   port: {
     variable: "PORT",

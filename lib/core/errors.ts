@@ -75,10 +75,12 @@ export type ErrorCode = keyof typeof KINDS;
 
 /** An error that a client may see. Its message says what failed, why, and what to do, and contains no secret. */
 export class MessagingError extends Error {
+  /** What went wrong, for programs. */
   readonly code: ErrorCode;
   /** Seconds after which a retry may help, where known. */
   readonly retryAfter: number | undefined;
 
+  /** An error with its cause, if it has one. */
   constructor(
     code: ErrorCode,
     message: string,
@@ -90,18 +92,22 @@ export class MessagingError extends Error {
     this.retryAfter = options.retryAfter;
   }
 
+  /** The status it has in HTTP. */
   get status(): number {
     return KINDS[this.code].status;
   }
 
+  /** The code a WebSocket is closed with. */
   get close(): number {
     return KINDS[this.code].close;
   }
 
+  /** Whether the same may succeed later. */
   get retry(): boolean {
     return KINDS[this.code].retry;
   }
 
+  /** A few words that are the same for all errors of this code. */
   get title(): string {
     return KINDS[this.code].title;
   }

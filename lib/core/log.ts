@@ -9,12 +9,15 @@ import type { Selector } from "./channel.ts";
  * old one are recognized as lost.
  */
 export interface Position {
+  /** Names the life of the engine. */
   readonly epoch: string;
+  /** Counts the channel's stored messages from 1. */
   readonly offset: number;
 }
 
 /** The result of appending a draft. `offset` and `sequence` are 0 for a transient message. */
 export interface Receipt extends Position {
+  /** Orders all stored messages of one engine. */
   readonly sequence: number;
   /** Milliseconds since 1970. */
   readonly time: number;

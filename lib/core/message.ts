@@ -10,7 +10,9 @@ export type Payload =
 
 /** The client a message came from, as others may see it. */
 export interface Sender {
+  /** The client's id. */
   readonly id: string;
+  /** What it calls itself. */
   readonly name?: string | undefined;
   /** The user of its token. */
   readonly user?: string | undefined;
@@ -20,10 +22,13 @@ export interface Sender {
 
 /** A message as a publisher hands it in. The log turns it into a {@linkcode Message}. */
 export interface Draft {
+  /** Its name, without a slash at the start. */
   readonly channel: string;
+  /** Its content. */
   readonly payload: Payload;
   /** The type of the message, for event streams and pages. */
   readonly event?: string;
+  /** Who sent it, as subscribers see it. */
   readonly from?: Sender;
   /** The socket it was sent on: clients without echo do not get it back. */
   readonly socketId?: string;

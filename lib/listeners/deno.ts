@@ -2,7 +2,8 @@
  * The default listener: `Deno.serve` and `Deno.upgradeWebSocket`, each native WebSocket behind the Socket port.
  * It cannot bound the fragments of a message, drop a stalled connection at once, or time out slow headers.
  */
-import { type Frame, IDLE_CLOSE, type Socket, type SocketHandler } from "../core/socket.ts";
+import type { Logger } from "../core/logger.ts";
+import { type Frame, IDLE_CLOSE, type Peer, type Socket, type SocketHandler } from "../core/socket.ts";
 import { checkHandshake } from "./handshake.ts";
 import type { Fetch, Listener, ListenOptions } from "./listener.ts";
 
@@ -30,11 +31,10 @@ class DenoListener implements Listener {
   readonly #options: ListenOptions;
   readonly #fetch: Fetch;
   readonly #address: Deno.NetAddr;
-  readonly #open = new Set<WebSocket>();
+  readonly #open = new OpenSockets();
   #server: Deno.HttpServer<Deno.NetAddr>;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #closing = false;
-  #onAllClosed: () => void = () => {};
 
   constructor(options: ListenOptions, fetch: Fetch) {
     this.#options = options;
@@ -56,11 +56,7 @@ class DenoListener implements Listener {
     const tls = certificate === undefined ? {} : { cert: certificate.cert, key: certificate.key };
     const server = Deno.serve(
       { hostname, port, reusePort, onListen: () => {}, ...tls },
-      (request, info) =>
-        this.#fetch(request, {
-          address: info.remoteAddr.hostname,
-          upgrade: (handler, upgrade) => this.#upgrade(request, handler, upgrade?.subprotocol),
-        }),
+      (request, info) => this.#fetch(request, createPeer(request, info, this.#options, this.#open)),
     );
     server.finished.then(() => this.#listenAgain(), () => this.#listenAgain());
     return server;
@@ -91,46 +87,94 @@ class DenoListener implements Listener {
     // shutdown() closes WebSockets with code 1001 and waits for stalled ones forever, so the close frames of the protocols
     // must go out first. What is left at the deadline ends with the process.
     const allClosed = new Promise<void>((resolve) => {
-      this.#onAllClosed = resolve;
+      this.#open.onEmpty = resolve;
       if (this.#open.size === 0) resolve();
     });
     await Promise.race([allClosed, deadline.promise]);
     await Promise.race([this.#server.shutdown(), deadline.promise]);
     clearTimeout(timer);
   }
+}
 
-  #upgrade(request: Request, handler: SocketHandler, subprotocol: string | undefined): Response {
-    checkHandshake(request);
-    const { idleTimeout } = this.#options;
-    const { socket: webSocket, response } = Deno.upgradeWebSocket(request, { idleTimeout });
-    if (subprotocol !== undefined) response.headers.set("sec-websocket-protocol", subprotocol);
-    webSocket.binaryType = "arraybuffer";
-    this.#open.add(webSocket);
-    webSocket.onopen = () => this.#guard(webSocket, () => handler.open(new DenoSocket(webSocket)));
-    webSocket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) =>
-      this.#guard(webSocket, () => handler.message(typeof data === "string" ? data : new Uint8Array(data)));
-    webSocket.onclose = (event) => {
-      // The event may fire twice.
-      if (!this.#open.delete(webSocket)) return;
-      const isIdle = !event.wasClean && event.reason === IDLE_REASON;
-      const { code, reason } = isIdle ? IDLE_CLOSE : event;
-      this.#guard(webSocket, () => handler.close(code, reason));
-      if (this.#open.size === 0) this.#onAllClosed();
-    };
-    // Always followed by close, which is handled.
-    webSocket.onerror = (event) => event.preventDefault();
-    return response;
+/** What WebSockets outside a listener of ours need. */
+export interface UpgradeOptions {
+  /** Seconds of silence within which a WebSocket is pinged, and after which it is dropped. */
+  readonly idleTimeout: number;
+  readonly logger: Logger;
+}
+
+/** WebSockets that are open. */
+class OpenSockets extends Set<WebSocket> {
+  /** Called whenever the last one has closed. */
+  onEmpty: () => void = () => {};
+
+  override delete(webSocket: WebSocket): boolean {
+    const isDeleted = super.delete(webSocket);
+    if (isDeleted && this.size === 0) this.onEmpty();
+    return isDeleted;
   }
+}
 
-  /** Catches exceptions of handlers, which would end the process. */
-  #guard(webSocket: WebSocket, run: () => void): void {
-    try {
-      run();
-    } catch (error) {
-      const reason = error instanceof Error ? error.stack : String(error);
-      this.#options.logger.write("error", "socket handler failed", { reason });
-      if (webSocket.readyState < WebSocket.CLOSING) webSocket.close(1011, "internal error");
-    }
+/**
+ * Tells the app who sent a request, and lets it upgrade the request to a WebSocket. For each request of `Deno.serve`,
+ * by our listener or by a program that embeds the app.
+ *
+ * @param info what `Deno.serve` hands over with the request
+ * @param open collects the WebSockets while they are open
+ */
+export function createPeer(
+  request: Request,
+  info: Deno.ServeHandlerInfo,
+  options: UpgradeOptions,
+  open: Set<WebSocket> = new Set(),
+): Peer {
+  const { remoteAddr } = info;
+  return {
+    // A Unix socket has no address, and is on this machine.
+    address: "hostname" in remoteAddr ? remoteAddr.hostname : "127.0.0.1",
+    upgrade: (handler, upgrade) => upgradeSocket(request, handler, upgrade?.subprotocol, options, open),
+  };
+}
+
+function upgradeSocket(
+  request: Request,
+  handler: SocketHandler,
+  subprotocol: string | undefined,
+  { idleTimeout, logger }: UpgradeOptions,
+  open: Set<WebSocket>,
+): Response {
+  checkHandshake(request);
+  const { socket: webSocket, response } = Deno.upgradeWebSocket(request, { idleTimeout });
+  if (subprotocol !== undefined) response.headers.set("sec-websocket-protocol", subprotocol);
+  webSocket.binaryType = "arraybuffer";
+  open.add(webSocket);
+  const guard = (run: () => void) => runGuarded(webSocket, logger, run);
+  webSocket.onopen = () => guard(() => handler.open(new DenoSocket(webSocket)));
+  webSocket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) =>
+    guard(() => handler.message(typeof data === "string" ? data : new Uint8Array(data)));
+  let isClosed = false;
+  webSocket.onclose = (event) => {
+    // The event may fire twice.
+    if (isClosed) return;
+    isClosed = true;
+    const isIdle = !event.wasClean && event.reason === IDLE_REASON;
+    const { code, reason } = isIdle ? IDLE_CLOSE : event;
+    guard(() => handler.close(code, reason));
+    open.delete(webSocket);
+  };
+  // Always followed by close, which is handled.
+  webSocket.onerror = (event) => event.preventDefault();
+  return response;
+}
+
+/** Catches exceptions of handlers, which would end the process. */
+function runGuarded(webSocket: WebSocket, logger: Logger, run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    const reason = error instanceof Error ? error.stack : String(error);
+    logger.write("error", "socket handler failed", { reason });
+    if (webSocket.readyState < WebSocket.CLOSING) webSocket.close(1011, "internal error");
   }
 }
 

@@ -1,7 +1,8 @@
 /** The registry of listeners: `server.ts` picks one by name. */
-import { listenDeno } from "./deno.ts";
+import { createPeer, listenDeno, type UpgradeOptions } from "./deno.ts";
 import type { Listen } from "./listener.ts";
 
+export { createPeer, type UpgradeOptions };
 export { type Certificate, parseCertificate } from "./certificate.ts";
 export type { Listener, ListenOptions } from "./listener.ts";
 

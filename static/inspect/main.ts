@@ -12,6 +12,8 @@ import { type Refusal, showRefusals } from "./refusals.ts";
 interface Node {
   readonly node: string;
   readonly name: string;
+  /** Such as `0.2.0`; nodes may run different ones while they are updated. */
+  readonly version: string;
   readonly clients: number;
   readonly channels: number;
   readonly published: number;
@@ -75,6 +77,8 @@ function show({ samples, refusals, missed, totals, nodes }: Line): void {
   showState("open", "Live");
   plots.show(samples, totals);
   showRefusals(refusals, missed, totals.refusals);
+  const versions = new Set(nodes.map(({ version }) => version));
+  setText(find("version"), `Raindrops ${[...versions].join(", ")}`);
   find("nodes").hidden = nodes.length < 2;
   nodeRows.show(nodes, "");
 }
