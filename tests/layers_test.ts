@@ -43,7 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "pages",
     "protocols",
   ],
-  "mod.ts": ["app.ts", "config", "core", "engines", "listeners"],
+  "mod.ts": ["app.ts", "base", "config", "core", "engines", "listeners"],
   "server.ts": ["app.ts", "config", "core", "listeners", "observe"],
 };
 
