@@ -24,6 +24,8 @@ Deno.test("The example of static/docs/embed.md publishes from its code, serves W
       stdout: "null",
       stderr: "piped",
     }).spawn();
+    // Ends it where a check fails.
+    await using _ending = { [Symbol.asyncDispose]: () => end(child) };
     const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     while (!/:\d+\/?\s/.test(text)) {
@@ -37,7 +39,10 @@ Deno.test("The example of static/docs/embed.md publishes from its code, serves W
     const closed = Promise.withResolvers<void>();
     socket.onmessage = ({ data }) => message.resolve(data);
     socket.onclose = () => closed.resolve();
-    await new Promise((resolve) => socket.onopen = resolve);
+    await new Promise<void>((resolve, reject) => {
+      socket.onopen = () => resolve();
+      socket.onerror = (event) => reject(new Error("No WebSocket was opened", { cause: event }));
+    });
     const response = await fetch(`http://127.0.0.1:${port}/orders`, { method: "POST", body: '{"soup":2}' });
     assert.deepEqual([response.status, await response.text()], [201, "Thank you"]);
     assert.equal(await message.promise, '{"soup":2}');
@@ -49,3 +54,12 @@ Deno.test("The example of static/docs/embed.md publishes from its code, serves W
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+async function end(child: Deno.ChildProcess): Promise<void> {
+  try {
+    child.kill("SIGKILL");
+  } catch {
+    // It has ended already.
+  }
+  await child.status;
+}
