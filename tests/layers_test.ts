@@ -27,9 +27,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   api: ["core", "auth", "http", "base"],
   inspect: ["core", "auth", "http", "base"],
   pages: ["core", "auth", "http", "base"],
+  hooks: ["core", "auth", "http", "base"],
   cli: ["core", "auth", "base"],
-  // The table of settings joins the rows of engines and protocols.
-  config: ["core", "auth", "engines", "protocols", "base"],
+  // The table of settings joins the rows of engines, hooks and protocols.
+  config: ["core", "auth", "engines", "hooks", "protocols", "base"],
   "app.ts": [
     "api",
     "auth",
@@ -37,6 +38,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "config",
     "core",
     "engines",
+    "hooks",
     "http",
     "inspect",
     "observe",
