@@ -57,6 +57,7 @@ export class MessageLane {
   /** The time of the oldest message that was not taken, in milliseconds since 1970. */
   #oldest: number | undefined;
   #isLeading = false;
+  #isFailing = false;
   #isWoken = false;
   #wake: () => void = () => {};
 
@@ -98,37 +99,42 @@ export class MessageLane {
 
   /** Runs until the server stops; never rejects. */
   async run(): Promise<void> {
-    const { signal, logger, key } = this.#options;
+    const { signal, leads, untilLeading } = this.#options;
     signal.addEventListener("abort", () => this.#wake());
-    let isFailing = false;
+    // Whoever comes first sets where to begin, whether it will send or not.
+    await this.#attempt(() => this.#open());
     while (!signal.aborted) {
-      if (!this.#options.leads()) {
-        this.#start();
-        this.#isLeading = false;
+      this.#isLeading = leads();
+      if (this.#isLeading) {
+        await this.#attempt(async () => {
+          const place = await this.#open();
+          if (place !== undefined) await this.#lead(place);
+        });
+      } else {
         this.#isWoken = false;
         this.#forget();
-        await this.#options.untilLeading();
-        continue;
-      }
-      this.#isLeading = true;
-      try {
-        const place = await this.#open();
-        this.#start();
-        if (place === undefined) continue;
-        if (isFailing) logger.write("info", "webhook reads the engine again", { hook: key });
-        isFailing = false;
-        await this.#lead(place);
-      } catch (error) {
-        this.#start();
-        if (signal.aborted) break;
-        if (!isFailing) {
-          logger.write("error", "webhook cannot read the engine", { hook: key, reason: describe(error) });
-        }
-        isFailing = true;
-        await sleep(ENGINE_PAUSE_MILLISECONDS, signal);
+        await untilLeading();
       }
     }
-    this.#start();
+  }
+
+  /** Does what takes the engine; where that fails, waits and leaves it to the next attempt. */
+  async #attempt(action: () => Promise<unknown>): Promise<void> {
+    const { signal, logger, key } = this.#options;
+    try {
+      await action();
+      if (this.#isFailing) logger.write("info", "webhook uses the engine again", { hook: key });
+      this.#isFailing = false;
+      this.#start();
+    } catch (error) {
+      this.#start();
+      if (signal.aborted) return;
+      if (!this.#isFailing) {
+        logger.write("error", "webhook cannot use the engine", { hook: key, reason: describe(error) });
+      }
+      this.#isFailing = true;
+      await sleep(ENGINE_PAUSE_MILLISECONDS, signal);
+    }
   }
 
   /** Reads the position, or sets it to now where there is none; undefined when another node was quicker. */

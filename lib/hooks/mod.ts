@@ -28,7 +28,7 @@ export interface HooksSources {
  * @throws {SyntaxError} naming what is wrong and what to write instead
  */
 export async function parseHooks({ file, webhookUrl, webhookSecret }: HooksSources): Promise<Hooks> {
-  const entries = file === undefined ? [] : readEntries(JSON.parse(file));
+  const entries = file === undefined ? [] : readEntries(parseJson(file));
   const webhooks = await Promise.all(entries.map((entry, i) => parseWebhook(entry, i + 1)));
   if (webhookUrl !== undefined && webhookSecret !== undefined) {
     webhooks.push(await createMessageWebhook(webhookUrl, webhookSecret));
@@ -49,4 +49,15 @@ function readEntries(value: unknown): readonly unknown[] {
   const { webhooks = [] } = value;
   if (!Array.isArray(webhooks)) throw new SyntaxError('"webhooks" must be an array');
   return webhooks;
+}
+
+/** The error does not repeat the text, which holds secrets. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const [, at] = /at position (\d+)/.exec(error instanceof Error ? error.message : "") ?? [];
+    const line = at === undefined ? undefined : text.slice(0, Number(at)).split("\n").length;
+    throw new SyntaxError(`it is not JSON${line === undefined ? "" : `: see line ${line}`}`);
+  }
 }
