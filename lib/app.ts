@@ -8,7 +8,7 @@ import { checkOrigin } from "./auth/origin.ts";
 import { LoopLag } from "./base/loop_lag.ts";
 import { isOpenOnLoopback, openGate } from "./config/access.ts";
 import type { Config } from "./config/config.ts";
-import { readKeys, readNatsCredentials, readRules } from "./config/files.ts";
+import { readHooks, readKeys, readNatsCredentials, readRules } from "./config/files.ts";
 import { VERSION } from "./config/version.ts";
 import { Cluster } from "./core/cluster/cluster.ts";
 import { MessagingError } from "./core/errors.ts";
@@ -18,6 +18,7 @@ import type { Logger } from "./core/logger.ts";
 import { Metrics } from "./core/metrics/metrics.ts";
 import type { Peer } from "./core/socket.ts";
 import { openEngine } from "./engines/mod.ts";
+import { openWebhooks } from "./hooks/mod.ts";
 import { Connections } from "./http/connections.ts";
 import { withCors } from "./http/cors.ts";
 import { CHANNEL_METHODS, createProblem } from "./http/problem.ts";
@@ -51,7 +52,9 @@ export const OPENERS = {
   loadPages: () => Pages.load(new URL("../static/", import.meta.url)),
   readKeys,
   readNatsCredentials,
+  readHooks,
   openEngine,
+  openWebhooks,
   openTelemetry,
   openInspector: (options: ConstructorParameters<typeof Inspector>[0]) => new Inspector(options),
   openProtocols,
@@ -75,6 +78,7 @@ export async function createApp(
   const keys = await openers.readKeys(config);
   if (keys !== undefined) stack.use(keys);
   const nats = await openers.readNatsCredentials(config);
+  const { webhooks } = await openers.readHooks(config);
   const { maxChannels, maxMessageBytes, maxChannelLength } = config;
   const log = stack.use(
     await openers.openEngine(config.engine, { rules, maxChannels, logger, metrics, nats }),
@@ -96,6 +100,10 @@ export async function createApp(
   const services = { hub, gate, rules, limits, connections, logger, cluster, outboxLimits, pages };
   const protocols = await openers.openProtocols({ ...services, settings: config }, stack);
   for (const gauge of createGauges(hub)) metrics.addGauge(gauge);
+  if (webhooks.length > 0) {
+    const opened = stack.use(await openers.openWebhooks({ hub, log, logger, webhooks }));
+    for (const gauge of opened.gauges) metrics.addGauge(gauge);
+  }
   telemetry?.reportMetrics();
 
   const refuse = createRefuse(metrics, logger);

@@ -28,8 +28,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   inspect: ["core", "auth", "http", "base"],
   pages: ["core", "auth", "http", "base"],
   cli: ["core", "auth", "config", "base"],
-  // The table of settings joins the rows of engines and protocols.
-  config: ["core", "auth", "engines", "protocols", "base"],
+  hooks: ["core", "auth", "http", "base"],
+  // The table of settings joins the rows of engines, hooks and protocols.
+  config: ["core", "auth", "engines", "hooks", "protocols", "base"],
   "app.ts": [
     "api",
     "auth",
@@ -37,6 +38,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "config",
     "core",
     "engines",
+    "hooks",
     "http",
     "inspect",
     "observe",

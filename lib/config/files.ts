@@ -5,6 +5,7 @@
 import { type Keys, type KeySource, openKeys } from "../auth/keys.ts";
 import { type Config, isExposed } from "./config.ts";
 import { parseRules, Rules } from "../core/rules.ts";
+import { type Hooks, parseHooks } from "../hooks/mod.ts";
 import type { NatsCredentials } from "../engines/mod.ts";
 
 /**
@@ -72,5 +73,20 @@ export async function readRules({ rules: path }: Config): Promise<Rules> {
     return new Rules(parseRules(text));
   } catch (cause) {
     throw new SyntaxError(`Rules file ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
+
+/**
+ * The webhooks of the application; none where the configuration names none.
+ *
+ * @throws {SyntaxError} for a file that is missing or does not parse, or half of a pair of variables
+ */
+export async function readHooks({ hooks: path, webhookUrl, webhookSecret }: Config): Promise<Hooks> {
+  const file = path === undefined ? undefined : await readSettingFile("--hooks", path);
+  try {
+    return await parseHooks({ file, webhookUrl, webhookSecret });
+  } catch (cause) {
+    if (path === undefined) throw cause;
+    throw new SyntaxError(`Hooks file ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
 }

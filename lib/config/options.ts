@@ -19,6 +19,7 @@ import {
 import { MAX_CHANNEL_LENGTH } from "../core/channel.ts";
 import type { Bound } from "../core/limits.ts";
 import { ENGINE_SETTINGS, parseEngineUrl } from "../engines/mod.ts";
+import { HOOKS_SETTINGS } from "../hooks/mod.ts";
 import { PROTOCOL_SETTINGS } from "../protocols/mod.ts";
 
 /** All settings by their key, in the order of the help. */
@@ -236,6 +237,7 @@ export const OPTIONS = {
   },
   // Joined last: the compiler refuses a key that is stated above and in one of them.
   ...ENGINE_SETTINGS,
+  ...HOOKS_SETTINGS,
   ...PROTOCOL_SETTINGS,
 } satisfies Settings;
 

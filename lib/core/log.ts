@@ -101,6 +101,31 @@ export interface Log extends AsyncDisposable, Partial<LogInsight> {
   onReset?: (reason: string) => void;
   /** The bus between the nodes that share the log; undefined for a log that has one node only. */
   readonly bus?: Bus;
+  /** What services remember across restarts; undefined for a log that keeps nothing but messages. */
+  readonly state?: LogState;
+}
+
+/**
+ * A small store of texts by key beside the messages, shared by all nodes, such as how far a webhook has got. Each write
+ * names the revision that it replaces, so that of two nodes that write only one succeeds.
+ *
+ * Errors: both reject with a MessagingError, `log_unavailable` or `log_full`.
+ */
+export interface LogState {
+  /** @param key 1 to 100 characters of A-Z a-z 0-9 _ - */
+  read(key: string): Promise<StateEntry | undefined>;
+  /**
+   * Replaces a value.
+   *
+   * @param revision of the value that is replaced; 0 if there is to be none yet
+   * @returns the new revision, above 0; undefined, and nothing is written, if the value has another revision by now
+   */
+  write(key: string, value: string, revision: number): Promise<number | undefined>;
+}
+
+export interface StateEntry {
+  readonly value: string;
+  readonly revision: number;
 }
 
 /** A copy of a log at one moment. */

@@ -38,6 +38,7 @@ interface Attendance {
 export class Presence {
   readonly #channels = new Map<string, Attendance>();
   readonly #watchers = new Map<string, Set<(change: PresenceChange) => void>>();
+  readonly #observers = new Set<(change: PresenceChange) => void>();
 
   /** Adds a member. Members are compared by object identity. */
   join(channel: string, member: Member): void {
@@ -111,7 +112,24 @@ export class Presence {
     };
   }
 
+  /** The number of connections that a client has on a channel. */
+  countConnections(channel: string, id: string): number {
+    return this.#channels.get(channel)?.ids.count(id) ?? 0;
+  }
+
+  /**
+   * Calls back for each join and leave on any channel, after it has taken effect. The observer must be quick and must not
+   * throw.
+   *
+   * @returns a function that removes the observer
+   */
+  observe(onChange: (change: PresenceChange) => void): () => void {
+    this.#observers.add(onChange);
+    return () => this.#observers.delete(onChange);
+  }
+
   #announce(change: PresenceChange): void {
+    for (const onChange of this.#observers) onChange(change);
     for (const onChange of this.#watchers.get(change.channel) ?? []) onChange(change);
   }
 }

@@ -10,6 +10,7 @@ import type { Rules } from "../core/rules.ts";
 import { createSteadyClock } from "../base/steady_clock.ts";
 import { type Schedule, Turn } from "../base/turn.ts";
 import { isForeignCursor } from "../core/cursor.ts";
+import { MemoryState } from "../core/memory_state.ts";
 import {
   createChannelLimitError,
   createEpoch,
@@ -60,6 +61,7 @@ const MANY_CHANNELS = 256;
 
 export class MemoryEngine implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
+  readonly state: MemoryState = new MemoryState();
   readonly #epoch = createEpoch();
   readonly #rules: Rules;
   readonly #maxChannels: number;

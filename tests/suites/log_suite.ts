@@ -56,6 +56,21 @@ export function testLog(name: string, open: OpenLog): void {
       await body(bench);
     });
 
+  test("state.write() succeeds for one of two writers of the same revision", async ({ log }) => {
+    const { state } = log;
+    assert.ok(state !== undefined);
+    assert.equal(await state.read("a"), undefined);
+    const first = await state.write("a", "1", 0);
+    assert.ok(first !== undefined && first > 0);
+    assert.equal(await state.write("a", "other", 0), undefined);
+    const second = await state.write("a", "2\u00e9", first);
+    assert.ok(second !== undefined && second !== first);
+    assert.equal(await state.write("a", "late", first), undefined);
+    assert.deepEqual(await state.read("a"), { value: "2\u00e9", revision: second });
+    assert.ok(await state.write("b", "other key", 0));
+    assert.deepEqual(await state.read("a"), { value: "2\u00e9", revision: second });
+  });
+
   test("append() counts a channel's offsets from 1 without holes", async ({ log }) => {
     for (let i = 1; i <= 5; i++) {
       const receipt = await log.append(draft("news", i));

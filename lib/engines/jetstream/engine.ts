@@ -47,6 +47,7 @@ import { APPEND_MILLISECONDS, AppendQueue, type Entry } from "./append_queue.ts"
 import { JetStreamLink, type NatsCredentials } from "./link.ts";
 import { type Content, decodeContents, decodeHead, HEAD } from "./record.ts";
 import { JetStreamReader } from "./reader.ts";
+import { JetStreamServiceState } from "./service_state.ts";
 import type { JetStreamState } from "./state.ts";
 import { JetStreamSubjects } from "./subject.ts";
 import { GRACE_MILLISECONDS, JetStreamSweeper } from "./sweeper.ts";
@@ -100,6 +101,7 @@ export class JetStreamEngine implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   onReset: (reason: string) => void = () => {};
   readonly bus: JetStreamBus;
+  readonly state: JetStreamServiceState;
   readonly #options: JetStreamEngineOptions;
   readonly #now: () => number;
   readonly #subjects: JetStreamSubjects;
@@ -128,6 +130,16 @@ export class JetStreamEngine implements Log, LogInsight {
     const steadyNow = createSteadyClock(now);
     this.#subjects = new JetStreamSubjects(stream);
     this.bus = new JetStreamBus(this.#subjects.bus);
+    this.state = new JetStreamServiceState({
+      stream,
+      replicas: options.replicas,
+      prefix: this.#subjects.state,
+      current: () => {
+        const { connection, manager } = this.#link;
+        return connection === undefined || manager === undefined ? undefined : { connection, manager };
+      },
+      fail: (attempt, cause) => this.#unavailable(attempt, cause),
+    });
     this.#publisher = new JetStreamPublisher({
       subjects: this.#subjects,
       logger,

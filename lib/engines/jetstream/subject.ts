@@ -21,6 +21,8 @@ export class JetStreamSubjects {
   readonly purged: string;
   /** Prefix of the topics of the cluster's bus. */
   readonly bus: string;
+  /** Prefix of what services remember, in a stream of its own. */
+  readonly state: string;
   readonly #messages: string;
 
   constructor(stream: string) {
@@ -30,6 +32,7 @@ export class JetStreamSubjects {
     this.transient = `${stream}.t.`;
     this.purged = `${stream}.p.`;
     this.bus = `${stream}.b.`;
+    this.state = `${stream}.s.`;
   }
 
   /** The subject of a channel's messages. */

@@ -39,6 +39,7 @@ import { explainOpenError, openSqliteFile } from "./file.ts";
 import { markCleanShutdown, readBootTime, resumeEpoch } from "./epoch.ts";
 import { SqliteReader } from "./reader.ts";
 import { SqliteRetention } from "./retention.ts";
+import { SqliteServiceState } from "./service_state.ts";
 import { SqliteState } from "./state.ts";
 import { settle } from "../stamp.ts";
 import { needsDisk, SqliteWriter } from "./writer.ts";
@@ -91,6 +92,7 @@ export function openSqliteEngine(options: SqliteEngineOptions): SqliteEngine {
 
 export class SqliteEngine implements Log, LogBackup, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
+  readonly state: SqliteServiceState;
   readonly #database: SqliteDatabase;
   readonly #state: SqliteState;
   readonly #writer: SqliteWriter;
@@ -112,6 +114,7 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     const { rules, maxChannels = Infinity, now = Date.now, schedule } = options;
     this.#database = database;
     this.#state = state;
+    this.state = new SqliteServiceState(database);
     this.#now = now;
     this.#steadyNow = createSteadyClock(now);
     this.#metrics = options.metrics;
@@ -193,6 +196,7 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     if (this.#closed) return Promise.resolve();
     this.#turn.flush();
     this.#closed = true;
+    this.state.close();
     this.#retention.close();
     this.#backups.stop();
     try {

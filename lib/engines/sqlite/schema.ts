@@ -76,4 +76,12 @@ export const MIGRATIONS: readonly string[] = [
   -- CRC-32 of what a message says: SQLite does not notice a flipped bit in a row. NULL in rows of older versions.
   ALTER TABLE messages ADD COLUMN checksum INTEGER;
   `,
+  `
+  -- What services remember, such as how far each webhook has got.
+  CREATE TABLE state (
+    key TEXT PRIMARY KEY,
+    value ANY NOT NULL,
+    revision INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
