@@ -46,8 +46,9 @@ export class Fields {
   optionalString(name: string): string | undefined {
     const value = this.#scalar(name, null);
     if (value === null) return undefined;
-    if (typeof value === "string") return value;
-    throw this.refuse(name, "must be a string");
+    if (typeof value !== "string") throw this.refuse(name, "must be a string");
+    if (!value.isWellFormed()) throw this.refuse(name, "has half a surrogate pair, which is no text");
+    return value;
   }
 
   boolean(name: string): boolean {
@@ -116,7 +117,12 @@ export class Fields {
     const bytes = this.#bytes("b64data");
     if (bytes !== undefined) return { kind: "bytes", bytes };
     const json = this.#values.get("data");
-    return json === undefined ? undefined : toJsonPayload(json);
+    if (json === undefined) return undefined;
+    const payload = toJsonPayload(json);
+    if (payload.kind === "text" && !payload.text.isWellFormed()) {
+      throw this.refuse("data", "has half a surrogate pair, which is no text");
+    }
+    return payload;
   }
 
   /** The info in `b64info`, else in `info`, as JSON text on one line. */

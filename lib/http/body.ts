@@ -8,7 +8,7 @@ import { parseOr } from "./problem.ts";
 import { withTimeout } from "./timeout.ts";
 
 /** Made once: a decoder costs more than what it decodes. */
-const UTF8 = new TextDecoder("utf-8", { fatal: true });
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A payload, and the options beside it in a JSON object or form. */
 interface Body {
@@ -129,10 +129,12 @@ function keepsMember(name: string, kept: number): boolean {
 
 function parseJson(text: string): Body {
   try {
-    const members = parseJsonObject(text, keepsMember);
+    // A byte order mark is no part of the JSON: RFC 8259 section 8.1 lets parsers ignore it.
+    const json = text.startsWith("\ufeff") ? text.slice(1) : text;
+    const members = parseJsonObject(json, keepsMember);
     const data = members?.get("data");
     // What is around the value is white space, as the text has been checked.
-    if (members === undefined || data === undefined) return withoutOptions(toJsonPayload(text.trim()));
+    if (members === undefined || data === undefined) return withoutOptions(toJsonPayload(json.trim()));
     const options = [...members].filter(([name]) => name !== "data");
     return {
       payload: toJsonPayload(data),
