@@ -116,6 +116,13 @@ export async function createApp(
   });
   const routes: Hono<Env> = createRoutes();
   routes.options("*", () => new Response(null, { status: 204, headers: { allow: CHANNEL_METHODS } }));
+  for (const path of ["/api/*", "/_inspect/*"]) {
+    routes.use(path, (c, next) => {
+      // Operators with a key call as fast as they like; without one, nothing is looked at before the limit.
+      if (!gate.carriesKey(c.req.raw)) limits.countPublish(c.env.peer.address, undefined);
+      return next();
+    });
+  }
   routes.route("/", createApiRoutes({ ...config, hub, gate, cluster, log, logger }));
   routes.route("/_inspect", inspector.routes);
   for (const protocol of protocols) routes.route("/", protocol.routes);

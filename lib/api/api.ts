@@ -5,7 +5,7 @@ import { disconnect, refresh, subscribe, unsubscribe } from "./clients.ts";
 import type { ApiContext, ApiMethod } from "./context.ts";
 import { ApiError, toApiError } from "./error.ts";
 import { Fields } from "./fields.ts";
-import { isJsonObject, type JsonObject, parseExactJson } from "../base/exact_json.ts";
+import { type JsonMembers, parseJsonObject } from "../base/json_text.ts";
 import { quote } from "../base/quote.ts";
 import { broadcast, publish } from "./publish.ts";
 import { history, historyRemove, info, presence, presenceStats } from "./queries.ts";
@@ -18,6 +18,11 @@ export { Versions } from "./versions.ts";
 
 /** Most commands in one batch. */
 export const MAX_COMMANDS = 10_000;
+
+/** Fields of a request that are read: no method has so many, and unknown ones are ignored. */
+const MAX_FIELDS = 1_000;
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 /** All methods except `batch`, which may contain any of them. */
 const METHODS: ReadonlyMap<string, ApiMethod> = new Map<string, ApiMethod>([
@@ -54,7 +59,7 @@ export async function handleApi(request: Request, context: ApiContext): Promise<
     return refuseCaller(request, context, toMessagingError(error));
   }
   const method = new URL(request.url).pathname.replace(/^\/api\/?/, "");
-  let values: JsonObject;
+  let values: JsonMembers;
   try {
     values = parseObject(await readBytes(request, context));
   } catch (error) {
@@ -87,10 +92,7 @@ function unknownMethod(name: string, ...others: readonly string[]): ApiError {
 
 /** Runs commands one after another or, with `parallel`, all at once. A failed command does not stop the others. */
 async function runBatch(context: ApiContext, fields: Fields): Promise<string> {
-  const commands = fields.list("commands");
-  if (commands.length > MAX_COMMANDS) {
-    throw fields.refuse("commands", `has more than ${MAX_COMMANDS} commands: send several batches`);
-  }
+  const commands = fields.list("commands", MAX_COMMANDS, "commands: send several batches");
   let replies: string[] = [];
   if (fields.boolean("parallel")) {
     replies = await Promise.all(commands.map((command, index) => runCommand(context, command, index)));
@@ -103,20 +105,22 @@ async function runBatch(context: ApiContext, fields: Fields): Promise<string> {
 }
 
 /** Runs one command: an object with the name of a method as its key, and the request as the value. */
-async function runCommand(context: ApiContext, command: unknown, index: number): Promise<string> {
+async function runCommand(context: ApiContext, command: string, index: number): Promise<string> {
   const place = `commands[${index}]`;
   let name = "batch";
   try {
-    if (!isJsonObject(command)) throw new ApiError("badRequest", `${place} must be an object`);
-    const named = Object.entries(command).filter(([key, value]) => METHODS.has(key) && value !== null);
+    const members = parseJsonObject(command);
+    if (members === undefined) throw new ApiError("badRequest", `${place} must be an object`);
+    const named = [...members].filter(([key, json]) => METHODS.has(key) && json !== "null");
     const [first] = named;
-    if (first === undefined) throw unknownMethod(Object.keys(command)[0] ?? "");
+    if (first === undefined) throw unknownMethod([...members.keys()][0] ?? "");
     if (named.length > 1) {
       throw new ApiError("badRequest", `${place} must name one method, but names several`);
     }
-    const [key, request] = first;
+    const [key, json] = first;
     name = key;
-    if (!isJsonObject(request)) throw new ApiError("badRequest", `${place}.${name} must be an object`);
+    const request = parseJsonObject(json);
+    if (request === undefined) throw new ApiError("badRequest", `${place}.${name} must be an object`);
     return `{"${name}":${await runMethod(context, name, new Fields(request))}}`;
   } catch (error) {
     return `{"error":${report(context, name, error).toJson()}}`;
@@ -140,19 +144,15 @@ function report({ hub, logger }: ApiContext, method: string, cause: unknown): Ap
   return error;
 }
 
-function parseObject(bytes: Uint8Array): JsonObject {
-  let value: unknown;
+function parseObject(bytes: Uint8Array): JsonMembers {
+  let members: JsonMembers | undefined;
   try {
-    value = parseExactJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    members = parseJsonObject(UTF8.decode(bytes), (_name, kept) => kept < MAX_FIELDS);
   } catch (cause) {
-    const detail = cause instanceof RangeError
-      ? "it is nested too deeply"
-      : cause instanceof SyntaxError
-      ? cause.message
-      : "it is not UTF-8";
+    const detail = cause instanceof SyntaxError ? cause.message : "it is not UTF-8";
     throw new MessagingError("bad_body", `The body is not JSON (${detail}): send an object`, { cause });
   }
-  if (isJsonObject(value)) return value;
+  if (members !== undefined) return members;
   throw new MessagingError("bad_body", "The body is JSON but not an object: send at least {}");
 }
 

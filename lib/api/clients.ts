@@ -17,6 +17,8 @@ const UNSUBSCRIBED: End = { code: 2000, reason: "server unsubscribe" };
 
 /** Longest reason of a close frame, in bytes (RFC 6455 section 5.5). */
 const MAX_REASON_BYTES = 123;
+/** Most clients that one call spares. */
+const MAX_SPARED = 1_000;
 const MAX_SECONDS = Number.MAX_SAFE_INTEGER;
 
 export async function subscribe(context: ApiContext, fields: Fields): Promise<string> {
@@ -55,7 +57,7 @@ export async function unsubscribe(context: ApiContext, fields: Fields): Promise<
 
 export async function disconnect(context: ApiContext, fields: Fields): Promise<string> {
   const end = parseEnd(fields.object("disconnect"));
-  const spared = fields.strings("whitelist");
+  const spared = fields.strings("whitelist", MAX_SPARED, "clients: name fewer");
   return await runOnAllNodes(context, {
     ...parseChoice(fields),
     method: "disconnect",

@@ -1,17 +1,27 @@
 /** The fields of one request to the HTTP API, checked as methods read them. Errors name the field that is wrong. */
 import { parseChannel } from "../core/channel.ts";
-import type { Payload } from "../core/message.ts";
+import { type Payload, toJsonPayload } from "../core/message.ts";
 import { ApiError } from "./error.ts";
-import { isJsonObject, type JsonObject, parseExactJson, toBigInt } from "../base/exact_json.ts";
+import {
+  jsonKind,
+  type JsonMembers,
+  parseJsonArray,
+  parseJsonObject,
+  parseJsonScalar,
+  parseJsonText,
+  toJsonLine,
+} from "../base/json_text.ts";
 import { parseOr } from "../http/problem.ts";
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 /** A request's fields. Null counts as left out, except as data. All methods throw error 107 for an invalid field. */
 export class Fields {
-  readonly #values: JsonObject;
+  readonly #values: JsonMembers;
   readonly #path: string;
 
   /** @param path prefix of each name in messages */
-  constructor(values: JsonObject, path = "") {
+  constructor(values: JsonMembers, path = "") {
     this.#values = values;
     this.#path = path;
   }
@@ -23,10 +33,9 @@ export class Fields {
 
   /** Whether a field has a value other than its default. */
   has(name: string): boolean {
-    const value = this.#values[name];
-    if (Array.isArray(value)) return value.length > 0;
-    if (isJsonObject(value)) return Object.keys(value).length > 0;
-    return ![undefined, null, "", 0, false].some((empty) => value === empty);
+    const json = this.#values.get(name);
+    if (json === undefined || ["null", '""', "0", "false"].includes(json)) return false;
+    return !/^[[{]\s*[\]}]$/.test(json);
   }
 
   /** Empty when left out. */
@@ -35,20 +44,22 @@ export class Fields {
   }
 
   optionalString(name: string): string | undefined {
-    const value = this.#values[name] ?? undefined;
-    if (value === undefined || typeof value === "string") return value;
-    throw this.refuse(name, "must be a string");
+    const value = this.#scalar(name, null);
+    if (value === null) return undefined;
+    if (typeof value !== "string") throw this.refuse(name, "must be a string");
+    if (!value.isWellFormed()) throw this.refuse(name, "has half a surrogate pair, which is no text");
+    return value;
   }
 
   boolean(name: string): boolean {
-    const value = this.#values[name] ?? false;
+    const value = this.#scalar(name, false);
     if (typeof value === "boolean") return value;
     throw this.refuse(name, "must be true or false");
   }
 
   /** 0 when left out. */
   integer(name: string, from: number, to: number): number {
-    const value = this.#values[name] ?? 0;
+    const value = this.#scalar(name, 0);
     if (
       typeof value === "number" && Number.isInteger(value) && (value === 0 || value >= from) && value <= to
     ) {
@@ -59,30 +70,39 @@ export class Fields {
 
   /** A whole number of up to 64 bits; 0 when left out. */
   unsigned(name: string): bigint {
-    const value = toBigInt(this.#values[name] ?? 0);
-    if (value !== undefined && value < 2n ** 64n) return value;
+    const json = this.#optional(name) ?? "0";
+    if (/^\d{1,20}$/.test(json) && BigInt(json) < 2n ** 64n) return BigInt(json);
     throw this.refuse(name, "must be a whole number from 0 to 18446744073709551615");
   }
 
-  /** Empty when left out. */
-  list(name: string): readonly unknown[] {
-    const value = this.#values[name] ?? [];
-    if (Array.isArray(value)) return value;
-    throw this.refuse(name, "must be an array");
+  /**
+   * The elements of an array, each as its JSON text; empty when left out.
+   *
+   * @param max how many there may be
+   * @param advice what they are and what to do about more: "names: send several"
+   */
+  list(name: string, max: number, advice: string): readonly string[] {
+    const json = this.#optional(name);
+    if (json === undefined) return [];
+    const elements = parseJsonArray(json, max + 1);
+    if (elements === undefined) throw this.refuse(name, "must be an array");
+    if (elements.length > max) throw this.refuse(name, `has more than ${max} ${advice}`);
+    return elements;
   }
 
-  strings(name: string): readonly string[] {
-    return this.list(name).map((value, index) => {
-      if (typeof value === "string") return value;
+  strings(name: string, max: number, advice: string): readonly string[] {
+    return this.list(name, max, advice).map((json, index) => {
+      if (jsonKind(json) === "string") return JSON.parse(json);
       throw this.refuse(`${name}[${index}]`, "must be a string");
     });
   }
 
   object(name: string): Fields | undefined {
-    const value = this.#values[name] ?? undefined;
-    if (value === undefined) return undefined;
-    if (isJsonObject(value)) return new Fields(value, `${this.#path}${name}.`);
-    throw this.refuse(name, "must be an object");
+    const json = this.#optional(name);
+    if (json === undefined) return undefined;
+    const members = parseJsonObject(json);
+    if (members === undefined) throw this.refuse(name, "must be an object");
+    return new Fields(members, `${this.#path}${name}.`);
   }
 
   /** The required field `channel`, a valid name. */
@@ -96,24 +116,36 @@ export class Fields {
   payload(): Payload | undefined {
     const bytes = this.#bytes("b64data");
     if (bytes !== undefined) return { kind: "bytes", bytes };
-    const value = this.#values.data;
-    if (value === undefined) return undefined;
-    if (typeof value === "string") return { kind: "text", text: value };
-    return { kind: "json", text: this.#stringify("data", value) };
+    const json = this.#values.get("data");
+    if (json === undefined) return undefined;
+    const payload = toJsonPayload(json);
+    if (payload.kind === "text" && !payload.text.isWellFormed()) {
+      throw this.refuse("data", "has half a surrogate pair, which is no text");
+    }
+    return payload;
   }
 
-  /** The info in `b64info`, else in `info`, as JSON text. */
+  /** The info in `b64info`, else in `info`, as JSON text on one line. */
   info(): string | undefined {
     const bytes = this.#bytes("b64info");
-    if (bytes === undefined) {
-      const value = this.#values.info ?? undefined;
-      return value === undefined ? undefined : this.#stringify("info", value);
-    }
     try {
-      return JSON.stringify(parseExactJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes)));
+      const json = bytes === undefined ? this.#optional("info") : parseJsonText(UTF8.decode(bytes));
+      return json === undefined ? undefined : toJsonLine(json);
     } catch {
       throw this.refuse("b64info", "must be JSON in base64");
     }
+  }
+
+  /** The JSON text of a field; undefined when it is left out or null. */
+  #optional(name: string): string | undefined {
+    const json = this.#values.get(name);
+    return json === "null" ? undefined : json;
+  }
+
+  /** The value of a field, or the fallback when it is left out or null; undefined when it is no plain value. */
+  #scalar<T>(name: string, fallback: T): string | number | boolean | null | undefined | T {
+    const json = this.#optional(name);
+    return json === undefined ? fallback : parseJsonScalar(json);
   }
 
   #bytes(name: string): Uint8Array<ArrayBuffer> | undefined {
@@ -126,14 +158,5 @@ export class Fields {
       // Refused below, as is a value of no bytes.
     }
     throw this.refuse(name, "must be base64");
-  }
-
-  #stringify(name: string, value: unknown): string {
-    try {
-      return JSON.stringify(value);
-    } catch {
-      // A body within the size limit may still be nested too deeply for the stack.
-      throw this.refuse(name, "is nested too deeply");
-    }
   }
 }

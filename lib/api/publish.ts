@@ -29,11 +29,8 @@ export async function broadcast(
   fields: Fields,
   describeError: (error: unknown) => string,
 ): Promise<string> {
-  const channels = fields.strings("channels");
+  const channels = fields.strings("channels", MAX_BROADCAST_CHANNELS, "names: send several broadcasts");
   if (channels.length === 0) throw fields.refuse("channels", "is required: name at least one");
-  if (channels.length > MAX_BROADCAST_CHANNELS) {
-    throw fields.refuse("channels", `has more than ${MAX_BROADCAST_CHANNELS} names: send several broadcasts`);
-  }
   const request = parsePublishRequest(fields);
   const responses = await Promise.all(channels.map(async (name) => {
     try {

@@ -89,6 +89,7 @@ export function parseSubscriptionClaims(payload: JWTPayload): SubscriptionTokenC
 function parseText(payload: JWTPayload, claim: string): string {
   const value = payload[claim] ?? "";
   if (typeof value !== "string") throw new SyntaxError(`the token's "${claim}" is not a string`);
+  if (!value.isWellFormed()) throw new SyntaxError(`the token's "${claim}" has half a surrogate pair`);
   return value;
 }
 

@@ -127,6 +127,12 @@ export class Gate {
     throw new MessagingError("forbidden", "permission denied");
   }
 
+  /** Whether a request carries a good API key. */
+  carriesKey({ headers }: Request): boolean {
+    const decision = this.#options.apiKeys.check(headers);
+    return decision.allowed && decision.byKey;
+  }
+
   /** The pass of an operator, for what was admitted by {@linkcode demandOperator}. */
   get operator(): Pass {
     return this.#operatorPass;

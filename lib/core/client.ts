@@ -1,5 +1,5 @@
 /** The Client port: one connection of a person or program, as the hub sees it in any protocol. */
-import type { MessagingError } from "./errors.ts";
+import { MessagingError } from "./errors.ts";
 import type { Connection } from "./limits.ts";
 import type { Payload, Sender } from "./message.ts";
 import type { Outbox } from "./outbox.ts";
@@ -35,6 +35,10 @@ export interface ClientOptions
 export function createClient(options: ClientOptions): Client {
   const { id, name, user, info, choseId = false, connection, protocol } = options;
   const { socket, outbox, encoder, echo, end, control } = options;
+  for (const text of [id, name, user, info]) {
+    // Protocols and tokens check what they read: this is for one that forgets to.
+    if (text?.isWellFormed() === false) throw new MessagingError("bad_option", "A client's name is no text");
+  }
   return {
     id,
     choseId,
@@ -99,16 +103,16 @@ export function parseClientId(id: string): string {
 }
 
 /**
- * Checks a display name: 1 to 100 characters, no control characters.
+ * Checks a display name: 1 to 100 characters, no control characters, no half of a surrogate pair.
  *
  * @throws {SyntaxError} naming what is allowed
  */
 export function parseClientName(name: string): string {
   if (
-    name.length === 0 || name.length > MAX_CLIENT_NAME_LENGTH || /\p{Cc}/u.test(name)
+    name.length === 0 || name.length > MAX_CLIENT_NAME_LENGTH || /[\p{Cc}\p{Cs}]/u.test(name)
   ) {
     throw new SyntaxError(
-      `A name must have 1 to ${MAX_CLIENT_NAME_LENGTH} characters and no control characters`,
+      `A name must have 1 to ${MAX_CLIENT_NAME_LENGTH} characters of text and no control characters`,
     );
   }
   return name;

@@ -37,6 +37,7 @@ export function createDraft(options: DraftOptions): Draft {
   if (to !== undefined && ttl !== undefined) {
     throw new MessagingError("bad_option", `A message for one client is not kept: leave out "ttl"`);
   }
+  checkText(payload, from);
   const draft: { -readonly [K in keyof Draft]: Draft[K] } = { channel, payload };
   if (event !== undefined) draft.event = checkEvent(event);
   if (from !== undefined) draft.from = from;
@@ -48,12 +49,28 @@ export function createDraft(options: DraftOptions): Draft {
   return draft;
 }
 
+/** Half a surrogate pair has no UTF-8: some doors could hand it on, others would change it in silence. */
+function checkText(payload: Payload, from: Sender | undefined): void {
+  if (payload.kind !== "bytes" && !payload.text.isWellFormed()) {
+    throw new MessagingError(
+      "bad_body",
+      "The message has half a surrogate pair, which is no text: send the whole character, or bytes",
+    );
+  }
+  if (from === undefined) return;
+  for (const text of [from.id, from.name, from.user, from.info]) {
+    if (text?.isWellFormed() === false) {
+      throw new MessagingError("bad_option", "The sender has half a surrogate pair in its name or id");
+    }
+  }
+}
+
 function checkEvent(event: string): string {
   // A line end would forge fields of an event stream.
-  if (event === "" || event.length > MAX_EVENT_LENGTH || /\p{Cc}/u.test(event)) {
+  if (event === "" || event.length > MAX_EVENT_LENGTH || /[\p{Cc}\p{Cs}]/u.test(event)) {
     throw new MessagingError(
       "bad_option",
-      `event must be 1 to ${MAX_EVENT_LENGTH} characters without control characters`,
+      `event must be 1 to ${MAX_EVENT_LENGTH} characters of text without control characters`,
     );
   }
   if (RESERVED_EVENTS.has(event)) {
@@ -71,6 +88,6 @@ function checkTtl(seconds: number): number {
 }
 
 function checkKey(key: string): string {
-  if (key.length >= 1 && key.length <= MAX_KEY_LENGTH) return key;
+  if (key.length >= 1 && key.length <= MAX_KEY_LENGTH && key.isWellFormed()) return key;
   throw new MessagingError("bad_option", `Idempotency-Key must have 1 to ${MAX_KEY_LENGTH} characters`);
 }

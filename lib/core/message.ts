@@ -1,8 +1,8 @@
 /** Drafts, which publishers hand in, and messages, which the log makes of them; their ids and JSON encoding. */
-import { stringifyJson } from "../base/exact_json.ts";
+import { jsonKind, toJsonLine } from "../base/json_text.ts";
 import { utf8Length } from "../base/utf8.ts";
 
-/** The content of a message: text, one JSON value as its text without line breaks, or bytes. */
+/** The content of a message: text, one JSON value as the publisher wrote it, or bytes. */
 export type Payload =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "json"; readonly text: string }
@@ -66,14 +66,24 @@ export function isTransient(draft: Draft): boolean {
 }
 
 /**
- * The payload that a parsed value is: a string is text, all else stays JSON.
+ * The payload that a JSON value is: a string is text, all else stays JSON. So does a string that JavaScript would write
+ * differently, which goes out as it was written.
  *
- * @throws {SyntaxError} when it is nested too deeply
+ * @param json checked JSON text without white space around it
  */
-export function toJsonPayload(value: unknown): Payload {
-  // Half a surrogate pair cannot be stored or sent: it becomes the replacement character, for everybody alike.
-  if (typeof value === "string") return { kind: "text", text: value.toWellFormed() };
-  return { kind: "json", text: stringifyJson(value) };
+export function toJsonPayload(json: string): Payload {
+  if (jsonKind(json) !== "string") return { kind: "json", text: json };
+  const text = JSON.parse(json) as string;
+  // Text that is not well-formed is text in any spelling, for `createDraft` to refuse.
+  return JSON.stringify(text) === json || !text.isWellFormed()
+    ? { kind: "text", text }
+    : { kind: "json", text: json };
+}
+
+/** The payload as those see it who get bare text: text as it is, JSON as its text, a JSON string as what it says. */
+export function showPayload(payload: Exclude<Payload, { readonly kind: "bytes" }>): string {
+  const { kind, text } = payload;
+  return kind === "json" && jsonKind(text) === "string" ? JSON.parse(text) as string : text;
 }
 
 /** The id of a stored message, unique in its log: `<epoch>-<sequence>`. */
@@ -136,13 +146,13 @@ function encodeSender({ id, name, user, info }: Sender): string {
   return info === undefined ? head : `${head.slice(0, -1)},"info":${info}}`;
 }
 
-/** The payload as one JSON value: text as a string, JSON as itself, bytes as `{ "base64": "..." }`. */
+/** The payload as one JSON value on one line: text as a string, JSON as itself, bytes as `{ "base64": "..." }`. */
 export function encodePayloadJson(payload: Payload): string {
   switch (payload.kind) {
     case "text":
       return JSON.stringify(payload.text);
     case "json":
-      return payload.text;
+      return toJsonLine(payload.text);
     case "bytes":
       return `{"base64":"${payload.bytes.toBase64()}"}`;
   }

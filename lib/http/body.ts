@@ -1,12 +1,14 @@
 /** Reads the body of a request within limits, and parses that of a publish into a payload by its content type. */
 import { MessagingError } from "../core/errors.ts";
-import { isJsonObject, parseExactJson } from "../base/exact_json.ts";
+import { decodeFormText, splitForm } from "../base/form.ts";
+import { parseJsonObject, parseJsonScalar } from "../base/json_text.ts";
 import { toJsonPayload } from "../core/message.ts";
 import type { Payload } from "../core/message.ts";
+import { parseOr } from "./problem.ts";
 import { withTimeout } from "./timeout.ts";
 
 /** Made once: a decoder costs more than what it decodes. */
-const UTF8 = new TextDecoder("utf-8", { fatal: true });
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A payload, and the options beside it in a JSON object or form. */
 interface Body {
@@ -118,14 +120,26 @@ function parseType(value: string): string {
   return lastKind = type.toLowerCase();
 }
 
+/** Beside the data there are few options: of more, one is unknown. */
+const MAX_OPTIONS = 16;
+
+function keepsMember(name: string, kept: number): boolean {
+  return name === "data" || kept < MAX_OPTIONS;
+}
+
 function parseJson(text: string): Body {
   try {
-    const value = parseExactJson(text);
-    if (isJsonObject(value) && Object.hasOwn(value, "data")) {
-      const { data, ...options } = value;
-      return { payload: toJsonPayload(data), options };
-    }
-    return withoutOptions(toJsonPayload(value));
+    // A byte order mark is no part of the JSON: RFC 8259 section 8.1 lets parsers ignore it.
+    const json = text.startsWith("\ufeff") ? text.slice(1) : text;
+    const members = parseJsonObject(json, keepsMember);
+    const data = members?.get("data");
+    // What is around the value is white space, as the text has been checked.
+    if (members === undefined || data === undefined) return withoutOptions(toJsonPayload(json.trim()));
+    const options = [...members].filter(([name]) => name !== "data");
+    return {
+      payload: toJsonPayload(data),
+      options: Object.fromEntries(options.map(([name, value]) => [name, parseJsonScalar(value)])),
+    };
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
     throw new MessagingError(
@@ -137,11 +151,14 @@ function parseJson(text: string): Body {
 }
 
 function parseForm(text: string): Body {
-  const form = new URLSearchParams(text);
-  const data = form.get("data");
-  if (data === null) return withoutOptions({ kind: "text", text });
-  form.delete("data");
-  return { payload: { kind: "text", text: data }, options: Object.fromEntries(form) };
+  const fields = splitForm(text, keepsMember);
+  const data = fields.get("data");
+  if (data === undefined) return withoutOptions({ kind: "text", text });
+  const options = [...fields].filter(([name]) => name !== "data");
+  return parseOr("bad_body", () => ({
+    payload: { kind: "text", text: decodeFormText(data) },
+    options: Object.fromEntries(options.map(([name, value]) => [name, decodeFormText(value)])),
+  }));
 }
 
 function withoutOptions(payload: Payload): Body {

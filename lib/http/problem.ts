@@ -20,7 +20,7 @@ export function createProblem(error: unknown, allow: string = CHANNEL_METHODS): 
 }
 
 /** Runs a parser, and turns its SyntaxError into an error with the given code for the client. */
-export function parseOr<T>(code: "bad_channel" | "bad_option", parse: () => T): T {
+export function parseOr<T>(code: "bad_channel" | "bad_option" | "bad_body", parse: () => T): T {
   try {
     return parse();
   } catch (cause) {

@@ -415,7 +415,7 @@ for (const [method, request, code, message] of REFUSED) {
 const PAYLOADS: readonly [request: string, stored: string][] = [
   ['"data":"hi"', "text hi"],
   ['"data":""', "text "],
-  ['"data":{"b":1, "a":[true, null]}', 'json {"b":1,"a":[true,null]}'],
+  ['"data":{"b":1, "a":[true, null]}', 'json {"b":1, "a":[true, null]}'],
   ['"data":12345678901234567890', "json 12345678901234567890"],
   ['"data":{"id":9007199254740993,"x":1.0,"y":[1e400]}', 'json {"id":9007199254740993,"x":1.0,"y":[1e400]}'],
   ['"data":[1.0,-0,1E2]', "json [1.0,-0,1E2]"],
@@ -622,7 +622,7 @@ const SUBSCRIBED: readonly [request: object | string, options: ServerSubscribeOp
   ],
   [
     '"b64info":"eyJhIjogMX0=","b64data":"AA==","info":null,"override":null,"recover_since":{}',
-    { info: '{"a":1}', data: { kind: "bytes", bytes: new Uint8Array(1) }, expires: 0 },
+    { info: '{"a": 1}', data: { kind: "bytes", bytes: new Uint8Array(1) }, expires: 0 },
   ],
 ];
 

@@ -17,7 +17,7 @@ import {
 } from "../../lib/core/channel.ts";
 import { parseClientId, parseClientName } from "../../lib/core/client.ts";
 import { MessagingError } from "../../lib/core/errors.ts";
-import { parseExactJson } from "../../lib/base/exact_json.ts";
+import { parseJsonText } from "../../lib/base/json_text.ts";
 import { toJsonPayload } from "../../lib/core/message.ts";
 import { parseRules, Rules } from "../../lib/core/rules.ts";
 import { parseBody } from "../../lib/http/body.ts";
@@ -113,9 +113,9 @@ const PARSERS: readonly [name: string, pieces: readonly string[], parse: (text: 
     (text) => new Rules(parseRules(text)).for("news"),
   ],
   [
-    "parseExactJson()",
+    "parseJsonText()",
     ["[", "]", "{", "}", '"a"', ":", ",", "1e999", "-0", "1.0", "\\u", "null"],
-    parseExactJson,
+    parseJsonText,
   ],
 ];
 
@@ -162,11 +162,11 @@ Deno.test("matchesSelector() agrees with the same patterns as regular expression
   }));
 });
 
-Deno.test("parseExactJson() takes what JSON.parse() takes, and gives numbers back as they were written", () => {
+Deno.test("parseJsonText() takes what JSON.parse() takes, and gives numbers back as they were written", () => {
   const number = fc.stringMatching(/^-?(0|[1-9]\d{0,25})(\.\d{1,25})?([eE][+-]?\d{1,3})?$/);
   fc.assert(fc.property(fc.array(number), (numbers) => {
     const text = `[${numbers.join(",")}]`;
-    assert.deepEqual(toJsonPayload(parseExactJson(text)), { kind: "json", text });
+    assert.deepEqual(toJsonPayload(parseJsonText(text)), { kind: "json", text });
   }));
   fc.assert(fc.property(fc.json(), fc.nat(), fc.string({ maxLength: 2 }), (json, at, put) => {
     const text = json.slice(0, at % (json.length + 1)) + put + json.slice(at % (json.length + 1));
@@ -178,7 +178,7 @@ Deno.test("parseExactJson() takes what JSON.parse() takes, and gives numbers bac
         return error instanceof SyntaxError ? "refused" : error;
       }
     };
-    assert.equal(outcome(parseExactJson), outcome(JSON.parse), text);
+    assert.equal(outcome(parseJsonText), outcome(JSON.parse), text);
   }));
 });
 

@@ -7,6 +7,9 @@ import type { Payload } from "../../core/message.ts";
 /** Largest frame or body of commands, in bytes. */
 export const MAX_FRAME_BYTES = 65_536;
 
+/** Largest body of `POST /emulation`: a frame all of whose characters are escaped, and what stands beside it. */
+export const MAX_EMULATION_BYTES = 6 * MAX_FRAME_BYTES + 1_024;
+
 /** What a frame or body holds: text for JSON, bytes for Protobuf. */
 export type FrameData = string | Uint8Array<ArrayBuffer>;
 

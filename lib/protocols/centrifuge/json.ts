@@ -1,5 +1,5 @@
 /** The Centrifuge client protocol as lines of JSON: what JavaScript, Python and Go clients speak. */
-import { isJsonObject, parseExactJson } from "../../base/exact_json.ts";
+import { jsonKind, type JsonMembers, parseJsonObject, parseJsonScalar } from "../../base/json_text.ts";
 import { toJsonPayload } from "../../core/message.ts";
 import { utf8Length } from "../../base/utf8.ts";
 import { encodePayloadJson, type Payload } from "../../core/message.ts";
@@ -164,7 +164,7 @@ function decodeCommands(frame: string | Uint8Array): readonly Command[] {
   if (lines.length > 1 && lines.at(-1) === "") lines.pop();
   return lines.map((line) => {
     const object = parseObject(line);
-    return Object.keys(object).length === 0 ? PONG : toCommand(decodeFields(COMMAND, object));
+    return object.size === 0 ? PONG : toCommand(decodeFields(COMMAND, object));
   });
 }
 
@@ -189,52 +189,63 @@ function decodeUtf8(frame: string | Uint8Array): string {
   }
 }
 
-function parseObject(text: string): { readonly [name: string]: unknown } {
+function parseObject(text: string): JsonMembers {
   if (text.trim() === "") throw new SyntaxError("A blank line");
-  const value = parseExactJson(text);
-  if (!isJsonObject(value)) throw new SyntaxError("Not a JSON object");
-  return value;
+  const members = parseJsonObject(text);
+  if (members === undefined) throw new SyntaxError("Not a JSON object");
+  return members;
 }
 
 /** All fields of a message. Unknown ones are ignored, null is as good as left out. */
-function decodeFields(shape: Shape, object: { readonly [name: string]: unknown }): Values {
+function decodeFields(shape: Shape, members: JsonMembers): Values {
   const values: Values = {};
-  for (const field of shape.fields) values[field.key] = decodeValue(field, object[field.name]);
+  for (const field of shape.fields) values[field.key] = decodeValue(field, members.get(field.name));
   return values;
 }
 
-function decodeValue({ name, type }: Field, value: unknown): unknown {
+/** @param json checked JSON text; undefined when the field was left out */
+function decodeValue({ name, type }: Field, json: string | undefined): unknown {
   // Null as data is data: what a client published.
-  if (value === undefined || (value === null && type.kind !== "payload")) return defaultOf(type);
+  if (json === undefined || (json === "null" && type.kind !== "payload")) return defaultOf(type);
   switch (type.kind) {
     case "bool":
-      if (typeof value === "boolean") return value;
+      if (jsonKind(json) === "boolean") return json === "true";
       break;
-    case "number":
-      if (Number.isInteger(value) && Number(value) >= type.min && Number(value) <= type.max) return value;
+    case "number": {
+      const value = parseJsonScalar(json);
+      if (typeof value === "number" && Number.isInteger(value) && value >= type.min && value <= type.max) {
+        return value;
+      }
       break;
+    }
     case "string":
-      if (typeof value === "string") return value;
+      if (jsonKind(json) === "string") return JSON.parse(json);
       break;
     case "payload":
-      return toJsonPayload(value);
+      return toJsonPayload(json);
     case "present":
       return true;
-    case "message":
-      if (isJsonObject(value)) return decodeFields(type.shape, value);
+    case "message": {
+      const members = parseJsonObject(json);
+      if (members !== undefined) return decodeFields(type.shape, members);
       break;
-    case "map":
-      if (isJsonObject(value)) return decodeMap(type.entry, value);
+    }
+    case "map": {
+      const members = parseJsonObject(json);
+      if (members !== undefined) return decodeMap(type.entry, members);
       break;
+    }
   }
   throw new SyntaxError(`The field "${name}" is not a ${type.kind} that is allowed`);
 }
 
-function decodeMap(entry: Shape, object: { readonly [name: string]: unknown }): ReadonlyMap<string, unknown> {
+function decodeMap(entry: Shape, members: JsonMembers): ReadonlyMap<string, unknown> {
+  const value = entry.byKey.get("value");
+  if (value === undefined) throw new TypeError("An entry of a map has a value");
   const values = new Map<string, unknown>();
-  for (const [key, value] of Object.entries(object)) {
-    if (value === null) throw new SyntaxError("A map has a value that is null");
-    values.set(key, decodeFields(entry, { key, value }).value);
+  for (const [key, json] of members) {
+    if (json === "null") throw new SyntaxError("A map has a value that is null");
+    values.set(key, decodeValue(value, json));
   }
   return values;
 }

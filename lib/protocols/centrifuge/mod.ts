@@ -4,6 +4,7 @@ import { MessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
 import { readBytes } from "../../http/body.ts";
 import type { Env, Protocol, Services } from "../protocol.ts";
+import { MAX_EMULATION_BYTES } from "./codec.ts";
 import type { CentrifugeContext, CentrifugeSettings } from "./context.ts";
 import {
   answerEmulation,
@@ -38,7 +39,7 @@ export function open(services: Services<CentrifugeSettings>): Protocol {
 
 function createRoutes(context: CentrifugeContext): Hono<Env> {
   const routes = new Hono<Env>();
-  const { connections, settings: limits } = context;
+  const { connections, limits: rates, settings: limits } = context;
   routes.get("/connection/websocket", (c) => {
     const { format, subprotocol } = chooseWebSocket(c.req.raw);
     const open = (connection: Connection) => openCentrifugeSocket(context, format, connection);
@@ -54,6 +55,7 @@ function createRoutes(context: CentrifugeContext): Hono<Env> {
     if (req.raw.method === "HEAD") {
       throw new MessagingError("method_not_allowed", "A session is opened by GET or POST, not by HEAD");
     }
+    rates.countPublish(env.peer.address, undefined);
     const body = await readBytes(req.raw, limits);
     return connections.openStream(
       env.peer,
@@ -66,7 +68,11 @@ function createRoutes(context: CentrifugeContext): Hono<Env> {
   routes.on(["GET", "POST"], "/connection/uni_sse", withBody(openOneWayEvents));
   routes.post(
     "/emulation",
-    async ({ req }) => emulate(context, req.raw, await readBytes(req.raw, limits)),
+    async ({ env, req }) => {
+      rates.countPublish(env.peer.address, undefined);
+      const maxBodyBytes = Math.min(limits.maxBodyBytes, MAX_EMULATION_BYTES);
+      return emulate(context, req.raw, await readBytes(req.raw, { ...limits, maxBodyBytes }));
+    },
   );
   return routes;
 }

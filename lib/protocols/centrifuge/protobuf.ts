@@ -1,5 +1,5 @@
 /** The Centrifuge client protocol as Protobuf messages: what Dart, Swift and Java clients speak. */
-import { parseExactJson } from "../../base/exact_json.ts";
+import { parseJsonText } from "../../base/json_text.ts";
 import { toJsonPayload } from "../../core/message.ts";
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { encodePayloadJson, type Payload } from "../../core/message.ts";
@@ -137,7 +137,10 @@ function writeMessage(writer: BinaryWriter, number: number, shape: Shape, messag
 /** Text and JSON as the UTF-8 of the JSON value, bytes as they are. */
 function writeData(writer: BinaryWriter, number: number, data: Payload | DeltaData): void {
   const payload = data.kind === "whole" ? data.payload : data;
-  if (payload.kind === "text" || payload.kind === "json") {
+  if (payload.kind === "json") {
+    // Not by line: white space comes back as it was, line breaks too.
+    writer.tag(number, WireType.LengthDelimited).string(payload.text);
+  } else if (payload.kind === "text") {
     writer.tag(number, WireType.LengthDelimited).string(encodePayloadJson(payload));
   } else if (payload.bytes.length > 0) {
     writer.tag(number, WireType.LengthDelimited).bytes(payload.bytes);
@@ -243,11 +246,11 @@ function defaultsOf(shape: Shape | undefined): unknown {
 /** UTF-8 that is JSON is read like JSON, all else is bytes. No bytes at all are no data. */
 function decodeData(bytes: Uint8Array): Payload | undefined {
   if (bytes.length === 0) return undefined;
-  let value: unknown;
   try {
-    value = parseExactJson(UTF8.decode(bytes));
+    const text = UTF8.decode(bytes);
+    const payload = toJsonPayload(parseJsonText(text));
+    return payload.kind === "json" ? { kind: "json", text } : payload;
   } catch {
     return { kind: "bytes", bytes: bytes.slice() };
   }
-  return toJsonPayload(value);
 }

@@ -2,6 +2,7 @@
  * What the Centrifuge protocol is carried by: WebSockets, streaming responses with commands beside them, and their
  * one-way kin. Each gives a session a socket and the frames that arrive.
  */
+import { decodeFormText } from "../../base/form.ts";
 import type { Cluster } from "../../core/cluster/cluster.ts";
 import { MessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
@@ -24,6 +25,7 @@ import {
 import { JSON_CODEC } from "./json.ts";
 import { PROTOBUF_CODEC } from "./protobuf.ts";
 import { CentrifugeSession } from "./session.ts";
+import { parseOr } from "../../http/problem.ts";
 import { createStreamFrame, streamHeaders } from "../../http/stream.ts";
 
 /** Subprotocols by which a WebSocket says how it writes. */
@@ -255,7 +257,9 @@ function connectOneWay(session: CentrifugeSession, frame: string | Uint8Array): 
 }
 
 function readConnectQuery(request: Request): string | undefined {
-  return new URL(request.url).searchParams.get("cf_connect") ?? undefined;
+  const { search, searchParams } = new URL(request.url);
+  parseOr("bad_option", () => decodeFormText(search));
+  return searchParams.get("cf_connect") ?? undefined;
 }
 
 function asksForProtobuf(request: Request): boolean {

@@ -1,5 +1,5 @@
 /** Server-sent events (WHATWG HTML section 9.2): what `new EventSource(url)` reads from a channel's URL. */
-import { encodePayloadJson, formatId, type Message } from "../../core/message.ts";
+import { encodePayloadJson, formatId, type Message, showPayload } from "../../core/message.ts";
 import type { Encoder } from "../../core/socket.ts";
 import { createStreamFrame } from "../../http/stream.ts";
 import type { Services } from "../protocol.ts";
@@ -41,7 +41,7 @@ export function encodeEvent(message: Message): string {
   let text = message.sequence > 0 ? `id: ${formatId(message.epoch, message.sequence)}\n` : "";
   if (message.event !== undefined) text += `event: ${message.event}\n`;
   const { payload } = message;
-  const data = payload.kind === "text" ? payload.text : encodePayloadJson(payload);
+  const data = payload.kind === "bytes" ? encodePayloadJson(payload) : showPayload(payload);
   // All three line ends of the format end a line here, else text could forge fields.
   for (const line of data.split(/\r\n|\r|\n/)) text += `data: ${line}\n`;
   return text + "\n";

@@ -6,7 +6,7 @@ import { type Client, createClient, describeSender } from "../../core/client.ts"
 import { createDraft } from "../../core/draft.ts";
 import { cutReason, MessagingError, toMessagingError } from "../../core/errors.ts";
 import { utf8Length } from "../../base/utf8.ts";
-import type { Message } from "../../core/message.ts";
+import { type Message, showPayload } from "../../core/message.ts";
 import { Outbox } from "../../core/outbox.ts";
 import { type Encoder, Frame, type Socket, type SocketHandler } from "../../core/socket.ts";
 import { endAtExpiry, type Services } from "../protocol.ts";
@@ -18,7 +18,7 @@ import type { SessionRequest } from "./session.ts";
 export const PLAIN_ENCODER: Encoder = { kind: "single", encode: encodePlain };
 
 function encodePlain({ payload }: Message): Frame {
-  return new Frame(payload.kind === "bytes" ? payload.bytes : payload.text);
+  return new Frame(payload.kind === "bytes" ? payload.bytes : showPayload(payload));
 }
 
 /** Opens a plain session on the channels of a request. Lists and patterns can only be read. */

@@ -1,4 +1,5 @@
 /** `POST` and `PUT` on a channel or on `/@id`: one message from an HTTP request to the hub. */
+import { decodeFormText } from "../../base/form.ts";
 import { quote } from "../../base/quote.ts";
 import type { Pass } from "../../auth/gate.ts";
 import { decodePath, directChannel, parseChannelPath } from "../../core/channel.ts";
@@ -41,8 +42,8 @@ export async function handlePublish(
   const from = pass && parseSender(pass, id, name);
   const idempotencyKey = request.headers.get("idempotency-key") ?? undefined;
   const bytes = await readBytes(request, settings);
-  const body = parseBody(bytes, request.headers);
   if (echoes) return createEcho(request, bytes);
+  const body = parseBody(bytes, request.headers);
   const parsed = parseOptions({ ...body.options, ...options });
   if (target.to !== undefined && parsed.to !== undefined) {
     throw new MessagingError("bad_option", `The path says whom this is for: leave out "to"`);
@@ -60,7 +61,9 @@ function splitUrl(url: string): { readonly pathname: string; readonly search: st
 }
 
 function parseQuery(search: string): Record<string, string | undefined> {
-  return search === "" ? {} : Object.fromEntries(new URLSearchParams(search));
+  if (search === "") return {};
+  parseOr("bad_option", () => decodeFormText(search));
+  return Object.fromEntries(new URLSearchParams(search));
 }
 
 /** A channel's path, or `/@id` for one client. */

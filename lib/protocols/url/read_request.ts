@@ -1,4 +1,5 @@
 /** Reads what a reader asked for out of a URL, its query and its headers: the same for every protocol. */
+import { decodeFormText } from "../../base/form.ts";
 import { parseSelectorPath } from "../../core/channel.ts";
 import { parseClientId, parseClientName } from "../../core/client.ts";
 import { MessagingError } from "../../core/errors.ts";
@@ -28,6 +29,7 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h:
  */
 export function parseReadRequest(request: Request, now: number): ReadOptions {
   const url = new URL(request.url);
+  parseOr("bad_option", () => decodeFormText(url.search));
   const query = new Map(url.searchParams);
   for (const name of query.keys()) {
     if (!QUERY_NAMES.some((known) => known === name)) {

@@ -160,15 +160,17 @@ for (const [name, frame, expected] of FRAMES) {
 
 const DATA: readonly [string, Payload][] = [
   ['"it rains"', text("it rains")],
-  ['"\\ud83c\\udf27 \\"\\n"', text('🌧 "\n')],
+  ['"🌧 \\"\\n"', text('🌧 "\n')],
+  ['"\\ud83c\\udf27"', json('"\\ud83c\\udf27"')],
+  ['"a\\uD800"', text("a\ud800")],
   ['""', text("")],
   ["12345678901234567890", json("12345678901234567890")],
-  ['{"id": 9007199254740993, "price": 1.10}', json('{"id":9007199254740993,"price":1.10}')],
-  ["[1e400, -0, 0.0, 1E2, 5]", json("[1e400,-0,0.0,1E2,5]")],
-  ['{"\\u0061":"1.5\\n", "rawJSON":"2"}', json('{"a":"1.5\\n","rawJSON":"2"}')],
+  ['{"id": 9007199254740993, "price": 1.10}', json('{"id": 9007199254740993, "price": 1.10}')],
+  ["[1e400, -0, 0.0, 1E2, 5]", json("[1e400, -0, 0.0, 1E2, 5]")],
+  ['{"\\u0061":"1.5\\n", "rawJSON":"2"}', json('{"\\u0061":"1.5\\n", "rawJSON":"2"}')],
   ['{"base64":"AP8="}', json('{"base64":"AP8="}')],
   ["[-0]", json("[-0]")],
-  ["\t[ ]\r", json("[]")],
+  ["\t[ ]\r", json("[ ]")],
 ];
 
 for (const [written, payload] of DATA) {
