@@ -11,6 +11,12 @@ import { createConfig } from "./test_app.ts";
 
 const SECRET = "RAINDROPS_TOKEN_SECRET=a-secret-of-thirty-two-characters-or-more";
 
+/** A hook, so that the step which opens hooks is taken; nothing is ever sent. */
+const HOOK = [
+  "RAINDROPS_WEBHOOK_URL=http://127.0.0.1:9/",
+  "RAINDROPS_WEBHOOK_SECRET=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+];
+
 /** Disposables that were opened, by name, and are open still. */
 class Watch {
   readonly open = new Set<string>();
@@ -68,7 +74,7 @@ for (const [index, step] of STEPS.entries()) {
         throw failure;
       },
     };
-    const opening = createApp(createConfig(SECRET), new RecordingLogger(), undefined, openers);
+    const opening = createApp(createConfig(SECRET, ...HOOK), new RecordingLogger(), undefined, openers);
     await assert.rejects(opening, failure);
     assert.ok(reached);
     assert.deepEqual([...watch.open], []);
@@ -77,7 +83,12 @@ for (const [index, step] of STEPS.entries()) {
 
 Deno.test("createApp() closes on shutdown what it opened, and the sanitizers find no timer left", async () => {
   const watch = new Watch();
-  const app = await createApp(createConfig(SECRET), new RecordingLogger(), undefined, watchOpeners(watch));
+  const app = await createApp(
+    createConfig(SECRET, ...HOOK),
+    new RecordingLogger(),
+    undefined,
+    watchOpeners(watch),
+  );
   assert.ok(watch.open.size >= 4, [...watch.open].join());
   await app[Symbol.asyncDispose]();
   assert.deepEqual([...watch.open], []);

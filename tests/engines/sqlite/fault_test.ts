@@ -9,6 +9,8 @@ import { KEEP_ALL, readAll, readTexts, TemporaryDirectory } from "./fixture.ts";
 import { mayMount, mountTemporary } from "./mount.ts";
 
 const TEXT = "x".repeat(1_000);
+/** Larger than what a failed batch leaves free. */
+const LARGE = TEXT.repeat(200);
 
 /** Appends, ten drafts a turn, until a turn is refused. Returns the receipts of those that were stored. */
 async function fill(log: SqliteEngine, channel = "news"): Promise<Receipt[]> {
@@ -49,8 +51,8 @@ Deno.test("SqliteEngine on a full disk refuses appends, reads on, and works agai
   assert.ok(receipts.length > 0);
 
   const { top } = log;
-  await assert.rejects(log.append(createDraft(TEXT.repeat(20))), assertFull);
-  await assert.rejects(log.append(createDraft(TEXT.repeat(20), { channel: "new" })), assertFull);
+  await assert.rejects(log.append(createDraft(LARGE)), assertFull);
+  await assert.rejects(log.append(createDraft(LARGE, { channel: "new" })), assertFull);
   assert.equal(announced.length, receipts.length + 1, "nothing refused was announced");
   assert.deepEqual(log.top, top);
   const page = await readAll(log);
@@ -82,7 +84,7 @@ Deno.test("SqliteEngine on a full disk delivers what needs no storing", async ()
   log.onStored = (messages) => void announced.push(...messages);
   const [ephemeral, stored, direct, keyed] = await Promise.allSettled([
     log.append(createDraft("ephemeral", { ephemeral: true })),
-    log.append(createDraft(TEXT.repeat(10))),
+    log.append(createDraft(LARGE)),
     log.append(createDraft("direct", { to: "id1" })),
     log.append(createDraft("keyed", { ephemeral: true, idempotencyKey: "k" })),
   ]);
@@ -100,7 +102,7 @@ Deno.test("SqliteEngine on a full disk forgets channels and keys of what it refu
   await using directory = new TemporaryDirectory();
   await using log = directory.open({ maxPages: 64 });
   await fill(log);
-  const draft = createDraft(TEXT.repeat(10), { channel: "new", idempotencyKey: "k" });
+  const draft = createDraft(LARGE, { channel: "new", idempotencyKey: "k" });
   await assert.rejects(log.append(draft), assertFull);
   await log.clear("news");
   const receipt = await log.append(draft);
