@@ -47,15 +47,40 @@ export class Gate {
   readonly #openPass: Pass;
   readonly #unaskedPass: Pass;
   readonly #operatorPass: Pass;
+  readonly #protections: ((channel: string) => boolean)[] = [];
 
   constructor(options: GateOptions) {
     this.#options = options;
     this.isOpen = options.open;
     this.rules = options.rules;
     const { rules, logger } = options;
-    this.#openPass = new Pass({ rules, logger, requester: { kind: "open" } });
-    this.#unaskedPass = new Pass({ rules, logger, requester: { kind: "operator", hasKey: false } });
-    this.#operatorPass = new Pass({ rules, logger, requester: { kind: "operator", hasKey: true } });
+    const shared = { rules, logger, isProtected: this.isProtected };
+    this.#openPass = new Pass({ ...shared, requester: { kind: "open" } });
+    this.#unaskedPass = new Pass({ ...shared, requester: { kind: "operator", hasKey: false } });
+    this.#operatorPass = new Pass({ ...shared, requester: { kind: "operator", hasKey: true } });
+  }
+
+  /**
+   * Keeps channels private at every door: they are open to API keys, to tokens that name them, and to the protocol that
+   * protects them. Wildcards of others do not match them.
+   */
+  protect(isPrivate: (channel: string) => boolean): void {
+    this.#protections.push(isPrivate);
+  }
+
+  /** Whether a channel is kept private by a protocol. */
+  readonly isProtected = (channel: string): boolean =>
+    this.#protections.some((isPrivate) => isPrivate(channel));
+
+  /** The selector without the private channels that its wildcards match, for whoever may not read those. */
+  restrict(selector: Selector, pass: Pass): Selector {
+    if (selector.channel !== undefined || pass.hasKey || this.#protections.length === 0) return selector;
+    return { ...selector, key: `${selector.key} -private`, hides: this.isProtected };
+  }
+
+  /** The pass of a client that an app vouches for by its key: all it has where tokens are not asked for. */
+  admitApp(): Pass {
+    return this.hasTokenKeys ? this.#createPass(undefined) : this.#openPass;
   }
 
   /** Whether tokens are checked here. */
@@ -179,7 +204,7 @@ export class Gate {
 
   #createPass(claims: ConnectionClaims | undefined): Pass {
     const { rules, logger } = this.#options;
-    return new Pass({ rules, logger, requester: toRequester(claims), claims });
+    return new Pass({ rules, logger, isProtected: this.isProtected, requester: toRequester(claims), claims });
   }
 }
 
@@ -187,6 +212,7 @@ interface PassOptions {
   readonly rules: Rules;
   readonly logger: Logger;
   readonly requester: Requester;
+  readonly isProtected: (channel: string) => boolean;
   readonly claims?: ConnectionClaims | undefined;
 }
 
@@ -197,8 +223,10 @@ export class Pass {
   readonly #rules: Rules;
   readonly #logger: Logger;
   readonly #requester: Requester;
+  readonly #isProtected: (channel: string) => boolean;
 
-  constructor({ rules, logger, requester, claims }: PassOptions) {
+  constructor({ rules, logger, requester, isProtected, claims }: PassOptions) {
+    this.#isProtected = isProtected;
     this.claims = claims;
     this.#rules = rules;
     this.#logger = logger;
@@ -258,7 +286,7 @@ export class Pass {
     target: string | Selector,
     tie: Tie = "none",
   ): MessagingError | undefined {
-    if (isOperatorAction(action)) return this.#denyOperation(action);
+    if (isOperatorAction(action)) return this.#denyOperation(action, target);
     if (typeof target !== "string" && target.channel === undefined) return this.#denyPatterns(action, target);
     const channel = typeof target === "string" ? target : target.channel ?? "";
     const denial = this.#decide(action, channel, tie);
@@ -275,15 +303,22 @@ export class Pass {
     if (denial !== undefined) throw denial;
   }
 
-  #decide(action: Action, channel: string, tie: Tie): Denial | undefined {
+  #decide(action: Action, channel: string, tie: Tie): Pick<Denial, "message" | "clientMessage"> | undefined {
+    if (this.#isHidden(channel, tie)) return describePrivacy(channel);
     if (this.#requester.kind !== "keyed") return undefined;
     const decision = mayUse(action, channel, this.#requester, this.#rules.for(channel), tie);
     return decision.allowed ? undefined : decision;
   }
 
-  #denyOperation(action: OperatorAction): MessagingError | undefined {
+  /** Whether a channel is private, and nothing opens it to this request. */
+  #isHidden(channel: string, tie: Tie): boolean {
+    return tie !== "token" && !this.hasKey && this.#isProtected(channel) && !this.names(channel);
+  }
+
+  #denyOperation(action: OperatorAction, target: string | Selector): MessagingError | undefined {
+    const isHidden = typeof target === "string" && this.#isHidden(target, "none");
     // Everybody may whisper on an open server.
-    if (action === "whisper" ? this.isTrusted : this.isOperator) return undefined;
+    if (!isHidden && (action === "whisper" ? this.isTrusted : this.isOperator)) return undefined;
     return new MessagingError(
       "forbidden",
       `${OPERATOR_PHRASES[action]} needs an API key here: send one of RAINDROPS_API_KEYS as X-API-Key`,
@@ -292,6 +327,10 @@ export class Pass {
 
   #denyPatterns(action: Action, { patterns }: Selector): MessagingError | undefined {
     const requester = this.#requester;
+    // Wildcards do not match private channels: only those that a list names are asked for.
+    const hidden = patterns.map((pattern) => pattern.join("/"))
+      .find((name) => !name.includes("*") && this.#isHidden(name, "none"));
+    if (hidden !== undefined) return new MessagingError("forbidden", describePrivacy(hidden).clientMessage);
     if (requester.kind !== "keyed") return undefined;
     const mayRead = (pattern: readonly string[]) => {
       if (mayReach(action, pattern, requester.grants)) return true;
@@ -309,6 +348,13 @@ export class Pass {
 
 function isOperatorAction(action: Action | OperatorAction): action is OperatorAction {
   return Object.hasOwn(OPERATOR_PHRASES, action);
+}
+
+function describePrivacy(channel: string): Pick<Denial, "message" | "clientMessage"> {
+  const message =
+    `${JSON.stringify(channel)} is a private channel of an app: it is open to those whom the app lets in, ` +
+    "and to API keys (X-API-Key)";
+  return { message, clientMessage: message };
 }
 
 /** Whether a rule switched off what is asked for, whoever asks. */

@@ -37,6 +37,8 @@ export interface Selector {
   /** The name when the selector is exactly one channel, else undefined. */
   readonly channel: string | undefined;
   readonly patterns: readonly (readonly string[])[];
+  /** Channels that wildcards of this selector do not match; names of a list are matched all the same. */
+  readonly hides?: (channel: string) => boolean;
 }
 
 /**
@@ -113,9 +115,15 @@ export function selectPatterns(names: readonly string[]): Selector {
   return { key: unique.join(" "), channel: undefined, patterns };
 }
 
+/** The names and patterns of a selector as one text, for people and other nodes. */
+export function formatSelector({ channel, patterns }: Selector): string {
+  return channel ?? patterns.map((pattern) => pattern.join("/")).join(" ");
+}
+
 /** Whether a selector selects a channel. */
 export function matchesSelector(selector: Selector, channel: string): boolean {
   if (selector.channel !== undefined) return selector.channel === channel;
+  if (selector.hides?.(channel)) return false;
   const segments = channel.split("/");
   return selector.patterns.some((pattern) => matchesPattern(pattern, segments));
 }

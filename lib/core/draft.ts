@@ -4,7 +4,7 @@ import { MessagingError } from "./errors.ts";
 import type { Draft, Payload, Sender } from "./message.ts";
 
 /** Longest event name and idempotency key, in characters, and longest time to live, in seconds. */
-export const MAX_EVENT_LENGTH = 100;
+export const MAX_EVENT_LENGTH = 200;
 export const MAX_KEY_LENGTH = 255;
 export const MAX_TTL_SECONDS = 10 * 365 * 24 * 60 * 60;
 

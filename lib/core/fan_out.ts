@@ -81,7 +81,7 @@ export class FanOut {
   count(channel: string): number {
     let count = this.#groups.get(channel)?.size ?? 0;
     if (this.#patterns.size > 0) {
-      for (const group of this.#patterns.match(channel)) count += group.size;
+      for (const group of this.#matchPatterns(channel)) count += group.size;
     }
     return count;
   }
@@ -131,7 +131,7 @@ export class FanOut {
       const group = this.#groups.get(channel);
       if (group !== undefined) this.#deliverTo(group, list, cache);
       if (this.#patterns.size === 0) continue;
-      for (const pattern of this.#patterns.match(channel)) {
+      for (const pattern of this.#matchPatterns(channel)) {
         byPattern.set(pattern, byPattern.has(pattern) ? [] : list);
       }
     }
@@ -146,7 +146,7 @@ export class FanOut {
     group: Group,
     byChannel: ReadonlyMap<string, readonly Message[]>,
   ): readonly Message[] {
-    const channels = new Set([...byChannel.keys()].filter((name) => this.#patterns.match(name).has(group)));
+    const channels = new Set([...byChannel.keys()].filter((name) => this.#matchPatterns(name).has(group)));
     return messages.filter((message) => channels.has(message.channel));
   }
 
@@ -204,8 +204,15 @@ export class FanOut {
     this.#metrics.deliveredBytes += bytes * sockets;
   }
 
+  /** The lists and patterns that match a channel and do not hide it. */
+  #matchPatterns(channel: string): Set<Group> {
+    const groups = this.#patterns.match(channel);
+    for (const group of groups) if (group.selector.hides?.(channel)) groups.delete(group);
+    return groups;
+  }
+
   #groupsOf(channel: string): Set<Group> {
-    const groups = new Set<Group>(this.#patterns.size > 0 ? this.#patterns.match(channel) : []);
+    const groups = new Set<Group>(this.#patterns.size > 0 ? this.#matchPatterns(channel) : []);
     const own = this.#groups.get(channel);
     if (own !== undefined) groups.add(own);
     return groups;

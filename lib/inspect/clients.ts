@@ -1,4 +1,5 @@
 /** The inspector's views of clients: the subscribers of a channel, all connected clients, and the details of one. */
+import { formatSelector } from "../core/channel.ts";
 import type { Client } from "../core/client.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
@@ -36,7 +37,7 @@ const SHOWN_SUBSCRIPTIONS = 100;
 export function listSubscribers(hub: Hub, channel: string): readonly SubscriberRow[] {
   const rows: SubscriberRow[] = [];
   for (const { client, selector } of hub.listSubscriptions(channel)) {
-    if (rows.push({ ...describe(client), by: selector.key }) === SHOWN_CLIENTS) break;
+    if (rows.push({ ...describe(client), by: formatSelector(selector) }) === SHOWN_CLIENTS) break;
   }
   return rows;
 }
@@ -58,7 +59,7 @@ export function listClients(
 /** @throws {MessagingError} `not_found` if the connection has ended */
 export function describeClient(hub: Hub, connection: string): ClientDetails {
   const client = findClient(hub, connection);
-  const keys = Array.from(hub.listSubscriptionsOf(client), ({ selector }) => selector.key);
+  const keys = Array.from(hub.listSubscriptionsOf(client), ({ selector }) => formatSelector(selector));
   return {
     ...describe(client),
     queuedBytes: client.socket.queuedBytes,

@@ -7,6 +7,7 @@
  * five seconds is considered dead and its entries are dropped, until it is heard again. Nothing of this is stored: the
  * entries of a dead node are worthless, and the living ones send theirs again.
  */
+import { formatSelector } from "../channel.ts";
 import type { Bus } from "./bus.ts";
 import type { Client } from "../client.ts";
 import { ClusterCalls, type Outcome } from "./calls.ts";
@@ -217,7 +218,7 @@ export class Cluster implements Disposable {
     }
     const client = this.#keys.get(entry.client) ?? 0;
     const channelInfo = bound(entry.member.channelInfo);
-    const change = ["subscription", key, client, entry.selector.key] as const;
+    const change = ["subscription", key, client, formatSelector(entry.selector)] as const;
     return channelInfo === undefined ? change : [...change, channelInfo];
   }
 

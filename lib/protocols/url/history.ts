@@ -1,5 +1,5 @@
 /** `GET` on a channel as one JSON document, its presence likewise, and `DELETE`, which clears what is stored. */
-import { parseChannelPath } from "../../core/channel.ts";
+import { formatSelector, parseChannelPath } from "../../core/channel.ts";
 import { MessagingError } from "../../core/errors.ts";
 import type { Hub } from "../../core/hub.ts";
 import { encodeMessageJson, formatId } from "../../core/message.ts";
@@ -27,7 +27,7 @@ export async function handleHistory(hub: Hub, options: ReadOptions): Promise<Res
     maxBytes: MAX_DOCUMENT_BYTES,
   });
   const head = {
-    channel: selector.channel ?? selector.key,
+    channel: formatSelector(selector),
     epoch: page.position.epoch,
     ...(selector.channel === undefined ? {} : { offset: page.position.offset }),
     ...(page.kind === "gap" ? { gap: { earliest: page.earliest } } : {}),

@@ -2,6 +2,7 @@
  * The plain protocol: a WebSocket on a channel's URL, text and binary frames, nothing else. What one client sends
  * goes to everyone else on the channel, what others publish comes to it.
  */
+import { formatSelector } from "../../core/channel.ts";
 import { type Client, createClient, describeSender } from "../../core/client.ts";
 import { createDraft } from "../../core/draft.ts";
 import { cutReason, MessagingError, toMessagingError } from "../../core/errors.ts";
@@ -54,7 +55,7 @@ class PlainSession implements SocketHandler {
       echo: false,
       end: (error) => {
         hub.metrics.refused(error.code, {
-          what: `plain ${selector.key}`,
+          what: `plain ${formatSelector(selector)}`,
           message: error.message,
           client: id,
         });
@@ -64,7 +65,7 @@ class PlainSession implements SocketHandler {
       },
     });
     this.#client = client;
-    if (!hub.connect(client, selector.channel ?? selector.key)) return;
+    if (!hub.connect(client, formatSelector(selector))) return;
     this.#forgetExpiry = endAtExpiry(pass.expires, client);
     // Most sockets only wait for what comes: theirs is no memory for what cannot happen.
     if (since === undefined && limit === undefined) return void hub.subscribe(client, selector);

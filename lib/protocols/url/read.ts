@@ -30,10 +30,11 @@ export async function handleRead(request: Request, peer: Peer, services: Service
     parseOr("bad_channel", () => parseSelectorPath(pathname));
     return await pages.fetch(request);
   }
-  const options = parseReadRequest(request, Date.now());
-  const { selector } = options;
-  const streams = upgrades || options.follow || accept.includes(EVENT_STREAM_TYPE);
+  const asked = parseReadRequest(request, Date.now());
+  const streams = upgrades || asked.follow || accept.includes(EVENT_STREAM_TYPE);
   const pass = await gate.admit(request);
+  const options = { ...asked, selector: gate.restrict(asked.selector, pass) };
+  const { selector } = options;
   if (options.presence) {
     pass.demand("presence", selector);
     return handlePresence(hub, options);

@@ -1,4 +1,5 @@
 /** What event streams and line streams share: a client over a response body, kept alive and cleaned up after. */
+import { formatSelector } from "../../core/channel.ts";
 import { type Client, createClient } from "../../core/client.ts";
 import { Outbox } from "../../core/outbox.ts";
 import type { Gap } from "../../core/replay.ts";
@@ -40,7 +41,7 @@ export function openStream(format: StreamFormat, services: Services, request: Se
     echo: true,
     end(error) {
       hub.metrics.refused(error.code, {
-        what: `${format.protocol} ${selector.key}`,
+        what: `${format.protocol} ${formatSelector(selector)}`,
         message: error.message,
         client: id,
       });
@@ -59,7 +60,7 @@ export function openStream(format: StreamFormat, services: Services, request: Se
   }
 
   const response = new Response(socket.body, { headers: streamHeaders(format.contentType) });
-  if (!hub.connect(client, selector.channel ?? selector.key)) return response;
+  if (!hub.connect(client, formatSelector(selector))) return response;
   socket.send([createStreamFrame(format.encodeOpening(since === undefined ? hub.top : undefined))]);
   hub.subscribe(client, selector, {
     since,
