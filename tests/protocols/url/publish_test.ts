@@ -194,7 +194,7 @@ const REFUSALS: readonly ({ name: string; path?: string; status: number; detail:
   { name: "the event name gap", path: "/news?event=gap", status: 400, detail: /taken/ },
   { name: "an unclear switch", path: "/news?ephemeral=maybe", status: 400, detail: /true or false/ },
   { name: "a reserved channel", path: "/_own/x", status: 400, detail: /server's own/ },
-  { name: "a path kept for later", path: "/apps/x", status: 400, detail: /server's own/ },
+  { name: "a path of the server", path: "/metrics/x", status: 400, detail: /server's own/ },
   { name: "an empty segment", path: "/a//b", status: 400, detail: /empty segment/ },
   { name: "a list", path: "/a,b", status: 400, detail: /list/ },
   { name: "a pattern", path: "/a/*", status: 400, detail: /pattern/ },

@@ -1,0 +1,95 @@
+/** Private channels of an app are private at every door: a table of doors, kinds of channels and credentials. */
+import assert from "node:assert/strict";
+import { TestSocket } from "../../test_socket.ts";
+import type { TestApp } from "../../test_app.ts";
+import { RawClient } from "../centrifuge/app.ts";
+import { openServerLibrary, startPusherApp } from "./pusher_app.ts";
+
+const KEY = "operators-key-0123456789";
+
+const CHANNELS = [
+  "private-a",
+  "presence-a",
+  "private-encrypted-a",
+  "private-cache-a",
+  "presence-cache-a",
+  "#server-to-user-ann",
+] as const;
+
+/** A way to read or change a channel by URL, with the status for whoever may. */
+const DOORS: readonly { name: string; method: string; path(channel: string): string; accept?: string }[] = [
+  { name: "document", method: "GET", path: (channel) => `/${channel}?since=earliest` },
+  { name: "list", method: "GET", path: (channel) => `/news,${channel}` },
+  { name: "presence", method: "GET", path: (channel) => `/${channel}?presence` },
+  { name: "event stream", method: "HEAD", path: (channel) => `/${channel}`, accept: "text/event-stream" },
+  { name: "lines", method: "HEAD", path: (channel) => `/${channel}?follow` },
+  { name: "publishing", method: "POST", path: (channel) => `/${channel}` },
+  { name: "clearing", method: "DELETE", path: (channel) => `/${channel}` },
+];
+
+async function ask(
+  { url }: TestApp,
+  door: typeof DOORS[number],
+  channel: string,
+  key?: string,
+): Promise<number> {
+  const response = await fetch(url + door.path(encodeURIComponent(channel)), {
+    method: door.method,
+    headers: {
+      accept: door.accept ?? "application/json",
+      ...(key === undefined ? {} : { "x-api-key": key }),
+    },
+    ...(door.method === "POST" ? { body: "x" } : {}),
+  });
+  await response.body?.cancel();
+  return response.status;
+}
+
+for (const door of DOORS) {
+  Deno.test(`${door.name} by URL of a private channel takes an API key, on an open server too`, async () => {
+    for (const keyed of [false, true]) {
+      await using server = await startPusherApp(...(keyed ? [`RAINDROPS_API_KEYS=${KEY}`] : []));
+      for (const channel of CHANNELS) {
+        assert.equal(await ask(server, door, channel), 403, channel);
+        if (keyed) assert.equal(await ask(server, door, channel, KEY), 200, channel);
+      }
+      assert.notEqual(await ask(server, door, "public", keyed ? KEY : undefined), 403);
+    }
+  });
+}
+
+Deno.test("a Centrifuge client can neither subscribe, publish, nor ask for presence or history of a private channel", async () => {
+  await using server = await startPusherApp();
+  await using client = await RawClient.connect(server);
+  for (const channel of CHANNELS) {
+    assert.equal(await client.fail("subscribe", { channel }), 103, channel);
+    assert.equal(await client.fail("publish", { channel, data: 1 }), 103, channel);
+    assert.equal(await client.fail("presence", { channel }), 103, channel);
+    assert.equal(await client.fail("presence_stats", { channel }), 103, channel);
+    assert.equal(await client.fail("history", { channel, limit: 1 }), 103, channel);
+  }
+  assert.equal(await client.fail("subscribe", { channel: "news" }), undefined);
+});
+
+Deno.test("a plain WebSocket of a private channel is refused, and wildcards of others do not match it", async () => {
+  await using server = await startPusherApp(`RAINDROPS_API_KEYS=${KEY}`);
+  await assert.rejects(TestSocket.open(`${server.socketUrl}/private-a`));
+  await using all = await TestSocket.open(`${server.socketUrl}/**`);
+  await using one = await TestSocket.open(`${server.socketUrl}/*`);
+  await using operator = await TestSocket.open(`${server.socketUrl}/**`, { headers: { "x-api-key": KEY } });
+  const library = openServerLibrary(server);
+  await library.trigger(["private-a", "presence-a"], "secret", "hidden");
+  await library.trigger("news", "shown", "seen");
+  assert.equal(await all.next(), "seen");
+  assert.equal(await one.next(), "seen");
+  assert.deepEqual([await operator.next(), await operator.next(), await operator.next()], [
+    "hidden",
+    "hidden",
+    "seen",
+  ]);
+  const read = async (headers: HeadersInit) => {
+    const { messages } = await (await fetch(`${server.url}/**?since=earliest`, { headers })).json();
+    return messages.length;
+  };
+  assert.deepEqual([await read({}), await read({ "x-api-key": KEY })], [1, 3]);
+});
