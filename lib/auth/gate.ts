@@ -46,7 +46,8 @@ export class Gate {
   readonly #options: GateOptions;
   readonly #openPass: Pass;
   readonly #unaskedPass: Pass;
-  readonly #operatorPass: Pass;
+  /** By the id of the API key. */
+  readonly #operatorPasses = new Map<string, Pass>();
 
   constructor(options: GateOptions) {
     this.#options = options;
@@ -55,7 +56,6 @@ export class Gate {
     const { rules, logger } = options;
     this.#openPass = new Pass({ rules, logger, requester: { kind: "open" } });
     this.#unaskedPass = new Pass({ rules, logger, requester: { kind: "operator", hasKey: false } });
-    this.#operatorPass = new Pass({ rules, logger, requester: { kind: "operator", hasKey: true } });
   }
 
   /** Whether tokens are checked here. */
@@ -71,7 +71,7 @@ export class Gate {
    */
   async admit(request: Request): Promise<Pass> {
     const decision = this.#options.apiKeys.check(request.headers);
-    if (decision.allowed) return decision.byKey ? this.#operatorPass : this.#unaskedPass;
+    if (decision.allowed) return this.#findOperatorPass(decision.keyId);
     if (this.isOpen) return this.#openPass;
     const token = /^Bearer (.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
     return token === undefined ? this.#createPass(undefined) : await this.#admitToken(token);
@@ -130,23 +130,36 @@ export class Gate {
   /** Whether a request carries a good API key. */
   carriesKey({ headers }: Request): boolean {
     const decision = this.#options.apiKeys.check(headers);
-    return decision.allowed && decision.byKey;
+    return decision.allowed && decision.keyId !== undefined;
   }
 
   /** The pass of an operator, for what was admitted by {@linkcode demandOperator}. */
   get operator(): Pass {
-    return this.#operatorPass;
+    return this.#findOperatorPass("");
   }
 
   /**
    * Refuses those who are no operators.
    *
    * @param what names what was asked for in the message
+   * @returns the operator's pass
    * @throws {MessagingError} `unauthorized`, saying how to show a key
    */
-  demandOperator({ headers }: Request, what: string): void {
+  demandOperator({ headers }: Request, what: string): Pass {
     const decision = this.#options.apiKeys.check(headers, what);
     if (!decision.allowed) throw new MessagingError("unauthorized", decision.message);
+    return this.#findOperatorPass(decision.keyId);
+  }
+
+  #findOperatorPass(keyId: string | undefined): Pass {
+    if (keyId === undefined) return this.#unaskedPass;
+    let pass = this.#operatorPasses.get(keyId);
+    if (pass === undefined) {
+      const { rules, logger } = this.#options;
+      pass = new Pass({ rules, logger, requester: { kind: "operator", hasKey: true }, keyId });
+      this.#operatorPasses.set(keyId, pass);
+    }
+    return pass;
   }
 
   async #admitToken(token: string): Promise<Pass> {
@@ -188,6 +201,8 @@ interface PassOptions {
   readonly logger: Logger;
   readonly requester: Requester;
   readonly claims?: ConnectionClaims | undefined;
+  /** The id of its API key. */
+  readonly keyId?: string;
 }
 
 /** Who sent a request and what it may do, its credentials already read. */
@@ -197,8 +212,10 @@ export class Pass {
   readonly #rules: Rules;
   readonly #logger: Logger;
   readonly #requester: Requester;
+  readonly #keyId: string | undefined;
 
-  constructor({ rules, logger, requester, claims }: PassOptions) {
+  constructor({ rules, logger, requester, claims, keyId }: PassOptions) {
+    this.#keyId = keyId;
     this.claims = claims;
     this.#rules = rules;
     this.#logger = logger;
@@ -218,6 +235,12 @@ export class Pass {
   /** It carries an API key. */
   get hasKey(): boolean {
     return this.#requester.kind === "operator" && this.#requester.hasKey;
+  }
+
+  /** Identifies who publishes, so that idempotency keys are nobody else's; empty for everybody without credentials. */
+  get publisher(): string {
+    if (this.#keyId !== undefined) return `key ${this.#keyId}`;
+    return this.user === undefined ? "" : `user ${this.user}`;
   }
 
   /** Whom the token names; undefined for nobody. */

@@ -82,7 +82,7 @@ Deno.test("SqliteEngine on a full disk delivers what needs no storing", async ()
   log.onStored = (messages) => void announced.push(...messages);
   const [ephemeral, stored, direct, keyed] = await Promise.allSettled([
     log.append(createDraft("ephemeral", { ephemeral: true })),
-    log.append(createDraft(TEXT.repeat(10))),
+    log.append(createDraft(TEXT.repeat(20))),
     log.append(createDraft("direct", { to: "id1" })),
     log.append(createDraft("keyed", { ephemeral: true, idempotencyKey: "k" })),
   ]);
@@ -100,7 +100,7 @@ Deno.test("SqliteEngine on a full disk forgets channels and keys of what it refu
   await using directory = new TemporaryDirectory();
   await using log = directory.open({ maxPages: 64 });
   await fill(log);
-  const draft = createDraft(TEXT.repeat(10), { channel: "new", idempotencyKey: "k" });
+  const draft = createDraft(TEXT.repeat(20), { channel: "new", idempotencyKey: "k" });
   await assert.rejects(log.append(draft), assertFull);
   await log.clear("news");
   const receipt = await log.append(draft);
