@@ -48,15 +48,20 @@ const METHODS: ReadonlyMap<string, ApiMethod> = new Map<string, ApiMethod>([
  * with `X-Centrifugo-Error-Mode: transport`, the status of the error. A request that is not a valid call gets an HTTP
  * problem: 400, 401, 405, 413.
  */
-export async function handleApi(request: Request, context: ApiContext): Promise<Response> {
+export async function handleApi(
+  request: Request,
+  services: Omit<ApiContext, "publisher">,
+): Promise<Response> {
   if (request.method !== "POST") {
     const message = `The API is called with POST, not with ${request.method}`;
     return createProblem(new MessagingError("method_not_allowed", message), "POST");
   }
+  let context: ApiContext;
   try {
-    context.gate.demandOperator(request, "The API");
+    const { publisher } = services.gate.demandOperator(request, "The API");
+    context = { ...services, publisher };
   } catch (error) {
-    return refuseCaller(request, context, toMessagingError(error));
+    return refuseCaller(request, services, toMessagingError(error));
   }
   const method = new URL(request.url).pathname.replace(/^\/api\/?/, "");
   let values: JsonMembers;
@@ -163,7 +168,11 @@ function createAnswer(text: string, status = 200): Response {
   });
 }
 
-function refuseCaller(request: Request, { hub, logger }: ApiContext, error: MessagingError): Response {
+function refuseCaller(
+  request: Request,
+  { hub, logger }: Pick<ApiContext, "hub" | "logger">,
+  error: MessagingError,
+): Response {
   const { code, message } = error;
   logger.write("warn", "api call refused", { reason: message });
   hub.metrics.refused(code, { what: `POST ${new URL(request.url).pathname}`, message });

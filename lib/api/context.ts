@@ -10,6 +10,8 @@ import type { Versions } from "./versions.ts";
 export interface ApiContext extends BodyLimits {
   readonly hub: Hub;
   readonly gate: Gate;
+  /** Whose idempotency keys a call brings; see `Pass.publisher`. */
+  readonly publisher: string;
   /** The published versions, shared by all calls. */
   readonly versions: Versions;
   /** The other nodes; undefined for a log that has one node only. */

@@ -71,6 +71,7 @@ const KIND_OF: Readonly<Record<ErrorCode, ApiErrorKind>> = {
   history_gone: "internal",
   too_large: "badRequest",
   name_too_long: "badRequest",
+  key_reused: "badRequest",
   unsupported_media: "internal",
   wrong_host: "internal",
   slow_subscriber: "internal",

@@ -6,11 +6,12 @@ import { handleBackup } from "./backup.ts";
 
 /** The routes below `/api`, to be mounted at `/`. */
 export function createApiRoutes(
-  options: Omit<ApiContext, "versions"> & { readonly log: Log & Partial<LogBackup> },
+  options: Omit<ApiContext, "versions" | "publisher"> & { readonly log: Log & Partial<LogBackup> },
 ): Hono {
   const { log, ...services } = options;
-  const context: ApiContext = { ...services, versions: new Versions() };
-  if (context.cluster !== undefined) answerCommands(context, context.cluster);
+  const context = { ...services, versions: new Versions() };
+  // The commands of other nodes publish nothing.
+  if (context.cluster !== undefined) answerCommands({ ...context, publisher: "" }, context.cluster);
   const routes = new Hono();
   routes.get("/api/backup", (c) => {
     context.gate.demandOperator(c.req.raw, "/api/backup");

@@ -72,14 +72,14 @@ function parsePublishRequest(fields: Fields): PublishRequest {
 }
 
 async function publishTo(
-  { hub, versions }: ApiContext,
+  { hub, versions, publisher }: ApiContext,
   channel: string,
   { options, version }: PublishRequest,
 ): Promise<string> {
-  const append = () => hub.publish(createDraft({ channel, ...options }));
-  const receipt = version === undefined
-    ? await append()
-    : await versions.publish(channel, version, options.idempotencyKey, append);
+  const remark = version && `version ${version.number} of ${version.epoch}`;
+  const draft = createDraft({ channel, ...options, publisher, remark });
+  const append = () => hub.publish(draft);
+  const receipt = version === undefined ? await append() : await versions.publish(draft, version, append);
   if (receipt !== undefined) return encodePosition(receipt);
   const top = await hub.read({ selector: selectChannel(channel), after: { kind: "latest" }, limit: 0 });
   return encodePosition(top.position);

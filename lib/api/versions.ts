@@ -1,5 +1,6 @@
 /** Tracks the version of the document on each channel, to suppress a publish that is repeated or out of date. */
 import type { Receipt } from "../core/log.ts";
+import { type Draft, encodePayloadJson } from "../core/message.ts";
 
 /** Most channels whose version is remembered; the least recently published one is dropped first. */
 const MAX_VERSIONED_CHANNELS = 10_000;
@@ -13,8 +14,8 @@ export interface Version {
 interface Seen {
   number: bigint;
   epoch: string;
-  /** The last publish, with its idempotency key. */
-  last: { readonly key: string | undefined; readonly receipt: Receipt } | undefined;
+  /** The last publish. */
+  last: { readonly draft: Draft; readonly receipt: Receipt } | undefined;
   /** Settles after all earlier publishes. */
   queue: Promise<unknown>;
 }
@@ -35,24 +36,20 @@ export class Versions {
    * Publishes, unless the channel has had this version or a later one. Publishes one at a time per channel: a version
    * counts once it is stored, so that a failed publish can be retried.
    *
-   * @param key the idempotency key; a retry of the last publish gets its receipt
+   * @param draft what `publish` publishes; a retry of the last publish, by its idempotency key, gets its receipt
    * @returns undefined if the publish was suppressed
    * @throws whatever `publish` throws
    */
-  publish(
-    channel: string,
-    version: Version,
-    key: string | undefined,
-    publish: () => Promise<Receipt>,
-  ): Promise<Receipt | undefined> {
-    const seen = this.#open(channel);
+  publish(draft: Draft, version: Version, publish: () => Promise<Receipt>): Promise<Receipt | undefined> {
+    const seen = this.#open(draft.channel);
     const published = seen.queue.then(async () => {
       if ((version.epoch === "" || version.epoch === seen.epoch) && version.number <= seen.number) {
-        return key !== undefined && seen.last?.key === key ? seen.last.receipt : undefined;
+        const { last } = seen;
+        return last !== undefined && isRetry(draft, last.draft) ? last.receipt : undefined;
       }
       const receipt = await publish();
       // The receipt of a duplicate is an earlier message's: it says nothing about the current version.
-      if (!receipt.duplicate) Object.assign(seen, version, { last: { key, receipt } });
+      if (!receipt.duplicate) Object.assign(seen, version, { last: { draft, receipt } });
       return receipt;
     });
     seen.queue = published.catch(() => {});
@@ -72,4 +69,10 @@ export class Versions {
     }
     return seen;
   }
+}
+
+function isRetry(draft: Draft, last: Draft): boolean {
+  return draft.idempotencyKey !== undefined && draft.idempotencyKey === last.idempotencyKey &&
+    draft.fingerprint === last.fingerprint &&
+    encodePayloadJson(draft.payload) === encodePayloadJson(last.payload);
 }

@@ -11,8 +11,8 @@ const ADVISED_LENGTH = 16;
 type KeyDecision =
   | {
     readonly allowed: true;
-    /** Whether the request has a valid key; false if none is required. */
-    readonly byKey: boolean;
+    /** Identifies the request's key without telling it; undefined if none is required. */
+    readonly keyId: string | undefined;
   }
   | { readonly allowed: false; readonly message: string };
 
@@ -58,25 +58,26 @@ export class ApiKeys {
           `${what} is not for pages from disk: serve the page from http://localhost, or set ${SETTING}`,
         );
       }
-      if (this.#open) return { allowed: true, byKey: false };
+      if (this.#open) return { allowed: true, keyId: undefined };
       return deny(`${what} is closed, as the server has no key for it: set ${SETTING}`);
     }
     const key = findKey(headers);
     if (key === undefined) {
       return deny(`${what} needs a key: send it as X-API-Key: <key>, or as Authorization: apikey <key>`);
     }
-    if (this.#isKnown(key)) return { allowed: true, byKey: true };
+    const keyId = this.#identify(key);
+    if (keyId !== undefined) return { allowed: true, keyId };
     return deny(`The API key is unknown: use one of those in ${SETTING}`);
   }
 
   /** Compares hashes of equal length, all of them, so that timing reveals nothing about a key. */
-  #isKnown(key: string): boolean {
+  #identify(key: string): string | undefined {
     const candidate = hash(key);
     let known = false;
     for (const expected of this.#digests) {
       if (timingSafeEqual(expected, candidate)) known = true;
     }
-    return known;
+    return known ? new Uint8Array(candidate).toHex() : undefined;
   }
 }
 

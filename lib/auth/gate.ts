@@ -46,8 +46,9 @@ export class Gate {
   readonly #options: GateOptions;
   readonly #openPass: Pass;
   readonly #unaskedPass: Pass;
-  readonly #operatorPass: Pass;
   readonly #protections: ((channel: string) => boolean)[] = [];
+  /** By the id of the API key. */
+  readonly #operatorPasses = new Map<string, Pass>();
 
   constructor(options: GateOptions) {
     this.#options = options;
@@ -57,7 +58,6 @@ export class Gate {
     const shared = { rules, logger, isProtected: this.isProtected };
     this.#openPass = new Pass({ ...shared, requester: { kind: "open" } });
     this.#unaskedPass = new Pass({ ...shared, requester: { kind: "operator", hasKey: false } });
-    this.#operatorPass = new Pass({ ...shared, requester: { kind: "operator", hasKey: true } });
   }
 
   /**
@@ -96,7 +96,7 @@ export class Gate {
    */
   async admit(request: Request): Promise<Pass> {
     const decision = this.#options.apiKeys.check(request.headers);
-    if (decision.allowed) return decision.byKey ? this.#operatorPass : this.#unaskedPass;
+    if (decision.allowed) return this.#findOperatorPass(decision.keyId);
     if (this.isOpen) return this.#openPass;
     const token = /^Bearer (.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
     return token === undefined ? this.#createPass(undefined) : await this.#admitToken(token);
@@ -155,23 +155,42 @@ export class Gate {
   /** Whether a request carries a good API key. */
   carriesKey({ headers }: Request): boolean {
     const decision = this.#options.apiKeys.check(headers);
-    return decision.allowed && decision.byKey;
+    return decision.allowed && decision.keyId !== undefined;
   }
 
   /** The pass of an operator, for what was admitted by {@linkcode demandOperator}. */
   get operator(): Pass {
-    return this.#operatorPass;
+    return this.#findOperatorPass("");
   }
 
   /**
    * Refuses those who are no operators.
    *
    * @param what names what was asked for in the message
+   * @returns the operator's pass
    * @throws {MessagingError} `unauthorized`, saying how to show a key
    */
-  demandOperator({ headers }: Request, what: string): void {
+  demandOperator({ headers }: Request, what: string): Pass {
     const decision = this.#options.apiKeys.check(headers, what);
     if (!decision.allowed) throw new MessagingError("unauthorized", decision.message);
+    return this.#findOperatorPass(decision.keyId);
+  }
+
+  #findOperatorPass(keyId: string | undefined): Pass {
+    if (keyId === undefined) return this.#unaskedPass;
+    let pass = this.#operatorPasses.get(keyId);
+    if (pass === undefined) {
+      const { rules, logger } = this.#options;
+      pass = new Pass({
+        rules,
+        logger,
+        isProtected: this.isProtected,
+        requester: { kind: "operator", hasKey: true },
+        keyId,
+      });
+      this.#operatorPasses.set(keyId, pass);
+    }
+    return pass;
   }
 
   async #admitToken(token: string): Promise<Pass> {
@@ -214,6 +233,8 @@ interface PassOptions {
   readonly requester: Requester;
   readonly isProtected: (channel: string) => boolean;
   readonly claims?: ConnectionClaims | undefined;
+  /** The id of its API key. */
+  readonly keyId?: string;
 }
 
 /** Who sent a request and what it may do, its credentials already read. */
@@ -224,9 +245,11 @@ export class Pass {
   readonly #logger: Logger;
   readonly #requester: Requester;
   readonly #isProtected: (channel: string) => boolean;
+  readonly #keyId: string | undefined;
 
-  constructor({ rules, logger, requester, isProtected, claims }: PassOptions) {
+  constructor({ rules, logger, requester, isProtected, claims, keyId }: PassOptions) {
     this.#isProtected = isProtected;
+    this.#keyId = keyId;
     this.claims = claims;
     this.#rules = rules;
     this.#logger = logger;
@@ -246,6 +269,12 @@ export class Pass {
   /** It carries an API key. */
   get hasKey(): boolean {
     return this.#requester.kind === "operator" && this.#requester.hasKey;
+  }
+
+  /** Identifies who publishes, so that idempotency keys are nobody else's; empty for everybody without credentials. */
+  get publisher(): string {
+    if (this.#keyId !== undefined) return `key ${this.#keyId}`;
+    return this.user === undefined ? "" : `user ${this.user}`;
   }
 
   /** Whom the token names; undefined for nobody. */

@@ -23,6 +23,10 @@ export interface DraftOptions {
   readonly ttl?: number | undefined;
   readonly ephemeral?: boolean | undefined;
   readonly idempotencyKey?: string | undefined;
+  /** Whose the idempotency key is; everybody's who publishes without credentials if left out. */
+  readonly publisher?: string | undefined;
+  /** What else the publisher said, for telling a retry from another message with the same key. */
+  readonly remark?: string | undefined;
 }
 
 /**
@@ -45,7 +49,10 @@ export function createDraft(options: DraftOptions): Draft {
   if (to !== undefined) draft.to = to;
   if (ttl !== undefined) draft.ttl = checkTtl(ttl);
   if (ephemeral !== undefined) draft.ephemeral = ephemeral;
-  if (idempotencyKey !== undefined) draft.idempotencyKey = checkKey(idempotencyKey);
+  if (idempotencyKey !== undefined) {
+    draft.idempotencyKey = JSON.stringify([options.publisher ?? "", checkKey(idempotencyKey)]);
+    draft.fingerprint = describeOptions(draft, options.remark);
+  }
   return draft;
 }
 
@@ -63,6 +70,14 @@ function checkText(payload: Payload, from: Sender | undefined): void {
       throw new MessagingError("bad_option", "The sender has half a surrogate pair in its name or id");
     }
   }
+}
+
+/**
+ * What a draft says beside its payload. The sender is left out: the key says whose it is, and an id may be a new random
+ * one, a name another one, when the message is sent again.
+ */
+function describeOptions({ event, to, ttl, ephemeral = false }: Draft, remark: string | undefined): string {
+  return JSON.stringify([event, to, ttl, ephemeral, remark]);
 }
 
 function checkEvent(event: string): string {

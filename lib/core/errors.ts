@@ -45,6 +45,7 @@ const KINDS = {
   history_gone: { status: 410, close: 4410, retry: false, title: "History gone" },
   too_large: { status: 413, close: 1009, retry: false, title: "Too large" },
   name_too_long: { status: 414, close: 4414, retry: false, title: "Channel name too long" },
+  key_reused: { status: 422, close: 4422, retry: false, title: "Idempotency key reused" },
   unsupported_media: { status: 415, close: 4415, retry: false, title: "Unsupported media type" },
   wrong_host: { status: 421, close: 4421, retry: false, title: "Wrong host" },
   slow_subscriber: { status: 429, close: 1013, retry: true, title: "Reading too slowly" },

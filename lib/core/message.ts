@@ -38,8 +38,13 @@ export interface Draft {
   readonly ttl?: number;
   /** Makes the message transient: delivered, never stored. */
   readonly ephemeral?: boolean;
-  /** Drafts with the same key on the same channel within 5 minutes are stored once. */
+  /**
+   * Drafts with the same key on the same channel within 5 minutes are stored once. It holds who publishes beside
+   * the key that they sent, so that no publisher can use the key of another.
+   */
   readonly idempotencyKey?: string;
+  /** What a keyed draft says beside its payload: its key is refused with another fingerprint or payload. */
+  readonly fingerprint?: string;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Replays history and then goes live: no gap, duplicate or reordering, in bounded memory. Subscriptions run it. */
 import type { Selector } from "./channel.ts";
 import type { Cursor, Log, LogPage } from "./log.ts";
-import { type Message, payloadSize } from "./message.ts";
+import { formatId, type Message, payloadSize } from "./message.ts";
 
 /** Size of a page of a replay: this is what a subscription costs while it catches up. */
 const PAGE_MESSAGES = 256;
@@ -12,6 +12,16 @@ const MAX_BUFFERED_BYTES = 1024 * 1024;
 
 /** A page of the log that reports a gap. */
 export type Gap = LogPage & { readonly kind: "gap" };
+
+/**
+ * The id to resume from after a gap: everything that is stored follows it, and nothing that is gone already. Resuming is
+ * exclusive, so that it is the id before the first message that is left.
+ */
+export function findResumeId({ messages: [first], next }: Gap): string {
+  return first === undefined
+    ? formatId(next.epoch, next.sequence)
+    : formatId(first.epoch, first.sequence - 1);
+}
 
 /**
  * Buffers live messages while history is replayed. Beyond its bounds it drops them all: stored messages are read from the

@@ -14,6 +14,8 @@ import { MemoryState } from "../core/memory_state.ts";
 import {
   createChannelLimitError,
   createEpoch,
+  createReuseError,
+  fingerprintOf,
   IDEMPOTENCY_MILLISECONDS,
   settle,
   stampMessage,
@@ -69,7 +71,7 @@ export class MemoryEngine implements Log, LogInsight {
   readonly #steadyNow: () => number;
   readonly #turn: Turn<Pending>;
   readonly #channels = new Map<string, Channel>();
-  readonly #receipts = new Map<string, { receipt: Receipt; expires: number }>();
+  readonly #receipts = new Map<string, { receipt: Receipt; fingerprint: string; expires: number }>();
   #sweep: Iterator<Channel> = [].values();
   #sequence = 0;
   #removals = 0;
@@ -176,7 +178,11 @@ export class MemoryEngine implements Log, LogInsight {
       const key = idempotencyKey === undefined ? undefined : `${draft.channel} ${idempotencyKey}`;
       const first = key === undefined ? undefined : this.#receipts.get(key);
       if (first !== undefined) {
-        receipts.push({ ...first.receipt, duplicate: true });
+        receipts.push(
+          first.fingerprint === fingerprintOf(draft)
+            ? { ...first.receipt, duplicate: true }
+            : createReuseError(draft.channel),
+        );
         continue;
       }
       if (
@@ -189,7 +195,8 @@ export class MemoryEngine implements Log, LogInsight {
       const { epoch, offset, sequence } = message;
       const receipt: Receipt = { epoch, offset, sequence, time: now, duplicate: false };
       if (key !== undefined) {
-        this.#receipts.set(key, { receipt, expires: steadyNow + IDEMPOTENCY_MILLISECONDS });
+        const expires = steadyNow + IDEMPOTENCY_MILLISECONDS;
+        this.#receipts.set(key, { receipt, fingerprint: fingerprintOf(draft), expires });
       }
       messages.push(message);
       receipts.push(receipt);

@@ -1,10 +1,33 @@
 /** What all engines share: epochs, stamping messages, and how long idempotency keys are valid. */
+import { createHash } from "node:crypto";
 import { MessagingError } from "../core/errors.ts";
 import type { Receipt } from "../core/log.ts";
-import type { Draft, Message } from "../core/message.ts";
+import { type Draft, isTransient, type Message } from "../core/message.ts";
 
 /** How long an idempotency key prevents duplicates on its channel. */
 export const IDEMPOTENCY_MILLISECONDS = 5 * 60 * 1_000;
+
+/**
+ * A digest of what a keyed draft says, kept with its key. Rules make messages transient: what was delivered under one
+ * rule is not the message that another rule would have stored.
+ */
+export function fingerprintOf(draft: Draft): string {
+  const { payload, fingerprint = "" } = draft;
+  const head = JSON.stringify([isTransient(draft), fingerprint, payload.kind]);
+  const content = payload.kind === "bytes" ? payload.bytes : payload.text;
+  return createHash("sha256").update(`${head}\n`).update(content).digest("base64url");
+}
+
+/** The error for a key that comes again with another message (draft-ietf-httpapi-idempotency-key-header, section 2.7). */
+export function createReuseError(channel: string): MessagingError {
+  return new MessagingError(
+    "key_reused",
+    `Another message was published on ${
+      JSON.stringify(channel)
+    } with this idempotency key, less than 5 minutes ago: ` +
+      "send a key of its own with each message, and repeat a message unchanged",
+  );
+}
 
 /** Creates a random epoch, of letters and digits only, as ids are split at "-". */
 export function createEpoch(): string {

@@ -59,6 +59,7 @@ class Bench {
     this.context = {
       hub: this.hub,
       gate: new Gate({ open: true, verifier: undefined, rules, logger: this.logger, apiKeys: keys }),
+      publisher: "",
       versions: new Versions(),
       maxBodyBytes: 100_000,
       bodyTimeout: 10,
@@ -451,7 +452,10 @@ withBench(
     const request = { channel: "news", data: "a", idempotency_key: "k" };
     const first = await bench.ask("publish", request);
     await bench.ask("publish", { channel: "news", data: "b" });
-    assert.deepEqual(await bench.ask("publish", { ...request, data: "other" }), first);
+    assert.deepEqual(await bench.ask("publish", request), first);
+    const reuse = /another message.*this idempotency key/i;
+    await bench.assertRefused("publish", { ...request, data: "other" }, 107, reuse);
+    await bench.assertRefused("publish", { ...request, skip_history: true }, 107, reuse);
     assert.deepEqual(
       await bench.ask("publish", { ...request, channel: "ops" }),
       first,
@@ -520,15 +524,10 @@ withBench("publish answers a retry of the last version by its key", async (bench
 });
 
 withBench("publish does not turn versions back for a message that was there before", async (bench) => {
-  await bench.publish(createDraft("a", { idempotencyKey: "k" }));
+  const first = { channel: "news", data: "a", version: 1, version_epoch: "y", idempotency_key: "k" };
+  await bench.ask("publish", first);
   await bench.ask("publish", { channel: "news", data: 1, version: 5, version_epoch: "x" });
-  await bench.ask("publish", {
-    channel: "news",
-    data: 1,
-    version: 1,
-    version_epoch: "y",
-    idempotency_key: "k",
-  });
+  await bench.ask("publish", first);
   await bench.ask("publish", { channel: "news", data: 1, version: 5, version_epoch: "x" });
   assert.deepEqual(await bench.read(), ["text a", "json 1"]);
 });

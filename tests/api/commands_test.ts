@@ -61,6 +61,7 @@ function createContext({ hub, cluster, logger }: FakeNode): ApiContext {
       logger,
       apiKeys: new ApiKeys([], { open: true }),
     }),
+    publisher: "",
     versions: new Versions(),
     maxBodyBytes: 100_000,
     bodyTimeout: 10,

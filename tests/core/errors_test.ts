@@ -40,6 +40,7 @@ const CODES: Record<ErrorCode, boolean> = {
   body_timeout: true,
   history_gone: false,
   too_large: false,
+  key_reused: false,
   unsupported_media: false,
   wrong_host: false,
   slow_subscriber: true,

@@ -204,7 +204,7 @@ export function testLog(name: string, open: OpenLog): void {
     const first = await log.append({ ...draft("news", "a"), idempotencyKey: "k" });
     clock.advance(299);
     await log.append(draft("news", "between"));
-    const again = await log.append({ ...draft("news", "b"), idempotencyKey: "k" });
+    const again = await log.append({ ...draft("news", "a"), idempotencyKey: "k" });
     assert.deepEqual(again, { ...first, duplicate: true });
     assert.equal(announced.length, 2);
     assert.deepEqual(texts(await readAll(log, "news")), ["a", "between"]);
@@ -221,7 +221,7 @@ export function testLog(name: string, open: OpenLog): void {
   test("append() knows a key within one turn", async ({ log, announced }) => {
     const [first, second] = await Promise.all([
       log.append({ ...draft("news", "a"), idempotencyKey: "k" }),
-      log.append({ ...draft("news", "b"), idempotencyKey: "k" }),
+      log.append({ ...draft("news", "a"), idempotencyKey: "k" }),
     ]);
     assert.deepEqual(second, { ...first, duplicate: true });
     assert.deepEqual(announced.map((m) => payloadText(m.payload)), ["a"]);
@@ -231,7 +231,7 @@ export function testLog(name: string, open: OpenLog): void {
   test("append() forgets a key after 5 minutes, repeats or not", async ({ log, clock }) => {
     await log.append({ ...draft("news", "a"), idempotencyKey: "k" });
     clock.advance(200);
-    await log.append({ ...draft("news", "b"), idempotencyKey: "k" });
+    await log.append({ ...draft("news", "a"), idempotencyKey: "k" });
     clock.advance(101);
     const third = await log.append({ ...draft("news", "c"), idempotencyKey: "k" });
     assert.equal(third.duplicate, false);
@@ -244,6 +244,35 @@ export function testLog(name: string, open: OpenLog): void {
     const again = await log.append({ ...draft("news", "a"), idempotencyKey: "k", ephemeral: true });
     assert.equal(again.duplicate, true);
     assert.equal(announced.length, 1);
+  });
+
+  test("append() refuses a key that comes again with another message", async ({ log, announced }) => {
+    const keyed = { ...draft("news", "a"), idempotencyKey: "k", fingerprint: "a" };
+    const first = await log.append(keyed);
+    assert.deepEqual(await log.append(keyed), { ...first, duplicate: true });
+    const others = [
+      { ...keyed, payload: draft("news", "b").payload, fingerprint: "b" },
+      { ...keyed, ephemeral: true },
+      { ...keyed, to: "someone" },
+    ];
+    for (const other of others) {
+      await assert.rejects(() => log.append(other), { name: "MessagingError", code: "key_reused" });
+    }
+    const between = log.append({ ...keyed, idempotencyKey: "l" });
+    const refused = log.append({ ...keyed, idempotencyKey: "l", fingerprint: "b" });
+    await assert.rejects(refused, { code: "key_reused" }, "within one turn");
+    assert.equal((await between).offset, 2);
+    assert.equal((await log.append(draft("news", "c"))).offset, 3, "what was refused takes no offset");
+    assert.deepEqual(announced.map((m) => payloadText(m.payload)), ["a", "a", "c"]);
+  });
+
+  test("append() lets no stored message vanish behind the key of a transient one", async ({ log }) => {
+    for (const transient of [{ ephemeral: true }, { to: "someone" }]) {
+      const key = { idempotencyKey: JSON.stringify(transient), fingerprint: "a" };
+      await log.append({ ...draft("news", "a"), ...key, ...transient });
+      await assert.rejects(() => log.append({ ...draft("news", "a"), ...key }), { code: "key_reused" });
+    }
+    assert.equal((await log.append(draft("news", "b"))).offset, 1);
   });
 
   test("append() rejects with log_unavailable once the log is disposed", async () => {

@@ -19,6 +19,8 @@ export interface Entry {
   readonly ttl?: number | undefined;
   /** The idempotency key, encoded. */
   readonly key?: string | undefined;
+  /** What the message of the key says. */
+  readonly fingerprint?: string | undefined;
   /** Approximate size on the wire, in bytes. */
   readonly bytes: number;
   /** Reports the outcome; `record` is 0 for entries without one. */

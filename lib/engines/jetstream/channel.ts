@@ -12,6 +12,8 @@ export interface KnownKey {
   /** The clock in its head, on which all nodes agree. */
   readonly clock: number;
   receipt: Receipt;
+  /** What its message said; undefined for one of an older version. */
+  readonly fingerprint: string | undefined;
   /** Set once the stream holds duplicates of a stored message. */
   span?: DuplicateSpan;
   /** Records of stored messages that repeat the key of a claim. */

@@ -22,7 +22,7 @@
  * keyed ones six minutes later, as nodes learn of a key from its record.
  *
  * **Idempotency.** A key is in the head of its record. The second of two records with the same key is ignored, and its
- * publisher gets the receipt of the first. The keys of transient messages have records of their own, called claims.
+ * publisher gets the receipt of the first, or `key_reused` if it is another message. The keys of transient messages have records of their own, called claims.
  *
  * **Transient messages** go to the other nodes as plain NATS messages, after everything that was appended on this node
  * before them has been announced. Disconnected nodes miss them.
@@ -286,12 +286,12 @@ export class JetStreamEngine implements Log, LogInsight {
     const room = this.#link.connection?.info?.max_payload ?? Infinity;
     const context = { time, clock, maxBytes: Math.min(RECORD_BYTES, room / 2), epoch: () => this.top.epoch };
     for (const entry of createEntries(admitted, context)) {
-      const { key, channel } = entry;
-      const first = key === undefined ? undefined : this.#state?.findKey(channel, key, clock);
+      const { key, channel, fingerprint } = entry;
+      const first = key === undefined ? undefined : this.#state?.findKey(channel, key, fingerprint, clock);
       const refusal = this.#publisher.findSizeError(entry);
       if (refusal !== undefined) entry.reject(refusal);
       else if (first === undefined) this.#queue.add(entry);
-      else entry.settle({ kind: "duplicate", receipt: first }, 0);
+      else entry.settle(first, 0);
     }
     this.#queue.pump();
     this.#inbound.deliverTransients();

@@ -3,6 +3,7 @@ import type { MessagingError } from "../../core/errors.ts";
 import type { Receipt } from "../../core/log.ts";
 import { type Draft, isTransient, payloadSize } from "../../core/message.ts";
 import type { Entry } from "./append_queue.ts";
+import { createReuseError, fingerprintOf } from "../stamp.ts";
 import { encodeKey, estimateSize, MESSAGES_PER_RECORD, sequenceOf } from "./record.ts";
 
 export interface Pending {
@@ -66,8 +67,10 @@ function createEntry({ kind, pending, bytes }: Group, { time, clock, epoch }: En
     clock,
     ttl: ttl === undefined ? undefined : Math.ceil(ttl * 1_000),
     key: idempotencyKey === undefined ? undefined : encodeKey(idempotencyKey),
+    fingerprint: idempotencyKey === undefined ? undefined : fingerprintOf(pending[0]!.draft),
     bytes,
     settle(applied, record) {
+      if (applied.kind === "reused") return this.reject(createReuseError(channel));
       const receipt = (i: number): Receipt => {
         switch (applied.kind) {
           case "duplicate":

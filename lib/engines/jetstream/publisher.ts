@@ -41,7 +41,7 @@ export class JetStreamPublisher {
 
   /** Publishes a record. The same number always means the same record, which the server stores once. */
   send(
-    { kind, channel, drafts, time, clock, ttl, key }: Entry,
+    { kind, channel, drafts, time, clock, ttl, key, fingerprint }: Entry,
     number: number,
     known: Known = NOTHING_KNOWN,
   ): void {
@@ -51,7 +51,16 @@ export class JetStreamPublisher {
     const isClaim = kind === "claim";
     const body = isClaim ? new Uint8Array() : encodeBody(drafts, false);
     const room = connection.info?.max_payload ?? Infinity;
-    const head = encodeHead({ kind, time, clock, count: isClaim ? 0 : drafts.length, ttl, known, key });
+    const head = encodeHead({
+      kind,
+      time,
+      clock,
+      count: isClaim ? 0 : drafts.length,
+      ttl,
+      known,
+      key,
+      fingerprint,
+    });
     if (body.byteLength + head.length + HEADER_BYTES > room) {
       return onAck(number, { kind: "refused", error: tooLargeError(body.byteLength, room) });
     }

@@ -44,6 +44,8 @@ export interface RecordHead {
   readonly known: Known;
   /** The idempotency key, encoded. */
   readonly key: string | undefined;
+  /** What the message of the key says, without spaces; undefined without a key, and in records of older versions. */
+  readonly fingerprint: string | undefined;
 }
 
 /** A record as received from the stream. */
@@ -85,15 +87,18 @@ export function encodeKey(key: string): string {
   return encoder.encode(key).toBase64();
 }
 
-export function encodeHead({ kind, time, clock, count, ttl, known, key }: RecordHead): string {
+export function encodeHead(head: RecordHead): string {
+  const { kind, time, clock, count, ttl, known, key, fingerprint } = head;
+  const isLong = clock !== time || fingerprint !== undefined;
   return `${VERSION} ${kind} ${time} ${count} ${ttl ?? "-"} ${known.record} ${known.offset} ${known.time} ${
     key ?? "-"
-  }${clock === time ? "" : ` ${clock}`}`;
+  }${isLong ? ` ${clock}` : ""}${fingerprint === undefined ? "" : ` ${fingerprint}`}`;
 }
 
 /** Decodes the head in a header; undefined if its version or format is unknown. */
 export function decodeHead(text: string): RecordHead | undefined {
-  const [version, word, time, count, ttl, record, offset, knownTime, key, clock = time] = text.split(" ");
+  const [version, word, time, count, ttl, record, offset, knownTime, key, clock = time, fingerprint] = text
+    .split(" ");
   const kind = RECORD_KINDS.find((known) => known === word);
   if (version !== VERSION || kind === undefined || key === undefined) return undefined;
   const known = { record: Number(record), offset: Number(offset), time: Number(knownTime) };
@@ -117,6 +122,7 @@ export function decodeHead(text: string): RecordHead | undefined {
     ttl: life,
     known,
     key: key === "-" ? undefined : key,
+    fingerprint,
   };
 }
 

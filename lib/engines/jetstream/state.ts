@@ -20,6 +20,8 @@ export type Applied =
   }
   /** Its key was seen before, so it is ignored. */
   | { readonly kind: "duplicate"; readonly receipt: Receipt }
+  /** Its key was seen before with another message, so it is refused. */
+  | { readonly kind: "reused" }
   /** The key of a transient message was not seen before. */
   | { readonly kind: "claimed"; readonly receipt: Receipt }
   | { readonly kind: "cleared"; readonly count: number }
@@ -101,9 +103,10 @@ export class JetStreamState {
     return Math.max(now, this.#clock + this.#steadyNow() - this.#clockSince);
   }
 
-  /** The receipt of the first message with a key, while the key is valid. */
-  findKey(channel: string, key: string, clock: number): Receipt | undefined {
-    return this.#findKnown(channel, key, clock)?.receipt;
+  /** What becomes of another message with a key; undefined if the key is new, or no longer valid. */
+  findKey(channel: string, key: string, fingerprint: string | undefined, clock: number): Applied | undefined {
+    const known = this.#findKnown(channel, key, clock);
+    return known === undefined ? undefined : repeat(known, fingerprint);
   }
 
   /** Applies the next record. */
@@ -216,7 +219,7 @@ export class JetStreamState {
     if (first !== undefined) {
       if (first.receipt.offset === 0) (first.duplicatesOfClaim ??= []).push(sequence);
       else channel.noteDuplicate(first, sequence);
-      return { kind: "duplicate", receipt: first.receipt };
+      return repeat(first, head.fingerprint);
     }
     const offset = channel.offset + 1;
     // By the head, so that all nodes agree, but not ahead of this node: a publisher's clock may have been.
@@ -226,19 +229,18 @@ export class JetStreamState {
     this.sequence = sequenceOf(sequence, Math.max(head.count - 1, 0));
     if (head.key !== undefined) {
       const receipt = this.#receipt(offset, sequenceOf(sequence, 0));
-      channel.keyed.push(
-        this.#rememberKey(channel.name, head.key, { record: sequence, clock: head.clock, receipt }),
-      );
+      const known = { record: sequence, clock: head.clock, receipt, fingerprint: head.fingerprint };
+      channel.keyed.push(this.#rememberKey(channel.name, head.key, known));
     }
     return { kind: "stored", channel, offset, time: this.time };
   }
 
-  #applyClaim({ sequence, channel }: StreamRecord, { key = "", clock }: RecordHead): Applied {
+  #applyClaim({ sequence, channel }: StreamRecord, { key = "", clock, fingerprint }: RecordHead): Applied {
     const first = this.#findKnown(channel, key, clock);
     const known = first ??
-      this.#rememberKey(channel, key, { record: sequence, clock, receipt: this.#receipt(0, 0) });
+      this.#rememberKey(channel, key, { record: sequence, clock, receipt: this.#receipt(0, 0), fingerprint });
     this.#claims.push({ record: sequence, clock, known });
-    return { kind: first === undefined ? "claimed" : "duplicate", receipt: known.receipt };
+    return first === undefined ? { kind: "claimed", receipt: known.receipt } : repeat(first, fingerprint);
   }
 
   #findKnown(channel: string, key: string, clock: number): KnownKey | undefined {
@@ -275,6 +277,12 @@ export class JetStreamState {
     }
     return channel;
   }
+}
+
+/** What becomes of a message with a known key: the answer to a retry, unless it is another message. */
+function repeat({ receipt, fingerprint: first }: KnownKey, fingerprint: string | undefined): Applied {
+  const isRetry = first === undefined || fingerprint === undefined || first === fingerprint;
+  return isRetry ? { kind: "duplicate", receipt } : { kind: "reused" };
 }
 
 function isForgotten(known: { readonly clock: number }, clock: number): boolean {

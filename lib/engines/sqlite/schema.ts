@@ -84,4 +84,8 @@ export const MIGRATIONS: readonly string[] = [
     revision INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- What the message of a key said: the key is refused with another message. NULL in rows of older versions.
+  ALTER TABLE receipts ADD COLUMN fingerprint TEXT;
+  `,
 ];

@@ -7,7 +7,13 @@ import type { SqliteDatabase } from "./database.ts";
 import type { MessagingError } from "../../core/errors.ts";
 import { bindText, COLUMNS, pushRow } from "./row.ts";
 import type { SqliteState } from "./state.ts";
-import { createChannelLimitError, IDEMPOTENCY_MILLISECONDS, stampMessage } from "../stamp.ts";
+import {
+  createChannelLimitError,
+  createReuseError,
+  fingerprintOf,
+  IDEMPOTENCY_MILLISECONDS,
+  stampMessage,
+} from "../stamp.ts";
 
 /** The outcome of the drafts of a turn. */
 export interface Stored {
@@ -58,9 +64,9 @@ export class SqliteWriter {
     this.#insert = database.prepare(insert + row);
     this.#insertMany = database.prepare(insert + Array(ROWS_PER_INSERT).fill(row).join(","));
     this.#findReceipt = database.prepare(
-      "SELECT sequence, offset, time FROM receipts WHERE channel = ? AND key = ? AND expires > ?",
+      "SELECT sequence, offset, time, fingerprint FROM receipts WHERE channel = ? AND key = ? AND expires > ?",
     );
-    this.#insertReceipt = database.prepare("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?)");
+    this.#insertReceipt = database.prepare("INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?, ?)");
     this.#deleteReceipt = database.prepare("DELETE FROM receipts WHERE channel = ? AND key = ?");
   }
 
@@ -94,7 +100,7 @@ export class SqliteWriter {
   probe(): void {
     this.#database.transact(() => {
       // No channel has an empty name, so this cannot clash.
-      this.#insertReceipt.run("", PROBE_KEY, 0, 0, 0, 0);
+      this.#insertReceipt.run("", PROBE_KEY, 0, 0, 0, 0, null);
       this.#deleteReceipt.run("", PROBE_KEY);
     });
   }
@@ -104,6 +110,10 @@ export class SqliteWriter {
     const key = idempotencyKey === undefined ? undefined : bindText(idempotencyKey);
     if (key !== undefined) {
       const first = this.#findReceipt.get(channel, key, turn.since);
+      if (first !== undefined && first.fingerprint !== null && first.fingerprint !== fingerprintOf(draft)) {
+        turn.receipts.push(createReuseError(channel));
+        return;
+      }
       if (first !== undefined) {
         const [offset, sequence, time] = [Number(first.offset), Number(first.sequence), Number(first.time)];
         turn.receipts.push({ epoch: this.#state.epoch, offset, sequence, time, duplicate: true });
@@ -118,7 +128,8 @@ export class SqliteWriter {
       ? turn.deliver(draft)
       : turn.stamp(draft, (name) => this.#state.channels.create(name));
     if (key !== undefined) {
-      this.#insertReceipt.run(channel, key, sequence, offset, time, turn.since + IDEMPOTENCY_MILLISECONDS);
+      const expires = turn.since + IDEMPOTENCY_MILLISECONDS;
+      this.#insertReceipt.run(channel, key, sequence, offset, time, expires, fingerprintOf(draft));
     }
   }
 

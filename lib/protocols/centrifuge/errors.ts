@@ -69,6 +69,7 @@ const TELLINGS: Readonly<Record<ErrorCode, Telling>> = {
   bad_frame: { ...BAD_REQUEST, isFatal: true },
   bad_request: BAD_REQUEST,
   body_timeout: BAD_REQUEST,
+  key_reused: BAD_REQUEST,
   unsupported_media: BAD_REQUEST,
   name_too_long: BAD_REQUEST,
   no_credentials: { reply: ERRORS.unauthorized, end: DISCONNECTS.badRequest, isFatal: true },

@@ -40,6 +40,7 @@ export const CLOSE_CODES: Readonly<Record<ErrorCode, number>> = {
   method_not_found: CLOSE.reconnect,
   method_not_allowed: CLOSE.reconnect,
   id_taken: CLOSE.reconnect,
+  key_reused: CLOSE.reconnect,
   already_subscribed: CLOSE.reconnect,
   too_many_channels: CLOSE.overCapacity,
   too_many_subscriptions: CLOSE.unauthorized,

@@ -1,5 +1,6 @@
 /** Server-sent events (WHATWG HTML section 9.2): what `new EventSource(url)` reads from a channel's URL. */
 import { encodePayloadJson, formatId, type Message, showPayload } from "../../core/message.ts";
+import { findResumeId } from "../../core/replay.ts";
 import type { Encoder } from "../../core/socket.ts";
 import { createStreamFrame } from "../../http/stream.ts";
 import type { Services } from "../protocol.ts";
@@ -27,7 +28,7 @@ const FORMAT: StreamFormat = {
     `retry: ${RETRY_MILLISECONDS}\n${
       top === undefined ? "" : `id: ${formatId(top.epoch, top.sequence)}\n`
     }\n`,
-  encodeGap: ({ earliest }) => `event: gap\ndata: {"earliest":"${earliest}"}\n\n`,
+  encodeGap: (gap) => `event: gap\nid: ${findResumeId(gap)}\ndata: {"earliest":"${gap.earliest}"}\n\n`,
   keepAlive: ": alive\n\n",
 };
 

@@ -1,5 +1,6 @@
 /** Newline-delimited JSON: what `curl -N 'localhost:8000/news?follow'` reads, one message object a line. */
 import { encodeMessageJson } from "../../core/message.ts";
+import { findResumeId } from "../../core/replay.ts";
 import type { Encoder } from "../../core/socket.ts";
 import { createStreamFrame } from "../../http/stream.ts";
 import type { Services } from "../protocol.ts";
@@ -21,7 +22,7 @@ const FORMAT: StreamFormat = {
   encoder: NDJSON_ENCODER,
   // Empty lines are no values: readers of JSON lines skip them, and this one carries the headers out.
   encodeOpening: () => "\n",
-  encodeGap: ({ earliest }) => `{"type":"gap","earliest":"${earliest}"}\n`,
+  encodeGap: (gap) => `{"type":"gap","id":"${findResumeId(gap)}","earliest":"${gap.earliest}"}\n`,
   keepAlive: "\n",
 };
 

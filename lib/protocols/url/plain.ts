@@ -9,6 +9,7 @@ import { cutReason, MessagingError, toMessagingError } from "../../core/errors.t
 import { utf8Length } from "../../base/utf8.ts";
 import { type Message, showPayload } from "../../core/message.ts";
 import { Outbox } from "../../core/outbox.ts";
+import { findResumeId } from "../../core/replay.ts";
 import { type Encoder, Frame, type Socket, type SocketHandler } from "../../core/socket.ts";
 import { endAtExpiry, type Services } from "../protocol.ts";
 import { isEcho } from "./echo.ts";
@@ -72,9 +73,13 @@ class PlainSession implements SocketHandler {
     hub.subscribe(client, selector, {
       since,
       limit,
-      onGap: ({ earliest }) => {
+      onGap: (gap) => {
+        const id = findResumeId(gap);
         client.end(
-          new MessagingError("history_gone", `History since then is gone; the earliest is ${earliest}`),
+          new MessagingError(
+            "history_gone",
+            `History since then is gone: read what is left with since=${id}`,
+          ),
         );
         return false;
       },

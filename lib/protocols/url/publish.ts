@@ -48,7 +48,14 @@ export async function handlePublish(
   if (target.to !== undefined && parsed.to !== undefined) {
     throw new MessagingError("bad_option", `The path says whom this is for: leave out "to"`);
   }
-  const draft = createDraft({ ...parsed, ...target, payload: body.payload, from, idempotencyKey });
+  const draft = createDraft({
+    ...parsed,
+    ...target,
+    payload: body.payload,
+    from,
+    idempotencyKey,
+    publisher: pass?.publisher,
+  });
   const published = await hub.publish(draft);
   if (pathname === "/" && !acceptsJson(request)) return new Response("Cool thanks");
   return createReceipt(draft, published);

@@ -3,9 +3,11 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { selectChannel, selectPatterns } from "../../../lib/core/channel.ts";
 import type { Log, LogPage, Receipt } from "../../../lib/core/log.ts";
-import type { Message } from "../../../lib/core/message.ts";
+import { MessagingError } from "../../../lib/core/errors.ts";
+import type { Draft, Message } from "../../../lib/core/message.ts";
 import { Rules } from "../../../lib/core/rules.ts";
 import { FakeClock } from "../../fakes/clock.ts";
+import type { JetStreamEngine } from "../../../lib/engines/jetstream/engine.ts";
 import { createDraft } from "../../fakes/message.ts";
 import { testLog } from "../../suites/log_suite.ts";
 import { IDEMPOTENCY_MILLISECONDS } from "../../../lib/engines/stamp.ts";
@@ -133,7 +135,7 @@ testWithNats("JetStreamEngine knows a key on every node: one of two at once is s
     assert.equal(first?.offset, i + 1);
   }
   await using three = await openNode({ hosts, stream });
-  const late = await three.log.append(createDraft("late", { idempotencyKey: "key 7" }));
+  const late = await three.log.append(createDraft("7", { idempotencyKey: "key 7" }));
   assert.deepEqual([late.duplicate, late.offset], [true, 8], "also on a node that has just started");
   assertOffsets(three.log.top.sequence === one.log.top.sequence ? one.announced : []);
 });
@@ -272,14 +274,15 @@ for (const first of ["stored", "transient"] as const) {
       await using one = await openNode(options);
       await using behind = await openStalledNode(options);
       const draft = createDraft("a", { idempotencyKey: "k", ttl: 1 });
-      const retried = behind.log.append(draft);
+      const retried = outcomeOf(behind.log, draft);
       const transient = first === "transient" ? { ephemeral: true } : {};
       const original = await one.log.append({ ...draft, ...transient });
       clock.advance(2);
       await one.log.sweep();
       // Sends the retry, which the node does not know to be one, and only then applies the first message.
       behind.resume();
-      assert.deepEqual(await retried, { ...original, duplicate: true });
+      const outcome = first === "stored" ? { ...original, duplicate: true } : "key_reused";
+      assert.deepEqual(await retried, outcome);
       await catchUp(one.log);
       clock.advance(IDEMPOTENCY_MILLISECONDS / 1_000 + 100);
       await sweepFully(one);
@@ -373,14 +376,18 @@ testWithNats(
           else {
             const { ttl, key, transient } = step;
             await Promise.all(
+              // Every other one of a key is another message, which is refused.
               step.channels.map((channel) =>
-                nodes[count++ % 2]!.append(createDraft(`${count}`, {
-                  channel,
-                  ...(ttl === undefined ? {} : { ttl }),
-                  ...(key === undefined ? {} : { idempotencyKey: key }),
-                  // With a key, as others leave nothing in the stream; of two at once, one is stored.
-                  ...(transient && key !== undefined && count % 3 === 0 ? { ephemeral: true } : {}),
-                }))
+                outcomeOf(
+                  nodes[count++ % 2]!,
+                  createDraft(key === undefined ? `${count}` : `${count % 2}`, {
+                    channel,
+                    ...(ttl === undefined ? {} : { ttl }),
+                    ...(key === undefined ? {} : { idempotencyKey: key }),
+                    // With a key, as others leave nothing in the stream; of two at once, one is stored.
+                    ...(transient && key !== undefined && count % 3 === 0 ? { ephemeral: true } : {}),
+                  }),
+                )
               ),
             );
           }
@@ -401,14 +408,49 @@ testWithNats(
         assert.deepEqual(receipts.map(({ offset }) => offset), offsets);
         for (const channel of ["a", "b"]) {
           for (const idempotencyKey of ["k", "l"]) {
-            const late = await three.log.append(createDraft("again", { channel, idempotencyKey }));
-            const known = await one.log.append(createDraft("again", { channel, idempotencyKey }));
-            assert.deepEqual(known, { ...late, duplicate: true }, "both know the same keys");
+            for (const text of ["0", "1"]) {
+              const late = await outcomeOf(three.log, createDraft(text, { channel, idempotencyKey }));
+              const known = await outcomeOf(one.log, createDraft(text, { channel, idempotencyKey }));
+              const expected = typeof late === "string" ? late : { ...late, duplicate: true };
+              assert.deepEqual(known, expected, "both know the same keys");
+            }
           }
         }
         assert.deepEqual([one.logger.entries, two.logger.entries, three.logger.entries], [[], [], []]);
       }),
       { numRuns: 50 },
     );
+  },
+);
+
+/** The receipt of a draft, or "key_reused". */
+async function outcomeOf(log: JetStreamEngine, draft: Draft): Promise<Receipt | string> {
+  try {
+    return await log.append(draft);
+  } catch (error) {
+    if (error instanceof MessagingError && error.code === "key_reused") return error.code;
+    throw error;
+  }
+}
+
+testWithNats(
+  "JetStreamEngine refuses a key with another message on every node, of two at once too",
+  async () => {
+    const stream = nameStream();
+    await using one = await openNode({ hosts, stream });
+    await using two = await openNode({ hosts, stream });
+    for (let i = 0; i < 20; i++) {
+      const drafts = ["a", "b"].map((text) => createDraft(text, { idempotencyKey: `key ${i}` }));
+      const outcomes = await Promise.all([outcomeOf(one.log, drafts[0]!), outcomeOf(two.log, drafts[1]!)]);
+      assert.equal(outcomes.filter((outcome) => outcome === "key_reused").length, 1);
+      const winner = outcomes.findIndex((outcome) => outcome !== "key_reused");
+      await using three = await openNode({ hosts, stream });
+      assert.equal(await outcomeOf(three.log, drafts[1 - winner]!), "key_reused");
+      assert.deepEqual(await outcomeOf(three.log, drafts[winner]!), {
+        ...Object(outcomes[winner]),
+        duplicate: true,
+      });
+    }
+    assert.deepEqual(one.announced.map(({ offset }) => offset), Array.from({ length: 20 }, (_, i) => i + 1));
   },
 );

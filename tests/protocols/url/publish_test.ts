@@ -1,5 +1,6 @@
 /** Publishing over HTTP: every body form, every option, every refusal, through the app without a socket. */
 import assert from "node:assert/strict";
+import { SignJWT } from "jose";
 import { parseOptions } from "../../../lib/protocols/url/publish.ts";
 import { type App, createApp } from "../../../lib/app.ts";
 import type { Peer } from "../../../lib/core/socket.ts";
@@ -15,6 +16,13 @@ const PEER: Peer = {
 
 async function openApp(...flags: string[]): Promise<App> {
   return await createApp(createConfig(...flags), new RecordingLogger());
+}
+
+/** Rules in a file that is removed in the end. */
+async function writeRules(rules: unknown): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await Deno.makeTempFile({ suffix: ".json" });
+  await Deno.writeTextFile(path, JSON.stringify(rules));
+  return { path, [Symbol.asyncDispose]: () => Deno.remove(path) };
 }
 
 interface Sent {
@@ -163,6 +171,63 @@ Deno.test("The same Idempotency-Key on the same channel stores once and answers 
   assert.equal(elsewhere.offset, 1);
   assert.notEqual(elsewhere.id, first.id);
   assert.deepEqual((await readStored(app, "news")).map(({ data }) => data), ["a", "between"]);
+});
+
+const REUSES: readonly ({ name: string; path?: string } & Sent)[] = [
+  { name: "another body", body: "b" },
+  { name: "another type", body: "a", headers: { "content-type": "application/octet-stream" } },
+  { name: "an event", body: "a", path: "?event=e" },
+  { name: "a ttl", body: "a", path: "?ttl=9" },
+  { name: "ephemeral", body: "a", path: "?ephemeral" },
+];
+
+for (const { name, path = "", body = "", headers = {} } of REUSES) {
+  Deno.test(`An Idempotency-Key that comes again with ${name} is refused, first or last`, async () => {
+    await using app = await openApp();
+    const plain = { body: "a", headers: { "idempotency-key": "k" } };
+    const other = { body, headers: { ...headers, "idempotency-key": "k" } };
+    for (const [channel, [first, second]] of [["x", [plain, other]], ["y", [other, plain]]] as const) {
+      const [a, b] = channel === "x" ? ["", path] : [path, ""];
+      assert.equal((await send(app, `/${channel}${a}`, first)).status, 200);
+      const response = await send(app, `/${channel}${b}`, second);
+      assert.equal(response.status, 422);
+      const { type, detail } = await response.json();
+      assert.equal(type, "urn:raindrops:key_reused");
+      assert.match(detail, /key of its own/);
+      assert.equal((await send(app, `/${channel}${a}`, first)).status, 200, "a retry stays one");
+    }
+  });
+}
+
+Deno.test("An Idempotency-Key is its publisher's own: user, API key, or everybody without credentials", async () => {
+  const secret = "tokens are signed with this secret here";
+  await using rules = await writeRules([{ channels: "**", allow: ["publish"], allowAnonymous: ["publish"] }]);
+  const keys = ["a".repeat(16), "b".repeat(16)];
+  await using app = await openApp(
+    "--rules",
+    rules.path,
+    `RAINDROPS_TOKEN_SECRET=${secret}`,
+    `RAINDROPS_API_KEYS=${keys}`,
+  );
+  const bearer = async (sub: string) => {
+    const token = new SignJWT({ sub }).setProtectedHeader({ alg: "HS256" });
+    return `Bearer ${await token.sign(new TextEncoder().encode(secret))}`;
+  };
+  const publishers: Record<string, string>[] = [
+    {},
+    { authorization: await bearer("ann") },
+    { authorization: await bearer("bob") },
+    { "x-api-key": keys[0]! },
+    { "x-api-key": keys[1]! },
+  ];
+  for (const [i, credentials] of publishers.entries()) {
+    const sent = { body: `of ${i}`, headers: { ...credentials, "idempotency-key": "k" } };
+    for (const attempt of [1, 2]) {
+      const response = await send(app, "/news", sent);
+      assert.equal(response.status, 200, await response.clone().text());
+      assert.equal((await response.json()).offset, i + 1, `attempt ${attempt}`);
+    }
+  }
 });
 
 const JSON_TYPE = { "content-type": "application/json" };
