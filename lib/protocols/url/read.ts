@@ -32,6 +32,7 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   }
   const options = parseReadRequest(request, Date.now());
   const { selector } = options;
+  checkSelector(selector, services);
   const streams = upgrades || options.follow || accept.includes(EVENT_STREAM_TYPE);
   const pass = await gate.admit(request);
   if (options.presence) {
@@ -43,7 +44,6 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   const identity = { id: searchParams.has("id") ? options.id : undefined, name: options.name };
   const choseId = checkIdentity(identity, pass, hub, peer.address);
   if (!streams) return await handleHistory(hub, options);
-  checkSelector(selector, services);
   // Idle connections keep what is closed over here, which is to be little.
   const { id, name, since, limit } = options;
   const session = { selector, id, choseId, name, pass, since, limit };
