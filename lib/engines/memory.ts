@@ -263,9 +263,14 @@ export class MemoryEngine implements Log, LogInsight {
       if (isLatest) floor = found[0]!.sequence;
       else upTo = found.at(-1)!.sequence;
     };
-    for (const channel of channels) {
+    // Channels are in the order in which they came: most of the newest messages are at one end.
+    const count = channels.length;
+    for (let i = 0; i < count; i++) {
       if (clock.isOver) await clock.next();
-      if ((channel.stored.at(-1)?.message.sequence ?? 0) < floor) continue;
+      const channel = channels[isLatest ? count - 1 - i : i]!;
+      const oldest = channel.stored[0]?.message.sequence ?? Infinity;
+      const newest = channel.stored.at(-1)?.message.sequence ?? 0;
+      if (newest < floor || oldest > upTo) continue;
       for (const message of this.#readOne(channel, after, limit, upTo)) found.push(message);
       if (found.length > MAX_COLLECTED + 2 * wanted) trim();
     }
