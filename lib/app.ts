@@ -151,7 +151,7 @@ export async function createApp(
       // Read now: a request that was upgraded has no headers any more.
       const origin = request.headers.get("origin");
       try {
-        checkOrigin(request, { origins: config.origins, openOnLoopback });
+        checkOrigin(request, { ...config, openOnLoopback });
       } catch (error) {
         return refuse(error, request, peer.address);
       }

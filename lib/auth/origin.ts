@@ -1,6 +1,6 @@
 /**
- * Decides which web pages may use the server, by the Origin header of browsers. Other clients send none and are admitted.
- * Cookies are not used.
+ * Decides which web pages may use the server, by the Origin header and the Fetch Metadata headers of browsers, which pages
+ * cannot forge. Other clients send none of them and are admitted. Cookies are not used.
  */
 import { MessagingError } from "../core/errors.ts";
 
@@ -9,15 +9,17 @@ export interface OriginPolicy {
   readonly origins: readonly string[];
   /** The server listens on loopback and needs no key: pages from disk and any localhost port are trusted too. */
   readonly openOnLoopback: boolean;
+  /** Whether pages from disk are not trusted there after all, as frames in a sandbox can pass for them. */
+  readonly noNullOrigin?: boolean;
 }
 
 /**
- * Checks one configured origin: `*`, or scheme, host and port as browsers send them.
+ * Checks one configured origin: `*`, `null` for pages from disk, or scheme, host and port as browsers send them.
  *
  * @throws {SyntaxError} saying what an origin looks like
  */
 export function parseOrigin(text: string): string {
-  if (text === "*") return text;
+  if (text === "*" || text === "null") return text;
   if (!URL.canParse(text) || new URL(text).origin !== text) {
     throw new SyntaxError(
       `${JSON.stringify(text)} is not an origin: write it like https://example.org, without a path`,
@@ -54,15 +56,52 @@ export function checkOrigin(request: Request, policy: OriginPolicy): void {
     );
   }
   const origin = request.headers.get("origin");
+  if (origin !== null && listed(origin)) return;
+  checkNavigation(request);
   if (origin === null) return checkFetchMetadata(request, policy);
-  if (listed(origin)) return;
   if (origin !== "null" && URL.canParse(origin)) {
     const { host, hostname } = new URL(origin);
     if (host === url.host || (policy.openOnLoopback && isLoopback(hostname))) return;
-  } else if (policy.openOnLoopback && origin === "null") return;
+  } else if (policy.openOnLoopback && origin === "null" && !policy.noNullOrigin) {
+    return checkNullOrigin(request, url.host);
+  }
   throw new MessagingError(
     "origin_refused",
     `Pages of ${JSON.stringify(origin)} may not use this server: allow them with --origins`,
+  );
+}
+
+/**
+ * Forms and links of any page can make a browser send a request: they may read, which shows their own page nothing, and
+ * change nothing.
+ *
+ * @throws {MessagingError} `origin_refused`
+ */
+function checkNavigation({ method, headers }: Request): void {
+  if (headers.get("sec-fetch-mode") !== "navigate" || method === "GET" || method === "HEAD") return;
+  throw new MessagingError(
+    "origin_refused",
+    "Forms may not send to this server: send by script, or allow the page's origin with --origins",
+  );
+}
+
+/**
+ * Pages from disk have the origin "null", and so have frames in a sandbox, whose page may be of any site. Browsers call
+ * requests of both cross-site. A WebSocket is let in all the same: browsers say nothing more of it, or the same of both.
+ *
+ * @throws {MessagingError} `origin_refused`
+ */
+function checkNullOrigin({ headers }: Request, host: string): void {
+  const isSocket = headers.get("sec-fetch-mode") === "websocket";
+  const isForeign = headers.get("sec-fetch-site") === "cross-site" && !isSocket;
+  // A page from disk has no address that it could refer to.
+  const referrer = headers.get("referer");
+  const isFramed = referrer !== null && !(URL.canParse(referrer) && new URL(referrer).host === host);
+  if (!isForeign && !isFramed) return;
+  throw new MessagingError(
+    "origin_refused",
+    "A page from disk may open WebSockets here, as its other requests look like those of any site's sandboxed frame: " +
+      "serve it from http://localhost, or allow such pages with --origins null",
   );
 }
 

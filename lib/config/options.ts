@@ -88,6 +88,10 @@ export const OPTIONS = {
     help: "other origins whose pages may connect, by comma, such as https://example.org; * allows all",
     parse: listOf(parseOrigin),
   },
+  noNullOrigin: {
+    help: "refuse pages from disk on this machine, too, for which frames of other sites can pass",
+    parse: onOrOff,
+  },
   tokenSecret: {
     secret: true,
     help: "secret that clients' tokens are signed with (HS256, HS384, HS512)",

@@ -126,28 +126,36 @@ export class FanOut {
     if (messages.length === 0) return;
     const cache: FrameCache = new Map();
     const byChannel = groupByChannel(messages);
-    const byPattern = new Map<Group, Message[] | readonly Message[]>();
+    const byPattern = new Map<Group, number[]>();
+    const lists = [...byChannel.values()];
+    let index = 0;
     for (const [channel, list] of byChannel) {
       const group = this.#groups.get(channel);
       if (group !== undefined) this.#deliverTo(group, list, cache);
-      if (this.#patterns.size === 0) continue;
-      for (const pattern of this.#matchPatterns(channel)) {
-        byPattern.set(pattern, byPattern.has(pattern) ? [] : list);
+      if (this.#patterns.size > 0) {
+        for (const pattern of this.#matchPatterns(channel)) {
+          const indices = byPattern.get(pattern);
+          if (indices === undefined) byPattern.set(pattern, [index]);
+          else indices.push(index);
+        }
       }
+      index++;
     }
-    for (const [group, list] of byPattern) {
-      // Empty: several channels of the batch match. Their messages must stay in the order of the batch.
-      this.#deliverTo(group, list.length > 0 ? list : this.#selectFrom(messages, group, byChannel), cache);
+    if (byPattern.size === 0) return;
+    // Groups to which the same channels belong share a list, and so its frames.
+    const merged = new Map<string, readonly Message[]>();
+    for (const [group, indices] of byPattern) {
+      const [first = 0] = indices;
+      const key = indices.length === lists.length ? "all" : indices.join();
+      let list = indices.length === 1 ? lists[first] : merged.get(key);
+      if (list === undefined) {
+        // The messages of several channels stay in the order of the batch.
+        const channels = new Set(indices.map((i) => lists[i]![0]!.channel));
+        list = key === "all" ? messages : messages.filter(({ channel }) => channels.has(channel));
+        merged.set(key, list);
+      }
+      this.#deliverTo(group, list, cache);
     }
-  }
-
-  #selectFrom(
-    messages: readonly Message[],
-    group: Group,
-    byChannel: ReadonlyMap<string, readonly Message[]>,
-  ): readonly Message[] {
-    const channels = new Set([...byChannel.keys()].filter((name) => this.#matchPatterns(name).has(group)));
-    return messages.filter((message) => channels.has(message.channel));
   }
 
   #deliverTo(group: Group, messages: readonly Message[], cache: FrameCache): void {

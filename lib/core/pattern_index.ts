@@ -57,6 +57,20 @@ export class PatternIndex<T> {
     }
   }
 
+  /** Whether any pattern matches a channel. */
+  matches(channel: string): boolean {
+    const segments = channel.split("/");
+    const visit = (node: Node<T>, depth: number): boolean => {
+      if (depth > 0 && depth === segments.length) return node.exact.size > 0;
+      if (node.below.size > 0) return true;
+      const literal = node.children.get(segments[depth] ?? "");
+      if (literal !== undefined && visit(literal, depth + 1)) return true;
+      const wildcard = node.children.get("*");
+      return wildcard !== undefined && visit(wildcard, depth + 1);
+    };
+    return this.#size > 0 && visit(this.#root, 0);
+  }
+
   /** The values whose patterns match a channel, without repeats. */
   match(channel: string): Set<T> {
     const found = new Set<T>();

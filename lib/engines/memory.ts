@@ -2,7 +2,8 @@
  * The memory engine: messages are lost when the process ends. For tests, for channels whose messages need not survive,
  * and as the simplest implementation of the Log port.
  */
-import { matchesSelector } from "../core/channel.ts";
+import { SliceClock } from "../base/slices.ts";
+import { Selections } from "../core/selections.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Cursor, Log, LogInsight, LogPage, LogQuery, Receipt, StoredChannel } from "../core/log.ts";
 import { type Draft, formatId, isTransient, type Message, payloadSize } from "../core/message.ts";
@@ -58,8 +59,8 @@ interface Channel {
 
 /** Channels whose retention is checked with each batch, besides those written to. */
 const SWEPT_CHANNELS = 4;
-/** A read of several channels yields first if the engine has more channels than this. */
-const MANY_CHANNELS = 256;
+/** Messages that a read of several channels collects before it drops those that do not fit into the page. */
+const MAX_COLLECTED = 4_096;
 
 export class MemoryEngine implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
@@ -71,6 +72,8 @@ export class MemoryEngine implements Log, LogInsight {
   readonly #steadyNow: () => number;
   readonly #turn: Turn<Pending>;
   readonly #channels = new Map<string, Channel>();
+  readonly #all: Channel[] = [];
+  readonly #selections = new Selections<Channel>({ all: this.#all, get: (name) => this.#channels.get(name) });
   readonly #receipts = new Map<string, { receipt: Receipt; fingerprint: string; expires: number }>();
   #sweep: Iterator<Channel> = [].values();
   #sequence = 0;
@@ -97,27 +100,22 @@ export class MemoryEngine implements Log, LogInsight {
 
   async read(query: LogQuery): Promise<LogPage> {
     const { selector, limit, maxBytes = Infinity } = query;
-    // Each page filters all channels: yield to other tasks before that.
-    if (selector.channel === undefined && this.#channels.size > MANY_CHANNELS) {
-      await new Promise<void>((resolve) => setImmediate(resolve));
-    }
-    const channels = selector.channel === undefined
-      ? [...this.#channels.values()].filter((channel) => matchesSelector(selector, channel.name))
-      : [this.#channels.get(selector.channel)].filter((channel) => channel !== undefined);
+    // The newest are those of the moment when they were asked for.
+    const asked = this.#sequence;
+    const selecting = selector.channel === undefined ? this.#selections.select(selector) : undefined;
+    const selection = selecting instanceof Promise ? await selecting : selecting;
+    // From here on everything is as of one moment: what is stored later is not in the page.
+    const channels = selection?.channels ??
+      [this.#channels.get(selector.channel ?? "")].filter((channel) => channel !== undefined);
     const now = this.#now();
-    const steadyNow = this.#steadyNow();
-    for (const channel of channels) this.#expire(channel, steadyNow);
+    const sequence = query.after.kind === "latest" ? asked : this.#sequence;
     const offset = selector.channel === undefined ? 0 : channels[0]?.offset ?? 0;
     const top = { ...this.top, offset, time: Math.max(now, this.#time) };
     const isForeign = isForeignCursor(query.after, top);
     const after: Cursor = isForeign ? { kind: "earliest" } : query.after;
-
-    const found = channels
-      .flatMap(({ stored }) =>
-        after.kind === "latest" ? stored.slice(-limit) : this.#readAfter(stored, after, limit)
-      )
-      .map(({ message }) => message);
-    if (channels.length > 1) found.sort((a, b) => a.sequence - b.sequence);
+    const found = channels.length < 2
+      ? channels.flatMap((channel) => this.#readOne(channel, after, limit))
+      : await this.#readMany(channels, after, limit, sequence);
     const messages = after.kind === "latest"
       ? takeFitting(found.reverse(), limit, maxBytes).reverse()
       : takeFitting(found, limit, maxBytes);
@@ -130,14 +128,12 @@ export class MemoryEngine implements Log, LogInsight {
       next: {
         kind: "id" as const,
         epoch: this.#epoch,
-        sequence: more && first !== undefined
-          ? messages.at(-1)?.sequence ?? first.sequence - 1
-          : this.#sequence,
+        sequence: more && first !== undefined ? messages.at(-1)?.sequence ?? first.sequence - 1 : sequence,
         asOf: { removals: this.#removals, time: now },
       },
     };
     if (!isForeign && !this.#isGap(channels, after, offset)) return { kind: "complete", ...page };
-    const newest = selector.channel === undefined ? this.#sequence : channels[0]?.removedSequence ?? 0;
+    const newest = selector.channel === undefined ? sequence : channels[0]?.removedSequence ?? 0;
     return { kind: "gap", earliest: formatId(this.#epoch, first?.sequence ?? newest), ...page };
   }
 
@@ -236,14 +232,57 @@ export class MemoryEngine implements Log, LogInsight {
         cutAt: 0,
       };
       this.#channels.set(name, channel);
+      this.#all.push(channel);
     }
     return channel;
   }
 
-  /** Reads one message more than the limit, which shows that there are more. */
-  #readAfter(stored: readonly Stored[], after: Cursor, limit: number): readonly Stored[] {
-    const start = findFirst(stored, ({ message }) => isAfter(message, after));
-    return stored.slice(start, start + limit + 1);
+  /** Reads one message more than the limit, which shows that there are more. Of the newest, just these. */
+  #readOne(channel: Channel, after: Cursor, limit: number, upTo = Infinity): Message[] {
+    this.#expire(channel, this.#steadyNow());
+    const { stored } = channel;
+    const end = upTo === Infinity
+      ? stored.length
+      : findFirst(stored, ({ message }) => message.sequence > upTo);
+    const [first, last] = after.kind === "latest"
+      ? [Math.max(0, end - limit), end]
+      : [findFirst(stored, ({ message }) => isAfter(message, after)), end];
+    return stored.slice(first, Math.min(last, first + limit + 1)).map(({ message }) => message);
+  }
+
+  /** The same of several channels, in slices: as they were when the read began, by the newest sequence of then. */
+  async #readMany(
+    channels: readonly Channel[],
+    after: Cursor,
+    limit: number,
+    upTo: number,
+  ): Promise<Message[]> {
+    const isLatest = after.kind === "latest";
+    const wanted = isLatest ? limit : limit + 1;
+    const clock = new SliceClock();
+    let found: Message[] = [];
+    let floor = 0;
+    const trim = () => {
+      found.sort((a, b) => a.sequence - b.sequence);
+      if (found.length < wanted || wanted === 0) return;
+      found = isLatest ? found.slice(-wanted) : found.slice(0, wanted);
+      // What does not come into the page any more need not be looked at.
+      if (isLatest) floor = found[0]!.sequence;
+      else upTo = found.at(-1)!.sequence;
+    };
+    // Channels are in the order in which they came: most of the newest messages are at one end.
+    const count = channels.length;
+    for (let i = 0; i < count; i++) {
+      if (clock.isOver) await clock.next();
+      const channel = channels[isLatest ? count - 1 - i : i]!;
+      const oldest = channel.stored[0]?.message.sequence ?? Infinity;
+      const newest = channel.stored.at(-1)?.message.sequence ?? 0;
+      if (newest < floor || oldest > upTo) continue;
+      for (const message of this.#readOne(channel, after, limit, upTo)) found.push(message);
+      if (found.length > MAX_COLLECTED + 2 * wanted) trim();
+    }
+    trim();
+    return found;
   }
 
   #isGap(channels: readonly Channel[], after: Cursor, offset: number): boolean {

@@ -79,9 +79,15 @@ function tooLarge(limit: number): MessagingError {
 /**
  * Parses a body by its content type: JSON, a form with a field `data`, text, or bytes.
  *
- * @throws {MessagingError} `bad_body` if it does not match its type, `unsupported_media` for an unsupported type
+ * @param maxMessageBytes what cannot become so small is refused before it is decoded
+ * @throws {MessagingError} `bad_body` if it does not match its type, `unsupported_media` for an unsupported type,
+ * `too_large`
  */
-export function parseBody(bytes: Uint8Array<ArrayBuffer>, headers: Headers): Body {
+export function parseBody(
+  bytes: Uint8Array<ArrayBuffer>,
+  headers: Headers,
+  maxMessageBytes = Infinity,
+): Body {
   const encoding = headers.get("content-encoding") ?? "identity";
   if (encoding !== "identity") {
     throw new MessagingError(
@@ -90,14 +96,17 @@ export function parseBody(bytes: Uint8Array<ArrayBuffer>, headers: Headers): Bod
     );
   }
   const kind = parseType(headers.get("content-type") ?? "");
-  if (kind === "application/json" || kind.endsWith("+json")) return parseJson(decodeText(bytes));
-  if (kind === "application/x-www-form-urlencoded") return parseForm(decodeText(bytes));
+  if (kind === "application/json" || kind.endsWith("+json")) {
+    return parseJson(decodeText(bytes), maxMessageBytes);
+  }
+  if (kind === "application/x-www-form-urlencoded") return parseForm(decodeText(bytes), maxMessageBytes);
   if (kind === "multipart/form-data") {
     throw new MessagingError(
       "unsupported_media",
       "Multipart forms are not accepted: send the message as the body itself",
     );
   }
+  checkLength(bytes.byteLength, maxMessageBytes);
   if (kind === "" || kind.startsWith("text/")) {
     return withoutOptions({ kind: "text", text: decodeText(bytes) });
   }
@@ -120,6 +129,19 @@ function parseType(value: string): string {
   return lastKind = type.toLowerCase();
 }
 
+/** How often a text can be as long as what it stands for: `\u0061` in JSON, `%61` in a form. */
+const BYTES_PER_JSON_ESCAPE = 6;
+const BYTES_PER_FORM_ESCAPE = 3;
+
+/** Refuses what is too large in any spelling, before time is spent on it. The hub checks the exact size. */
+function checkLength(length: number, maxMessageBytes: number, factor = 1): void {
+  if (length <= maxMessageBytes * factor + 2) return;
+  throw new MessagingError(
+    "too_large",
+    `The message is larger than ${maxMessageBytes} bytes: send less, or raise --max-message-bytes`,
+  );
+}
+
 /** Beside the data there are few options: of more, one is unknown. */
 const MAX_OPTIONS = 16;
 
@@ -127,12 +149,13 @@ function keepsMember(name: string, kept: number): boolean {
   return name === "data" || kept < MAX_OPTIONS;
 }
 
-function parseJson(text: string): Body {
+function parseJson(text: string, maxMessageBytes: number): Body {
   try {
     // A byte order mark is no part of the JSON: RFC 8259 section 8.1 lets parsers ignore it.
     const json = text.startsWith("\ufeff") ? text.slice(1) : text;
     const members = parseJsonObject(json, keepsMember);
     const data = members?.get("data");
+    checkLength((data ?? json.trim()).length, maxMessageBytes, BYTES_PER_JSON_ESCAPE);
     // What is around the value is white space, as the text has been checked.
     if (members === undefined || data === undefined) return withoutOptions(toJsonPayload(json.trim()));
     const options = [...members].filter(([name]) => name !== "data");
@@ -150,9 +173,10 @@ function parseJson(text: string): Body {
   }
 }
 
-function parseForm(text: string): Body {
+function parseForm(text: string, maxMessageBytes: number): Body {
   const fields = splitForm(text, keepsMember);
   const data = fields.get("data");
+  checkLength((data ?? text).length, maxMessageBytes, data === undefined ? 1 : BYTES_PER_FORM_ESCAPE);
   if (data === undefined) return withoutOptions({ kind: "text", text });
   const options = [...fields].filter(([name]) => name !== "data");
   return parseOr("bad_body", () => ({

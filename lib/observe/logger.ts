@@ -72,25 +72,26 @@ export function formatText(level: LogLevel, event: string, fields: LogFields): s
 export function formatJson(level: LogLevel, event: string, fields: LogFields): string {
   const { data, ...others } = fields;
   const shown = data === undefined ? others : { ...others, data: cut(String(data)) };
-  return JSON.stringify({ time: new Date().toISOString(), level, event, ...shown });
+  // JSON escapes C0 alone, and these can stand in its strings only.
+  return escapeControls(JSON.stringify({ time: new Date().toISOString(), level, event, ...shown }));
 }
 
 function cut(text: string): string {
   return text.length <= MAX_DATA_LENGTH ? text : text.slice(0, MAX_DATA_LENGTH - 1).toWellFormed() + "…";
 }
 
-// Also the separators U+2028 and U+2029 and the bidirectional controls: a message must not forge or reorder lines.
+/**
+ * Control characters, the separators U+2028 and U+2029, and the bidirectional marks, embeddings and isolates: a message
+ * must not forge, break or reorder lines where the log is looked at.
+ */
+const UNSAFE = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+
+const SHORT_ESCAPES: Readonly<Record<string, string>> = { "\n": "\\n", "\t": "\\t", "\r": "\\r" };
+
 function escapeControls(text: string): string {
   return text.replace(
-    /[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu,
-    (control) =>
-      control === "\n"
-        ? "\\n"
-        : control === "\t"
-        ? "\\t"
-        : control === "\r"
-        ? "\\r"
-        : `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    UNSAFE,
+    (control) => SHORT_ESCAPES[control] ?? `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
 

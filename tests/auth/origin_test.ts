@@ -84,3 +84,61 @@ Deno.test("parseOrigin() refuses what browsers never send", () => {
     assert.throws(() => parseOrigin(text), SyntaxError, text);
   }
 });
+
+const CROSS = { "sec-fetch-site": "cross-site" };
+const CORS = { ...CROSS, "sec-fetch-mode": "cors", "sec-fetch-dest": "empty" };
+const FORM = { ...CROSS, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document" };
+const DISK = { origin: "null" };
+
+/** What browsers send to an open server on loopback, as Chromium and Firefox were seen to. */
+const SENT: readonly [name: string, method: string, headers: Record<string, string>, isAllowed: boolean][] = [
+  ["a WebSocket of a page from disk in Chromium", "GET", DISK, true],
+  [
+    "a WebSocket of a page from disk in Firefox",
+    "GET",
+    { ...DISK, ...CROSS, "sec-fetch-mode": "websocket", "sec-fetch-dest": "empty" },
+    true,
+  ],
+  ["a program that sends the origin null", "POST", DISK, true],
+  ["a fetch of a sandboxed frame", "GET", { ...DISK, ...CORS }, false],
+  ["a POST of a sandboxed frame", "POST", { ...DISK, ...CORS }, false],
+  ["a socket of a frame with a referrer", "GET", { ...DISK, referer: "https://elsewhere.example/" }, false],
+  ["a form of another site", "POST", { ...FORM, origin: "https://elsewhere.example" }, false],
+  ["a form of another site without a referrer", "POST", { ...FORM, origin: "null" }, false],
+  ["a form that sends no origin", "POST", FORM, false],
+  ["a form in a frame", "POST", { ...FORM, origin: "null", "sec-fetch-dest": "iframe" }, false],
+  ["a form of the same origin", "POST", {
+    ...FORM,
+    origin: "http://localhost:8000",
+    "sec-fetch-site": "same-origin",
+  }, false],
+  ["a link of another site", "GET", FORM, true],
+  ["a link that is looked at first", "HEAD", FORM, true],
+  ["a link typed by hand", "GET", { ...FORM, "sec-fetch-site": "none" }, true],
+  [
+    "an image of another site",
+    "GET",
+    { ...CROSS, "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image" },
+    false,
+  ],
+  ["a DELETE by navigation", "DELETE", FORM, false],
+  ["a fetch of the same origin", "POST", {
+    origin: "http://localhost:8000",
+    "sec-fetch-site": "same-origin",
+    "sec-fetch-mode": "cors",
+  }, true],
+  ["a fetch of another port of this machine", "POST", { ...CORS, origin: "http://127.0.0.1:5173" }, true],
+];
+
+for (const [name, method, headers, isAllowed] of SENT) {
+  Deno.test(`checkOrigin() ${isAllowed ? "lets" : "does not let"} ${name} in on loopback`, () => {
+    const check = (policy: OriginPolicy) =>
+      checkOrigin(new Request("http://localhost:8000/news", { method, headers }), policy);
+    if (isAllowed) check(OPEN);
+    else assert.throws(() => check(OPEN), (error) => (error as MessagingError).code === "origin_refused");
+    if (headers.origin === "null") {
+      assert.throws(() => check({ ...OPEN, noNullOrigin: true }), /--origins/);
+      check({ ...OPEN, noNullOrigin: true, origins: ["null"] });
+    }
+  });
+}

@@ -4,6 +4,7 @@ import { directChannel, selectChannel, type Selector, selectPatterns } from "../
 import { type ErrorCode, MessagingError } from "../../lib/core/errors.ts";
 import { Hub } from "../../lib/core/hub.ts";
 import type { Draft, Message } from "../../lib/core/message.ts";
+import { PatternIndex } from "../../lib/core/pattern_index.ts";
 import { type RuleEntry, Rules } from "../../lib/core/rules.ts";
 import { Frame } from "../../lib/core/socket.ts";
 import type { SubscribeOptions } from "../../lib/core/subscription.ts";
@@ -595,4 +596,26 @@ Deno.test("Hub takes the time from publish to the last socket, once for each mes
   assert.deepEqual([latency.count, latency.sum], [2, 20 + 10]);
   await bench.publish(createDraft("a", { idempotencyKey: "k" }));
   assert.equal(latency.count, 2);
+});
+
+Deno.test("Hub.deliver() looks each channel of a batch up once, however many lists are subscribed to", async () => {
+  const bench = new Bench();
+  const clients = Array.from({ length: 200 }, (_, i) => bench.read(selectPatterns(["room/*", `own${i}`])));
+  const match = PatternIndex.prototype.match;
+  let calls = 0;
+  PatternIndex.prototype.match = function <T>(this: PatternIndex<T>, channel: string): Set<T> {
+    calls++;
+    return match.call(this, channel) as Set<T>;
+  };
+  try {
+    const drafts = Array.from({ length: 50 }, (_, i) => createDraft(`${i}`, { channel: `room/${i % 25}` }));
+    await bench.publish(...drafts);
+  } finally {
+    PatternIndex.prototype.match = match;
+  }
+  // Once for each channel, and once for each publisher, who is told how many subscribers there are.
+  assert.ok(calls <= 25 + 50, `${calls} look-ups`);
+  for (const { socket } of clients) {
+    assert.deepEqual(socket.texts, Array.from({ length: 50 }, (_, i) => `${i}`));
+  }
 });

@@ -54,3 +54,13 @@ Deno.test("PatternIndex.delete() removes one value and leaves the others of the 
   assert.equal(index.size, 0);
   assert.deepEqual([...index.match("a/b")], []);
 });
+
+Deno.test("PatternIndex.matches() tells whether match() finds anything", () => {
+  fc.assert(
+    fc.property(fc.array(arbitraryPattern, { maxLength: 6 }), arbitraryChannel, (patterns, channel) => {
+      const index = new PatternIndex<string>();
+      for (const pattern of patterns) index.add(parsePattern(pattern), pattern);
+      assert.equal(index.matches(channel), index.match(channel).size > 0);
+    }),
+  );
+});

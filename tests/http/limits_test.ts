@@ -361,3 +361,51 @@ Deno.test("--handshake-timeout ends a Centrifuge connection without connect, and
   plain.send("Hello");
   assert.equal(await plain.next(), "World!");
 });
+
+Deno.test("--max-subscriptions bounds documents, whatever they ask for", async () => {
+  await using server = await startApp("--max-subscriptions", "2");
+  const json = { headers: { accept: "application/json" } };
+  for (const path of ["/a,b,c", "/a,b,c/*?since=earliest", "/a,b/*,**?presence"]) {
+    for (const method of ["GET", "HEAD"]) {
+      const response = await fetch(server.url + path, { ...json, method });
+      assert.equal(response.status, 400, `${method} ${path}`);
+      await response.body?.cancel();
+    }
+    assert.equal((await ask(server, path, json)).code, "too_many_subscriptions");
+  }
+  assert.equal((await ask(server, "/a,b", json)).status, 200);
+});
+
+Deno.test("--max-publish-rate-per-address bounds the echo, emulation, streams, the API and the inspector", async () => {
+  const requests: readonly [path: string, init: RequestInit][] = [
+    ["/echo", publish()],
+    ["/emulation", publish()],
+    ["/connection/sse", { method: "POST", body: "{}" }],
+    ["/connection/uni_http_stream", { method: "POST", body: "{}" }],
+    ["/api/info", { method: "POST", body: "{}" }],
+    ["/_inspect/channels", {}],
+  ];
+  for (const [path, init] of requests) {
+    await using server = await startApp(...BEHIND_PROXY, "--max-publish-rate-per-address", "1");
+    const headers = at("192.0.2.1");
+    let last = await ask(server, path, { ...init, headers });
+    assert.notEqual(last.code, "too_many_publishes_from_address", path);
+    for (let i = 0; i < 20 && last.status !== 429; i++) last = await ask(server, path, { ...init, headers });
+    assert.equal(last.code, "too_many_publishes_from_address", path);
+    assertCounted(server, "too_many_publishes_from_address");
+    assert.notEqual((await ask(server, path, { ...init, headers: at("192.0.2.2") })).status, 429, path);
+  }
+});
+
+Deno.test("Who has an API key calls the API and the inspector as often as it likes", async () => {
+  await using server = await startApp(
+    ...BEHIND_PROXY,
+    "--max-publish-rate-per-address",
+    "1",
+    `RAINDROPS_API_KEYS=${KEY}`,
+  );
+  const headers = { ...at("192.0.2.1"), "x-api-key": KEY };
+  for (let i = 0; i < 20; i++) {
+    assert.equal((await ask(server, "/api/info", { method: "POST", body: "{}", headers })).status, 200);
+  }
+});

@@ -78,3 +78,27 @@ Deno.test("LineLogger writes no credential, in either format, whoever logs it", 
     if (format === "json") { for (const line of written.trimEnd().split("\n")) JSON.parse(line); }
   }
 });
+
+Deno.test("Log lines escape whatever could break or reorder them, as text and as JSON", () => {
+  const controls = [
+    ...Array.from({ length: 32 }, (_, i) => i),
+    ...Array.from({ length: 33 }, (_, i) => 0x7f + i),
+    ...[0x61c, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202b, 0x202c, 0x202d, 0x202e],
+    ...[0x2066, 0x2067, 0x2068, 0x2069],
+  ].filter((code) => code < 0xa0 || code > 0x100).map((code) => String.fromCharCode(code));
+  for (const control of controls) {
+    const text = `before${control}after`;
+    for (const fields of [{ data: text }, { reason: text, name: text }]) {
+      const json = formatJson("info", "message received", fields);
+      for (const line of [json, formatText("warn", "message received", fields)]) {
+        assert.ok(
+          !line.includes(control),
+          `U+${control.charCodeAt(0).toString(16)} in ${JSON.stringify(line)}`,
+        );
+        assert.match(line, /before\\[nrtbfu0-9a-f]+after/);
+      }
+      const { time: _time, level: _level, event: _event, ...read } = JSON.parse(json);
+      assert.deepEqual(read, fields);
+    }
+  }
+});

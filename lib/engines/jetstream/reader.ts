@@ -61,8 +61,11 @@ export class JetStreamReader {
    */
   async read(state: JetStreamState, query: LogQuery): Promise<LogPage | undefined> {
     const { selector, limit, maxBytes = Infinity } = query;
+    const selecting = selector.channel === undefined ? state.select(selector) : undefined;
+    const selection = selecting instanceof Promise ? await selecting : selecting;
     const now = this.#now();
-    const channels = state.select(selector);
+    const channels = selection?.channels ??
+      [state.get(selector.channel ?? "")].filter((channel) => channel !== undefined);
     for (const channel of channels) state.expire(channel, this.#steadyNow());
     const only = selector.channel === undefined ? undefined : channels[0];
     const position = { epoch: state.epoch, offset: only?.offset ?? 0 };

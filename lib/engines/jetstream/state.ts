@@ -2,9 +2,10 @@
  * The in-memory state that results from the stream's records. Every node applies the same records in the same order, and
  * so assigns the same offsets, knows the same keys and removes the same messages; see `engine.ts`.
  */
-import { matchesSelector, type Selector } from "../../core/channel.ts";
+import type { Selector } from "../../core/channel.ts";
 import type { Log, Receipt } from "../../core/log.ts";
 import type { Rules } from "../../core/rules.ts";
+import { type Selection, Selections } from "../../core/selections.ts";
 import { JetStreamChannel, type KnownKey } from "./channel.ts";
 import { type RecordHead, sequenceOf, type StreamRecord } from "./record.ts";
 import { IDEMPOTENCY_MILLISECONDS } from "../stamp.ts";
@@ -29,7 +30,6 @@ export type Applied =
 
 /** How much longer than their validity keys and their records are kept. */
 const KEY_SLACK_MILLISECONDS = 60_000;
-const CACHED_SELECTIONS = 256;
 
 export class JetStreamState {
   readonly epoch: string;
@@ -53,8 +53,11 @@ export class JetStreamState {
   readonly #steadyNow: () => number;
   readonly #channels = new Map<string, JetStreamChannel>();
   readonly #keys = new Map<string, KnownKey>();
-  readonly #selections = new Map<string, { channels: JetStreamChannel[]; seen: number }>();
   readonly #all: JetStreamChannel[] = [];
+  readonly #selections = new Selections<JetStreamChannel>({
+    all: this.#all,
+    get: (name) => this.#channels.get(name),
+  });
 
   /** @param steadyNow this node's clock for deadlines */
   constructor(epoch: string, rules: Rules, steadyNow: () => number) {
@@ -76,23 +79,9 @@ export class JetStreamState {
     return this.#channels.get(name);
   }
 
-  /** The channels that match a selector. */
-  select(selector: Selector): readonly JetStreamChannel[] {
-    if (selector.channel !== undefined) {
-      const channel = this.#channels.get(selector.channel);
-      return channel === undefined ? [] : [channel];
-    }
-    let cached = this.#selections.get(selector.key);
-    if (cached === undefined) {
-      if (this.#selections.size >= CACHED_SELECTIONS) this.#selections.clear();
-      this.#selections.set(selector.key, cached = { channels: [], seen: 0 });
-    }
-    if (cached.seen < this.#all.length) {
-      const added = this.#all.slice(cached.seen).filter(({ name }) => matchesSelector(selector, name));
-      cached.seen = this.#all.length;
-      if (added.length > 0) cached.channels = [...cached.channels, ...added];
-    }
-    return cached.channels;
+  /** The channels of a list or pattern. */
+  select(selector: Selector): Selection<JetStreamChannel> | Promise<Selection<JetStreamChannel>> {
+    return this.#selections.select(selector);
   }
 
   /**

@@ -1,5 +1,6 @@
 /** The in-memory state of the SQLite engine's channels, which appends and most of a read need only. */
-import { matchesSelector, type Selector } from "../../core/channel.ts";
+import type { Selector } from "../../core/channel.ts";
+import { type Selection, Selections } from "../../core/selections.ts";
 import type { SqliteDatabase } from "./database.ts";
 
 /** The state of one channel. It is updated after the transaction is committed. */
@@ -36,21 +37,6 @@ const NOTHING_REMOVED = {
   agedSince: 0,
 };
 
-/** The channels that match a selector, and their ids as JSON for a query. */
-export interface Selection {
-  readonly channels: readonly SqliteChannel[];
-  readonly ids: string;
-}
-
-interface CachedSelection {
-  channels: SqliteChannel[];
-  ids: string;
-  /** How many of all channels were checked. */
-  seen: number;
-}
-
-const CACHED_SELECTIONS = 256;
-
 const LOAD = `
   SELECT channels.id, name, removed_offset, removed_sequence, removed_time, stored, coalesce(first.since, first.time) AS oldest,
     last.sequence, last.offset
@@ -68,7 +54,7 @@ export class SqliteChannels {
   readonly #all: SqliteChannel[] = [];
   readonly #byName = new Map<string, SqliteChannel>();
   readonly #byId = new Map<number, SqliteChannel>();
-  readonly #selections = new Map<string, CachedSelection>();
+  readonly #selections = new Selections<SqliteChannel>(this);
   readonly #insert;
   readonly #noteRemoved;
 
@@ -98,28 +84,9 @@ export class SqliteChannels {
     return channel;
   }
 
-  /** The channels that match a selector. */
-  select(selector: Selector): Selection {
-    if (selector.channel !== undefined) {
-      const channel = this.#byName.get(selector.channel);
-      return channel === undefined
-        ? { channels: [], ids: "[]" }
-        : { channels: [channel], ids: `[${channel.id}]` };
-    }
-    let cached = this.#selections.get(selector.key);
-    if (cached === undefined) {
-      if (this.#selections.size >= CACHED_SELECTIONS) this.#selections.clear();
-      this.#selections.set(selector.key, cached = { channels: [], ids: "[]", seen: 0 });
-    }
-    if (cached.seen < this.#all.length) {
-      const added = this.#all.slice(cached.seen).filter((channel) => matchesSelector(selector, channel.name));
-      cached.seen = this.#all.length;
-      if (added.length > 0) {
-        cached.channels = [...cached.channels, ...added];
-        cached.ids = JSON.stringify(cached.channels.map(({ id }) => id));
-      }
-    }
-    return cached;
+  /** The channels of a list or pattern. */
+  select(selector: Selector): Selection<SqliteChannel> | Promise<Selection<SqliteChannel>> {
+    return this.#selections.select(selector);
   }
 
   /** Inserts a channel into the database. Call `add` after the transaction. */

@@ -4,10 +4,11 @@
  */
 import type { StatementSync } from "node:sqlite";
 import type { AsOf, Cursor, LogPage, LogQuery } from "../../core/log.ts";
+import { nextSlice } from "../../base/slices.ts";
 import { formatId, type Message, payloadSize } from "../../core/message.ts";
 import type { Rules } from "../../core/rules.ts";
 import { isForeignCursor } from "../../core/cursor.ts";
-import type { Selection, SqliteChannel } from "./channel.ts";
+import type { SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase } from "./database.ts";
 import { COLUMNS, readRow, type Row } from "./row.ts";
 import type { SqliteState } from "./state.ts";
@@ -22,9 +23,15 @@ const SLICE = 16_384;
 /** Fetches rows of a selection with `after < sequence <= upTo`. */
 type Fetch = (after: number, upTo: number, count: number) => Row[];
 
+/** The channels of a read, and their ids as JSON for a query. */
+interface SqliteSelection {
+  readonly channels: readonly SqliteChannel[];
+  readonly ids: string;
+}
+
 /** The progress of a read. */
 interface Scan {
-  readonly selection: Selection;
+  selection: SqliteSelection;
   readonly limit: number;
   readonly maxBytes: number;
   readonly now: number;
@@ -89,8 +96,17 @@ export class SqliteReader {
   async read(query: LogQuery): Promise<LogPage> {
     const { selector, limit, maxBytes = Infinity } = query;
     const state = this.#state;
+    // The newest are those of the moment when they were asked for.
+    const asked = state.sequence;
+    const selecting = selector.channel === undefined ? state.channels.select(selector) : undefined;
+    const several = selecting instanceof Promise ? await selecting : selecting;
+    const select = () =>
+      describeSelection(
+        several?.channels ??
+          [state.channels.get(selector.channel ?? "")].filter((channel) => channel !== undefined),
+      );
     const now = this.#steadyNow();
-    const selection = state.channels.select(selector);
+    const selection = select();
     const only = selector.channel === undefined ? undefined : selection.channels[0];
     const top = {
       epoch: state.epoch,
@@ -101,7 +117,7 @@ export class SqliteReader {
     const isForeign = isForeignCursor(query.after, top);
     const after: Cursor = isForeign ? { kind: "earliest" } : query.after;
     const isLatest = after.kind === "latest";
-    const start = this.#findStart(after, selection);
+    const start = isLatest ? asked : this.#findStart(after, selection);
     const scan: Scan = {
       selection,
       limit,
@@ -113,7 +129,13 @@ export class SqliteReader {
       position: start,
       isDamaged: false,
     };
-    while (!(isLatest ? this.#scanBackwards(scan) : this.#scanForwards(scan))) await yieldTurn();
+    while (!(isLatest ? this.#scanBackwards(scan) : this.#scanForwards(scan))) {
+      await nextSlice();
+      // Channels may have come.
+      if (several !== undefined && several.channels.length > scan.selection.channels.length) {
+        scan.selection = select();
+      }
+    }
 
     const { epoch, sequence, removals } = state;
     const { messages } = scan;
@@ -125,12 +147,13 @@ export class SqliteReader {
       next: {
         kind: "id" as const,
         epoch,
-        sequence: more ? messages.at(-1)?.sequence ?? start : sequence,
+        // What came while the newest were searched for is not among them.
+        sequence: more ? messages.at(-1)?.sequence ?? start : isLatest ? start : sequence,
         asOf: { removals, time: now },
       },
     };
     const isDamaged = scan.isDamaged && !isLatest;
-    if (!isForeign && !isDamaged && !this.#isGap(selection, after, start, now)) {
+    if (!isForeign && !isDamaged && !this.#isGap(scan.selection, after, start, now)) {
       return { kind: "complete", ...page };
     }
     const newest = selector.channel === undefined ? sequence : only?.sequence ?? 0;
@@ -169,7 +192,7 @@ export class SqliteReader {
   }
 
   #prepareFetch(
-    { channels, ids }: Selection,
+    { channels, ids }: SqliteSelection,
     one: StatementSync,
     several: StatementSync,
   ): readonly [Fetch, number] {
@@ -202,7 +225,7 @@ export class SqliteReader {
   }
 
   /** Resolves a cursor to a sequence: exactly the messages above it are after the cursor. */
-  #findStart(after: Cursor, { channels }: Selection): number {
+  #findStart(after: Cursor, { channels }: SqliteSelection): number {
     const { sequence } = this.#state;
     switch (after.kind) {
       case "earliest":
@@ -240,7 +263,7 @@ export class SqliteReader {
     });
   }
 
-  #isGap({ channels }: Selection, after: Cursor, start: number, now: number): boolean {
+  #isGap({ channels }: SqliteSelection, after: Cursor, start: number, now: number): boolean {
     switch (after.kind) {
       case "earliest":
       case "latest":
@@ -289,6 +312,11 @@ export class SqliteReader {
   }
 }
 
+/** @param channels may grow later */
+function describeSelection(channels: readonly SqliteChannel[]): SqliteSelection {
+  return { channels: [...channels], ids: JSON.stringify(channels.map(({ id }) => id)) };
+}
+
 function isFull({ messages, bytes, limit, maxBytes }: Scan): boolean {
   return messages.length >= limit || bytes >= maxBytes;
 }
@@ -315,9 +343,4 @@ function searchSequence(low: number, high: number, probe: (middle: number) => nu
     else low = before;
   }
   return low;
-}
-
-/** Yields to other tasks of the event loop. */
-function yieldTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -7,6 +7,7 @@ import type { Tie } from "../../auth/grants.ts";
 import { Deadline } from "../../base/deadline.ts";
 import { Heartbeat } from "../../base/heartbeat.ts";
 import { Serial } from "../../base/serial.ts";
+import { nextSlice, SliceClock } from "../../base/slices.ts";
 import { parseChannel } from "../../core/channel.ts";
 import { type Client, createClient, describeSender, parseClientName } from "../../core/client.ts";
 import { createDraft } from "../../core/draft.ts";
@@ -43,6 +44,9 @@ const REFRESH_SECONDS = 25;
 /** Commands that may wait while a connect is checked: what one frame holds is plenty. */
 const MAX_WAITING_COMMANDS = 1_024;
 
+/** Commands of one client that may wait for their slice: those of a few full frames. */
+const MAX_RECEIVED_COMMANDS = 16_384;
+
 export class CentrifugeSession implements ChannelOwner {
   /** Names the session to `POST /emulation`; whoever knows it may speak for the client. */
   readonly id: string = crypto.randomUUID();
@@ -52,6 +56,9 @@ export class CentrifugeSession implements ChannelOwner {
   readonly #socket: JoiningSocket;
   readonly #outbox: Outbox;
   #state: "new" | "connecting" | "connected" | "ended" = "new";
+  /** Commands of a frame that wait for their slice. */
+  #received: Command[] = [];
+  #isTaking = false;
   #waiting: Command[] = [];
   readonly #heavy = new Serial();
   #client: Client | undefined;
@@ -91,7 +98,22 @@ export class CentrifugeSession implements ChannelOwner {
     } catch (error) {
       return this.#refuse(error instanceof Error ? error.message : String(error));
     }
-    for (const command of commands) this.#take(command);
+    this.#received.push(...commands);
+    if (this.#received.length > MAX_RECEIVED_COMMANDS) {
+      return this.end(new MessagingError("too_many_requests", "Too many commands at once: wait for answers"));
+    }
+    // Those of an earlier frame that wait for their slice come first.
+    if (!this.#isTaking) this.#takeReceived();
+  }
+
+  /** Takes what was received, in slices: a frame of thousands of commands holds up nobody else. */
+  #takeReceived(): void {
+    const clock = new SliceClock();
+    let count = 0;
+    while (count < this.#received.length && !clock.isOver) this.#take(this.#received[count++]!);
+    this.#received.splice(0, count);
+    this.#isTaking = this.#received.length > 0;
+    if (this.#isTaking) void nextSlice().then(() => this.#takeReceived());
   }
 
   /** Connects a one-way client by its bare request. */
@@ -128,6 +150,7 @@ export class CentrifugeSession implements ChannelOwner {
     this.#heartbeat?.stop();
     this.#expiry.clear();
     this.#waiting = [];
+    this.#received = [];
     this.#channels?.closeAll();
     this.context.sessions.delete(this.id);
     if (this.#client !== undefined) this.context.hub.disconnect(this.#client, code);

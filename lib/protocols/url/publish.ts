@@ -43,7 +43,7 @@ export async function handlePublish(
   const idempotencyKey = request.headers.get("idempotency-key") ?? undefined;
   const bytes = await readBytes(request, settings);
   if (echoes) return createEcho(request, bytes);
-  const body = parseBody(bytes, request.headers);
+  const body = parseBody(bytes, request.headers, settings.maxMessageBytes);
   const parsed = parseOptions({ ...body.options, ...options });
   if (target.to !== undefined && parsed.to !== undefined) {
     throw new MessagingError("bad_option", `The path says whom this is for: leave out "to"`);

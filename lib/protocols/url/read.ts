@@ -31,6 +31,7 @@ export async function handleRead(request: Request, peer: Peer, services: Service
     return await pages.fetch(request);
   }
   const asked = parseReadRequest(request, Date.now());
+  checkSelector(asked.selector, services);
   const streams = upgrades || asked.follow || accept.includes(EVENT_STREAM_TYPE);
   const pass = await gate.admit(request);
   const options = { ...asked, selector: gate.restrict(asked.selector, pass) };
@@ -44,7 +45,6 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   const identity = { id: searchParams.has("id") ? options.id : undefined, name: options.name };
   const choseId = checkIdentity(identity, pass, hub, peer.address);
   if (!streams) return await handleHistory(hub, options);
-  checkSelector(selector, services);
   // Idle connections keep what is closed over here, which is to be little.
   const { id, name, since, limit } = options;
   const session = { selector, id, choseId, name, pass, since, limit };

@@ -1,0 +1,148 @@
+/**
+ * Which of an engine's channels a selector selects. Names are looked up, patterns are matched through an index and in
+ * slices, and what was found is cached within a limit in bytes. Every engine has one.
+ */
+import { SliceClock } from "../base/slices.ts";
+import type { Selector } from "./channel.ts";
+import { PatternIndex } from "./pattern_index.ts";
+
+/** The channels of an engine. */
+export interface ChannelSource<C> {
+  /** All channels. The list only grows. */
+  readonly all: readonly C[];
+  get(name: string): C | undefined;
+}
+
+/** Estimated bytes of what is cached. The newest selection is kept even if it alone is larger. */
+const CACHED_BYTES = 8 * 1024 * 1024;
+/** Bytes of one selected channel in a selection, and of one segment of a pattern. */
+const CHANNEL_BYTES = 24;
+const SEGMENT_BYTES = 300;
+
+/** The channels of one selector. */
+export class Selection<C extends { readonly name: string }> {
+  readonly #source: ChannelSource<C>;
+  readonly #names = new Set<string>();
+  readonly #patterns = new PatternIndex<true>();
+  readonly #channels: C[] = [];
+  readonly #hides: Selector["hides"];
+  readonly #ownBytes: number;
+  /** How many of all channels were looked at. */
+  #seen = 0;
+
+  constructor(selector: Selector, source: ChannelSource<C>) {
+    this.#source = source;
+    this.#hides = selector.hides;
+    let segments = 0;
+    for (const pattern of selector.patterns) {
+      segments += pattern.length;
+      if (pattern.includes("*") || pattern.includes("**")) this.#patterns.add(pattern, true);
+      else this.#names.add(pattern.join("/"));
+    }
+    this.#ownBytes = segments * SEGMENT_BYTES;
+    if (this.#patterns.size > 0) return;
+    for (const name of this.#names) {
+      const channel = source.get(name);
+      if (channel !== undefined) this.#channels.push(channel);
+    }
+    this.#seen = source.all.length;
+  }
+
+  /** Looks at all channels, but for those that come while this returns. @returns undefined when it is done already */
+  update(): Promise<void> | undefined {
+    const clock = new SliceClock();
+    while (this.#seen < this.#source.all.length) {
+      this.#look();
+      if (clock.isOver) return this.#goOn(clock);
+    }
+    return undefined;
+  }
+
+  async #goOn(clock: SliceClock): Promise<void> {
+    while (this.#seen < this.#source.all.length) {
+      // Another read of the same selector may have gone on meanwhile.
+      if (clock.isOver) await clock.next();
+      else this.#look();
+    }
+  }
+
+  /** All channels that the selector selects now. After an update this looks at the few that came since. */
+  get channels(): readonly C[] {
+    while (this.#seen < this.#source.all.length) this.#look();
+    return this.#channels;
+  }
+
+  /** Estimated bytes in memory. */
+  get bytes(): number {
+    return this.#ownBytes + this.#channels.length * CHANNEL_BYTES;
+  }
+
+  #look(): void {
+    const channel = this.#source.all[this.#seen++]!;
+    const { name } = channel;
+    if (this.#names.has(name) || (this.#patterns.matches(name) && !this.#hides?.(name))) {
+      this.#channels.push(channel);
+    }
+  }
+}
+
+interface Cached<C extends { readonly name: string }> {
+  readonly selection: Selection<C>;
+  bytes: number;
+}
+
+/** The selections that were asked for lately. */
+export class Selections<C extends { readonly name: string }> {
+  readonly #source: ChannelSource<C>;
+  readonly #maxBytes: number;
+  readonly #cache = new Map<string, Cached<C>>();
+  #bytes = 0;
+
+  /** @param maxBytes how much may be cached */
+  constructor(source: ChannelSource<C>, maxBytes: number = CACHED_BYTES) {
+    this.#source = source;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Estimated bytes of what is cached. */
+  get cachedBytes(): number {
+    return this.#bytes;
+  }
+
+  /** The selection of a list or pattern, up to date: at once unless there is much to look at. */
+  select(selector: Selector): Selection<C> | Promise<Selection<C>> {
+    const { key } = selector;
+    const cached = this.#cache.get(key) ?? { selection: new Selection(selector, this.#source), bytes: 0 };
+    // Behind all others, which are forgotten sooner.
+    this.#cache.delete(key);
+    this.#cache.set(key, cached);
+    const { selection } = cached;
+    const updating = selection.update();
+    if (updating === undefined) {
+      this.#keep(key, cached);
+      return selection;
+    }
+    return updating.then(() => {
+      this.#keep(key, cached);
+      return selection;
+    });
+  }
+
+  /** Counts what a selection takes by now, and forgets others for it. */
+  #keep(key: string, cached: Cached<C>): void {
+    if (this.#cache.get(key) === cached) {
+      const bytes = cached.selection.bytes + key.length * 2;
+      this.#bytes += bytes - cached.bytes;
+      cached.bytes = bytes;
+    }
+    this.#forget();
+  }
+
+  #forget(): void {
+    for (const [key, cached] of this.#cache) {
+      if (this.#bytes <= this.#maxBytes || this.#cache.size === 1) return;
+      this.#cache.delete(key);
+      this.#bytes -= cached.bytes;
+    }
+  }
+}

@@ -1,0 +1,91 @@
+/** The channels that lists and patterns select: the right ones, in slices, within a limit in bytes. */
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { matchesSelector, selectPatterns } from "../../lib/core/channel.ts";
+import { Selections } from "../../lib/core/selections.ts";
+
+class Channels {
+  readonly all: { readonly name: string }[] = [];
+  lookups = 0;
+  readonly #byName = new Map<string, { readonly name: string }>();
+
+  add(name: string): void {
+    if (this.#byName.has(name)) return;
+    const channel = { name };
+    this.all.push(channel);
+    this.#byName.set(name, channel);
+  }
+
+  get(name: string): { readonly name: string } | undefined {
+    this.lookups++;
+    return this.#byName.get(name);
+  }
+}
+
+const segment = fc.constantFrom("a", "b", "c");
+const name = fc.array(segment, { minLength: 1, maxLength: 3 }).map((segments) => segments.join("/"));
+const pattern = fc.array(fc.constantFrom("a", "b", "*"), { minLength: 1, maxLength: 3 }).chain((segments) =>
+  fc.boolean().map((deep) => (deep ? [...segments, "**"] : segments).join("/"))
+);
+
+Deno.test("Selections.select() agrees with matchesSelector() on any list, also of channels that come later", async () => {
+  await fc.assert(fc.asyncProperty(
+    fc.array(fc.oneof(name, pattern), { minLength: 1, maxLength: 5 }),
+    fc.array(name, { maxLength: 20 }),
+    fc.array(name, { maxLength: 20 }),
+    async (names, before, after) => {
+      const selector = selectPatterns(names);
+      if (selector.channel !== undefined) return;
+      const channels = new Channels();
+      const selections = new Selections(channels);
+      const check = async () => {
+        const { channels: found } = await selections.select(selector);
+        const expected = channels.all.filter((channel) => matchesSelector(selector, channel.name));
+        assert.deepEqual(new Set(found), new Set(expected));
+        assert.equal(found.length, expected.length);
+      };
+      before.forEach((added) => channels.add(added));
+      await check();
+      after.forEach((added) => channels.add(added));
+      await check();
+    },
+  ));
+});
+
+Deno.test("Selections looks names up, however many channels there are", async () => {
+  const channels = new Channels();
+  for (let i = 0; i < 10_000; i++) channels.add(`c${i}`);
+  const names = Array.from({ length: 100 }, (_, i) => `c${i * 150}`);
+  const { channels: found } = await new Selections(channels).select(selectPatterns(names));
+  assert.equal(channels.lookups, 100);
+  assert.equal(found.length, 67);
+});
+
+Deno.test("Selections lets others go first while it looks at many channels", async () => {
+  const channels = new Channels();
+  for (let i = 0; i < 200_000; i++) channels.add(`room/${i}/a/b`);
+  const selector = selectPatterns(Array.from({ length: 500 }, (_, i) => `*/${i}/*/b`));
+  const selections = new Selections(channels);
+  let longest = 0;
+  let last = performance.now();
+  const watch = setInterval(() => {
+    longest = Math.max(longest, performance.now() - last);
+    last = performance.now();
+  }, 1);
+  const [first, second] = await Promise.all([selections.select(selector), selections.select(selector)]);
+  clearInterval(watch);
+  assert.equal(first.channels.length, 500);
+  assert.equal(second, first);
+  assert.ok(longest < 40, `the loop was held for ${longest} ms`);
+});
+
+Deno.test("Selections forgets what was not asked for lately, beyond its limit in bytes", async () => {
+  const channels = new Channels();
+  for (let i = 0; i < 1_000; i++) channels.add(`c${i}`);
+  const selections = new Selections(channels, 100_000);
+  for (let i = 0; i < 1_000; i++) {
+    const { channels: found } = await selections.select(selectPatterns(["**", `x${i}`]));
+    assert.equal(found.length, 1_000);
+    assert.ok(selections.cachedBytes <= 100_000);
+  }
+});
