@@ -6,7 +6,16 @@ import type { Selector } from "../core/channel.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Action, Rules } from "../core/rules.ts";
+import type { Payload } from "../core/message.ts";
 import type { ApiKeys } from "./api_keys.ts";
+import type {
+  AllowedPublish,
+  AllowedSubscription,
+  AskedAction,
+  Caller,
+  Callouts,
+  Introduction,
+} from "./callouts.ts";
 import {
   type Denial,
   describeAnonymousRefusal,
@@ -27,6 +36,8 @@ export interface GateOptions {
   readonly rules: Rules;
   readonly logger: Logger;
   readonly apiKeys: ApiKeys;
+  /** The application that decides where the configuration leaves it to it. */
+  readonly callouts?: Callouts | undefined;
 }
 
 /** What only operators do: clear a channel, send to one client (`whisper`), look into the server. */
@@ -72,21 +83,41 @@ export class Gate {
   async admit(request: Request): Promise<Pass> {
     const decision = this.#options.apiKeys.check(request.headers);
     if (decision.allowed) return decision.byKey ? this.#operatorPass : this.#unaskedPass;
-    if (this.isOpen) return this.#openPass;
+    const caller = this.describeCaller(request);
+    if (this.isOpen) return this.#admitOpenly(caller);
     const token = /^Bearer (.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
-    return token === undefined ? this.#createPass(undefined) : await this.#admitToken(token);
+    if (token !== undefined) return await this.#admitToken(token, caller);
+    return await this.#identify(caller, {}) ?? this.#createPass(undefined, caller);
+  }
+
+  /**
+   * Who sends a request, for the application that decides; undefined where there is none. Read before an upgrade, after
+   * which a request has no headers any more.
+   */
+  describeCaller(request: Request, transport?: string): Caller | undefined {
+    const { callouts } = this.#options;
+    if (callouts === undefined) return undefined;
+    const upgrades = request.headers.get("upgrade")?.toLowerCase() === "websocket";
+    return {
+      headers: callouts.pickHeaders(request.headers),
+      transport: transport ?? (upgrades ? "websocket" : "http"),
+      client: crypto.randomUUID(),
+    };
   }
 
   /**
    * Reads the credentials of a connection that brings a token inside its protocol.
    *
    * @param token empty when it brings none
+   * @param caller from {@linkcode describeCaller}; without one, the application is not asked who it is
    * @throws {MessagingError} `no_credentials` where nobody may connect without a token, and what `admit` throws
    */
-  async admitConnection(token: string): Promise<Pass> {
-    if (this.isOpen) return this.#openPass;
-    if (token !== "") return await this.#admitToken(token);
-    if (this.rules.admitsAnonymous) return this.#createPass(undefined);
+  async admitConnection(token: string, caller?: Caller, introduction: Introduction = {}): Promise<Pass> {
+    if (this.isOpen) return this.#admitOpenly(caller);
+    if (token !== "") return await this.#admitToken(token, caller);
+    const identified = await this.#identify(caller, introduction);
+    if (identified !== undefined) return identified;
+    if (this.rules.admitsAnonymous) return this.#createPass(undefined, caller);
     const { message, clientMessage } = describeAnonymousRefusal();
     this.#options.logger.write("warn", "permission denied", { reason: message });
     throw new MessagingError("no_credentials", clientMessage);
@@ -101,7 +132,37 @@ export class Gate {
     const { verifier } = this.#options;
     if (verifier === undefined) throw new MessagingError("not_available", "Connections do not expire here");
     const result = await verifier.verifyConnectionToken(token, { user: pass.user ?? "" });
-    return this.#createPass(this.#accept(result));
+    return this.#createPass(this.#accept(result), pass.caller);
+  }
+
+  /**
+   * Asks the application whether a connection that it let in may go on, when its time is up.
+   *
+   * @throws {MessagingError} `token_expired` if not, or what the application says
+   */
+  async renewByApplication(pass: Pass): Promise<Pass> {
+    const { callouts } = this.#options;
+    const { claims, caller } = pass;
+    const renewed = callouts === undefined || claims === undefined || caller === undefined
+      ? undefined
+      : await callouts.refresh(caller, claims);
+    if (claims === undefined || renewed === undefined) {
+      throw new MessagingError("token_expired", "The connection has expired: connect again");
+    }
+    return this.#createPass({ ...claims, ...renewed }, caller, { isIdentified: true });
+  }
+
+  /**
+   * Hands a call of a client to the application.
+   *
+   * @throws {MessagingError} `not_available` where no application answers calls
+   */
+  async call(pass: Pass, method: string, data: Payload | undefined): Promise<Payload | undefined> {
+    const { callouts } = this.#options;
+    if (callouts === undefined || pass.caller === undefined) {
+      throw new MessagingError("not_available", `No method ${JSON.stringify(method)} here`);
+    }
+    return await callouts.rpc(pass.caller, { user: pass.user ?? "", method, data });
   }
 
   /**
@@ -149,7 +210,24 @@ export class Gate {
     if (!decision.allowed) throw new MessagingError("unauthorized", decision.message);
   }
 
-  async #admitToken(token: string): Promise<Pass> {
+  /** Everybody is let in; the application may still decide about channels. */
+  #admitOpenly(caller: Caller | undefined): Pass {
+    const { callouts, rules, logger } = this.#options;
+    if (callouts === undefined) return this.#openPass;
+    return new Pass({ rules, logger, requester: { kind: "open" }, callouts, caller });
+  }
+
+  /** Asks the application who it is; undefined where there is none, or it is away and everybody is let in. */
+  async #identify(caller: Caller | undefined, introduction: Introduction): Promise<Pass | undefined> {
+    const { callouts } = this.#options;
+    if (callouts?.identifies !== true || caller === undefined) return undefined;
+    const identified = await callouts.connect(caller, introduction);
+    if (identified === undefined) return this.#createPass(undefined, caller);
+    const { claims, data } = identified;
+    return this.#createPass(claims, caller, { isIdentified: true, data });
+  }
+
+  async #admitToken(token: string, caller: Caller | undefined): Promise<Pass> {
     const { verifier } = this.#options;
     if (verifier === undefined) {
       throw new MessagingError(
@@ -157,7 +235,7 @@ export class Gate {
         "Tokens are not checked here, as no key for them is set: leave it out, or send an API key as X-API-Key",
       );
     }
-    return this.#createPass(this.#accept(await verifier.verifyConnectionToken(token)));
+    return this.#createPass(this.#accept(await verifier.verifyConnectionToken(token)), caller);
   }
 
   #accept<Claims>(result: TokenResult<Claims>, about: { client?: string; channel?: string } = {}): Claims {
@@ -177,9 +255,13 @@ export class Gate {
     }
   }
 
-  #createPass(claims: ConnectionClaims | undefined): Pass {
-    const { rules, logger } = this.#options;
-    return new Pass({ rules, logger, requester: toRequester(claims), claims });
+  #createPass(
+    claims: ConnectionClaims | undefined,
+    caller: Caller | undefined,
+    more: Pick<PassOptions, "isIdentified" | "data"> = {},
+  ): Pass {
+    const { rules, logger, callouts } = this.#options;
+    return new Pass({ rules, logger, requester: toRequester(claims), claims, callouts, caller, ...more });
   }
 }
 
@@ -188,18 +270,37 @@ interface PassOptions {
   readonly logger: Logger;
   readonly requester: Requester;
   readonly claims?: ConnectionClaims | undefined;
+  readonly callouts?: Callouts | undefined;
+  readonly caller?: Caller | undefined;
+  readonly isIdentified?: boolean;
+  readonly data?: Payload | undefined;
 }
 
 /** Who sent a request and what it may do, its credentials already read. */
 export class Pass {
   /** What its token says; undefined without one. */
   readonly claims: ConnectionClaims | undefined;
+  /** Who it is for the application that decides; undefined where there is none. */
+  readonly caller: Caller | undefined;
+  /** Whether the application said who it is, rather than a token. It also says when that has expired. */
+  readonly isIdentified: boolean;
+  /** What the application gives the client with the connection. */
+  readonly data: Payload | undefined;
+  readonly #callouts: Callouts | undefined;
+  /** Channels whose subscription the application has allowed. */
+  #allowed: Set<string> | undefined;
   readonly #rules: Rules;
   readonly #logger: Logger;
   readonly #requester: Requester;
 
-  constructor({ rules, logger, requester, claims }: PassOptions) {
+  constructor(
+    { rules, logger, requester, claims, callouts, caller, isIdentified = false, data }: PassOptions,
+  ) {
     this.claims = claims;
+    this.caller = caller;
+    this.isIdentified = isIdentified;
+    this.data = data;
+    this.#callouts = callouts;
     this.#rules = rules;
     this.#logger = logger;
     this.#requester = requester;
@@ -240,9 +341,63 @@ export class Pass {
     return this.#requester.kind === "keyed" && this.#requester.channels.has(channel);
   }
 
+  /**
+   * Whether the application decides, and not rules and tokens: {@linkcode admitSubscription} and
+   * {@linkcode admitPublish} ask it. For reading history and presence, whether it has to allow a subscription first.
+   */
+  asks(action: Action, channel: string, tie: Tie = "none"): boolean {
+    const callouts = this.#callouts;
+    if (callouts === undefined || this.#requester.kind === "operator") return false;
+    if (action === "publish") return callouts.decides("publish", channel);
+    if (tie === "token" || this.names(channel) || this.#allowed?.has(channel)) return false;
+    return callouts.decides("subscribe", channel) && !this.#isGranted(action, channel.split("/"));
+  }
+
+  /**
+   * Decides whether it may subscribe, asking the application where it decides.
+   *
+   * @returns what the application says of the subscription to one channel; undefined where it was not asked
+   * @throws {MessagingError} what `demand` throws, or what the application says
+   */
+  async admitSubscription(
+    selector: Selector,
+    { token = "", data }: { readonly token?: string; readonly data?: Payload | undefined } = {},
+  ): Promise<AllowedSubscription | undefined> {
+    let allowed: AllowedSubscription | undefined;
+    for (const pattern of selector.patterns) {
+      const channel = pattern.join("/");
+      if (channel.includes("*") || !this.asks("subscribe", channel)) continue;
+      const { callouts, caller } = this.#demandCaller(channel);
+      allowed = await callouts.subscribe(caller, { user: this.user ?? "", channel, token, data });
+      (this.#allowed ??= new Set()).add(channel);
+    }
+    this.demand("subscribe", selector);
+    return selector.channel === undefined ? undefined : allowed;
+  }
+
+  /**
+   * Decides whether it may publish, asking the application where it decides.
+   *
+   * @returns the message as it may be published
+   * @throws {MessagingError} what `demand` throws, or what the application says
+   */
+  async admitPublish(channel: string, payload: Payload, tie: Tie = "none"): Promise<AllowedPublish> {
+    if (!this.asks("publish", channel, tie)) {
+      this.demand("publish", channel, tie);
+      return { payload };
+    }
+    const { callouts, caller } = this.#demandCaller(channel);
+    return await callouts.publish(caller, { user: this.user ?? "", channel, payload });
+  }
+
+  /** Forgets that the application allowed a subscription: the next one is asked for anew. */
+  forgetSubscription(channel: string): void {
+    this.#allowed?.delete(channel);
+  }
+
   /** Whether it may do something on a channel. Nothing is logged. */
   may(action: Action, channel: string, tie: Tie = "none"): boolean {
-    return this.#decide(action, channel, tie) === undefined &&
+    return !this.asks(action, channel, tie) && this.#decide(action, channel, tie) === undefined &&
       describeOff(action, channel, this.#rules) === undefined;
   }
 
@@ -259,6 +414,8 @@ export class Pass {
     tie: Tie = "none",
   ): MessagingError | undefined {
     if (isOperatorAction(action)) return this.#denyOperation(action);
+    const unasked = this.#denyUnasked(action, target, tie);
+    if (unasked !== undefined) return unasked;
     if (typeof target !== "string" && target.channel === undefined) return this.#denyPatterns(action, target);
     const channel = typeof target === "string" ? target : target.channel ?? "";
     const denial = this.#decide(action, channel, tie);
@@ -275,8 +432,42 @@ export class Pass {
     if (denial !== undefined) throw denial;
   }
 
+  /** What the application decides is denied until it was asked, by doors that cannot ask it, too. */
+  #denyUnasked(action: Action, target: string | Selector, tie: Tie): MessagingError | undefined {
+    const callouts = this.#callouts;
+    if (callouts === undefined || this.#requester.kind === "operator") return undefined;
+    const asked: AskedAction = action === "publish" ? "publish" : "subscribe";
+    const patterns = typeof target === "string" ? [target.split("/")] : target.patterns;
+    const isUnasked = patterns.some((pattern) => {
+      const name = pattern.join("/");
+      if (!name.includes("*")) return this.asks(action, name, tie);
+      return callouts.decidesWithin(asked, pattern) && !this.#isGranted(action, pattern);
+    });
+    if (!isUnasked) return undefined;
+    const shown = typeof target === "string" ? target : target.key;
+    const reason = `The application decides who may ${action} ${JSON.stringify(shown)}, and was not asked`;
+    this.#logger.write("warn", "permission denied", { reason });
+    return new MessagingError("forbidden", "permission denied");
+  }
+
+  #demandCaller(channel: string): { readonly callouts: Callouts; readonly caller: Caller } {
+    const [callouts, caller] = [this.#callouts, this.caller];
+    if (callouts !== undefined && caller !== undefined) return { callouts, caller };
+    const reason = `The application decides about ${
+      JSON.stringify(channel)
+    }, and this protocol cannot ask it`;
+    this.#logger.write("warn", "permission denied", { reason });
+    throw new MessagingError("forbidden", "permission denied");
+  }
+
+  #isGranted(action: Action, pattern: readonly string[]): boolean {
+    return this.#requester.kind === "keyed" && mayReach(action, pattern, this.#requester.grants);
+  }
+
   #decide(action: Action, channel: string, tie: Tie): Denial | undefined {
     if (this.#requester.kind !== "keyed") return undefined;
+    // What the application has allowed counts like a token for the channel.
+    if (this.#allowed?.has(channel)) tie = "token";
     const decision = mayUse(action, channel, this.#requester, this.#rules.for(channel), tie);
     return decision.allowed ? undefined : decision;
   }

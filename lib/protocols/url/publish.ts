@@ -34,7 +34,8 @@ export async function handlePublish(
   const target = parseTarget(pathname);
   const echoes = isEcho(target.channel);
   const pass = echoes ? undefined : await gate.admit(request);
-  pass?.demand(target.to === undefined ? "publish" : "whisper", target.channel);
+  const isAsked = target.to === undefined && pass?.asks("publish", target.channel) === true;
+  if (!isAsked) pass?.demand(target.to === undefined ? "publish" : "whisper", target.channel);
   // Backends publish as fast as they like.
   if (!pass?.hasKey) limits.countPublish(address, pass?.user);
   const { id, name, ...options } = parseQuery(search);
@@ -48,7 +49,9 @@ export async function handlePublish(
   if (target.to !== undefined && parsed.to !== undefined) {
     throw new MessagingError("bad_option", `The path says whom this is for: leave out "to"`);
   }
-  const draft = createDraft({ ...parsed, ...target, payload: body.payload, from, idempotencyKey });
+  const allowed = isAsked ? await pass?.admitPublish(target.channel, body.payload) : undefined;
+  const content = { payload: body.payload, ...allowed };
+  const draft = createDraft({ ...parsed, ...target, ...content, from, idempotencyKey });
   const published = await hub.publish(draft);
   if (pathname === "/" && !acceptsJson(request)) return new Response("Cool thanks");
   return createReceipt(draft, published);

@@ -34,11 +34,14 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   const { selector } = options;
   const streams = upgrades || options.follow || accept.includes(EVENT_STREAM_TYPE);
   const pass = await gate.admit(request);
+  const { channel } = selector;
+  if (streams || (channel !== undefined && pass.asks("subscribe", channel))) {
+    await pass.admitSubscription(selector);
+  }
   if (options.presence) {
     pass.demand("presence", selector);
     return handlePresence(hub, options);
   }
-  if (streams) pass.demand("subscribe", selector);
   if (!streams || options.since !== undefined) demandHistory(pass, selector);
   const identity = { id: searchParams.has("id") ? options.id : undefined, name: options.name };
   const choseId = checkIdentity(identity, pass, hub, peer.address);
