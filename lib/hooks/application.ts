@@ -80,7 +80,7 @@ export class Questions {
         client,
         redirect: "manual",
         signal: AbortSignal.any([signal, timer.signal]),
-        headers: { ...passedOn, ...await this.#sign(body), "content-type": "application/json" },
+        headers: { ...passedOn, ...this.#sign(body), "content-type": "application/json" },
       });
       if (response.status !== 200) {
         await response.body?.cancel();
@@ -107,7 +107,7 @@ export class Questions {
     }
   }
 
-  async #sign(body: string): Promise<Record<string, string>> {
+  #sign(body: string): Record<string, string> {
     const { secret } = this.#options;
     if (secret === undefined) return {};
     const id = crypto.randomUUID();
@@ -115,7 +115,7 @@ export class Questions {
     return {
       "webhook-id": id,
       "webhook-timestamp": String(timestamp),
-      "webhook-signature": await signWebhook([secret], id, timestamp, body),
+      "webhook-signature": signWebhook([secret], id, timestamp, body),
     };
   }
 

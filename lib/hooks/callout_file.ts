@@ -44,7 +44,7 @@ const UNFIT_HEADERS =
   /^(host|connection|content-.*|transfer-encoding|upgrade|te|trailer|keep-alive|sec-.*|webhook-.*)$/;
 
 /** @throws {SyntaxError} naming what is wrong and what to write instead */
-export async function parseCallouts(value: unknown): Promise<CalloutsDefinition> {
+export function parseCallouts(value: unknown): CalloutsDefinition {
   if (!isRecord(value)) throw new SyntaxError('"callouts" must be an object');
   refuseUnknown(value, ["headers", "secret", ...CALLOUT_KINDS], "callouts");
   const { headers = [], secret } = value;
@@ -59,7 +59,7 @@ export async function parseCallouts(value: unknown): Promise<CalloutsDefinition>
       'callouts: connect needs "headers" by which your application knows its users, such as ["cookie"]',
     );
   }
-  return { headers: names, secret: await parseCalloutSecret(secret), byKind };
+  return { headers: names, secret: parseCalloutSecret(secret), byKind };
 }
 
 function parseCallout(kind: CalloutKind, value: unknown): CalloutDefinition {
@@ -104,11 +104,11 @@ function parseHeaders(value: unknown): readonly string[] {
   return names;
 }
 
-async function parseCalloutSecret(value: unknown): Promise<WebhookSecret | undefined> {
+function parseCalloutSecret(value: unknown): WebhookSecret | undefined {
   if (value === undefined) return undefined;
   if (typeof value !== "string") throw new SyntaxError("callouts: secret must be a string");
   try {
-    return await parseSecret(value);
+    return parseSecret(value);
   } catch (cause) {
     throw new SyntaxError(`callouts: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }

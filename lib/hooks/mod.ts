@@ -33,18 +33,18 @@ export interface HooksSources {
  *
  * @throws {SyntaxError} naming what is wrong and what to write instead
  */
-export async function parseHooks({ file, webhookUrl, webhookSecret }: HooksSources): Promise<Hooks> {
+export function parseHooks({ file, webhookUrl, webhookSecret }: HooksSources): Hooks {
   const { entries, callouts } = file === undefined ? NOTHING : readFile(parseJson(file));
-  const webhooks = await Promise.all(entries.map((entry, i) => parseWebhook(entry, i + 1)));
+  const webhooks = entries.map((entry, i) => parseWebhook(entry, i + 1));
   if (webhookUrl !== undefined && webhookSecret !== undefined) {
-    webhooks.push(await createMessageWebhook(webhookUrl, webhookSecret));
+    webhooks.push(createMessageWebhook(webhookUrl, webhookSecret));
   } else if (webhookUrl !== undefined || webhookSecret !== undefined) {
     throw new SyntaxError(
       "RAINDROPS_WEBHOOK_URL and RAINDROPS_WEBHOOK_SECRET need each other: set both, or neither",
     );
   }
   demandUniqueNames(webhooks);
-  return { webhooks, callouts: callouts === undefined ? undefined : await parseCallouts(callouts) };
+  return { webhooks, callouts: callouts === undefined ? undefined : parseCallouts(callouts) };
 }
 
 /** The parts of the file, unread. */
