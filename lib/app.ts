@@ -18,7 +18,7 @@ import type { Logger } from "./core/logger.ts";
 import { Metrics } from "./core/metrics/metrics.ts";
 import type { Peer } from "./core/socket.ts";
 import { openEngine } from "./engines/mod.ts";
-import { openWebhooks } from "./hooks/mod.ts";
+import { openCallouts, openWebhooks } from "./hooks/mod.ts";
 import { Connections } from "./http/connections.ts";
 import { withCors } from "./http/cors.ts";
 import { CHANNEL_METHODS, createProblem } from "./http/problem.ts";
@@ -55,6 +55,7 @@ export const OPENERS = {
   readHooks,
   openEngine,
   openWebhooks,
+  openCallouts,
   openTelemetry,
   openInspector: (options: ConstructorParameters<typeof Inspector>[0]) => new Inspector(options),
   openProtocols,
@@ -78,7 +79,8 @@ export async function createApp(
   const keys = await openers.readKeys(config);
   if (keys !== undefined) stack.use(keys);
   const nats = await openers.readNatsCredentials(config);
-  const { webhooks } = await openers.readHooks(config);
+  const hooks = await openers.readHooks(config);
+  const callouts = hooks.callouts && stack.use(openers.openCallouts(hooks.callouts, logger));
   const { maxChannels, maxMessageBytes, maxChannelLength } = config;
   const log = stack.use(
     await openers.openEngine(config.engine, { rules, maxChannels, logger, metrics, nats }),
@@ -91,7 +93,7 @@ export async function createApp(
   const identity = { node, name: config.nodeName, version: VERSION, startedAt: Date.now() };
   const core = { log, rules, logger, metrics, identity, cluster, tracePublish: telemetry?.tracePublish };
   const hub = new Hub({ ...core, maxMessageBytes, maxChannelLength });
-  const gate = openGate(config, rules, keys, logger);
+  const gate = openGate(config, rules, keys, logger, callouts);
   const limits = new Limits(config);
   const proxies = { networks: config.trustedProxy, header: config.proxyHeader };
   const connections = new Connections({ limits, proxies, metrics, logger });
@@ -99,10 +101,12 @@ export async function createApp(
   const inspector = stack.use(openers.openInspector({ hub, log, gate, logger, readCpuSeconds }));
   const services = { hub, gate, rules, limits, connections, logger, cluster, outboxLimits, pages };
   const protocols = await openers.openProtocols({ ...services, settings: config }, stack);
-  for (const gauge of createGauges(hub)) metrics.addGauge(gauge);
-  if (webhooks.length > 0) {
-    const opened = stack.use(await openers.openWebhooks({ hub, log, logger, webhooks }));
-    for (const gauge of opened.gauges) metrics.addGauge(gauge);
+  const { webhooks } = hooks;
+  const sender = webhooks.length === 0
+    ? undefined
+    : stack.use(await openers.openWebhooks({ hub, log, logger, webhooks }));
+  for (const gauge of [...createGauges(hub), ...sender?.gauges ?? [], ...callouts?.gauges ?? []]) {
+    metrics.addGauge(gauge);
   }
   telemetry?.reportMetrics();
 
@@ -136,7 +140,7 @@ export async function createApp(
     for (const protocol of protocols) protocol.drain?.();
   };
   stack.defer(drain);
-  const openOnLoopback = isOpenOnLoopback(config, keys);
+  const openOnLoopback = isOpenOnLoopback(config, keys, callouts);
   const opened = stack.move();
   return {
     hub,

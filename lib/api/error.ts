@@ -82,6 +82,7 @@ const KIND_OF: Readonly<Record<ErrorCode, ApiErrorKind>> = {
   internal: "internal",
   draining: "internal",
   keys_unavailable: "internal",
+  application_unavailable: "internal",
   log_unavailable: "internal",
   log_full: "internal",
 };

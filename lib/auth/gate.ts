@@ -5,19 +5,14 @@
 import type { Selector } from "../core/channel.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import type { Action, Rules } from "../core/rules.ts";
+import type { Rules } from "../core/rules.ts";
+import type { Payload } from "../core/message.ts";
 import type { ApiKeys } from "./api_keys.ts";
-import {
-  type Denial,
-  describeAnonymousRefusal,
-  mayReach,
-  mayUse,
-  type Requester,
-  type Tie,
-  toRequester,
-} from "./grants.ts";
+import type { Caller, Callouts, Introduction } from "./callouts.ts";
+import { describeAnonymousRefusal, toRequester } from "./grants.ts";
 import type { ConnectionClaims, SubscriptionClaims } from "./claims.ts";
 import type { TokenResult, TokenVerifier } from "./tokens.ts";
+import { Pass, type PassOptions } from "./pass.ts";
 
 export interface GateOptions {
   /** Whether everybody may read and publish without credentials. */
@@ -27,17 +22,9 @@ export interface GateOptions {
   readonly rules: Rules;
   readonly logger: Logger;
   readonly apiKeys: ApiKeys;
+  /** The application that decides where the configuration leaves it to it. */
+  readonly callouts?: Callouts | undefined;
 }
-
-/** What only operators do: clear a channel, send to one client (`whisper`), look into the server. */
-export type OperatorAction = "clear" | "whisper" | "inspect";
-
-const OPERATOR_PHRASES: Readonly<Record<OperatorAction, string>> = {
-  clear: "Clearing a channel",
-  whisper: "A message to one client",
-  inspect: "The inspector",
-};
-
 /** Decides who may do what. */
 export class Gate {
   /** Whether everybody may read and publish without credentials. */
@@ -80,7 +67,7 @@ export class Gate {
 
   /** The pass of a client that an app vouches for by its key: all it has where tokens are not asked for. */
   admitApp(): Pass {
-    return this.hasTokenKeys ? this.#createPass(undefined) : this.#openPass;
+    return this.hasTokenKeys ? this.#createPass(undefined, undefined) : this.#openPass;
   }
 
   /** Whether tokens are checked here. */
@@ -97,21 +84,41 @@ export class Gate {
   async admit(request: Request): Promise<Pass> {
     const decision = this.#options.apiKeys.check(request.headers);
     if (decision.allowed) return this.#findOperatorPass(decision.keyId);
-    if (this.isOpen) return this.#openPass;
+    const caller = this.describeCaller(request);
+    if (this.isOpen) return this.#admitOpenly(caller);
     const token = /^Bearer (.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
-    return token === undefined ? this.#createPass(undefined) : await this.#admitToken(token);
+    if (token !== undefined) return await this.#admitToken(token, caller);
+    return await this.#identify(caller, {}) ?? this.#createPass(undefined, caller);
+  }
+
+  /**
+   * Who sends a request, for the application that decides; undefined where there is none. Read before an upgrade, after
+   * which a request has no headers any more.
+   */
+  describeCaller(request: Request, transport?: string): Caller | undefined {
+    const { callouts } = this.#options;
+    if (callouts === undefined) return undefined;
+    const upgrades = request.headers.get("upgrade")?.toLowerCase() === "websocket";
+    return {
+      headers: callouts.pickHeaders(request.headers),
+      transport: transport ?? (upgrades ? "websocket" : "http"),
+      client: crypto.randomUUID(),
+    };
   }
 
   /**
    * Reads the credentials of a connection that brings a token inside its protocol.
    *
    * @param token empty when it brings none
+   * @param caller from {@linkcode describeCaller}; without one, the application is not asked who it is
    * @throws {MessagingError} `no_credentials` where nobody may connect without a token, and what `admit` throws
    */
-  async admitConnection(token: string): Promise<Pass> {
-    if (this.isOpen) return this.#openPass;
-    if (token !== "") return await this.#admitToken(token);
-    if (this.rules.admitsAnonymous) return this.#createPass(undefined);
+  async admitConnection(token: string, caller?: Caller, introduction: Introduction = {}): Promise<Pass> {
+    if (this.isOpen) return this.#admitOpenly(caller);
+    if (token !== "") return await this.#admitToken(token, caller);
+    const identified = await this.#identify(caller, introduction);
+    if (identified !== undefined) return identified;
+    if (this.rules.admitsAnonymous) return this.#createPass(undefined, caller);
     const { message, clientMessage } = describeAnonymousRefusal();
     this.#options.logger.write("warn", "permission denied", { reason: message });
     throw new MessagingError("no_credentials", clientMessage);
@@ -126,7 +133,37 @@ export class Gate {
     const { verifier } = this.#options;
     if (verifier === undefined) throw new MessagingError("not_available", "Connections do not expire here");
     const result = await verifier.verifyConnectionToken(token, { user: pass.user ?? "" });
-    return this.#createPass(this.#accept(result));
+    return this.#createPass(this.#accept(result), pass.caller);
+  }
+
+  /**
+   * Asks the application whether a connection that it let in may go on, when its time is up.
+   *
+   * @throws {MessagingError} `token_expired` if not, or what the application says
+   */
+  async renewByApplication(pass: Pass): Promise<Pass> {
+    const { callouts } = this.#options;
+    const { claims, caller } = pass;
+    const renewed = callouts === undefined || claims === undefined || caller === undefined
+      ? undefined
+      : await callouts.refresh(caller, claims);
+    if (claims === undefined || renewed === undefined) {
+      throw new MessagingError("token_expired", "The connection has expired: connect again");
+    }
+    return this.#createPass({ ...claims, ...renewed }, caller, { isIdentified: true });
+  }
+
+  /**
+   * Hands a call of a client to the application.
+   *
+   * @throws {MessagingError} `not_available` where no application answers calls
+   */
+  async call(pass: Pass, method: string, data: Payload | undefined): Promise<Payload | undefined> {
+    const { callouts } = this.#options;
+    if (callouts === undefined || pass.caller === undefined) {
+      throw new MessagingError("not_available", `No method ${JSON.stringify(method)} here`);
+    }
+    return await callouts.rpc(pass.caller, { user: pass.user ?? "", method, data });
   }
 
   /**
@@ -193,7 +230,31 @@ export class Gate {
     return pass;
   }
 
-  async #admitToken(token: string): Promise<Pass> {
+  /** Everybody is let in; the application may still decide about channels. */
+  #admitOpenly(caller: Caller | undefined): Pass {
+    const { callouts, rules, logger } = this.#options;
+    if (callouts === undefined) return this.#openPass;
+    return new Pass({
+      rules,
+      logger,
+      isProtected: this.isProtected,
+      requester: { kind: "open" },
+      callouts,
+      caller,
+    });
+  }
+
+  /** Asks the application who it is; undefined where there is none, or it is away and everybody is let in. */
+  async #identify(caller: Caller | undefined, introduction: Introduction): Promise<Pass | undefined> {
+    const { callouts } = this.#options;
+    if (callouts?.identifies !== true || caller === undefined) return undefined;
+    const identified = await callouts.connect(caller, introduction);
+    if (identified === undefined) return this.#createPass(undefined, caller);
+    const { claims, data } = identified;
+    return this.#createPass(claims, caller, { isIdentified: true, data });
+  }
+
+  async #admitToken(token: string, caller: Caller | undefined): Promise<Pass> {
     const { verifier } = this.#options;
     if (verifier === undefined) {
       throw new MessagingError(
@@ -201,7 +262,7 @@ export class Gate {
         "Tokens are not checked here, as no key for them is set: leave it out, or send an API key as X-API-Key",
       );
     }
-    return this.#createPass(this.#accept(await verifier.verifyConnectionToken(token)));
+    return this.#createPass(this.#accept(await verifier.verifyConnectionToken(token)), caller);
   }
 
   #accept<Claims>(result: TokenResult<Claims>, about: { client?: string; channel?: string } = {}): Claims {
@@ -221,183 +282,13 @@ export class Gate {
     }
   }
 
-  #createPass(claims: ConnectionClaims | undefined): Pass {
-    const { rules, logger } = this.#options;
-    return new Pass({ rules, logger, isProtected: this.isProtected, requester: toRequester(claims), claims });
+  #createPass(
+    claims: ConnectionClaims | undefined,
+    caller: Caller | undefined,
+    more: Pick<PassOptions, "isIdentified" | "data"> = {},
+  ): Pass {
+    const { rules, logger, callouts } = this.#options;
+    const shared = { rules, logger, isProtected: this.isProtected, callouts, caller };
+    return new Pass({ ...shared, requester: toRequester(claims), claims, ...more });
   }
-}
-
-interface PassOptions {
-  readonly rules: Rules;
-  readonly logger: Logger;
-  readonly requester: Requester;
-  readonly isProtected: (channel: string) => boolean;
-  readonly claims?: ConnectionClaims | undefined;
-  /** The id of its API key. */
-  readonly keyId?: string;
-}
-
-/** Who sent a request and what it may do, its credentials already read. */
-export class Pass {
-  /** What its token says; undefined without one. */
-  readonly claims: ConnectionClaims | undefined;
-  readonly #rules: Rules;
-  readonly #logger: Logger;
-  readonly #requester: Requester;
-  readonly #isProtected: (channel: string) => boolean;
-  readonly #keyId: string | undefined;
-
-  constructor({ rules, logger, requester, isProtected, claims, keyId }: PassOptions) {
-    this.#isProtected = isProtected;
-    this.#keyId = keyId;
-    this.claims = claims;
-    this.#rules = rules;
-    this.#logger = logger;
-    this.#requester = requester;
-  }
-
-  /** The server is open, or an operator asks: it may read and publish everything, and call itself anything. */
-  get isTrusted(): boolean {
-    return this.#requester.kind !== "keyed";
-  }
-
-  /** It may do what is done to others, too, such as clearing a channel. */
-  get isOperator(): boolean {
-    return this.#requester.kind === "operator";
-  }
-
-  /** It carries an API key. */
-  get hasKey(): boolean {
-    return this.#requester.kind === "operator" && this.#requester.hasKey;
-  }
-
-  /** Identifies who publishes, so that idempotency keys are nobody else's; empty for everybody without credentials. */
-  get publisher(): string {
-    if (this.#keyId !== undefined) return `key ${this.#keyId}`;
-    return this.user === undefined ? "" : `user ${this.user}`;
-  }
-
-  /** Whom the token names; undefined for nobody. */
-  get user(): string | undefined {
-    return this.claims?.user === "" ? undefined : this.claims?.user;
-  }
-
-  /** What the token says of its user, as JSON text. */
-  get info(): string | undefined {
-    return this.claims?.info;
-  }
-
-  /** When the token expires, in seconds since 1970; 0 for never. */
-  get expires(): number {
-    return this.claims?.expires ?? 0;
-  }
-
-  /** Whether its token names a channel to be subscribed to. */
-  names(channel: string): boolean {
-    return this.#requester.kind === "keyed" && this.#requester.channels.has(channel);
-  }
-
-  /** Whether it may do something on a channel. Nothing is logged. */
-  may(action: Action, channel: string, tie: Tie = "none"): boolean {
-    return this.#decide(action, channel, tie) === undefined &&
-      describeOff(action, channel, this.#rules) === undefined;
-  }
-
-  /**
-   * Why it may not do something on one channel, or on all channels of a selector; undefined when it may. Denials are
-   * logged with the rule that denied and what would allow it.
-   *
-   * @param tie whether a token for this very channel is in force
-   * @returns `unauthorized`, `forbidden`, `presence_off` or `history_off`
-   */
-  deny(
-    action: Action | OperatorAction,
-    target: string | Selector,
-    tie: Tie = "none",
-  ): MessagingError | undefined {
-    if (isOperatorAction(action)) return this.#denyOperation(action, target);
-    if (typeof target !== "string" && target.channel === undefined) return this.#denyPatterns(action, target);
-    const channel = typeof target === "string" ? target : target.channel ?? "";
-    const denial = this.#decide(action, channel, tie);
-    if (denial === undefined) return describeOff(action, channel, this.#rules);
-    this.#logger.write("warn", "permission denied", { reason: denial.message });
-    return this.claims === undefined && this.#requester.kind === "keyed"
-      ? new MessagingError("unauthorized", "This needs a token: send it as Authorization: Bearer TOKEN")
-      : new MessagingError("forbidden", denial.clientMessage);
-  }
-
-  /** @throws {MessagingError} what `deny` returns */
-  demand(action: Action | OperatorAction, target: string | Selector, tie: Tie = "none"): void {
-    const denial = this.deny(action, target, tie);
-    if (denial !== undefined) throw denial;
-  }
-
-  #decide(action: Action, channel: string, tie: Tie): Pick<Denial, "message" | "clientMessage"> | undefined {
-    if (this.#isHidden(channel, tie)) return describePrivacy(channel);
-    if (this.#requester.kind !== "keyed") return undefined;
-    const decision = mayUse(action, channel, this.#requester, this.#rules.for(channel), tie);
-    return decision.allowed ? undefined : decision;
-  }
-
-  /** Whether a channel is private, and nothing opens it to this request. */
-  #isHidden(channel: string, tie: Tie): boolean {
-    return tie !== "token" && !this.hasKey && this.#isProtected(channel) && !this.names(channel);
-  }
-
-  #denyOperation(action: OperatorAction, target: string | Selector): MessagingError | undefined {
-    const isHidden = typeof target === "string" && this.#isHidden(target, "none");
-    // Everybody may whisper on an open server.
-    if (!isHidden && (action === "whisper" ? this.isTrusted : this.isOperator)) return undefined;
-    return new MessagingError(
-      "forbidden",
-      `${OPERATOR_PHRASES[action]} needs an API key here: send one of RAINDROPS_API_KEYS as X-API-Key`,
-    );
-  }
-
-  #denyPatterns(action: Action, { patterns }: Selector): MessagingError | undefined {
-    const requester = this.#requester;
-    // Wildcards do not match private channels: only those that a list names are asked for.
-    const hidden = patterns.map((pattern) => pattern.join("/"))
-      .find((name) => !name.includes("*") && this.#isHidden(name, "none"));
-    if (hidden !== undefined) return new MessagingError("forbidden", describePrivacy(hidden).clientMessage);
-    if (requester.kind !== "keyed") return undefined;
-    const mayRead = (pattern: readonly string[]) => {
-      if (mayReach(action, pattern, requester.grants)) return true;
-      // Rules answer only for names.
-      const name = pattern.join("/");
-      return !name.includes("*") && this.#decide(action, name, "none") === undefined;
-    };
-    if (patterns.every(mayRead)) return undefined;
-    return new MessagingError(
-      "forbidden",
-      "Lists and patterns are read with an API key here, or as far as a token grants them: name one channel",
-    );
-  }
-}
-
-function isOperatorAction(action: Action | OperatorAction): action is OperatorAction {
-  return Object.hasOwn(OPERATOR_PHRASES, action);
-}
-
-function describePrivacy(channel: string): Pick<Denial, "message" | "clientMessage"> {
-  const message =
-    `${JSON.stringify(channel)} is a private channel of an app: it is open to those whom the app lets in, ` +
-    "and to API keys (X-API-Key)";
-  return { message, clientMessage: message };
-}
-
-/** Whether a rule switched off what is asked for, whoever asks. */
-function describeOff(action: Action, channel: string, rules: Rules): MessagingError | undefined {
-  if (action !== "presence" && action !== "history") return undefined;
-  const { presence, ephemeral } = rules.for(channel);
-  if (action === "presence" && !presence) {
-    return new MessagingError(
-      "presence_off",
-      `Presence is off for "${channel}" by the rule "presence": false`,
-    );
-  }
-  if (action === "history" && ephemeral) {
-    return new MessagingError("history_off", `History is off for "${channel}" by the rule "ephemeral": true`);
-  }
-  return undefined;
 }

@@ -1,5 +1,6 @@
 /** Who is let in, by the settings: opens the gate. `app.ts` asks. */
 import { ApiKeys } from "../auth/api_keys.ts";
+import type { Callouts } from "../auth/callouts.ts";
 import { Gate } from "../auth/gate.ts";
 import type { Keys } from "../auth/keys.ts";
 import { TokenVerifier } from "../auth/tokens.ts";
@@ -9,19 +10,29 @@ import { type Config, isExposed } from "./config.ts";
 import { describeOpenness } from "./files.ts";
 
 /** Whether everybody is let in, and everybody is on this machine. */
-export function isOpenOnLoopback(config: Config, keys: Keys | undefined): boolean {
-  return keys === undefined && !isExposed(config);
+export function isOpenOnLoopback(
+  config: Config,
+  keys: Keys | undefined,
+  callouts: Callouts | undefined,
+): boolean {
+  return keys === undefined && callouts === undefined && !isExposed(config);
 }
 
 /** Opens the gate of a server, and warns of what an operator should know about it. */
-export function openGate(config: Config, rules: Rules, keys: Keys | undefined, logger: Logger): Gate {
-  // A server with token keys is not open, even where only this machine reaches it.
-  const open = keys === undefined && (config.open || !isExposed(config));
+export function openGate(
+  config: Config,
+  rules: Rules,
+  keys: Keys | undefined,
+  logger: Logger,
+  callouts: Callouts | undefined,
+): Gate {
+  // A server with token keys, or an application that knows its users, is not open, even where only this machine reaches it.
+  const open = keys === undefined && callouts?.identifies !== true && (config.open || !isExposed(config));
   // Once others reach it nobody is an operator without a key, however open the server is.
-  const apiKeys = new ApiKeys(config.apiKeys, { open: isOpenOnLoopback(config, keys) });
+  const apiKeys = new ApiKeys(config.apiKeys, { open: isOpenOnLoopback(config, keys, callouts) });
   const { tokenAudience: audience, tokenIssuer: issuer } = config;
   const verifier = keys && new TokenVerifier({ keys, audience, issuer });
   const warnings = [...keys?.warnings ?? [], ...apiKeys.warnings, ...describeOpenness(config, keys)];
   for (const warning of warnings) logger.write("warn", warning);
-  return new Gate({ open, verifier, rules, logger, apiKeys });
+  return new Gate({ open, verifier, rules, logger, apiKeys, callouts });
 }

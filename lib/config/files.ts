@@ -84,7 +84,7 @@ export async function readRules({ rules: path }: Config): Promise<Rules> {
 export async function readHooks({ hooks: path, webhookUrl, webhookSecret }: Config): Promise<Hooks> {
   const file = path === undefined ? undefined : await readSettingFile("--hooks", path);
   try {
-    return await parseHooks({ file, webhookUrl, webhookSecret });
+    return parseHooks({ file, webhookUrl, webhookSecret });
   } catch (cause) {
     if (path === undefined) throw cause;
     throw new SyntaxError(`Hooks file ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });

@@ -67,6 +67,7 @@ const KINDS = {
   internal: { status: 500, close: 1011, retry: true, title: "Internal error" },
   draining: { status: 503, close: 1012, retry: true, title: "Restarting" },
   keys_unavailable: { status: 503, close: 1013, retry: true, title: "Keys unavailable" },
+  application_unavailable: { status: 503, close: 1013, retry: true, title: "Application unavailable" },
   log_unavailable: { status: 503, close: 1013, retry: true, title: "Log unavailable" },
   log_full: { status: 507, close: 1013, retry: true, title: "Log full" },
 } as const satisfies Record<string, ErrorKind>;
@@ -111,6 +112,22 @@ export class MessagingError extends Error {
   /** A few words that are the same for all errors of this code. */
   get title(): string {
     return KINDS[this.code].title;
+  }
+}
+
+/** What an application said in its own words, for protocols that can carry them. */
+export type ApplicationAnswer =
+  | { readonly kind: "error"; readonly code: number; readonly message: string; readonly temporary: boolean }
+  | { readonly kind: "disconnect"; readonly code: number; readonly reason: string };
+
+/** The application refused. Protocols without room for its words say that permission is denied, with its message. */
+export class ApplicationError extends MessagingError {
+  readonly answer: ApplicationAnswer;
+
+  constructor(answer: ApplicationAnswer) {
+    super("forbidden", (answer.kind === "error" ? answer.message : answer.reason) || "permission denied");
+    this.name = "ApplicationError";
+    this.answer = answer;
   }
 }
 

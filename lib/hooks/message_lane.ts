@@ -14,9 +14,9 @@ import { encodeMessageJson, formatId, type Message } from "../core/message.ts";
 import { encodeProgress, parseProgress, type Progress } from "./progress.ts";
 import { sleep, type Target } from "./target.ts";
 
-/** What one request holds at most. */
+/** What one request holds at most. Bodies stay below 100 KB where messages do, as many frameworks refuse larger ones. */
 const MAX_MESSAGES = 100;
-const MAX_BYTES = 256 * 1024;
+const MAX_BYTES = 32 * 1024;
 /** Pause after the engine failed, in milliseconds. */
 const ENGINE_PAUSE_MILLISECONDS = 1_000;
 /** How often an idle lane looks whether it still leads, in milliseconds. */

@@ -1,4 +1,8 @@
-/** Webhooks: your application is told what happens. `app.ts` opens them, `config/` reads their settings. */
+/**
+ * Your application in the loop: webhooks tell it what happens, callouts ask it what may. `app.ts` opens both, `config/`
+ * reads their settings.
+ */
+import { type CalloutsDefinition, parseCallouts } from "./callout_file.ts";
 import { isRecord, refuseUnknown } from "./fields.ts";
 import {
   createMessageWebhook,
@@ -8,11 +12,13 @@ import {
 } from "./webhook_file.ts";
 
 export { HOOKS_SETTINGS } from "./settings.ts";
+export { openCallouts } from "./callouts.ts";
 export { openWebhooks, type Webhooks } from "./webhooks.ts";
 
 /** What the `--hooks` file and the environment say together. */
 export interface Hooks {
   readonly webhooks: readonly WebhookDefinition[];
+  readonly callouts: CalloutsDefinition | undefined;
 }
 
 export interface HooksSources {
@@ -23,32 +29,40 @@ export interface HooksSources {
 }
 
 /**
- * Reads the file, `{ "webhooks": [...] }` or the webhooks alone, and the webhook of the environment.
+ * Reads the file, `{ "webhooks": [...], "callouts": {...} }` or the webhooks alone, and the webhook of the environment.
  *
  * @throws {SyntaxError} naming what is wrong and what to write instead
  */
-export async function parseHooks({ file, webhookUrl, webhookSecret }: HooksSources): Promise<Hooks> {
-  const entries = file === undefined ? [] : readEntries(parseJson(file));
-  const webhooks = await Promise.all(entries.map((entry, i) => parseWebhook(entry, i + 1)));
+export function parseHooks({ file, webhookUrl, webhookSecret }: HooksSources): Hooks {
+  const { entries, callouts } = file === undefined ? NOTHING : readFile(parseJson(file));
+  const webhooks = entries.map((entry, i) => parseWebhook(entry, i + 1));
   if (webhookUrl !== undefined && webhookSecret !== undefined) {
-    webhooks.push(await createMessageWebhook(webhookUrl, webhookSecret));
+    webhooks.push(createMessageWebhook(webhookUrl, webhookSecret));
   } else if (webhookUrl !== undefined || webhookSecret !== undefined) {
     throw new SyntaxError(
       "RAINDROPS_WEBHOOK_URL and RAINDROPS_WEBHOOK_SECRET need each other: set both, or neither",
     );
   }
   demandUniqueNames(webhooks);
-  return { webhooks };
+  return { webhooks, callouts: callouts === undefined ? undefined : parseCallouts(callouts) };
 }
 
-function readEntries(value: unknown): readonly unknown[] {
-  if (Array.isArray(value)) return value;
-  if (!isRecord(value)) throw new SyntaxError('it must be an object with "webhooks", or an array of them');
-  if ("url" in value) return [value];
-  refuseUnknown(value, ["webhooks"], "the file");
-  const { webhooks = [] } = value;
+/** The parts of the file, unread. */
+interface Parts {
+  readonly entries: readonly unknown[];
+  readonly callouts?: unknown;
+}
+
+const NOTHING: Parts = { entries: [] };
+
+function readFile(value: unknown): Parts {
+  if (Array.isArray(value)) return { entries: value };
+  if (!isRecord(value)) throw new SyntaxError('it must be an object with "webhooks" or "callouts"');
+  if ("url" in value) return { entries: [value] };
+  refuseUnknown(value, ["webhooks", "callouts"], "the file");
+  const { webhooks = [], callouts } = value;
   if (!Array.isArray(webhooks)) throw new SyntaxError('"webhooks" must be an array');
-  return webhooks;
+  return { entries: webhooks, callouts };
 }
 
 /** The error does not repeat the text, which holds secrets. */

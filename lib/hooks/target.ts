@@ -90,7 +90,7 @@ export class Target {
     const { definition: { url, secrets, timeout }, client, signal } = this.#options;
     const timestamp = Math.floor(Date.now() / 1_000);
     // The time of each attempt, as targets refuse old ones.
-    const signature = await signWebhook(secrets, id, timestamp, body);
+    const signature = signWebhook(secrets, id, timestamp, body);
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), timeout * 1_000);
     try {

@@ -36,7 +36,7 @@ const MAX_TIMEOUT_SECONDS = 120;
  *
  * @throws {SyntaxError} naming the entry and what to write instead
  */
-export async function parseWebhook(value: unknown, number: number): Promise<WebhookDefinition> {
+export function parseWebhook(value: unknown, number: number): WebhookDefinition {
   const where = `webhook ${number}`;
   if (!isRecord(value)) throw new SyntaxError(`${where} is not an object`);
   refuseUnknown(value, KEYS, where);
@@ -48,7 +48,7 @@ export async function parseWebhook(value: unknown, number: number): Promise<Webh
   return {
     name: parseName(value.name, url, where),
     url,
-    secrets: await parseSecrets(value.secret, where),
+    secrets: parseSecrets(value.secret, where),
     events: new Set(toTexts(events, `${where}: events`).map((name) => parseEvent(name, where))),
     selector: parseSelector(toTexts(channels, `${where}: channels`), where),
     timeout,
@@ -56,11 +56,11 @@ export async function parseWebhook(value: unknown, number: number): Promise<Webh
 }
 
 /** The webhook that the environment describes: the messages of all channels. */
-export async function createMessageWebhook(url: string, secret: string): Promise<WebhookDefinition> {
+export function createMessageWebhook(url: string, secret: string): WebhookDefinition {
   return {
     name: "environment",
     url: parseTargetUrl(url, "RAINDROPS_WEBHOOK_URL"),
-    secrets: await parseSecrets(secret, "RAINDROPS_WEBHOOK_SECRET"),
+    secrets: parseSecrets(secret, "RAINDROPS_WEBHOOK_SECRET"),
     events: new Set(["message"]),
     selector: parseSelector(["**"], ""),
     timeout: DEFAULT_TIMEOUT_SECONDS,
@@ -82,11 +82,11 @@ function parseName(value: unknown, { host, pathname }: URL, where: string): stri
   throw new SyntaxError(`${where}: name must have 1 to 60 characters of A-Z a-z 0-9 _ -`);
 }
 
-async function parseSecrets(value: unknown, where: string): Promise<readonly WebhookSecret[]> {
+function parseSecrets(value: unknown, where: string): readonly WebhookSecret[] {
   const texts = value === undefined ? [] : toTexts(value, `${where}: secret`);
   if (texts.length === 0) throw new SyntaxError(`${where} needs a "secret" to sign with`);
   try {
-    return await Promise.all(texts.map(parseSecret));
+    return texts.map(parseSecret);
   } catch (cause) {
     throw new SyntaxError(`${where}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }

@@ -58,7 +58,7 @@ export class Webhooks implements AsyncDisposable {
     const messageLanes: MessageLane[] = [];
     this.#webhooks = webhooks.map((definition) => {
       const { name: key, events, selector, secrets } = definition;
-      if (secrets.some(({ length }) => length < SECRET_BYTES)) {
+      if (secrets.some(({ bytes }) => bytes.length < SECRET_BYTES)) {
         logger.write(
           "warn",
           `The secret of webhook "${key}" is short: use ${SECRET_BYTES} random bytes or more`,

@@ -48,6 +48,7 @@ const CODES: Record<ErrorCode, boolean> = {
   draining: true,
   keys_unavailable: true,
   log_unavailable: true,
+  application_unavailable: true,
   log_full: true,
 };
 

@@ -51,12 +51,17 @@ interface Admission {
   readonly data: Payload | undefined;
   /** Seconds since 1970; 0 for never. */
   readonly expires: number;
+  /** Whether the application allowed it: the client cannot refresh it. */
+  readonly isAsked?: boolean;
 }
 
 type Position = Pick<SubscribeRequest, "recover" | "epoch" | "offset" | "flag" | "joinLeave">;
 
 /** How a channel is taken that a rule allows. */
 const BY_RULE: Admission = { tie: "none", serverSide: true, info: undefined, data: undefined, expires: 0 };
+
+/** How a channel is taken that the application allows, which decides anew when the subscription has expired. */
+const BY_APPLICATION: Admission = { ...BY_RULE, tie: "token", isAsked: true };
 
 const FROM_NOW: Position = { recover: false, epoch: "", offset: 0, flag: 0, joinLeave: false };
 
@@ -115,7 +120,7 @@ export class CentrifugeChannels {
       : [];
     const admissions = [
       ...claimed.map((channel) => [channel, admit(claims?.subs.get(channel))] as const),
-      ...asked.filter((channel) => this.#mayAsk(channel)).map((channel) => [channel, BY_RULE] as const),
+      ...(await Promise.all(asked.map((channel) => this.#admitAsked(channel)))).flat(),
     ];
     await Promise.all(admissions.map(async ([channel, admission]) => {
       const position = positions.get(channel) ?? FROM_NOW;
@@ -125,15 +130,19 @@ export class CentrifugeChannels {
     return results;
   }
 
-  /** Whether a one-way client gets a channel it asked for; the log is told why not. */
-  #mayAsk(channel: string): boolean {
+  /** How a one-way client takes a channel it asked for; empty when it may not, and the log is told why. */
+  async #admitAsked(channel: string): Promise<readonly (readonly [string, Admission])[]> {
+    const { context, pass } = this.#session;
     try {
       parseChannel(channel);
-      this.#session.context.hub.checkName(channel);
-      this.#session.demand("subscribe", channel, "none");
-      return true;
+      context.hub.checkName(channel);
+      if (!pass.asks("subscribe", channel)) {
+        this.#session.demand("subscribe", channel, "none");
+        return [[channel, BY_RULE]];
+      }
+      return [[channel, { ...BY_APPLICATION, ...await pass.admitSubscription(selectChannel(channel)) }]];
     } catch (error) {
-      if (error instanceof SyntaxError || error instanceof MessagingError) return false;
+      if (error instanceof SyntaxError || error instanceof MessagingError) return [];
       throw error;
     }
   }
@@ -169,6 +178,7 @@ export class CentrifugeChannels {
     const entry = this.#entries.get(channel);
     if (entry === undefined) return false;
     this.#entries.delete(channel);
+    this.#session.pass.forgetSubscription(channel);
     entry.expiry.clear();
     entry.unwatch?.();
     if (entry.subscription !== undefined) this.#session.context.hub.unsubscribe(entry.subscription);
@@ -199,11 +209,15 @@ export class CentrifugeChannels {
   }
 
   /** Decides whether a client may subscribe, by its token or by the rules. */
-  async #admit({ channel, token }: SubscribeRequest): Promise<Admission> {
+  async #admit({ channel, token, data }: SubscribeRequest): Promise<Admission> {
     const session = this.#session;
     const claims = token === "" ? undefined : await this.#verify(channel, token);
     if (claims !== undefined) {
       return { ...admit(claims), serverSide: false, expires: claims.expires };
+    }
+    if (session.pass.asks("subscribe", channel)) {
+      const allowed = await session.pass.admitSubscription(selectChannel(channel), { token, data });
+      return { ...BY_APPLICATION, ...allowed, serverSide: false };
     }
     session.demand("subscribe", channel, "none");
     return { ...BY_RULE, serverSide: false };
@@ -249,7 +263,7 @@ export class CentrifugeChannels {
     if (this.#closed) return;
     if (this.#entries.has(channel)) throw alreadySubscribed(channel);
     const { client, context } = this.#session;
-    const { tie, serverSide, info, data, expires } = admission;
+    const { tie, serverSide, info, data, expires, isAsked } = admission;
     const { maxSubscriptions } = context.settings;
     if (this.#entries.size >= maxSubscriptions) {
       const error = describeSubscriptionLimit(maxSubscriptions);
@@ -280,7 +294,7 @@ export class CentrifugeChannels {
           reject(new MessagingError("history_gone", "unrecoverable position"));
           return void this.close(channel);
         }
-        onResult({ ...opened.result, data, ...toExpiry(expires) });
+        onResult({ ...opened.result, data, ...(isAsked ? {} : toExpiry(expires)) });
         if (opened.rest.length > 0 && !client.outbox.offer(encodeBatch(client.encoder, opened.rest))) {
           client.end(
             new MessagingError("slow_subscriber", "Too many messages are waiting for you: reconnect"),

@@ -1,5 +1,5 @@
 /** What Centrifuge sessions, their subscriptions and their transports know of each other. */
-import type { Pass } from "../../auth/gate.ts";
+import type { Pass } from "../../auth/pass.ts";
 import type { Tie } from "../../auth/grants.ts";
 import type { Client } from "../../core/client.ts";
 import type { MessagingError } from "../../core/errors.ts";

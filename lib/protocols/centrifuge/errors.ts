@@ -1,5 +1,5 @@
 /** The codes of the Centrifuge protocol, and which of them tells a client of each of our errors. */
-import type { ErrorCode, MessagingError } from "../../core/errors.ts";
+import { ApplicationError, type ErrorCode, type MessagingError } from "../../core/errors.ts";
 import type { End, ReplyError } from "./codec.ts";
 
 /** Errors a command is answered with. */
@@ -101,22 +101,32 @@ const TELLINGS: Readonly<Record<ErrorCode, Telling>> = {
   internal: INTERNAL,
   draining: { reply: ERRORS.internal, end: DISCONNECTS.shutdown, isFatal: true },
   keys_unavailable: INTERNAL,
+  application_unavailable: INTERNAL,
   log_unavailable: INTERNAL,
   log_full: INTERNAL,
 };
 
 /** What answers a command that failed with one of our errors. Its message is made for clients. */
 export function toReplyError(error: MessagingError): ReplyError {
+  if (error instanceof ApplicationError && error.answer.kind === "error") {
+    const { code, message, temporary } = error.answer;
+    return { code, message, ...(temporary ? { temporary } : {}) };
+  }
   return { ...TELLINGS[error.code].reply, message: error.message };
 }
 
 /** What ends a connection that one of our errors ends. */
 export function toDisconnect(error: MessagingError): End {
+  if (error instanceof ApplicationError && error.answer.kind === "disconnect") {
+    const { code, reason } = error.answer;
+    return { code, reason };
+  }
   return TELLINGS[error.code].end;
 }
 
 /** Whether a command that fails with one of our errors ends the connection instead of being answered. */
 export function isFatal(error: MessagingError): boolean {
+  if (error instanceof ApplicationError) return error.answer.kind === "disconnect";
   return TELLINGS[error.code].isFatal === true;
 }
 

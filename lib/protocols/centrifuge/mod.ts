@@ -9,6 +9,7 @@ import type { CentrifugeContext, CentrifugeSettings } from "./context.ts";
 import {
   answerEmulation,
   chooseWebSocket,
+  describeCaller,
   emulate,
   openCentrifugeSocket,
   openEventSession,
@@ -42,7 +43,8 @@ function createRoutes(context: CentrifugeContext): Hono<Env> {
   const { connections, limits: rates, settings: limits } = context;
   routes.get("/connection/websocket", (c) => {
     const { format, subprotocol } = chooseWebSocket(c.req.raw);
-    const open = (connection: Connection) => openCentrifugeSocket(context, format, connection);
+    const caller = describeCaller(context, c.req.raw);
+    const open = (connection: Connection) => openCentrifugeSocket(context, format, connection, caller);
     return connections.upgrade(c.env.peer, open, subprotocol === undefined ? {} : { subprotocol });
   });
   routes.get(

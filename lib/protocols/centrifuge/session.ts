@@ -2,7 +2,8 @@
  * One client's session in the Centrifuge protocol, whatever it is carried by: connecting, pings, expiry, and the
  * commands that follow. Transports feed it frames and give it a socket to answer on.
  */
-import type { Pass } from "../../auth/gate.ts";
+import type { AllowedPublish, Caller } from "../../auth/callouts.ts";
+import type { Pass } from "../../auth/pass.ts";
 import type { Tie } from "../../auth/grants.ts";
 import { Deadline } from "../../base/deadline.ts";
 import { Heartbeat } from "../../base/heartbeat.ts";
@@ -35,6 +36,8 @@ export interface CentrifugeTransport {
   hangUp(end: End, isSlow: boolean): void;
   /** Drops what is queued, of which there is too much. */
   discard(): void;
+  /** Who it is for an application that decides. */
+  readonly caller: Caller | undefined;
   /** Whether further commands come by `POST /emulation`. */
   readonly emulated: boolean;
 }
@@ -61,6 +64,8 @@ export class CentrifugeSession implements ChannelOwner {
   #isTaking = false;
   #waiting: Command[] = [];
   readonly #heavy = new Serial();
+  /** Messages that wait for the application. */
+  readonly #asked = new Serial();
   #client: Client | undefined;
   #channels: CentrifugeChannels | undefined;
   #pass: Pass | undefined;
@@ -262,11 +267,10 @@ export class CentrifugeSession implements ChannelOwner {
       case "send":
         // Nobody on the server listens to messages that expect no answer.
         return undefined;
-      case "rpc":
-        throw new MessagingError(
-          "not_available",
-          `No method ${JSON.stringify(command.request.method)} here`,
-        );
+      case "rpc": {
+        const { method, data } = command.request;
+        return { id, kind: "rpc", result: { data: await this.context.gate.call(this.pass, method, data) } };
+      }
       case "refresh":
         return { id, kind: "refresh", result: await this.#refresh(command.request.token) };
       case "sub_refresh":
@@ -277,22 +281,33 @@ export class CentrifugeSession implements ChannelOwner {
   async #publish({ channel, data, type }: PublishRequest): Promise<void> {
     if (type !== 0) throw new MessagingError("not_available", "Only streams can be published to");
     if (data === undefined) throw new MessagingError("bad_request", "A publish needs data");
-    this.demand("publish", channel, this.#channels?.tie(channel) ?? "none");
+    const tie = this.#channels?.tie(channel) ?? "none";
+    const isAsked = this.pass.asks("publish", channel, tie);
+    if (!isAsked) this.demand("publish", channel, tie);
     this.#transport.connection.countPublish();
     const { client } = this;
-    await this.context.hub.publish(
-      createDraft({ channel, payload: data, from: describeSender(client), socketId: client.socket.id }),
-    );
+    const publish = async (content: AllowedPublish) => {
+      const from = describeSender(client);
+      await this.context.hub.publish(createDraft({ channel, ...content, from, socketId: client.socket.id }));
+    };
+    if (!isAsked) return await publish({ payload: data });
+    if (this.#asked.waiting >= MAX_WAITING_COMMANDS) {
+      throw new MessagingError("too_many_requests", `At most ${MAX_WAITING_COMMANDS} messages may wait`);
+    }
+    // In the order in which they came, however long the application takes for each.
+    await this.#asked.run(async () => await publish(await this.pass.admitPublish(channel, data, tie)));
   }
 
   async #connect(id: number, request: ConnectRequest): Promise<void> {
     const { gate, hub, settings } = this.context;
     if (hub.draining) throw new MessagingError("draining", "The server is restarting: try again in a moment");
-    const pass = await gate.admitConnection(request.token);
+    const { caller } = this.#transport;
+    const { data, name, version } = request;
+    const pass = await gate.admitConnection(request.token, caller, { data, name, version });
     if (this.#isEnded) return;
     this.#pass = pass;
     const client = createClient({
-      id: crypto.randomUUID(),
+      id: caller?.client ?? crypto.randomUUID(),
       connection: this.#transport.connection,
       name: pass.isTrusted ? readName(request) : undefined,
       user: pass.user,
@@ -328,7 +343,9 @@ export class CentrifugeSession implements ChannelOwner {
     const result: ConnectResult = {
       client: client.id,
       version: hub.identity.version,
-      ...toExpiry(pass.expires),
+      // An application that let it in is asked again by the server.
+      ...(pass.isIdentified ? {} : toExpiry(pass.expires)),
+      data: pass.data,
       subs,
       ping: pingInterval,
       pong: !this.format.oneWay,
@@ -338,7 +355,7 @@ export class CentrifugeSession implements ChannelOwner {
       ? { kind: "push", push: { kind: "connect", content: result } }
       : { id, kind: "connect", result };
     this.#socket.release(this.format.encodeReplies([reply]));
-    this.#expire(pass.expires);
+    this.#expire(pass.expires, pass.isIdentified ? 0 : undefined);
     this.#heartbeat = new Heartbeat({
       interval: pingInterval,
       timeout: this.format.oneWay ? undefined : pongTimeout,
@@ -366,8 +383,21 @@ export class CentrifugeSession implements ChannelOwner {
     this.#expiry.clear();
     if (expires === 0 || this.#isEnded) return;
     this.#expiry.set((expires + grace) * 1_000, () => {
-      this.end(new MessagingError("token_expired", "The token has expired"));
+      if (this.pass.isIdentified) {
+        this.#renewByApplication().catch((error) => this.end(toMessagingError(error)));
+      } else this.end(new MessagingError("token_expired", "The token has expired"));
     });
+  }
+
+  async #renewByApplication(): Promise<void> {
+    const pass = await this.context.gate.renewByApplication(this.pass);
+    if (this.#isEnded) return;
+    this.#pass = pass;
+    // An answer in the past would ask again at once, and again.
+    if (pass.expires !== 0 && pass.expires * 1_000 <= Date.now()) {
+      return this.end(new MessagingError("token_expired", "The connection has expired: connect again"));
+    }
+    this.#expire(pass.expires, 0);
   }
 
   #fail(id: number, cause: unknown): void {

@@ -3,6 +3,7 @@
  * one-way kin. Each gives a session a socket and the frames that arrive.
  */
 import { decodeFormText } from "../../base/form.ts";
+import type { Caller } from "../../auth/callouts.ts";
 import type { Cluster } from "../../core/cluster/cluster.ts";
 import { MessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
@@ -67,10 +68,11 @@ export function openCentrifugeSocket(
   context: CentrifugeContext,
   format: CentrifugeFormat,
   connection: Connection,
+  caller: Caller | undefined,
 ): SocketHandler {
   let session: CentrifugeSession | undefined;
   return {
-    open: (socket) => session = openSession(context, format, connection, socket),
+    open: (socket) => session = openSession(context, format, connection, socket, caller),
     message: (data) => session?.receive(data),
     close: (code) => session?.closed(code),
   };
@@ -87,11 +89,12 @@ export function openOneWaySocket(
 ): SocketHandler {
   const format = asksForProtobuf(request) ? ONE_WAY_PROTOBUF_FORMAT : ONE_WAY_JSON_FORMAT;
   const query = readConnectQuery(request);
+  const caller = describeCaller(context, request);
   let session: CentrifugeSession | undefined;
   let connected = query !== undefined;
   return {
     open(socket) {
-      session = openSession(context, format, connection, socket);
+      session = openSession(context, format, connection, socket, caller);
       if (query !== undefined) connectOneWay(session, query);
     },
     message(data) {
@@ -105,30 +108,32 @@ export function openOneWaySocket(
 }
 
 /** A session over a response of lines, at `/connection/http_stream`; the body holds its first commands. */
-export function openLineSession({ context, request, body, connection }: StreamRequest): Response {
+export function openLineSession(stream: StreamRequest): Response {
+  const { request, body } = stream;
   const isProtobuf = /octet-stream|protobuf/.test(request.headers.get("content-type") ?? "") ||
     asksForProtobuf(request);
   const format = isProtobuf ? PROTOBUF_FORMAT : JSON_LINES_FORMAT;
   const type = isProtobuf ? "application/octet-stream" : "application/json";
-  const { session, socket } = openStreamSession(context, format, connection, "centrifuge-http_stream");
+  const { session, socket } = openStreamSession(stream, format, "centrifuge-http_stream");
   session.receive(body);
   return new Response(socket.body, { headers: streamHeaders(type) });
 }
 
 /** A session over server-sent events, at `/connection/sse`; its first commands are in the query or the body. */
-export function openEventSession({ context, request, body, connection }: StreamRequest): Response {
-  const { session, socket } = openStreamSession(context, JSON_EVENTS_FORMAT, connection, "centrifuge-sse");
+export function openEventSession(stream: StreamRequest): Response {
+  const { request, body } = stream;
+  const { session, socket } = openStreamSession(stream, JSON_EVENTS_FORMAT, "centrifuge-sse");
   socket.send([OPENING]);
   session.receive(request.method === "GET" ? readConnectQuery(request) ?? "" : body);
   return new Response(socket.body, { headers: streamHeaders("text/event-stream") });
 }
 
 /** A one-way session over lines, at `/connection/uni_http_stream`. */
-export function openOneWayLines({ context, body, connection }: StreamRequest): Response {
+export function openOneWayLines(stream: StreamRequest): Response {
+  const { body } = stream;
   const { session, socket } = openStreamSession(
-    context,
+    stream,
     ONE_WAY_JSON_LINES_FORMAT,
-    connection,
     "centrifuge-uni_http_stream",
   );
   connectOneWay(session, body);
@@ -136,13 +141,9 @@ export function openOneWayLines({ context, body, connection }: StreamRequest): R
 }
 
 /** A one-way session over server-sent events, at `/connection/uni_sse`. */
-export function openOneWayEvents({ context, request, body, connection }: StreamRequest): Response {
-  const { session, socket } = openStreamSession(
-    context,
-    ONE_WAY_JSON_EVENTS_FORMAT,
-    connection,
-    "centrifuge-uni_sse",
-  );
+export function openOneWayEvents(stream: StreamRequest): Response {
+  const { request, body } = stream;
+  const { session, socket } = openStreamSession(stream, ONE_WAY_JSON_EVENTS_FORMAT, "centrifuge-uni_sse");
   socket.send([OPENING]);
   connectOneWay(session, request.method === "GET" ? readConnectQuery(request) ?? "{}" : body);
   return new Response(socket.body, { headers: streamHeaders("text/event-stream") });
@@ -208,11 +209,13 @@ function openSession(
   format: CentrifugeFormat,
   connection: Connection,
   socket: Socket,
+  caller: Caller | undefined,
 ): CentrifugeSession {
   return new CentrifugeSession(context, format, {
     protocol: `${format.oneWay ? "centrifuge-uni" : "centrifuge"}-${format.codec.name}`,
     connection,
     socket,
+    caller,
     emulated: false,
     hangUp({ code, reason }, isSlow) {
       socket.close(code, cutReason(reason));
@@ -224,9 +227,8 @@ function openSession(
 }
 
 function openStreamSession(
-  context: CentrifugeContext,
+  { context, request, connection }: StreamRequest,
   format: CentrifugeFormat,
-  connection: Connection,
   protocol: string,
 ) {
   const socket: StreamSocket = new StreamSocket(() => session.closed(1000), () => connection.release());
@@ -234,6 +236,7 @@ function openStreamSession(
     protocol,
     connection,
     socket,
+    caller: describeCaller(context, request),
     emulated: !format.oneWay,
     hangUp(end: End) {
       socket.send([format.encodeReplies([{ kind: "push", push: { kind: "disconnect", content: end } }])]);
@@ -265,4 +268,9 @@ function readConnectQuery(request: Request): string | undefined {
 function asksForProtobuf(request: Request): boolean {
   const query = new URL(request.url).searchParams;
   return query.get("format") === "protobuf" || query.get("cf_protocol") === "protobuf";
+}
+
+/** Who sends a request, its transport by its path: `websocket` for `/connection/websocket`. */
+export function describeCaller({ gate }: CentrifugeContext, request: Request): Caller | undefined {
+  return gate.describeCaller(request, new URL(request.url).pathname.split("/").at(-1));
 }

@@ -60,6 +60,7 @@ export const CLOSE_CODES: Readonly<Record<ErrorCode, number>> = {
   internal: CLOSE.reconnect,
   draining: CLOSE.reconnect,
   keys_unavailable: CLOSE.overCapacity,
+  application_unavailable: CLOSE.overCapacity,
   log_unavailable: CLOSE.overCapacity,
   log_full: CLOSE.overCapacity,
 };

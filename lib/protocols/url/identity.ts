@@ -1,5 +1,5 @@
 /** Checks the id and name that a subscriber or publisher sends with its URL. */
-import type { Pass } from "../../auth/gate.ts";
+import type { Pass } from "../../auth/pass.ts";
 import { MessagingError } from "../../core/errors.ts";
 import { describeTakenId, type Hub } from "../../core/hub.ts";
 

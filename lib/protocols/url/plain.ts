@@ -4,10 +4,11 @@
  */
 import { formatSelector } from "../../core/channel.ts";
 import { type Client, createClient, describeSender } from "../../core/client.ts";
-import { createDraft } from "../../core/draft.ts";
+import { Serial } from "../../base/serial.ts";
+import { createDraft, type DraftOptions } from "../../core/draft.ts";
 import { cutReason, MessagingError, toMessagingError } from "../../core/errors.ts";
 import { utf8Length } from "../../base/utf8.ts";
-import { type Message, showPayload } from "../../core/message.ts";
+import { type Message, type Payload, showPayload } from "../../core/message.ts";
 import { Outbox } from "../../core/outbox.ts";
 import { findResumeId } from "../../core/replay.ts";
 import { type Encoder, Frame, type Socket, type SocketHandler } from "../../core/socket.ts";
@@ -23,6 +24,9 @@ function encodePlain({ payload }: Message): Frame {
   return new Frame(payload.kind === "bytes" ? payload.bytes : showPayload(payload));
 }
 
+/** Messages of one client that may wait for the application to decide. */
+const MAX_WAITING_MESSAGES = 64;
+
 /** Opens a plain session on the channels of a request. Lists and patterns can only be read. */
 export function openPlainSession(services: Services, request: SessionRequest): SocketHandler {
   return new PlainSession(services, request);
@@ -32,6 +36,8 @@ class PlainSession implements SocketHandler {
   readonly #services: Services;
   readonly #request: SessionRequest;
   #client: Client | undefined;
+  /** Messages that wait for the application. */
+  #asked: Serial | undefined;
   #forgetExpiry: () => void = () => {};
 
   constructor(services: Services, request: SessionRequest) {
@@ -111,7 +117,8 @@ class PlainSession implements SocketHandler {
     const echoes = isEcho(channel);
     const reply = echoes || typeof data !== "string" ? undefined : findReply(data);
     const target = echoes || reply?.passedOn === false ? undefined : channel;
-    if (target !== undefined) pass.demand("publish", target);
+    const isAsked = target !== undefined && pass.asks("publish", target);
+    if (target !== undefined && !isAsked) pass.demand("publish", target);
     // Answers cost as much as messages: whatever comes in counts.
     connection.countPublish();
     const size = typeof data === "string" ? utf8Length(data) : data.byteLength;
@@ -130,13 +137,34 @@ class PlainSession implements SocketHandler {
         "Lists and patterns are for reading: send on one channel's URL",
       );
     }
-    const draft = createDraft({
-      channel: target,
-      payload: typeof data === "string" ? { kind: "text", text: data } : { kind: "bytes", bytes: data },
-      from: describeSender(client),
-      socketId: client.socket.id,
+    const payload: Payload = typeof data === "string"
+      ? { kind: "text", text: data }
+      : { kind: "bytes", bytes: data };
+    const sender = { from: describeSender(client), socketId: client.socket.id };
+    const published = isAsked
+      ? this.#publishAsked(target, payload, sender)
+      : hub.publish(createDraft({ channel: target, payload, ...sender }));
+    published.catch((error) => this.#fail(client, error));
+  }
+
+  /** Publishes what the application lets pass, in the order in which it came. */
+  async #publishAsked(
+    channel: string,
+    payload: Payload,
+    sender: Pick<DraftOptions, "from" | "socketId">,
+  ): Promise<void> {
+    const { hub } = this.#services;
+    const turns = this.#asked ??= new Serial();
+    if (turns.waiting >= MAX_WAITING_MESSAGES) {
+      throw new MessagingError(
+        "too_many_requests",
+        "Too many messages wait for the application: send more slowly",
+      );
+    }
+    await turns.run(async () => {
+      const allowed = await this.#request.pass.admitPublish(channel, payload);
+      await hub.publish(createDraft({ channel, ...allowed, ...sender }));
     });
-    hub.publish(draft).catch((error) => this.#fail(client, error));
   }
 
   #answer(client: Client, data: string | Uint8Array<ArrayBuffer>): void {

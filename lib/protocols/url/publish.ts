@@ -1,7 +1,7 @@
 /** `POST` and `PUT` on a channel or on `/@id`: one message from an HTTP request to the hub. */
 import { decodeFormText } from "../../base/form.ts";
 import { quote } from "../../base/quote.ts";
-import type { Pass } from "../../auth/gate.ts";
+import type { Pass } from "../../auth/pass.ts";
 import { decodePath, directChannel, parseChannelPath } from "../../core/channel.ts";
 import { parseClientId, parseClientName } from "../../core/client.ts";
 import { createDraft, type DraftOptions } from "../../core/draft.ts";
@@ -34,7 +34,8 @@ export async function handlePublish(
   const target = parseTarget(pathname);
   const echoes = isEcho(target.channel);
   const pass = echoes ? undefined : await gate.admit(request);
-  pass?.demand(target.to === undefined ? "publish" : "whisper", target.channel);
+  const isAsked = target.to === undefined && pass?.asks("publish", target.channel) === true;
+  if (!isAsked) pass?.demand(target.to === undefined ? "publish" : "whisper", target.channel);
   // Backends publish as fast as they like.
   if (!pass?.hasKey) limits.countPublish(address, pass?.user);
   const { id, name, ...options } = parseQuery(search);
@@ -48,10 +49,12 @@ export async function handlePublish(
   if (target.to !== undefined && parsed.to !== undefined) {
     throw new MessagingError("bad_option", `The path says whom this is for: leave out "to"`);
   }
+  const allowed = isAsked ? await pass?.admitPublish(target.channel, body.payload) : undefined;
   const draft = createDraft({
     ...parsed,
     ...target,
     payload: body.payload,
+    ...allowed,
     from,
     idempotencyKey,
     publisher: pass?.publisher,

@@ -2,7 +2,7 @@
  * What reading a channel's URL gets: its page, its stored messages, a stream or a WebSocket, by upgrade, query and
  * Accept.
  */
-import type { Pass } from "../../auth/gate.ts";
+import type { Pass } from "../../auth/pass.ts";
 import { parseSelectorPath, RESERVED_SEGMENTS, type Selector } from "../../core/channel.ts";
 import { MessagingError } from "../../core/errors.ts";
 import { describeSubscriptionLimit } from "../../core/limits.ts";
@@ -36,11 +36,14 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   const pass = await gate.admit(request);
   const options = { ...asked, selector: gate.restrict(asked.selector, pass) };
   const { selector } = options;
+  const { channel } = selector;
+  if (streams || (channel !== undefined && pass.asks("subscribe", channel))) {
+    await pass.admitSubscription(selector);
+  }
   if (options.presence) {
     pass.demand("presence", selector);
     return handlePresence(hub, options);
   }
-  if (streams) pass.demand("subscribe", selector);
   if (!streams || options.since !== undefined) demandHistory(pass, selector);
   const identity = { id: searchParams.has("id") ? options.id : undefined, name: options.name };
   const choseId = checkIdentity(identity, pass, hub, peer.address);

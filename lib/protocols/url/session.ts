@@ -1,5 +1,5 @@
 /** What the sessions on a channel's URL share, plain sockets and streams alike: what was asked for, and who asks. */
-import type { Pass } from "../../auth/gate.ts";
+import type { Pass } from "../../auth/pass.ts";
 import type { Selector } from "../../core/channel.ts";
 import type { Connection } from "../../core/limits.ts";
 import type { Cursor } from "../../core/log.ts";
