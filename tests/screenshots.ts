@@ -47,6 +47,18 @@ const SCENES: readonly Scene[] = [
   { name: "channel-offline", path: "/weather/bergen?name=Anna", prepare: loseServer },
   { name: "channel-gap", path: "/short?name=Anna" },
   { name: "pattern", path: "/weather/*" },
+  { name: "manual", path: "/_docs" },
+  { name: "manual-page", path: "/_docs/channels" },
+  { name: "manual-benchmarks", path: "/_docs/benchmarks" },
+  {
+    name: "manual-search",
+    path: "/_docs/start",
+    prepare: async (page) => {
+      await page.getByRole("searchbox").fill("backup");
+      await expect(page.locator("#results li").first()).toBeVisible();
+      await page.getByRole("searchbox").scrollIntoViewIfNeeded();
+    },
+  },
   { name: "inspector", path: "/_inspect" },
   { name: "example-hello", path: "/_examples/hello" },
   { name: "example-chat", path: "/_examples/chat?name=Anna" },

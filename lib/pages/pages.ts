@@ -2,10 +2,15 @@
 import { MessagingError } from "../core/errors.ts";
 import { type Asset, type Assets, type Coding, CODINGS, loadAssets } from "./assets.ts";
 import { BROWSER_PACKAGES } from "./browser_packages.ts";
+import { MANUAL } from "./manual.ts";
 
 /** Files with a path of their own. Any other path, outside of the folders below, belongs to a channel. */
 const FILES: Readonly<Record<string, string>> = {
   "/": "home.html",
+  [MANUAL]: "docs/index.html",
+  [`${MANUAL}/`]: "docs/index.html",
+  [`${MANUAL}/README.md`]: "docs/index.html",
+  [`${MANUAL}/search.json`]: "docs/search.json",
   "/_inspect": "inspect.html",
   "/favicon.ico": "favicon.svg",
   "/robots.txt": "robots.txt",
@@ -47,7 +52,7 @@ export class Pages {
   /** Whether a path belongs to a page or asset and not to a channel. `/` belongs to both, and is not owned. */
   owns(pathname: string): boolean {
     return (pathname !== "/" && pathname in FILES) ||
-      [STATIC, EXAMPLES].some((root) => pathname.startsWith(root));
+      [STATIC, EXAMPLES, `${MANUAL}/`].some((root) => pathname.startsWith(root));
   }
 
   /**
@@ -89,7 +94,7 @@ export class Pages {
     // Pages opened before an update may still request assets of the old version.
     const asset = this.#assets.files.get(path) ?? this.#assets.files.get(path.replace(/^[0-9a-f]{12}\//, ""));
     if (asset === undefined) {
-      throw new MessagingError("not_found", `There is no file ${JSON.stringify(pathname)}`);
+      throw new MessagingError("not_found", `There is no page at ${pathname}`);
     }
     return asset;
   }
@@ -100,6 +105,10 @@ function toFile(pathname: string): string {
   if (file !== undefined) return file;
   if (pathname.startsWith(STATIC)) return pathname.slice(STATIC.length);
   if (pathname.startsWith(EXAMPLES)) return `examples/${pathname.slice(EXAMPLES.length)}.html`;
+  if (pathname.startsWith(`${MANUAL}/`)) {
+    // With the file's name too, so that links work here as they do in a repository.
+    return `docs/${pathname.slice(MANUAL.length + 1).replace(/\.md$/, "")}.html`;
+  }
   return CHANNEL_PAGE;
 }
 
