@@ -16,6 +16,14 @@ for (const code of document.querySelectorAll<HTMLElement>(".block code")) {
   code.closest("pre")!.after(createCopyButton(code));
 }
 
+for (const code of document.querySelectorAll<HTMLElement>(".text :not(pre) > code")) {
+  code.textContent = toThisServer(code.textContent ?? "");
+}
+for (const link of document.querySelectorAll<HTMLAnchorElement>('.text a[href*="//localhost:8000"]')) {
+  link.href = toThisServer(link.href);
+  link.textContent = toThisServer(link.textContent ?? "");
+}
+
 const input = document.querySelector<HTMLInputElement>("#search input")!;
 const results = document.querySelector<HTMLElement>("#results")!;
 const found = document.querySelector<HTMLElement>("#found")!;

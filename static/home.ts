@@ -29,11 +29,4 @@ const feed: LiveFeed = new LiveFeed({
 });
 feed.centrifuge.on("connecting", () => conversation.pause());
 
-const form = document.querySelector<HTMLFormElement>("#open")!;
 document.querySelector("#origin")!.textContent = `${location.host}/`;
-form.onsubmit = (event) => {
-  event.preventDefault();
-  const channel = form.querySelector("input")!.value.trim().replace(/^\/+/, "");
-  // A channel's name may hold a "#" but no "?"; both would end the path if they stood there as they are.
-  location.href = "/" + encodeURI(channel).replaceAll("#", "%23").replaceAll("?", "%3F");
-};

@@ -80,14 +80,24 @@ export interface Assets {
  * Reads all files below a folder, once.
  *
  * @param packages other files by their name below `vendor/`
+ * @param facts about this server, which pages find as `data-` attributes of their root
  */
-export async function loadAssets(folder: URL, packages: Readonly<Record<string, string>>): Promise<Assets> {
+export async function loadAssets(
+  folder: URL,
+  packages: Readonly<Record<string, string>>,
+  facts: Readonly<Record<string, string>> = {},
+): Promise<Assets> {
   const sources = new Map<string, Uint8Array<ArrayBuffer>>();
   for (const [name, text] of Object.entries(packages)) sources.set(VENDOR + name, UTF8.encode(text));
   await readFolder(folder, "", sources);
   // Not part of the pages: it is there for the type checker.
   sources.delete("deno.json");
   addManual(sources);
+  for (const path of [...sources.keys()].filter((path) => path.endsWith(".html"))) {
+    const text = new TextDecoder().decode(sources.get(path));
+    const attributes = Object.entries(facts).map(([name, value]) => ` data-${name}="${value}"`).join("");
+    sources.set(path, UTF8.encode(text.replace('<html lang="en"', `$&${attributes}`)));
+  }
   const paths = [...sources.keys()].sort();
   // One version for all files, so that relative imports of a module resolve within its version.
   const version = digest(paths.flatMap((path) => [UTF8.encode(`${path}\n`), sources.get(path)!]));
