@@ -49,7 +49,10 @@ export interface App extends AsyncDisposable {
 export const OPENERS = {
   readRules,
   loadPages: (config: Config) =>
-    Pages.load(new URL("../static/", import.meta.url), describeCredential(config)),
+    Pages.load(new URL("../static/", import.meta.url), {
+      ...config,
+      credential: describeCredential(config),
+    }),
   readKeys,
   readNatsCredentials,
   openEngine,

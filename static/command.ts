@@ -1,5 +1,7 @@
 /** Commands to copy: fills in this server's address and adds a Copy button. All pages with commands use it. */
 
+import { curlCredential } from "./credential.ts";
+
 /** Turns every `<code class="command">` of the page into the command for this server, with a Copy button. */
 export function showCommands(): void {
   for (const code of document.querySelectorAll<HTMLElement>("code.command")) {
@@ -7,9 +9,13 @@ export function showCommands(): void {
   }
 }
 
-/** A text about `localhost:8000` as one about this server. */
+/** A text about `localhost:8000` as one about this server, with the credential that curl needs here. */
 export function toThisServer(text: string): string {
   return text
+    .replaceAll(
+      /\bcurl (?![^\n]*(?:X-API-Key|Authorization))(?=[^\n]*localhost:8000)/g,
+      `curl ${curlCredential}`,
+    )
     .replaceAll(/(http|ws):\/\/localhost:8000(?!\d)/g, (_, scheme) => toOrigin(scheme))
     .replaceAll(/(?<![\w./:-])localhost:8000(?!\d)/g, toOrigin("http").replace("http://", ""));
 }
@@ -35,7 +41,8 @@ export function createCopyButton(code: HTMLElement): HTMLButtonElement {
   button.type = "button";
   button.className = "copy";
   button.textContent = "Copy";
-  button.ariaLabel = `Copy: ${(code.textContent ?? "").slice(0, 80)}`;
+  // Without the credential, which all of them have.
+  button.ariaLabel = `Copy: ${(code.textContent ?? "").replace(curlCredential, "").slice(0, 80)}`;
   button.onclick = async () => {
     button.textContent = await copyText(code) ? "Copied" : "Selected";
     setTimeout(() => button.textContent = "Copy", 2000);

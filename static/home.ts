@@ -1,6 +1,7 @@
 /** The home page: commands to copy, a box that opens a channel, and the live lobby. */
 import { showCommands } from "./command.ts";
 import { ConnectionState } from "./connection_state.ts";
+import { credentialName, hideRefused, takesCredential, takesKey } from "./credential.ts";
 import { Conversation } from "./conversation.ts";
 import { readName } from "./identity.ts";
 import { LiveFeed } from "./live_feed.ts";
@@ -9,6 +10,12 @@ const CHANNEL = "lobby";
 const name = readName();
 
 showCommands();
+hideRefused();
+const takes = document.querySelector<HTMLElement>("#takes")!;
+takes.hidden = !takesCredential;
+takes.textContent = `This server takes ${credentialName}: put it into the variable ${
+  takesKey ? "KEY" : "TOKEN"
+} first.`;
 
 const conversation = new Conversation({
   channel: CHANNEL,

@@ -69,6 +69,11 @@ export class ApiKeys {
     return deny(`The API key is unknown: use one of those in ${SETTING}`);
   }
 
+  /** Whether a text is one of the keys. */
+  knows(key: string): boolean {
+    return this.#isKnown(key);
+  }
+
   /** Compares hashes of equal length, all of them, so that timing reveals nothing about a key. */
   #isKnown(key: string): boolean {
     const candidate = hash(key);

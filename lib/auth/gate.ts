@@ -78,12 +78,13 @@ export class Gate {
   }
 
   /**
-   * Reads the credentials of a connection that brings a token inside its protocol.
+   * Reads the credentials of a connection that brings a token, or an API key, inside its protocol.
    *
    * @param token empty when it brings none
    * @throws {MessagingError} `no_credentials` where nobody may connect without a token, and what `admit` throws
    */
   async admitConnection(token: string): Promise<Pass> {
+    if (token !== "" && this.#options.apiKeys.knows(token)) return this.#operatorPass;
     if (this.isOpen) return this.#openPass;
     if (token !== "") return await this.#admitToken(token);
     if (this.rules.admitsAnonymous) return this.#createPass(undefined);

@@ -43,8 +43,13 @@ const IMMUTABLE = "public, max-age=31536000, immutable";
 /** For other URLs: cached, and revalidated by ETag. */
 const REVALIDATE = "no-cache";
 
-/** What reading and publishing takes: nothing, a token, or an API key. Rules may allow some of it without. */
-export type Credential = "none" | "token" | "key";
+/** What pages know of their server. */
+export interface Facts {
+  /** What reading and publishing takes: nothing, a token, or an API key. Rules may allow some of it without. */
+  readonly credential: "none" | "token" | "key";
+  /** Largest message, in bytes. */
+  readonly maxMessageBytes: number;
+}
 
 /** The pages and their assets. */
 export class Pages {
@@ -57,10 +62,11 @@ export class Pages {
   /**
    * Reads everything below a folder.
    *
-   * @param credential what reading and publishing takes here, which pages tell people
+   * @param facts what pages tell people about this server
    */
-  static async load(folder: URL, credential: Credential = "none"): Promise<Pages> {
-    return new Pages(await loadAssets(folder, BROWSER_PACKAGES, { credential }));
+  static async load(folder: URL, { credential, maxMessageBytes }: Facts): Promise<Pages> {
+    const facts = { "credential": credential, "max-message-bytes": String(maxMessageBytes) };
+    return new Pages(await loadAssets(folder, BROWSER_PACKAGES, facts));
   }
 
   /** Whether a path belongs to a page or asset and not to a channel. `/` belongs to both, and is not owned. */

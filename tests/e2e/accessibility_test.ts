@@ -41,7 +41,7 @@ site.test("axe finds nothing on a channel full of everything, nor in its dialogs
   await write(page, "mine");
   await expect(shownMessages(page).last()).toHaveText("mine");
   await write(page, "x".repeat(70_000));
-  await expect(page.locator("#outbox .refused")).toBeVisible();
+  await expect(page.locator("#problem")).toHaveText("Too long: 69 KB of 64 KB");
   await expectAccessible(page, "full");
   await page.getByRole("button", { name: "Share" }).click();
   await expect(page.getByRole("img", { name: /QR/ })).toBeVisible();
