@@ -12,6 +12,7 @@ import {
   listSecrets,
   parseConfig,
 } from "./lib/config/config.ts";
+import { describeCredential } from "./lib/config/access.ts";
 import { MessagingError } from "./lib/core/errors.ts";
 import { Metrics } from "./lib/core/metrics/metrics.ts";
 import { type Certificate, type Listener, LISTENERS, parseCertificate } from "./lib/listeners/mod.ts";
@@ -82,8 +83,8 @@ function describeListenError(error: unknown, host: string, port: number): string
     return `Port ${port} on ${host} is in use: choose another with --port, or --port 0 for any free one`;
   }
   if (error instanceof Deno.errors.NotCapable) {
-    return `Deno's permissions do not suffice to listen on ${host} (${error.message}): start with ` +
-      `deno run --allow-net=${host} and the other flags of the start task`;
+    return `Deno's permissions do not suffice to listen on ${host} (${error.message}): use deno task serve ` +
+      `instead of deno task start, or start with deno run --allow-net=${host} and the other flags of the start task`;
   }
   return `Cannot listen on ${host}:${port}: ${error instanceof Error ? error.message : error}`;
 }
@@ -137,7 +138,12 @@ const host = listener.hostname.includes(":") ? `[${listener.hostname}]` : listen
 const scheme = config.cert === undefined ? "http" : "https";
 const url = `${scheme}://${host === "0.0.0.0" || host === "[::]" ? "localhost" : host}:${listener.port}/`;
 logger.announce(`Raindrops is live: open ${url}`);
-logger.announce(`Try: curl -d 'it rains' ${url}`);
+const credential = {
+  none: "",
+  token: '-H "Authorization: Bearer $TOKEN" ',
+  key: '-H "X-API-Key: $KEY" ',
+}[describeCredential(config)];
+logger.announce(`Try: curl ${credential}-d 'it rains' ${url}`);
 
 let draining = false;
 async function drain(signal: string): Promise<void> {

@@ -6,7 +6,7 @@ import type { Hono } from "hono";
 import { createApiRoutes } from "./api/mod.ts";
 import { checkOrigin } from "./auth/origin.ts";
 import { LoopLag } from "./base/loop_lag.ts";
-import { isOpenOnLoopback, openGate } from "./config/access.ts";
+import { describeCredential, isOpenOnLoopback, openGate } from "./config/access.ts";
 import type { Config } from "./config/config.ts";
 import { readHooks, readKeys, readNatsCredentials, readRules } from "./config/files.ts";
 import { VERSION } from "./config/version.ts";
@@ -21,7 +21,7 @@ import { openEngine } from "./engines/mod.ts";
 import { openCallouts, openWebhooks } from "./hooks/mod.ts";
 import { Connections } from "./http/connections.ts";
 import { withCors } from "./http/cors.ts";
-import { CHANNEL_METHODS, createProblem } from "./http/problem.ts";
+import { asksForPage, CHANNEL_METHODS, createProblem } from "./http/problem.ts";
 import { createRefuse } from "./http/refuse.ts";
 import { Inspector } from "./inspect/inspector.ts";
 import { createGauges } from "./observe/gauges.ts";
@@ -49,7 +49,11 @@ export interface App extends AsyncDisposable {
 /** The steps of opening that can fail. Tests put others in their place. */
 export const OPENERS = {
   readRules,
-  loadPages: () => Pages.load(new URL("../static/", import.meta.url)),
+  loadPages: (config: Config) =>
+    Pages.load(new URL("../static/", import.meta.url), {
+      ...config,
+      credential: describeCredential(config),
+    }),
   readKeys,
   readNatsCredentials,
   readHooks,
@@ -75,7 +79,7 @@ export async function createApp(
 ): Promise<App> {
   await using stack = new AsyncDisposableStack();
   const rules = await openers.readRules(config);
-  const pages = await openers.loadPages();
+  const pages = await openers.loadPages(config);
   const keys = await openers.readKeys(config);
   if (keys !== undefined) stack.use(keys);
   const nats = await openers.readNatsCredentials(config);
@@ -154,14 +158,19 @@ export async function createApp(
       const peer = connections.findPeer(request, direct);
       // Read now: a request that was upgraded has no headers any more.
       const origin = request.headers.get("origin");
+      const show = asksForPage(request) ? pages.showProblem.bind(pages, request) : asItIs;
       try {
         checkOrigin(request, { ...config, openOnLoopback });
       } catch (error) {
-        return refuse(error, request, peer.address);
+        return show(refuse(error, request, peer.address));
       }
-      const response = await (hub.draining ? drainingRoutes : routes).fetch(request, { peer });
+      const response = await show(await (hub.draining ? drainingRoutes : routes).fetch(request, { peer }));
       return origin === null || response.status === 101 ? response : withCors(response, origin);
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
+}
+
+function asItIs(response: Response): Response {
+  return response;
 }

@@ -1,4 +1,5 @@
 /** The live page of one channel, or of a list or pattern of them: the one whose path this page was opened at. */
+import { curlCredential, hideRefused } from "./credential.ts";
 import { fillCommand, quoteForShell } from "./command.ts";
 import { ConnectionState } from "./connection_state.ts";
 import { Conversation } from "./conversation.ts";
@@ -34,6 +35,7 @@ const conversation = new Conversation({
   name: () => name,
   user: () => user,
   isSingle,
+  takesFocus: isSingle,
   lastOffset: () => feed instanceof LiveFeed ? feed.lastOffset : 0,
   restart: () => feed.start(),
   onMessages(messages, isMine) {
@@ -51,13 +53,14 @@ const feed: LiveFeed | FollowFeed = isSingle
   ? openLiveFeed()
   : new FollowFeed(pathname, state, conversation.handlers);
 
+hideRefused();
 openShare(find<HTMLButtonElement>("#share"), find<HTMLDialogElement>("#share-dialog"), pathname, isSingle);
 openNotifyButton(find<HTMLButtonElement>("#notify"));
 fillCommand(
   find("#try"),
   isSingle
-    ? `curl -d 'it rains' ${quoteForShell(origin + pathname)}`
-    : `curl -N ${quoteForShell(`${origin + pathname}?follow`)}`,
+    ? `curl ${curlCredential}-d 'it rains' ${quoteForShell(origin + pathname)}`
+    : `curl ${curlCredential}-N ${quoteForShell(`${origin + pathname}?follow`)}`,
 );
 
 /** Who is here and everyone's pointer come with a single channel. */

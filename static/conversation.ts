@@ -1,13 +1,15 @@
 /** One channel as a conversation: its history, then what arrives, and a box to write in. Home and channel page. */
 import { Announcer } from "./announcer.ts";
 import { type Author, type ChannelMessage, labelOf } from "./channel_message.ts";
-import { openComposer } from "./composer.ts";
+import { Composer } from "./composer.ts";
+import { credentialName, takesKey } from "./credential.ts";
 import type { FeedHandlers } from "./feed.ts";
 import { fetchHistory, PAGE_SIZE } from "./history.ts";
 import { readId } from "./identity.ts";
+import { answerLocally } from "./local_answers.ts";
 import { MessageList } from "./message_list.ts";
 import { summarize } from "./message_view.ts";
-import { Outbox } from "./outbox.ts";
+import { findProblem, Outbox } from "./outbox.ts";
 import { showOutbox } from "./outbox_view.ts";
 import { useToken } from "./token.ts";
 
@@ -27,6 +29,8 @@ export interface ConversationOptions {
   /** Whether one channel is shown, which can be written to. */
   readonly isSingle: boolean;
   readonly lastOffset: () => number;
+  /** Whether the box is what a person wants first. */
+  readonly takesFocus?: boolean;
   /** Connects again after the server ended the connection. */
   readonly restart: () => void;
   /** Called with what others and this page have just published. */
@@ -43,6 +47,7 @@ export class Conversation {
   readonly #id = readId();
   readonly #list: MessageList;
   readonly #outbox: Outbox;
+  readonly #composer: Composer;
   readonly #announcer = new Announcer(find("#announcements"));
   readonly #more = find<HTMLButtonElement>("#more");
   readonly #hidden = new Set<string>();
@@ -70,7 +75,8 @@ export class Conversation {
       sender: () => ({ id: this.#id, name: options.name() }),
       isMine,
       lastOffset: options.lastOffset,
-      onAnswer: (data) => this.#take([{ ...UNSTORED, channel, time: new Date(), data }]),
+      onAnswer: (data) => this.#showAnswer(data),
+      onRefused: (text, problem) => this.#composer.takeBack(text, problem),
       onChange: () => this.#showOutbox(),
     });
     this.handlers = {
@@ -82,10 +88,15 @@ export class Conversation {
       onLive: (messages) => this.#take(messages),
       onReset: () => this.#list.clear(),
       onGap: () => this.#list.addGap(),
-      onReady: () => this.#setLive(true),
+      onReady: () => {
+        this.#block(undefined);
+        this.#setLive(true);
+        if (options.takesFocus) this.#composer.focus();
+      },
       onNotice: (text) => this.#notify(text, false, false),
       onEnd: (reason, asksForToken) => {
         this.#setLive(false);
+        if (asksForToken) this.#block(`Writing here takes ${credentialName}`);
         this.#notify(reason, asksForToken, !asksForToken);
       },
     };
@@ -103,9 +114,11 @@ export class Conversation {
     };
     const composer = find<HTMLFormElement>("#composer");
     composer.hidden = !isSingle;
-    openComposer(composer, (text) => {
-      this.#outbox.add(text);
-      this.#list.scrollToEnd();
+    this.#composer = new Composer({
+      form: composer,
+      problem: find("#problem"),
+      draftKey: `raindrops.draft ${channel}`,
+      onSend: (text) => this.#send(text),
     });
     this.#showOutbox();
   }
@@ -118,6 +131,34 @@ export class Conversation {
   /** Tells screen readers something. */
   announce(text: string): void {
     this.#announcer.say(text);
+  }
+
+  /** Answers why a text may not be sent, if so. */
+  #send(text: string): string | undefined {
+    const answer = answerLocally(text, this.#options.path);
+    if (answer !== undefined) {
+      void answer.then((words) => this.#showAnswer(words));
+      return undefined;
+    }
+    const problem = findProblem(text);
+    if (problem !== undefined) return problem;
+    this.#outbox.add(text);
+    this.#list.scrollToEnd();
+    return undefined;
+  }
+
+  /** Shows what is for this page alone. */
+  #showAnswer(data: string): void {
+    this.#take([{ ...UNSTORED, channel: this.#options.channel, time: new Date(), data }]);
+  }
+
+  /** Lets nothing be sent or shared, saying why. */
+  #block(reason: string | undefined): void {
+    this.#composer.block(reason);
+    const share = document.querySelector<HTMLButtonElement>("#share");
+    if (share === null) return;
+    share.disabled = reason !== undefined;
+    share.title = reason ?? "";
   }
 
   #isOwn(author: Author | undefined): boolean {
@@ -180,6 +221,11 @@ export class Conversation {
     find("#notice").hidden = false;
     find("#notice-text").textContent = text;
     find("#token").hidden = !asksForToken;
+    if (asksForToken && takesKey) {
+      const input = find<HTMLInputElement>("#token input");
+      input.placeholder = "Paste an API key";
+      input.ariaLabel = "API key";
+    }
     find("#again").hidden = !offersRestart;
   }
 }

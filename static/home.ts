@@ -1,6 +1,7 @@
 /** The home page: commands to copy, a box that opens a channel, and the live lobby. */
 import { showCommands } from "./command.ts";
 import { ConnectionState } from "./connection_state.ts";
+import { credentialName, hideRefused, takesCredential, takesKey } from "./credential.ts";
 import { Conversation } from "./conversation.ts";
 import { readName } from "./identity.ts";
 import { LiveFeed } from "./live_feed.ts";
@@ -9,6 +10,12 @@ const CHANNEL = "lobby";
 const name = readName();
 
 showCommands();
+hideRefused();
+const takes = document.querySelector<HTMLElement>("#takes")!;
+takes.hidden = !takesCredential;
+takes.textContent = `This server takes ${credentialName}: put it into the variable ${
+  takesKey ? "KEY" : "TOKEN"
+} first.`;
 
 const conversation = new Conversation({
   channel: CHANNEL,
@@ -29,11 +36,4 @@ const feed: LiveFeed = new LiveFeed({
 });
 feed.centrifuge.on("connecting", () => conversation.pause());
 
-const form = document.querySelector<HTMLFormElement>("#open")!;
 document.querySelector("#origin")!.textContent = `${location.host}/`;
-form.onsubmit = (event) => {
-  event.preventDefault();
-  const channel = form.querySelector("input")!.value.trim().replace(/^\/+/, "");
-  // A channel's name may hold a "#" but no "?"; both would end the path if they stood there as they are.
-  location.href = "/" + encodeURI(channel).replaceAll("#", "%23").replaceAll("?", "%3F");
-};

@@ -2,6 +2,7 @@
 import { Centrifuge, type Subscription } from "centrifuge";
 import { type ChannelMessage, readPublication } from "./channel_message.ts";
 import type { ConnectionState } from "./connection_state.ts";
+import { ASKS_FOR_CREDENTIAL, takesKey } from "./credential.ts";
 import type { FeedHandlers } from "./feed.ts";
 import { fetchHistory, PAGE_SIZE, Refusal } from "./history.ts";
 import { readToken } from "./token.ts";
@@ -16,8 +17,6 @@ const UNAUTHORIZED = 1;
 const INVALID_TOKEN = 3500;
 const BAD_REQUEST = 3501;
 const PERMISSION_DENIED = 103;
-
-const ASKS_FOR_TOKEN = "This channel asks for a token.";
 
 const REASONS: Readonly<Record<string, string>> = {
   "transport closed": "",
@@ -97,8 +96,13 @@ export class LiveFeed {
       state.ended("Not connected");
       if (code === UNAUTHORIZED) handlers.onEnd("Your token has expired: it takes a new one.", true);
       else if (code === INVALID_TOKEN) {
-        handlers.onEnd("This token is not valid here: it takes another one.", true);
-      } else if (code === BAD_REQUEST) handlers.onEnd(ASKS_FOR_TOKEN, true);
+        handlers.onEnd(
+          takesKey
+            ? "This is not an API key of this server: it takes another one."
+            : "This token is not valid here: it takes another one.",
+          true,
+        );
+      } else if (code === BAD_REQUEST) handlers.onEnd(ASKS_FOR_CREDENTIAL, true);
       else handlers.onEnd(`The server ended the connection: ${reason}.`, false);
     });
   }
@@ -152,7 +156,7 @@ export class LiveFeed {
       state.ended("Not connected");
       if (code === PERMISSION_DENIED) {
         const words = readToken() === ""
-          ? ASKS_FOR_TOKEN
+          ? ASKS_FOR_CREDENTIAL
           : `You may not read this channel: ${reason}. Another token may help.`;
         handlers.onEnd(words, true);
       } else handlers.onEnd(`The server took this page off the channel: ${reason}.`, false);

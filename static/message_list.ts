@@ -1,7 +1,7 @@
 /** The messages of a conversation in their order, with a line wherever some are missing. Conversations fill it. */
 import { releaseBytes } from "./bytes_view.ts";
 import type { ChannelMessage } from "./channel_message.ts";
-import { continues, createMessageView } from "./message_view.ts";
+import { continues, createMessageView, formatDay } from "./message_view.ts";
 
 /** Messages on the page while it follows the newest; older ones come back on demand. */
 const MAX_SHOWN = 500;
@@ -26,6 +26,8 @@ interface Row {
   element: HTMLElement;
   /** The line above it that says what is missing. */
   gap?: HTMLElement | undefined;
+  /** The line above both that says which day begins. */
+  day?: HTMLElement | undefined;
 }
 
 export class MessageList {
@@ -73,6 +75,7 @@ export class MessageList {
       this.#trim(MAX_SHOWN);
       this.scrollToEnd();
     } else this.#trim(MAX_KEPT);
+    this.#markDays();
     this.#showOlder();
   }
 
@@ -112,7 +115,10 @@ export class MessageList {
     }
     const row = this.#createRow(message, this.#rows[index - 1]);
     const next = this.#rows[index];
-    this.#options.list.insertBefore(row.element, next === undefined ? null : next.gap ?? next.element);
+    this.#options.list.insertBefore(
+      row.element,
+      next === undefined ? null : next.day ?? next.gap ?? next.element,
+    );
     this.#rows.splice(index, 0, row);
     this.#markGap(index);
     this.#markGapAfter(index);
@@ -168,11 +174,30 @@ export class MessageList {
     }
   }
 
+  /** Puts a line wherever a day begins; above the first message only when it is not of today. */
+  #markDays(): void {
+    let previous = new Date().toDateString();
+    for (const row of this.#rows) {
+      const { time } = row.message;
+      const day = time.toDateString();
+      const text = day === previous ? undefined : formatDay(time);
+      previous = day;
+      const below = row.gap ?? row.element;
+      if (
+        row.day?.textContent === text && row.day?.nextSibling === (text === undefined ? undefined : below)
+      ) continue;
+      row.day?.remove();
+      row.day = text === undefined ? undefined : createDay(text);
+      if (row.day !== undefined) below.before(row.day);
+    }
+  }
+
   #trim(count: number): void {
     if (this.#rows.length <= count) return;
     for (const row of this.#rows.splice(0, this.#rows.length - count)) {
       releaseBytes(row.element);
       row.gap?.remove();
+      row.day?.remove();
       row.element.remove();
       this.#byPosition.delete(this.#positionOf(row.message));
     }
@@ -219,6 +244,7 @@ export class MessageList {
       list.prepend(fragment);
       this.#rows.push(...newest);
       this.#markGapAfter(messages.length - 1);
+      this.#markDays();
       this.#showOlder();
       // What was read stays where it is.
       scroller.scrollTop += scroller.scrollHeight - height;
@@ -238,6 +264,13 @@ function describeGap(previous: ChannelMessage, next: ChannelMessage): string | u
   return missing === 1
     ? "One message is missing here: it is no longer kept"
     : `${missing.toLocaleString()} messages are missing here: they are no longer kept`;
+}
+
+function createDay(text: string): HTMLElement {
+  const line = document.createElement("li");
+  line.className = "day";
+  line.textContent = text;
+  return line;
 }
 
 function createGap(text: string): HTMLElement {

@@ -4,9 +4,9 @@ import { type ChannelMessage, labelOf } from "./channel_message.ts";
 import { hueOf } from "./identity.ts";
 import { createJsonView } from "./json_view.ts";
 
-/** From here on a text may not fit into its room on the narrowest screen. */
-const LONG_LENGTH = 250;
-const LONG_LINES = 10;
+/** A text that is longer is folded until somebody asks for the rest. */
+const LONG_LENGTH = 1_500;
+const LONG_LINES = 16;
 
 /** A message that follows another one so soon stands under the same name. */
 const CONTINUED_MS = 5 * 60_000;
@@ -23,6 +23,8 @@ export function createMessageView(message: ChannelMessage, options: MessageViewO
   const item = document.createElement("li");
   item.className = options.isMine ? "message mine" : "message";
   item.append(createHead(message, options), createContent(message));
+  // A message that follows another one has no clock of its own.
+  item.title = formatExactTime(message.time);
   return item;
 }
 
@@ -84,8 +86,6 @@ function createContent(message: ChannelMessage): HTMLElement {
 export function createText(text: string): HTMLElement {
   const body = document.createElement("p");
   body.dir = "auto";
-  // One that may be too long to be seen at once scrolls, also by keyboard.
-  if (text.length > LONG_LENGTH || text.split("\n", LONG_LINES).length === LONG_LINES) body.tabIndex = 0;
   let end = 0;
   for (const { 0: url, index } of text.matchAll(LINK)) {
     const link = document.createElement("a");
@@ -97,7 +97,38 @@ export function createText(text: string): HTMLElement {
     end = index + url.length;
   }
   body.append(text.slice(end));
-  return body;
+  return text.length > LONG_LENGTH || text.split("\n", LONG_LINES).length === LONG_LINES ? fold(body) : body;
+}
+
+/** Shows the beginning, and the rest on demand. */
+function fold(body: HTMLElement): HTMLElement {
+  const whole = document.createElement("div");
+  whole.className = "fold";
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "quiet";
+  const show = (isOpen: boolean) => {
+    body.classList.toggle("folded", !isOpen);
+    button.textContent = isOpen ? "Show less" : "Show more";
+    button.ariaExpanded = String(isOpen);
+  };
+  button.onclick = () => show(body.classList.contains("folded"));
+  show(false);
+  whole.append(body, button);
+  return whole;
+}
+
+function formatExactTime(time: Date): string {
+  return time.toLocaleString(undefined, { dateStyle: "full", timeStyle: "medium" });
+}
+
+/** A day as a line between messages says it. */
+export function formatDay(time: Date): string {
+  const today = new Date();
+  const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1);
+  if (time.toDateString() === today.toDateString()) return "Today";
+  if (time.toDateString() === yesterday.toDateString()) return "Yesterday";
+  return time.toLocaleDateString(undefined, { dateStyle: "full" });
 }
 
 function formatTime(time: Date): string {

@@ -3,6 +3,7 @@
  * carries a key by which it is stored once however often it is sent. Conversations write through it.
  */
 import type { ChannelMessage } from "./channel_message.ts";
+import { credentialName, messageLimit, takesKey } from "./credential.ts";
 import { fetchHistory, readRefusal, Refusal } from "./history.ts";
 import { createId, listKeys, recall, remember } from "./remembered.ts";
 import { authorization } from "./token.ts";
@@ -35,6 +36,8 @@ export interface OutboxOptions {
   readonly lastOffset: () => number;
   /** Told what the server answers on a channel that has no other readers. */
   readonly onAnswer: (text: string) => void;
+  /** Offered a message that the server refuses, with the reason. Whoever answers true has taken it back. */
+  readonly onRefused: (text: string, problem: string) => boolean;
   /** Called whenever an entry comes, changes or goes. */
   readonly onChange: () => void;
 }
@@ -135,9 +138,9 @@ export class Outbox {
     const { sentAt = Date.now(), after = this.#options.lastOffset() } = entry;
     this.#keep({ ...entry, sentAt, after });
     const { path, sender } = this.#options;
-    const query = this.#isNamed && Object.keys(authorization()).length === 0
-      ? `?${new URLSearchParams({ ...sender() })}`
-      : "";
+    // A token says who its user is; whoever has an API key says so by themselves.
+    const mayChoose = takesKey || Object.keys(authorization()).length === 0;
+    const query = this.#isNamed && mayChoose ? `?${new URLSearchParams({ ...sender() })}` : "";
     const response = await fetch(path + query, {
       method: "POST",
       headers: {
@@ -159,7 +162,9 @@ export class Outbox {
     // A server with keys takes names from tokens alone.
     if (refusal.isDenial && query !== "") this.#isNamed = false;
     else if (refusal.status < 500 && refusal.status !== 429) {
-      this.#keep({ ...entry, problem: refusal.message });
+      const problem = describeRefusal(refusal);
+      if (this.#options.onRefused(entry.text, problem)) this.discard(entry);
+      else this.#keep({ ...entry, problem });
     } else throw refusal;
   }
 
@@ -178,6 +183,23 @@ export class Outbox {
     remember(this.#prefix + entry.key, JSON.stringify(entry));
     this.#options.onChange();
   }
+}
+
+/** Why a message may not be sent, if that is known before. */
+export function findProblem(text: string): string | undefined {
+  const size = new TextEncoder().encode(text).length;
+  if (messageLimit === 0 || size <= messageLimit) return undefined;
+  return `Too long: ${formatSize(size)} of ${formatSize(messageLimit)}`;
+}
+
+function describeRefusal({ status, message }: Refusal): string {
+  if (status === 401) return `Not sent: writing here takes ${credentialName}`;
+  if (status === 403) return `Not sent: you may not write here. ${message}`;
+  return `Not sent: ${message}`;
+}
+
+function formatSize(bytes: number): string {
+  return bytes < 1024 ? `${bytes} bytes` : `${Math.ceil(bytes / 1024).toLocaleString()} KB`;
 }
 
 /** An entry as it was remembered; none where something else stands there. */

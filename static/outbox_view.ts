@@ -26,7 +26,7 @@ function createItem(entry: Entry, outbox: Outbox, isLive: boolean): HTMLElement 
     foot.textContent = isLive ? "Sending…" : "Waits for the connection";
   } else {
     const reason = document.createElement("span");
-    reason.textContent = `Not sent: ${entry.problem}`;
+    reason.textContent = entry.problem;
     foot.append(
       reason,
       createButton("Try again", () => outbox.repeat(entry)),

@@ -1,4 +1,5 @@
 /** The Share dialog: this channel's address, commands and snippets to copy, and its QR code. The channel page opens it. */
+import { curlCredential } from "./credential.ts";
 import { fillCommand, quoteForShell } from "./command.ts";
 
 /** @param path the channel's path as it stands in the URL */
@@ -13,8 +14,8 @@ export function openShare(
   const texts: Readonly<Record<string, string>> = {
     "share-url": url,
     "share-curl": isSingle
-      ? `curl -d 'it rains' ${quoteForShell(url)}`
-      : `curl -N ${quoteForShell(`${url}?follow`)}`,
+      ? `curl ${curlCredential}-d 'it rains' ${quoteForShell(url)}`
+      : `curl ${curlCredential}-N ${quoteForShell(`${url}?follow`)}`,
     "share-socket": `const socket = new WebSocket(${JSON.stringify(socket)});\n` +
       "socket.onmessage = ({ data }) => console.log(data);",
     "share-events": `const events = new EventSource(${JSON.stringify(url)});\n` +

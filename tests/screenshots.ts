@@ -16,6 +16,8 @@ const WIDTHS = { wide: { width: 1280, height: 800 }, narrow: { width: 360, heigh
 interface Scene {
   readonly name: string;
   readonly path: string;
+  /** 200 when left out. */
+  readonly status?: number;
   readonly prepare?: (page: Page, server: ServerProcess) => Promise<unknown>;
 }
 
@@ -47,6 +49,20 @@ const SCENES: readonly Scene[] = [
   { name: "channel-offline", path: "/weather/bergen?name=Anna", prepare: loseServer },
   { name: "channel-gap", path: "/short?name=Anna" },
   { name: "pattern", path: "/weather/*" },
+  { name: "error-name", path: "/my%20room", status: 400 },
+  { name: "error-missing", path: "/_docs/nothing", status: 404 },
+  { name: "manual", path: "/_docs" },
+  { name: "manual-page", path: "/_docs/channels" },
+  { name: "manual-benchmarks", path: "/_docs/benchmarks" },
+  {
+    name: "manual-search",
+    path: "/_docs/start",
+    prepare: async (page) => {
+      await page.getByRole("searchbox").fill("backup");
+      await expect(page.locator("#results li").first()).toBeVisible();
+      await page.getByRole("searchbox").scrollIntoViewIfNeeded();
+    },
+  },
   { name: "inspector", path: "/_inspect" },
   { name: "example-hello", path: "/_examples/hello" },
   { name: "example-chat", path: "/_examples/chat?name=Anna" },
@@ -139,14 +155,14 @@ async function shoot(
 async function openScene(
   browser: Browser,
   server: ServerProcess,
-  { path, prepare }: Scene,
+  { path, status, prepare }: Scene,
   options: BrowserContextOptions,
   guests: readonly Page[],
 ): Promise<Page | undefined> {
   const context = await browser.newContext(options);
   const page = await context.newPage();
   const response = await page.goto(server.url + path);
-  if (response?.status() !== 200) {
+  if (response?.status() !== (status ?? 200)) {
     await context.close();
     return undefined;
   }

@@ -65,13 +65,16 @@ export class ApiKeys {
     if (key === undefined) {
       return deny(`${what} needs a key: send it as X-API-Key: <key>, or as Authorization: apikey <key>`);
     }
-    const keyId = this.#identify(key);
+    const keyId = this.identify(key);
     if (keyId !== undefined) return { allowed: true, keyId };
     return deny(`The API key is unknown: use one of those in ${SETTING}`);
   }
 
-  /** Compares hashes of equal length, all of them, so that timing reveals nothing about a key. */
-  #identify(key: string): string | undefined {
+  /**
+   * Which of the keys a text is: the key's hash, or undefined for none of them. Compares hashes of equal length, all of
+   * them, so that timing reveals nothing about a key.
+   */
+  identify(key: string): string | undefined {
     const candidate = hash(key);
     let known = false;
     for (const expected of this.#digests) {

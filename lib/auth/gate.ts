@@ -107,13 +107,15 @@ export class Gate {
   }
 
   /**
-   * Reads the credentials of a connection that brings a token inside its protocol.
+   * Reads the credentials of a connection that brings a token, or an API key, inside its protocol.
    *
    * @param token empty when it brings none
    * @param caller from {@linkcode describeCaller}; without one, the application is not asked who it is
    * @throws {MessagingError} `no_credentials` where nobody may connect without a token, and what `admit` throws
    */
   async admitConnection(token: string, caller?: Caller, introduction: Introduction = {}): Promise<Pass> {
+    const keyId = token === "" ? undefined : this.#options.apiKeys.identify(token);
+    if (keyId !== undefined) return this.#findOperatorPass(keyId);
     if (this.isOpen) return this.#admitOpenly(caller);
     if (token !== "") return await this.#admitToken(token, caller);
     const identified = await this.#identify(caller, introduction);

@@ -14,7 +14,8 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
   [/\beyJ[\w-]{12,}[\w.-]*/g, REDACTED],
   // Authorization headers (RFC 9110 section 11.6.2, RFC 6750).
   [/\b(bearer|apikey)(\s+)[\w.~+/=-]{8,}/gi, `$1$2${REDACTED}`],
-  [/\b(x-api-key:\s*)[^\s<"]+/gi, `$1${REDACTED}`],
+  // A variable of a shell in its place is none.
+  [/\b(x-api-key:\s*)(?!\$[A-Z]+")[^\s<"]+/gi, `$1${REDACTED}`],
   // Users and passwords in URLs (RFC 3986 section 3.2.1).
   [/(:\/\/)[^\s/@"]+@/g, `$1${REDACTED}@`],
   // Parameters and JSON members by their names.

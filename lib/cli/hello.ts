@@ -1,5 +1,8 @@
 /** The terminal client: says Hello every 3 seconds and prints what comes back. Run by `deno task hello [URL]`. */
 
+/** A channel of its own: whoever opens the Hello example is not to meet a Hello every three seconds. */
+const DEFAULT_URL = "ws://localhost:8000/hello/terminal";
+
 const PAUSE_MILLISECONDS = 3_000;
 const LONGEST_RETRY_MILLISECONDS = 30_000;
 
@@ -37,9 +40,9 @@ async function run(url: string): Promise<never> {
 }
 
 if (import.meta.main) {
-  const url = Deno.args[0] ?? "ws://localhost:8000/hello";
+  const url = Deno.args[0] ?? DEFAULT_URL;
   if (!URL.canParse(url) || !/^(ws|http)s?:$/.test(new URL(url).protocol)) {
-    console.error(`${JSON.stringify(url)} is not a WebSocket URL: write it like ws://localhost:8000/hello`);
+    console.error(`${JSON.stringify(url)} is not a WebSocket URL: write it like ${DEFAULT_URL}`);
     Deno.exit(2);
   }
   await run(url);

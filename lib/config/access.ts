@@ -18,6 +18,13 @@ export function isOpenOnLoopback(
   return keys === undefined && callouts === undefined && !isExposed(config);
 }
 
+/** What reading and publishing takes where no rule allows it without: nothing, a token, or an API key. */
+export function describeCredential(config: Config): "none" | "token" | "key" {
+  const { tokenSecret, tokenKey, tokenJwks, open } = config;
+  if ([tokenSecret, tokenKey, tokenJwks].some((key) => key !== undefined)) return "token";
+  return open || !isExposed(config) ? "none" : "key";
+}
+
 /** Opens the gate of a server, and warns of what an operator should know about it. */
 export function openGate(
   config: Config,

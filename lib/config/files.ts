@@ -19,7 +19,8 @@ export async function readSettingFile(flag: string, path: string): Promise<strin
     return await Deno.readTextFile(path);
   } catch (cause) {
     const reason = cause instanceof Deno.errors.NotCapable
-      ? `start with deno run --allow-read=${path} and the other flags of the start task`
+      ? `use deno task serve instead of deno task start, or start with deno run --allow-read=${path} and the ` +
+        "other flags of the start task"
       : cause instanceof Error
       ? cause.message
       : cause;

@@ -7,10 +7,19 @@ export const CHANNEL_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 /** Default of Retry-After, in seconds. */
 const RETRY_AFTER_SECONDS = 1;
 
+/** The media type of problems. */
+export const PROBLEM_TYPE = "application/problem+json";
+
+/** Whether a browser navigates: what programs and the scripts of pages fetch accepts anything, or data. */
+export function asksForPage({ method, headers }: Request): boolean {
+  return (method === "GET" || method === "HEAD") && !headers.has("upgrade") &&
+    (headers.get("accept") ?? "").includes("text/html");
+}
+
 /** The response to a request that failed. Errors not meant for clients become a 500 without details. */
 export function createProblem(error: unknown, allow: string = CHANNEL_METHODS): Response {
   const { code, status, title, message, retry, retryAfter = RETRY_AFTER_SECONDS } = toMessagingError(error);
-  const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
+  const headers = new Headers({ "content-type": PROBLEM_TYPE, "cache-control": "no-store" });
   if (status === 401) headers.set("www-authenticate", "Bearer");
   if (status === 405) headers.set("allow", allow);
   if (status === 426) headers.set("sec-websocket-version", "13");

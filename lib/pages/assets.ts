@@ -7,6 +7,7 @@ import { stripTypeScriptTypes } from "node:module";
 import { posix } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
+import { renderManual } from "./manual.ts";
 
 /** Content codings of assets (RFC 9110 section 8.4.1), the preferred one first. */
 export const CODINGS = ["br", "gzip"] as const;
@@ -16,11 +17,15 @@ export type Coding = typeof CODINGS[number];
 /** The path of assets. In text files of `static/`, the version is inserted into URLs that begin with it. */
 const ROOT = "/_static/";
 const VENDOR = "vendor/";
+const DOCS = "docs/";
+/** The page into which the manual is rendered. */
+const DOCS_TEMPLATE = "docs.html";
 
 const TYPES: Readonly<Record<string, string>> = {
   css: "text/css; charset=utf-8",
   html: "text/html; charset=utf-8",
   js: "text/javascript; charset=utf-8",
+  json: "application/json",
   png: "image/png",
   svg: "image/svg+xml",
   ts: "text/javascript; charset=utf-8",
@@ -75,11 +80,24 @@ export interface Assets {
  * Reads all files below a folder, once.
  *
  * @param packages other files by their name below `vendor/`
+ * @param facts about this server, which pages find as `data-` attributes of their root
  */
-export async function loadAssets(folder: URL, packages: Readonly<Record<string, string>>): Promise<Assets> {
+export async function loadAssets(
+  folder: URL,
+  packages: Readonly<Record<string, string>>,
+  facts: Readonly<Record<string, string>> = {},
+): Promise<Assets> {
   const sources = new Map<string, Uint8Array<ArrayBuffer>>();
   for (const [name, text] of Object.entries(packages)) sources.set(VENDOR + name, UTF8.encode(text));
   await readFolder(folder, "", sources);
+  // Not part of the pages: it is there for the type checker.
+  sources.delete("deno.json");
+  addManual(sources);
+  for (const path of [...sources.keys()].filter((path) => path.endsWith(".html"))) {
+    const text = new TextDecoder().decode(sources.get(path));
+    const attributes = Object.entries(facts).map(([name, value]) => ` data-${name}="${value}"`).join("");
+    sources.set(path, UTF8.encode(text.replace('<html lang="en"', `$&${attributes}`)));
+  }
   const paths = [...sources.keys()].sort();
   // One version for all files, so that relative imports of a module resolve within its version.
   const version = digest(paths.flatMap((path) => [UTF8.encode(`${path}\n`), sources.get(path)!]));
@@ -106,10 +124,24 @@ async function readFolder(
   for await (const entry of Deno.readDir(folder)) {
     const url = new URL(entry.name, folder);
     if (entry.isDirectory) await readFolder(new URL(`${url}/`), `${prefix}${entry.name}/`, sources);
-    else if (entry.isFile && extensionOf(entry.name) in TYPES) {
+    else if (entry.isFile && (extensionOf(entry.name) in TYPES || isManual(prefix + entry.name))) {
       sources.set(prefix + entry.name, await Deno.readFile(url));
     }
   }
+}
+
+function isManual(path: string): boolean {
+  return path.startsWith(DOCS) && path.endsWith(".md");
+}
+
+/** Puts the rendered pages of the manual in the place of their sources. */
+function addManual(sources: Map<string, Uint8Array<ArrayBuffer>>): void {
+  const decode = (path: string) => new TextDecoder().decode(sources.get(path));
+  const paths = [...sources.keys()].filter(isManual).sort();
+  const texts = new Map(paths.map((path) => [path.slice(DOCS.length, -".md".length), decode(path)]));
+  const files = renderManual(texts, decode(DOCS_TEMPLATE));
+  for (const path of [...paths, DOCS_TEMPLATE]) sources.delete(path);
+  for (const [path, text] of files) sources.set(DOCS + path, UTF8.encode(text));
 }
 
 /** Prepares a text file for browsers. */

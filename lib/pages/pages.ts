@@ -1,18 +1,30 @@
 /** Serves pages and their assets: which file a path shows, and how browsers may cache it. `app.ts` calls it. */
+import { quote } from "../base/quote.ts";
 import { MessagingError } from "../core/errors.ts";
+import { PROBLEM_TYPE } from "../http/problem.ts";
 import { type Asset, type Assets, type Coding, CODINGS, loadAssets } from "./assets.ts";
 import { BROWSER_PACKAGES } from "./browser_packages.ts";
+import { describeProblem } from "./error_page.ts";
+import { fillTemplate, MANUAL } from "./manual.ts";
+import { findPath } from "./suggestion.ts";
 
 /** Files with a path of their own. Any other path, outside of the folders below, belongs to a channel. */
 const FILES: Readonly<Record<string, string>> = {
   "/": "home.html",
+  [MANUAL]: "docs/index.html",
+  [`${MANUAL}/`]: "docs/index.html",
+  [`${MANUAL}/README.md`]: "docs/index.html",
+  [`${MANUAL}/search.json`]: "docs/search.json",
   "/_inspect": "inspect.html",
   "/favicon.ico": "favicon.svg",
   "/robots.txt": "robots.txt",
 };
 const EXAMPLES = "/_examples/";
 const STATIC = "/_static/";
+/** Where the Open box of the home page goes: on to the channel that its text names. */
+const OPEN = "/_open";
 const CHANNEL_PAGE = "channel.html";
+const ERROR_PAGE = "error.html";
 
 /** For pages and images: strict enough that injected markup could neither run scripts nor send data elsewhere. */
 const DOCUMENT_HEADERS = {
@@ -31,6 +43,14 @@ const IMMUTABLE = "public, max-age=31536000, immutable";
 /** For other URLs: cached, and revalidated by ETag. */
 const REVALIDATE = "no-cache";
 
+/** What pages know of their server. */
+export interface Facts {
+  /** What reading and publishing takes: nothing, a token, or an API key. Rules may allow some of it without. */
+  readonly credential: "none" | "token" | "key";
+  /** Largest message, in bytes. */
+  readonly maxMessageBytes: number;
+}
+
 /** The pages and their assets. */
 export class Pages {
   readonly #assets: Assets;
@@ -39,15 +59,20 @@ export class Pages {
     this.#assets = assets;
   }
 
-  /** Reads everything below a folder. */
-  static async load(folder: URL): Promise<Pages> {
-    return new Pages(await loadAssets(folder, BROWSER_PACKAGES));
+  /**
+   * Reads everything below a folder.
+   *
+   * @param facts what pages tell people about this server
+   */
+  static async load(folder: URL, { credential, maxMessageBytes }: Facts): Promise<Pages> {
+    const facts = { "credential": credential, "max-message-bytes": String(maxMessageBytes) };
+    return new Pages(await loadAssets(folder, BROWSER_PACKAGES, facts));
   }
 
   /** Whether a path belongs to a page or asset and not to a channel. `/` belongs to both, and is not owned. */
   owns(pathname: string): boolean {
-    return (pathname !== "/" && pathname in FILES) ||
-      [STATIC, EXAMPLES].some((root) => pathname.startsWith(root));
+    return (pathname !== "/" && pathname in FILES) || pathname === OPEN ||
+      [STATIC, EXAMPLES, `${MANUAL}/`].some((root) => pathname.startsWith(root));
   }
 
   /**
@@ -56,7 +81,8 @@ export class Pages {
    * @throws {MessagingError} `not_found`
    */
   async fetch(request: Request): Promise<Response> {
-    const { pathname } = new URL(request.url);
+    const { pathname, searchParams, host } = new URL(request.url);
+    if (pathname === OPEN) return redirectTo(searchParams.get("name") ?? "", host);
     const { version } = this.#assets;
     const versioned = `${STATIC}${version}/`;
     const asset = this.#find(pathname.startsWith(versioned) ? pathname.replace(versioned, STATIC) : pathname);
@@ -84,15 +110,40 @@ export class Pages {
     });
   }
 
+  /** Shows a person the problem that a program gets, with its status and headers; other answers as they are. */
+  async showProblem(request: Request, response: Response): Promise<Response> {
+    if (response.headers.get("content-type") !== PROBLEM_TYPE) return response;
+    const headers = new Headers({ ...Object.fromEntries(response.headers), ...DOCUMENT_HEADERS });
+    headers.set("content-type", "text/html; charset=utf-8");
+    headers.set("vary", "accept");
+    const { status } = response;
+    if (request.method === "HEAD") return new Response(null, { status, headers });
+    const template = new TextDecoder().decode(this.#assets.files.get(ERROR_PAGE)?.body);
+    const html = fillTemplate(template, describeProblem(request.url, await response.json()));
+    return new Response(html, { status, headers });
+  }
+
   #find(pathname: string): Asset {
     const path = toFile(pathname);
     // Pages opened before an update may still request assets of the old version.
     const asset = this.#assets.files.get(path) ?? this.#assets.files.get(path.replace(/^[0-9a-f]{12}\//, ""));
     if (asset === undefined) {
-      throw new MessagingError("not_found", `There is no file ${JSON.stringify(pathname)}`);
+      throw new MessagingError("not_found", `There is no page at ${pathname}`);
     }
     return asset;
   }
+}
+
+/** @throws {MessagingError} `bad_channel` for a text of which nothing can be a name */
+function redirectTo(text: string, host: string): Response {
+  const location = findPath(text, host);
+  if (location === undefined) {
+    throw new MessagingError(
+      "bad_channel",
+      `No channel can be named by ${quote(text)}: use letters and digits`,
+    );
+  }
+  return new Response(null, { status: 303, headers: { location, "cache-control": "no-store" } });
 }
 
 function toFile(pathname: string): string {
@@ -100,6 +151,10 @@ function toFile(pathname: string): string {
   if (file !== undefined) return file;
   if (pathname.startsWith(STATIC)) return pathname.slice(STATIC.length);
   if (pathname.startsWith(EXAMPLES)) return `examples/${pathname.slice(EXAMPLES.length)}.html`;
+  if (pathname.startsWith(`${MANUAL}/`)) {
+    // With the file's name too, so that links work here as they do in a repository.
+    return `docs/${pathname.slice(MANUAL.length + 1).replace(/\.md$/, "")}.html`;
+  }
   return CHANNEL_PAGE;
 }
 

@@ -14,8 +14,9 @@ const socket = new LiveSocket("/hello", state, {
 
 form.onsubmit = (event) => {
   event.preventDefault();
-  if (!socket.send(box.value)) return;
-  write(`Sent: ${box.value}`);
+  const text = box.value || box.placeholder;
+  if (!socket.send(text)) return;
+  write(`Sent: ${text}`);
   box.value = "";
 };
 

@@ -47,7 +47,7 @@ Deno.test("The backup of a server under load, started again, has all that was ac
   assert.match(said, /backup\.db: \d+ bytes\n$/);
   await server.stop();
 
-  // Restoring as the README says: the old file and what is beside it go, the copy takes its place.
+  // Restoring as the manual says: the old file and what is beside it go, the copy takes its place.
   await Deno.remove(log);
   await Deno.rename(copy, log);
   await server.start();

@@ -26,6 +26,7 @@ for (
     "This needs a token: send it as Authorization: Bearer TOKEN",
     "The API needs a key: send it as X-API-Key: <key>, or as Authorization: apikey <key>",
     "Pages of https://example.org may not use this server: allow them with --origins",
+    'Try: curl -H "X-API-Key: $KEY" -d hi http://localhost:8000/',
     "message received: it rains at https://example.org/a@b",
   ]
 ) {

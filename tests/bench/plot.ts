@@ -1,4 +1,4 @@
-/** Draws the fan-out as SVG for the README: a row for each contender, a dot for each number of messages in flight. */
+/** Draws the fan-out as SVG for the manual: a row for each contender, a dot for each number of messages in flight. */
 
 /** A row of the plot. */
 export interface Row {

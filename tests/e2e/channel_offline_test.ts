@@ -87,14 +87,20 @@ site.test("A message whose key the server has forgotten is looked for before it 
   assert.deepEqual(await readStored(`${server.url}/forgotten`), ["arrived", "did not arrive"]);
 });
 
-site.test("A message the server does not take stays with its reason, to be sent again or discarded", async ({ open, server }) => {
+site.test("A message that the server refuses while somebody writes on stays below, to be sent again or discarded", async ({ open, server }) => {
   const [page] = await openAs(open, "/limits", "Anna");
   assert(page);
-  await write(page, "x".repeat(70_000));
+  await page.route("**/limits?*", async (route) => {
+    if (!route.request().postData()?.includes("refuse me")) return await route.continue();
+    await page.locator("#box").fill("short");
+    const detail = "No such words";
+    await route.fulfill({ status: 400, contentType: "application/problem+json", json: { detail } });
+  });
+  await write(page, "refuse me");
   const refused = page.locator("#outbox .refused");
-  await expect(refused).toContainText("Not sent: The message has 70000 bytes");
+  await expect(refused).toContainText("Not sent: No such words");
   // Others are not held up by it.
-  await write(page, "short");
+  await page.locator("#box").press("Enter");
   await expect(shownMessages(page)).toHaveText(["short"]);
   await refused.getByRole("button", { name: "Try again" }).click();
   await expect(refused).toContainText("Not sent");

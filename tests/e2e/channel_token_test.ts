@@ -47,6 +47,9 @@ site.test("Page says that it takes a token, takes one, and is then whom the toke
   const page = await open(`${server.url}/office?name=Somebody`);
   await expect(page.getByRole("alert")).toContainText("asks for a token");
   await expect(page.locator("#state")).toHaveText("Not connected");
+  await expect(page.locator("#box")).toBeDisabled();
+  await expect(page.locator("#box")).toHaveAttribute("placeholder", "Writing here takes a token");
+  await expect(page.getByRole("button", { name: "Share" })).toBeDisabled();
   await useToken(page, await sign("ann", "Ann", "1h", "another secret, of the same length"));
   await expect(page.getByRole("alert")).toContainText("not valid");
   await useToken(page, await sign("ann", "Ann"));
@@ -86,7 +89,8 @@ site.test("Page does without what is not for it: history, presence, names", asyn
   await publish("after");
   await expect(shownMessages(ticker)).toHaveText(["after"]);
   await write(ticker, "may I?");
-  await expect(ticker.locator("#outbox .refused")).toContainText("Not sent: This needs a token");
+  await expect(ticker.locator("#problem")).toHaveText("Not sent: writing here takes a token");
+  await expect(ticker.locator("#box")).toHaveValue("may I?");
 
   // Anonymous on a server with keys: names come from tokens alone.
   const wall = await open(`${server.url}/wall?name=Anna`);

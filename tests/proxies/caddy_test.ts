@@ -1,7 +1,7 @@
-/** Runs a real Caddy with the README's configuration in front of a real server, where there is one. */
+/** Runs a real Caddy with the manual's configuration in front of a real server, where there is one. */
 import { join } from "node:path";
 import { findFreePort, findProgram, type Proxy, startProxy, testProxy } from "./proxy_suite.ts";
-import { readBlock, replaceAll } from "./readme.ts";
+import { readBlock, replaceAll } from "./manual.ts";
 
 const program = await findProgram("caddy");
 

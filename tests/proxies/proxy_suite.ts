@@ -1,4 +1,4 @@
-/** What must work through every proxy that the README shows the configuration of. */
+/** What must work through every proxy that the manual shows the configuration of. */
 import assert from "node:assert/strict";
 import { request } from "node:http";
 import { Centrifuge } from "centrifuge";
@@ -32,7 +32,7 @@ export function testProxy({ name, start, ...rest }: ProxyCase): void {
   const reason = Deno.build.os === "linux"
     ? rest.reason
     : "only Linux has all of 127.0.0.0/8 for clients to call from";
-  const promise = `Through ${name} as the README has it`;
+  const promise = `Through ${name} as the manual has it`;
   Deno.test({
     name: reason === undefined ? promise : `${promise} (skipped: ${reason})`,
     ignore: reason !== undefined,

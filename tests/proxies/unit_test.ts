@@ -1,9 +1,9 @@
-/** Starts the server with the permissions that the README's systemd unit gives it, and has systemd look at the unit. */
+/** Starts the server with the permissions that the manual's systemd unit gives it, and has systemd look at the unit. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { startServer } from "../server_process.ts";
 import { findFreePort, findProgram } from "./proxy_suite.ts";
-import { readBlock, replaceAll } from "./readme.ts";
+import { readBlock, replaceAll } from "./manual.ts";
 
 const analyzer = await findProgram("systemd-analyze");
 

@@ -88,7 +88,7 @@ export async function openJetStreamEngine(options: JetStreamEngineOptions): Prom
     if (Deno.permissions.querySync({ name: "net", host }).state === "granted") continue;
     throw new MessagingError(
       "log_unavailable",
-      `Deno's permissions do not cover the NATS server ${host}: use deno task node instead of deno task start, ` +
+      `Deno's permissions do not cover the NATS server ${host}: use deno task serve instead of deno task start, ` +
         `or start with deno run --allow-net=${host} and the other flags of the start task`,
     );
   }

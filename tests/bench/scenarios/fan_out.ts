@@ -73,7 +73,7 @@ export const FAN_OUT_MATRIX: Scenario = {
   check: () => [],
 };
 
-/** The plot of the README, as SVG: all rates as multiples of Bun's with one message in flight. */
+/** The plot of the manual, as SVG: all rates as multiples of Bun's with one message in flight. */
 export function drawFanOut(medians: ReadonlyMap<string, Figure>): string {
   const read = (contender: Contender, load: Load) =>
     medians.get(formatLabel(contender, READERS, load))?.value;
