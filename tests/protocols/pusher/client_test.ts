@@ -1,5 +1,6 @@
 /** The official pusher-js and the official server library against the server: every kind of channel, end to end. */
 import assert from "node:assert/strict";
+import Echo from "laravel-echo";
 import { TestSocket } from "../../test_socket.ts";
 import { OfficialClient, openServerLibrary, startPusherApp } from "./pusher_app.ts";
 
@@ -157,4 +158,24 @@ Deno.test("pusher-js gives up for an unknown app, and for a private channel that
   (client.pusher.config as any).channelAuthorizer = (_: unknown, callback: (...args: unknown[]) => void) =>
     callback(null, { auth: "key1:0000" });
   await assert.rejects(client.subscribe("private-orders"), /AuthError/);
+});
+
+Deno.test("Laravel Echo listens, whispers and sees who is there, with pusher-js as its connector", async () => {
+  await using server = await startPusherApp();
+  await using one = new OfficialClient(server, { user: { user_id: "1", user_info: { name: "Ann" } } });
+  await using two = new OfficialClient(server, { user: { user_id: "2", user_info: { name: "Ben" } } });
+  const [mine, theirs] = [one, two].map(({ pusher }) => new Echo({ broadcaster: "pusher", client: pusher }));
+  assert.ok(mine !== undefined && theirs !== undefined);
+  const here = new Promise<unknown>((resolve) => mine.join("room").here(resolve));
+  assert.deepEqual(await here, [{ name: "Ann" }]);
+  const joining = new Promise<unknown>((resolve) => mine.join("room").joining(resolve));
+  const whisper = new Promise<unknown>((resolve) => mine.join("room").listenForWhisper("typing", resolve));
+  const others = theirs.join("room");
+  await new Promise((resolve) => others.here(resolve));
+  assert.deepEqual(await joining, { name: "Ben" });
+  others.whisper("typing", { at: 1 });
+  assert.deepEqual(await whisper, { at: 1 });
+  const shipped = new Promise<unknown>((resolve) => mine.join("room").listen(".order.shipped", resolve));
+  await openServerLibrary(server).trigger("presence-room", "order.shipped", { id: 7 });
+  assert.deepEqual(await shipped, { id: 7 });
 });
