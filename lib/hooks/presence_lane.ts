@@ -143,8 +143,9 @@ export class PresenceLane {
   #createGap(reason: string): Waiting {
     const time = Date.now();
     const channels = this.#options.selector.key.split(" ");
-    const events = [...this.#options.events].filter((event) => event !== "message" && event !== "gap");
-    const gap = { type: "gap", channels, events, reason, time: new Date(time).toISOString() };
+    // Not "events", by which targets know a batch.
+    const missing = [...this.#options.events].filter((event) => event !== "message" && event !== "gap");
+    const gap = { type: "gap", channels, missing, reason, time: new Date(time).toISOString() };
     return { json: JSON.stringify(gap), time };
   }
 

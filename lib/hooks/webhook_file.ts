@@ -49,7 +49,7 @@ export function parseWebhook(value: unknown, number: number): WebhookDefinition 
     name: parseName(value.name, url, where),
     url,
     secrets: parseSecrets(value.secret, where),
-    events: new Set(toTexts(events, `${where}: events`).map((name) => parseEvent(name, where))),
+    events: parseEvents(toTexts(events, `${where}: events`), where),
     selector: parseSelector(toTexts(channels, `${where}: channels`), where),
     timeout,
   };
@@ -90,6 +90,12 @@ function parseSecrets(value: unknown, where: string): readonly WebhookSecret[] {
   } catch (cause) {
     throw new SyntaxError(`${where}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
+}
+
+function parseEvents(names: readonly string[], where: string): ReadonlySet<WebhookEvent> {
+  const events = new Set(names.map((name) => parseEvent(name, where)));
+  if ([...events].some((event) => event !== "gap")) return events;
+  throw new SyntaxError(`${where}: "gap" comes with other events, name one`);
 }
 
 function parseEvent(name: string, where: string): WebhookEvent {

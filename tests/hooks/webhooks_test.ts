@@ -181,6 +181,28 @@ Deno.test("A webhook whose messages were removed before they were taken gets a g
   assert.equal(first.earliest, message.id);
 });
 
+Deno.test("After a restart a gap asks for presence anew, and messages go on where they were", async () => {
+  await using receiver = new Receiver();
+  const directory = await Deno.makeTempDir();
+  const file = await writeHooks([
+    { name: "all", url: receiver.url, secret: SECRET, events: ["message", "member.joined"] },
+  ]);
+  const settings = ["--engine", `sqlite:${directory}/log.db`, "--hooks", file];
+  {
+    await using server = await startApp(...settings);
+    await publish(server.url, "a", "1");
+    await receiver.until(() => receiver.texts().length === 1);
+  }
+  await using server = await startApp(...settings);
+  await publish(server.url, "a", "2");
+  await receiver.until(() =>
+    receiver.texts().length === 2 && receiver.events.some(({ type }) => type === "gap")
+  );
+  assert.deepEqual(receiver.texts(), ["1", "2"], "nothing is sent again that was taken");
+  const gaps = receiver.events.filter(({ type }) => type === "gap");
+  assert.deepEqual(gaps.map(({ missing }) => missing), [["member.joined"]]);
+});
+
 Deno.test("Settings of webhooks that make no sense are refused without repeating a secret", async () => {
   const refused = async (text: string, pattern: RegExp) => {
     const file = await writeHooks(null);
@@ -198,6 +220,11 @@ Deno.test("Settings of webhooks that make no sense are refused without repeating
   await refused(JSON.stringify([{ ...hook, url: "ftp://x/" }]), /https:/);
   await refused(JSON.stringify([{ ...hook, url: "http://me:topsecret@x/" }]), /user and password/);
   await refused(JSON.stringify([{ ...hook, events: ["massage"] }]), /massage/);
+  await refused(JSON.stringify([{ ...hook, events: ["gap"] }]), /name one/);
+  await refused(JSON.stringify({ callouts: { connect: { url: hook.url } } }), /"headers"/);
+  await refused(JSON.stringify({ callouts: { headers: ["host"] } }), /"host" cannot/);
+  await refused(JSON.stringify({ callouts: { subscribe: { url: hook.url } } }), /"channels"/);
+  await refused(JSON.stringify({ callouts: { rpc: { url: hook.url, whenAway: "allow" } } }), /whenAway/);
   await refused(JSON.stringify([{ ...hook, channels: ["a//b"] }]), /empty segment/);
   await refused(JSON.stringify([{ ...hook, chanels: [] }]), /chanels/);
   await refused(JSON.stringify([hook, hook]), /"name"/);
