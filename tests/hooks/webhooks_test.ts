@@ -152,6 +152,25 @@ Deno.test("A target that stalls slows neither publishers nor another webhook, an
   assert.equal(readGauge(await readSettled(500), "raindrops_webhook_waiting"), 0);
 });
 
+Deno.test("A target that does not answer in time is asked again", async () => {
+  await using receiver = new Receiver();
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  using _released = { [Symbol.dispose]: release };
+  receiver.answer = async () => {
+    if (receiver.requests.length === 1) await released;
+    return new Response();
+  };
+  const file = await writeHooks([{ url: receiver.url, secret: SECRET, timeout: 0.2 }]);
+  await using server = await startApp("--hooks", file);
+  await publish(server.url, "a", "1");
+  await receiver.until(() => receiver.texts().length === 1);
+  assert.deepEqual(receiver.requests.map(({ id }) => id), [
+    receiver.requests[0]?.id,
+    receiver.requests[0]?.id,
+  ]);
+  assert.equal(server.logger.find("webhook failed")[0]?.reason, "no answer within 0.2 seconds");
+});
+
 Deno.test("A webhook whose messages were removed before they were taken gets a gap", async () => {
   await using receiver = new Receiver();
   receiver.answer = () => new Response(null, { status: 503 });
