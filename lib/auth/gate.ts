@@ -67,7 +67,10 @@ export class Gate {
 
   /** The pass of a client that an app vouches for by its key: all it has where tokens are not asked for. */
   admitApp(): Pass {
-    return this.hasTokenKeys ? this.#createPass(undefined, undefined) : this.#openPass;
+    const { callouts } = this.#options;
+    // Without a caller: what an application decides is denied, as it cannot be asked.
+    if (this.hasTokenKeys || callouts?.identifies) return this.#createPass(undefined, undefined);
+    return this.#admitOpenly(undefined);
   }
 
   /** Whether tokens are checked here. */

@@ -1,5 +1,12 @@
 /** What callouts promise: the application decides, by URL and in the Centrifuge protocol, and nobody waits for it long. */
 import assert from "node:assert/strict";
+import { ApiKeys } from "../../lib/auth/api_keys.ts";
+import { Gate } from "../../lib/auth/gate.ts";
+import { selectChannel, selectPatterns } from "../../lib/core/channel.ts";
+import { Rules } from "../../lib/core/rules.ts";
+import { parseCallouts } from "../../lib/hooks/callout_file.ts";
+import { openCallouts } from "../../lib/hooks/callouts.ts";
+import { RecordingLogger } from "../fakes/recording_logger.ts";
 import { startApp, type TestApp } from "../test_app.ts";
 import { type Asked, Backend, CookieClient } from "./backend.ts";
 import { writeHooks } from "./receiver.ts";
@@ -272,6 +279,42 @@ Deno.test("On an open server nobody gets around the application, and operators n
     assert.equal((await client.send({ [kind]: { channel: "private/1" } })).error?.code, 103, kind);
   }
   assert.equal((await ask(server.url, "/_inspect/data", undefined)).status === 200, false);
+});
+
+Deno.test("Doors that cannot ask the application are shut on the channels that it decides about", async () => {
+  const url = "http://127.0.0.1:1/";
+  for (const connect of [undefined, { url }]) {
+    const definition = parseCallouts({
+      headers: ["cookie"],
+      ...(connect === undefined ? {} : { connect }),
+      subscribe: { url, channels: ["private/**"] },
+      publish: { url, channels: ["chat:*"] },
+    });
+    const logger = new RecordingLogger();
+    using callouts = openCallouts(definition, logger);
+    const rules = new Rules([{
+      channels: "**",
+      allowAnonymous: ["subscribe", "publish", "history", "presence"],
+    }]);
+    const apiKeys = new ApiKeys([], { open: false });
+    const open = connect === undefined;
+    const gate = new Gate({ open, verifier: undefined, rules, logger, apiKeys, callouts });
+    for (const pass of [gate.admitApp(), await gate.admitConnection("")]) {
+      for (const action of ["subscribe", "history", "presence"] as const) {
+        assert.equal(pass.deny(action, "private/1")?.code, "forbidden");
+        assert.equal(pass.may(action, "private/1"), false);
+        assert.equal(pass.deny(action, "news"), undefined);
+      }
+      assert.equal(pass.deny("publish", "chat:1")?.code, "forbidden");
+      assert.equal(pass.deny("publish", "private/1"), undefined);
+      await assert.rejects(pass.admitSubscription(selectChannel("private/1")), { code: "forbidden" });
+      for (const patterns of [["private/*"], ["**"], ["*/1"], ["news", "private/1"]]) {
+        assert.equal(pass.deny("subscribe", selectPatterns(patterns))?.code, "forbidden", patterns.join());
+      }
+      // Whoever may not be asked for is let in elsewhere.
+      if (open) assert.equal(pass.deny("subscribe", selectPatterns(["news/*", "chat:1"])), undefined);
+    }
+  }
 });
 
 Deno.test("A connection that the application let in for a time goes on as long as it says so", async () => {
