@@ -114,7 +114,7 @@ const READERS: Readonly<Record<string, Read>> = {
 };
 
 for (const [publisher, publish] of Object.entries(PUBLISHERS)) {
-  Deno.test(`What ${publisher} publishes arrives byte for byte at every reader`, async () => {
+  Deno.test(`What ${publisher} publishes arrives byte for byte at every subscriber`, async () => {
     await using app = await startApp();
     for (const [i, source] of SOURCES.entries()) {
       const channel = `c${i}`;

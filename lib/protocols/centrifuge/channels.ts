@@ -106,7 +106,7 @@ export class CentrifugeChannels {
   }
 
   /**
-   * Subscribes to what the connection token names, and on one-way transports to what the request asks for as far as
+   * Subscribes to what the connection token names, and on unidirectional transports to what the request asks for as far as
    * that is allowed; the results go into the answer to connect.
    */
   async openServerSide(
@@ -115,7 +115,7 @@ export class CentrifugeChannels {
   ): Promise<ReadonlyMap<string, SubscribeResult>> {
     const results = new Map<string, SubscribeResult>();
     const claimed = claims?.channels ?? [];
-    const asked = this.#session.format.oneWay
+    const asked = this.#session.format.unidirectional
       ? [...positions.keys()].filter((name) => !claimed.includes(name))
       : [];
     const admissions = [
@@ -130,7 +130,7 @@ export class CentrifugeChannels {
     return results;
   }
 
-  /** How a one-way client takes a channel it asked for; empty when it may not, and the log is told why. */
+  /** How a unidirectional client takes a channel it asked for; empty when it may not, and the log is told why. */
   async #admitAsked(channel: string): Promise<readonly (readonly [string, Admission])[]> {
     const { context, pass } = this.#session;
     try {
@@ -164,7 +164,7 @@ export class CentrifugeChannels {
   unsubscribeByServer(channel: string, end: End): boolean {
     const entry = this.#entries.get(channel);
     if (entry === undefined) return false;
-    // The client has to hear of the subscription before it hears of its end.
+    // Tell the client of the subscription before telling it of its end.
     if (entry.opening) entry.end = end;
     else {
       this.close(channel);

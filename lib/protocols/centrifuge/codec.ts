@@ -1,6 +1,6 @@
 /**
- * What is said in the Centrifuge client protocol, whichever way it is written: commands, replies, pushes, and one
- * table of their fields that the JSON and the Protobuf codec both go by. Sessions hold a {@linkcode Codec}.
+ * The Centrifuge client protocol independent of its encoding: commands, replies, pushes, and one
+ * table of their fields that the JSON and the Protobuf codec share. Sessions hold a {@linkcode Codec}.
  */
 import type { Payload } from "../../core/message.ts";
 
@@ -14,7 +14,7 @@ export const MAX_EMULATION_BYTES = 6 * MAX_FRAME_BYTES + 1_024;
 export type FrameData = string | Uint8Array<ArrayBuffer>;
 
 /**
- * Translates between frames and what they say. Pure: no state, no I/O. Every `decode` throws a `SyntaxError` with a
+ * Translates between frames and messages. Pure: no state, no I/O. Every `decode` throws a `SyntaxError` with a
  * short reason, and nothing else, for what the protocol does not allow; every `encode` is total.
  */
 export interface Codec {
@@ -23,9 +23,9 @@ export interface Codec {
   decode(frame: string | Uint8Array): readonly Command[];
   /** Writes replies into one frame, which streams may follow with the next. */
   encode(replies: readonly Reply[]): FrameData;
-  /** Reads the bare connect request of a one-way transport. */
+  /** Reads the bare connect request of a unidirectional transport. */
   decodeUniRequest(frame: string | Uint8Array): ConnectRequest;
-  /** Writes bare pushes for a one-way transport. */
+  /** Writes bare pushes for a unidirectional transport. */
   encodeUni(pushes: readonly UniPush[]): FrameData;
   /** Reads the body of `POST /emulation`. Its size is the caller's to bound; `decode` bounds the data in it. */
   decodeEmulation(body: string | Uint8Array): EmulationRequest;
@@ -126,7 +126,7 @@ export interface Requests {
   readonly sub_refresh: SubRefreshRequest;
 }
 
-/** What a client said. Ids are above 0, but that of `send` may be, and that of a pong is, 0. Channels are not empty. */
+/** A message from a client. Ids are above 0, but that of `send` may be, and that of a pong is, 0. Channels are not empty. */
 export type Command =
   | {
     readonly [K in keyof Requests]: { readonly id: number; readonly kind: K; readonly request: Requests[K] };
@@ -258,7 +258,7 @@ export interface ReplyError {
   readonly temporary?: boolean | undefined;
 }
 
-/** What a server says: the answer to a command, or a push or ping of its own accord. */
+/** A message from the server: the answer to a command, or a push or ping of its own accord. */
 export type Reply =
   | { readonly [K in keyof Results]: { readonly id: number; readonly kind: K; readonly result: Results[K] } }[
     keyof Results
@@ -284,7 +284,7 @@ export interface ChannelPushes {
 /** What is pushed about the connection. */
 export interface ConnectionPushes {
   readonly message: { readonly data: Payload };
-  /** On one-way transports alone: the answer to their request. */
+  /** Only on unidirectional transports: the answer to their request. */
   readonly connect: ConnectResult;
   readonly disconnect: End;
   readonly refresh: SubRefreshResult;
@@ -317,5 +317,5 @@ export type Push =
     readonly [K in keyof ConnectionPushes]: { readonly kind: K; readonly content: ConnectionPushes[K] };
   }[keyof ConnectionPushes];
 
-/** What one-way transports say. */
+/** What the server sends on unidirectional transports. */
 export type UniPush = Push | ServerPing;

@@ -9,8 +9,8 @@ import { PROTOBUF_CODEC } from "./protobuf.ts";
 /** How replies and messages are written for one kind of transport. */
 export interface CentrifugeFormat {
   readonly codec: Codec;
-  /** One-way transports get bare pushes. */
-  readonly oneWay: boolean;
+  /** Unidirectional transports get bare pushes. */
+  readonly unidirectional: boolean;
   readonly encoder: Encoder;
   encodeReplies(replies: readonly Reply[]): Frame;
   /** Makes one frame of several. */
@@ -22,13 +22,13 @@ const UTF8 = new TextEncoder();
 /** JSON in text frames, one reply a line. */
 export const JSON_FORMAT = createJsonFormat(false, joinLines, joinLines);
 /** The same with bare pushes. */
-export const ONE_WAY_JSON_FORMAT = createJsonFormat(true, joinLines, joinLines);
+export const UNI_JSON_FORMAT = createJsonFormat(true, joinLines, joinLines);
 /** JSON in a response body, one reply a line. */
 export const JSON_LINES_FORMAT = createJsonFormat(false, endLines, joinBytes);
-export const ONE_WAY_JSON_LINES_FORMAT = createJsonFormat(true, endLines, joinBytes);
+export const UNI_JSON_LINES_FORMAT = createJsonFormat(true, endLines, joinBytes);
 /** JSON as server-sent events, one reply an event. */
 export const JSON_EVENTS_FORMAT = createJsonFormat(false, toEvents, joinBytes);
-export const ONE_WAY_JSON_EVENTS_FORMAT = createJsonFormat(true, toEvents, joinBytes);
+export const UNI_JSON_EVENTS_FORMAT = createJsonFormat(true, toEvents, joinBytes);
 /** Protobuf in binary frames or in a response body, each reply behind its length. */
 export const PROTOBUF_FORMAT = createFormat(
   PROTOBUF_CODEC,
@@ -36,31 +36,31 @@ export const PROTOBUF_FORMAT = createFormat(
   (replies) => PROTOBUF_CODEC.encode(replies),
   joinBytes,
 );
-export const ONE_WAY_PROTOBUF_FORMAT = createFormat(PROTOBUF_CODEC, true, encodeOneWayProtobuf, joinBytes);
+export const UNI_PROTOBUF_FORMAT = createFormat(PROTOBUF_CODEC, true, encodeUniProtobuf, joinBytes);
 
 /**
  * @param write makes a frame's data of lines, one a reply
  * @param join makes a frame's data of other frames'
  */
 function createJsonFormat(
-  oneWay: boolean,
+  unidirectional: boolean,
   write: (lines: readonly string[]) => FrameData,
   join: (frames: readonly FrameData[]) => FrameData,
 ): CentrifugeFormat {
   const encodeLine = (reply: Reply): string =>
-    String(oneWay ? JSON_CODEC.encodeUni([toUniPush(reply)]) : encodeJson(reply));
-  return createFormat(JSON_CODEC, oneWay, (replies) => write(replies.map(encodeLine)), join);
+    String(unidirectional ? JSON_CODEC.encodeUni([toUniPush(reply)]) : encodeJson(reply));
+  return createFormat(JSON_CODEC, unidirectional, (replies) => write(replies.map(encodeLine)), join);
 }
 
 function createFormat(
   codec: Codec,
-  oneWay: boolean,
+  unidirectional: boolean,
   write: (replies: readonly Reply[]) => FrameData,
   join: (frames: readonly FrameData[]) => FrameData,
 ): CentrifugeFormat {
   return {
     codec,
-    oneWay,
+    unidirectional,
     encoder: { kind: "joined", encode: (messages) => new Frame(write(messages.map(toPushReply))) },
     encodeReplies: (replies) => new Frame(write(replies)),
     join: (frames) => new Frame(join(frames.map(({ data }) => data))),
@@ -74,14 +74,14 @@ function encodeJson(reply: Reply): FrameData {
     : JSON_CODEC.encode([reply]);
 }
 
-function encodeOneWayProtobuf(replies: readonly Reply[]): FrameData {
+function encodeUniProtobuf(replies: readonly Reply[]): FrameData {
   return PROTOBUF_CODEC.encodeUni(replies.map(toUniPush));
 }
 
 function toUniPush(reply: Reply): UniPush {
   if (reply.kind === "push") return reply.push;
   if (reply.kind === "server_ping") return reply;
-  throw new TypeError(`A one-way transport has no place for a ${reply.kind} reply`);
+  throw new TypeError(`A unidirectional transport cannot carry a ${reply.kind} reply`);
 }
 
 /** A message as the publication Centrifuge clients know it by. The event name, for which they have no word, is a tag. */

@@ -46,7 +46,7 @@ export function encodePublicationPush(channel: string, publication: Publication)
   return `{"push":${encodeUniPublication(channel, publication)}}`;
 }
 
-/** The same as one-way transports get it. */
+/** The same push for unidirectional transports. */
 export function encodeUniPublication(channel: string, publication: Publication): string {
   return `{"channel":${JSON.stringify(channel)},"pub":${encodePublication(publication)}}`;
 }

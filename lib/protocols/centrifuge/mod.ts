@@ -14,9 +14,9 @@ import {
   openCentrifugeSocket,
   openEventSession,
   openLineSession,
-  openOneWayEvents,
-  openOneWayLines,
-  openOneWaySocket,
+  openUniEvents,
+  openUniLines,
+  openUniSocket,
   type StreamRequest,
 } from "./transports.ts";
 
@@ -50,7 +50,7 @@ function createRoutes(context: CentrifugeContext): Hono<Env> {
   routes.get(
     "/connection/uni_websocket",
     ({ env, req }) =>
-      connections.upgrade(env.peer, (connection) => openOneWaySocket(context, req.raw, connection)),
+      connections.upgrade(env.peer, (connection) => openUniSocket(context, req.raw, connection)),
   );
   const withBody = (open: (request: StreamRequest) => Response) => async ({ env, req }: Context<Env>) => {
     // Routed here as a GET: nobody would read the session that it opens, nor end it.
@@ -66,8 +66,8 @@ function createRoutes(context: CentrifugeContext): Hono<Env> {
   };
   routes.post("/connection/http_stream", withBody(openLineSession));
   routes.on(["GET", "POST"], "/connection/sse", withBody(openEventSession));
-  routes.post("/connection/uni_http_stream", withBody(openOneWayLines));
-  routes.on(["GET", "POST"], "/connection/uni_sse", withBody(openOneWayEvents));
+  routes.post("/connection/uni_http_stream", withBody(openUniLines));
+  routes.on(["GET", "POST"], "/connection/uni_sse", withBody(openUniEvents));
   routes.post(
     "/emulation",
     async ({ env, req }) => {

@@ -28,7 +28,7 @@ import {
 
 /**
  * Commands, replies and pushes, each with its length before it as a varint. What stands alone in a request, the
- * connect request of one-way transports and the emulation request, has no length.
+ * connect request of unidirectional transports and the emulation request, has no length.
  */
 export const PROTOBUF_CODEC: Codec = {
   name: "protobuf",
@@ -49,7 +49,7 @@ export function encodePublicationPush(channel: string, publication: Publication)
   return encodeAll(REPLY, [{ push: { channel, pub: publication } }]);
 }
 
-/** The same as one-way transports get it. */
+/** The same push for unidirectional transports. */
 export function encodeUniPublication(channel: string, publication: Publication): Uint8Array<ArrayBuffer> {
   return encodeAll(PUSH, [{ channel, pub: publication }]);
 }
@@ -90,7 +90,7 @@ function writeFields(writer: BinaryWriter, shape: Shape, message: object): void 
   }
 }
 
-/** Writes a field unless its value is 0, false or empty: readers take it for that when it is not there. */
+/** Writes a field unless its value is 0, false or empty, which decoders assume for a missing field. */
 function writeValue(writer: BinaryWriter, { number, type }: Field, value: unknown): void {
   switch (type.kind) {
     case "bool":

@@ -121,7 +121,7 @@ export class CentrifugeSession implements ChannelOwner {
     if (this.#isTaking) void nextSlice().then(() => this.#takeReceived());
   }
 
-  /** Connects a one-way client by its bare request. */
+  /** Connects a unidirectional client by its bare request. */
   connect(request: ConnectRequest): void {
     this.#take({ id: 1, kind: "connect", request });
   }
@@ -265,7 +265,7 @@ export class CentrifugeSession implements ChannelOwner {
       case "ping":
         return { id, kind: "ping", result: {} };
       case "send":
-        // Nobody on the server listens to messages that expect no answer.
+        // The server has no handler for messages that expect no answer.
         return undefined;
       case "rpc": {
         const { method, data } = command.request;
@@ -348,17 +348,17 @@ export class CentrifugeSession implements ChannelOwner {
       data: pass.data,
       subs,
       ping: pingInterval,
-      pong: !this.format.oneWay,
+      pong: !this.format.unidirectional,
       ...(this.#transport.emulated ? { session: this.id, node: hub.identity.node } : {}),
     };
-    const reply: Reply = this.format.oneWay
+    const reply: Reply = this.format.unidirectional
       ? { kind: "push", push: { kind: "connect", content: result } }
       : { id, kind: "connect", result };
     this.#socket.release(this.format.encodeReplies([reply]));
     this.#expire(pass.expires, pass.isIdentified ? 0 : undefined);
     this.#heartbeat = new Heartbeat({
       interval: pingInterval,
-      timeout: this.format.oneWay ? undefined : pongTimeout,
+      timeout: this.format.unidirectional ? undefined : pongTimeout,
       ping: () => this.send({ kind: "server_ping" }),
       onSilence: () => this.end(new MessagingError("idle", "No answer to a ping")),
     });
@@ -408,7 +408,7 @@ export class CentrifugeSession implements ChannelOwner {
     // A connect that failed takes everything that waited for it along; the client tries again or gives up.
     if (wasConnecting) this.#waiting = [];
     // There is nothing to answer on a unidirectional transport.
-    if (isFatal(error) || this.format.oneWay) return this.end(error);
+    if (isFatal(error) || this.format.unidirectional) return this.end(error);
     this.#count(error);
     this.send({ id, kind: "error", error: toReplyError(error) });
     if (wasConnecting) this.#state = "new";

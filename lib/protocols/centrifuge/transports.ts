@@ -1,6 +1,6 @@
 /**
  * What the Centrifuge protocol is carried by: WebSockets, streaming responses with commands beside them, and their
- * one-way kin. Each gives a session a socket and the frames that arrive.
+ * unidirectional variants. Each gives a session a socket and the frames that arrive.
  */
 import { decodeFormText } from "../../base/form.ts";
 import type { Caller } from "../../auth/callouts.ts";
@@ -17,11 +17,11 @@ import {
   JSON_EVENTS_FORMAT,
   JSON_FORMAT,
   JSON_LINES_FORMAT,
-  ONE_WAY_JSON_EVENTS_FORMAT,
-  ONE_WAY_JSON_FORMAT,
-  ONE_WAY_JSON_LINES_FORMAT,
-  ONE_WAY_PROTOBUF_FORMAT,
   PROTOBUF_FORMAT,
+  UNI_JSON_EVENTS_FORMAT,
+  UNI_JSON_FORMAT,
+  UNI_JSON_LINES_FORMAT,
+  UNI_PROTOBUF_FORMAT,
 } from "./encoders.ts";
 import { JSON_CODEC } from "./json.ts";
 import { PROTOBUF_CODEC } from "./protobuf.ts";
@@ -79,15 +79,15 @@ export function openCentrifugeSocket(
 }
 
 /**
- * A one-way session over a WebSocket at `/connection/uni_websocket`. The connect request is in the query, or is the
+ * A unidirectional session over a WebSocket at `/connection/uni_websocket`. The connect request is in the query, or is the
  * first frame.
  */
-export function openOneWaySocket(
+export function openUniSocket(
   context: CentrifugeContext,
   request: Request,
   connection: Connection,
 ): SocketHandler {
-  const format = asksForProtobuf(request) ? ONE_WAY_PROTOBUF_FORMAT : ONE_WAY_JSON_FORMAT;
+  const format = asksForProtobuf(request) ? UNI_PROTOBUF_FORMAT : UNI_JSON_FORMAT;
   const query = readConnectQuery(request);
   const caller = describeCaller(context, request);
   let session: CentrifugeSession | undefined;
@@ -95,13 +95,13 @@ export function openOneWaySocket(
   return {
     open(socket) {
       session = openSession(context, format, connection, socket, caller);
-      if (query !== undefined) connectOneWay(session, query);
+      if (query !== undefined) connectUni(session, query);
     },
     message(data) {
-      // All that follows the request is of no interest on a one-way transport.
+      // A unidirectional transport ignores everything after the request.
       if (session === undefined || connected) return;
       connected = true;
-      connectOneWay(session, data);
+      connectUni(session, data);
     },
     close: (code) => session?.closed(code),
   };
@@ -128,24 +128,24 @@ export function openEventSession(stream: StreamRequest): Response {
   return new Response(socket.body, { headers: streamHeaders("text/event-stream") });
 }
 
-/** A one-way session over lines, at `/connection/uni_http_stream`. */
-export function openOneWayLines(stream: StreamRequest): Response {
+/** A unidirectional session over lines, at `/connection/uni_http_stream`. */
+export function openUniLines(stream: StreamRequest): Response {
   const { body } = stream;
   const { session, socket } = openStreamSession(
     stream,
-    ONE_WAY_JSON_LINES_FORMAT,
+    UNI_JSON_LINES_FORMAT,
     "centrifuge-uni_http_stream",
   );
-  connectOneWay(session, body);
+  connectUni(session, body);
   return new Response(socket.body, { headers: streamHeaders("application/json") });
 }
 
-/** A one-way session over server-sent events, at `/connection/uni_sse`. */
-export function openOneWayEvents(stream: StreamRequest): Response {
+/** A unidirectional session over server-sent events, at `/connection/uni_sse`. */
+export function openUniEvents(stream: StreamRequest): Response {
   const { request, body } = stream;
-  const { session, socket } = openStreamSession(stream, ONE_WAY_JSON_EVENTS_FORMAT, "centrifuge-uni_sse");
+  const { session, socket } = openStreamSession(stream, UNI_JSON_EVENTS_FORMAT, "centrifuge-uni_sse");
   socket.send([OPENING]);
-  connectOneWay(session, request.method === "GET" ? readConnectQuery(request) ?? "{}" : body);
+  connectUni(session, request.method === "GET" ? readConnectQuery(request) ?? "{}" : body);
   return new Response(socket.body, { headers: streamHeaders("text/event-stream") });
 }
 
@@ -212,7 +212,7 @@ function openSession(
   caller: Caller | undefined,
 ): CentrifugeSession {
   return new CentrifugeSession(context, format, {
-    protocol: `${format.oneWay ? "centrifuge-uni" : "centrifuge"}-${format.codec.name}`,
+    protocol: `${format.unidirectional ? "centrifuge-uni" : "centrifuge"}-${format.codec.name}`,
     connection,
     socket,
     caller,
@@ -237,7 +237,7 @@ function openStreamSession(
     connection,
     socket,
     caller: describeCaller(context, request),
-    emulated: !format.oneWay,
+    emulated: !format.unidirectional,
     hangUp(end: End) {
       socket.send([format.encodeReplies([{ kind: "push", push: { kind: "disconnect", content: end } }])]);
       socket.close();
@@ -247,7 +247,7 @@ function openStreamSession(
   return { session, socket };
 }
 
-function connectOneWay(session: CentrifugeSession, frame: string | Uint8Array): void {
+function connectUni(session: CentrifugeSession, frame: string | Uint8Array): void {
   let request: ConnectRequest;
   try {
     request = session.format.codec.decodeUniRequest(frame);

@@ -1,4 +1,4 @@
-/** `/echo`: everything comes back to its sender, byte for byte, and nobody else gets it. By POST and on plain sockets. */
+/** `/echo`: returns everything to its sender alone, byte for byte, by POST and on plain sockets. */
 
 /** Whether a channel is the echo. */
 export function isEcho(channel: string | undefined): boolean {

@@ -22,7 +22,7 @@ const FORMAT: StreamFormat = {
   protocol: "sse",
   contentType: EVENT_STREAM_TYPE,
   encoder: EVENT_STREAM_ENCODER,
-  // An id without data is not dispatched but remembered: a reader that drops before its first message still
+  // An id without data is not dispatched but remembered: a subscriber that drops before its first message still
   // resumes from where it came in.
   encodeOpening: (top) =>
     `retry: ${RETRY_MILLISECONDS}\n${

@@ -54,7 +54,7 @@ export function handlePresence(hub: Hub, options: ReadOptions): Response {
   return createJson(JSON.stringify({ channel, ...hub.presence.count(channel), members: shown }) + "\n");
 }
 
-/** Clears a channel's stored messages. Its offsets go on, and readers that had not seen them are told of a gap. */
+/** Clears a channel's stored messages. Its offsets go on, and subscribers that had not received them are told of a gap. */
 export async function handleClear(
   request: Request,
   { hub, gate }: Pick<Services, "hub" | "gate">,

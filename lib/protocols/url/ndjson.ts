@@ -20,7 +20,7 @@ const FORMAT: StreamFormat = {
   protocol: "follow",
   contentType: NDJSON_TYPE,
   encoder: NDJSON_ENCODER,
-  // Empty lines are no values: readers of JSON lines skip them, and this one carries the headers out.
+  // Parsers of JSON lines skip empty lines; this one makes the server send the headers at once.
   encodeOpening: () => "\n",
   encodeGap: (gap) => `{"type":"gap","id":"${findResumeId(gap)}","earliest":"${gap.earliest}"}\n`,
   keepAlive: "\n",

@@ -1,4 +1,4 @@
-/** Reads what a reader asked for out of a URL, its query and its headers: the same for every protocol. */
+/** Parses what a subscriber asks for in a URL, its query and its headers, the same for every protocol. */
 import { decodeFormText } from "../../base/form.ts";
 import { parseSelectorPath } from "../../core/channel.ts";
 import { parseClientId, parseClientName } from "../../core/client.ts";

@@ -17,7 +17,7 @@ export interface StreamFormat {
   /** The first chunk; `top` is the id behind which a stream without `since` begins. */
   encodeOpening(top: { readonly epoch: string; readonly sequence: number } | undefined): string;
   encodeGap(gap: Gap): string;
-  /** Sent when nothing else is, so that nobody on the way takes the stream for dead. */
+  /** Sent on an idle stream, so that no proxy on the way takes it for dead. */
   readonly keepAlive: string;
 }
 
@@ -45,7 +45,7 @@ export function openStream(format: StreamFormat, services: Services, request: Se
         message: error.message,
         client: id,
       });
-      // A slow reader's queue is what it is cut off for; all others get theirs.
+      // A full queue disconnects this slow subscriber; all others still get the message.
       if (error.code === "slow_subscriber") socket.terminate();
       else socket.close();
       leave(error.close);

@@ -113,7 +113,7 @@ Deno.test("Subscribe answers with the stream's top; what is published follows, t
   ]);
   assert.deepEqual((await client.call("unsubscribe", { channel: "news" })).unsubscribe, {});
   assert.deepEqual((await client.call("unsubscribe", { channel: "never" })).unsubscribe, {});
-  await post(server, "/news", "nobody hears");
+  await post(server, "/news", "no subscribers");
   assert.deepEqual((await client.call("ping")).ping, {});
 });
 
@@ -404,17 +404,17 @@ Deno.test("Pings are pushed, a pong is taken once, and who does not answer is le
   assert.deepEqual((await steady.call("ping")).ping, {});
 });
 
-Deno.test("A client that does not connect in time, by default 10 seconds, is closed with 3502, one-way ones too", async () => {
+Deno.test("A client that does not connect in time, by default 10 seconds, is closed with 3502, unidirectional ones too", async () => {
   assert.equal(createConfig().handshakeTimeout, 10);
   await using server = await startApp("--handshake-timeout", "1");
   await using client = await RawClient.open(server);
-  await using oneWay = await RawClient.open(server, "/connection/uni_websocket");
+  await using unidirectional = await RawClient.open(server, "/connection/uni_websocket");
   assert.deepEqual(await client.socket.closed, { code: 3502, reason: "stale" });
-  assert.deepEqual(await oneWay.socket.closed, { code: 3502, reason: "stale" });
+  assert.deepEqual(await unidirectional.socket.closed, { code: 3502, reason: "stale" });
   assert.equal(server.app.hub.clientCount, 0);
 });
 
-Deno.test("A slow reader is cut off with 3008, and leaves nothing behind", async () => {
+Deno.test("A slow subscriber is disconnected with 3008, and leaves nothing behind", async () => {
   await using server = await startApp("--max-queue-bytes", "100000");
   const body = new AbortController();
   const response = await fetch(`${server.url}/connection/http_stream`, {
@@ -431,7 +431,7 @@ Deno.test("A slow reader is cut off with 3008, and leaves nothing behind", async
   await response.body?.cancel().catch(() => {});
 });
 
-Deno.test("A draining server ends connections with 3001, connected or not, one-way ones too", async () => {
+Deno.test("A draining server ends connections with 3001, connected or not, unidirectional ones too", async () => {
   await using server = await startApp();
   const clients = [
     await RawClient.connect(server),
@@ -477,7 +477,7 @@ Deno.test("An operator's words reach the client as they are: unsubscribe, subscr
   assert.equal((await second.socket.closed).code, 4321);
 });
 
-Deno.test("A subscription that has expired ends with 2501, which the client hears after its beginning", async () => {
+Deno.test("A subscription that has expired ends with 2501, and the client is told after its start", async () => {
   await using server = await startApp();
   await using client = await RawClient.connect(server);
   const [known] = server.app.hub.clients;
@@ -747,7 +747,7 @@ Deno.test("Emulation refuses what is of no session: 404, 400, 413", async () => 
   assert.equal(await emulate("x".repeat(100_001)), 413);
 });
 
-Deno.test("One-way transports push bare pushes and want no pongs", async () => {
+Deno.test("Unidirectional transports push bare pushes and want no pongs", async () => {
   await using server = await startKeyedApp([], "--ping-interval", "1", "--pong-timeout", "1");
   const token = await createToken({ sub: "u1", channels: ["news"] });
   const request = JSON.stringify({ token, subs: { forbidden: {} } });
@@ -783,7 +783,7 @@ Deno.test("One-way transports push bare pushes and want no pongs", async () => {
   assert.equal(server.app.hub.clientCount, readers.length);
 });
 
-Deno.test("A one-way WebSocket speaks Protobuf where it is asked to", async () => {
+Deno.test("A unidirectional WebSocket speaks Protobuf where it is asked to", async () => {
   await using server = await startApp();
   await using client = await RawClient.open(server, "/connection/uni_websocket?format=protobuf");
   client.socket.send(new Uint8Array());
@@ -793,7 +793,7 @@ Deno.test("A one-way WebSocket speaks Protobuf where it is asked to", async () =
   assert.deepEqual([push[0], push[1], push[3], push[4]], [push.length - 1, 0x52, 0x0a, 36]);
 });
 
-Deno.test("One-way clients with a bad request or token are told why", async () => {
+Deno.test("Unidirectional clients with a bad request or token are told why", async () => {
   await using server = await startKeyedApp();
   const cases = [
     ["no JSON", 3501],
@@ -879,7 +879,7 @@ Deno.test("A name outside the grammar is refused before any rule is looked up by
   }
 });
 
-Deno.test("A one-way client gets the channels it asks for, as far as it may", async () => {
+Deno.test("A unidirectional client gets the channels it asks for, as far as it may", async () => {
   await using server = await startKeyedApp([{
     channels: "open/*",
     allowAnonymous: ["subscribe", "history"],

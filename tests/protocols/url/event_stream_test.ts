@@ -84,7 +84,7 @@ async function publish(server: TestApp, path: string, body: string): Promise<str
   return (await response.json()).id;
 }
 
-Deno.test("An event stream opens with an id, so that a reader that drops before its first event resumes", async () => {
+Deno.test("An event stream opens with an id, so that a subscriber that drops before its first event resumes", async () => {
   await using server = await startApp();
   const before = await publish(server, "/news", "before");
   await using stream = await readLines(`${server.url}/news`, { accept: "text/event-stream" });

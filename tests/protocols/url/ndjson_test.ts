@@ -50,7 +50,7 @@ Deno.test("A line stream tells of a gap and of what is left", async () => {
   assert.equal(JSON.parse(line).data, "left");
 });
 
-Deno.test("A line stream that its reader leaves leaves nothing behind", async () => {
+Deno.test("A line stream releases everything when its subscriber leaves", async () => {
   await using server = await startApp();
   {
     await using stream = await readLines(`${server.url}/news?follow&id=id1`);

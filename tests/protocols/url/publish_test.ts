@@ -265,8 +265,13 @@ const REFUSALS: readonly ({ name: string; path?: string; status: number; detail:
   { name: "a pattern", path: "/a/*", status: 400, detail: /pattern/ },
   { name: "a bad percent sign", path: "/%zz", status: 400, detail: /percent/ },
   { name: "a name too long", path: `/${"a".repeat(256)}`, status: 400, detail: /at most 255/ },
-  { name: "a client that is not there", path: "/@nobody", status: 404, detail: /"nobody".*not connected/ },
-  { name: "a reader that is not there", path: "/news?to=nobody", status: 404, detail: /"nobody"/ },
+  {
+    name: "a client that is not connected",
+    path: "/@nobody",
+    status: 404,
+    detail: /"nobody".*not connected/,
+  },
+  { name: "a subscriber that is not connected", path: "/news?to=nobody", status: 404, detail: /"nobody"/ },
   { name: "a bad client id", path: "/@a%20b", status: 400, detail: /Client id/ },
   { name: "a bad percent sign in a client id", path: "/@%zz", status: 400, detail: /percent/ },
   { name: "two addressees", path: "/@x?to=y", status: 400, detail: /leave out "to"/ },
@@ -394,7 +399,7 @@ Deno.test("parseOptions() reads numbers and switches from strings and from JSON 
   assert.deepEqual(parseOptions({ ttl: 60, ephemeral: true }), { ttl: 60, ephemeral: true });
 });
 
-Deno.test("A publisher says who it is by name and id, and readers see it", async () => {
+Deno.test("A publisher says who it is by name and id, and subscribers see it", async () => {
   await using app = await openApp();
   await send(app, "/news?name=J%C3%B6rg&id=id1", { body: "both" });
   await send(app, "/news?id=id1", { body: "an id" });
