@@ -36,6 +36,12 @@ const bringDrops = async (page: Page, server: ServerProcess) => {
   await expect(page.locator(".raindrop").last()).toHaveText("and on it goes");
 };
 
+const writeTooMuch = async (page: Page) => {
+  await page.locator("#box").fill("x".repeat(70_000));
+  await page.locator("#box").press("Enter");
+  await expect(page.locator("#problem")).toBeVisible();
+};
+
 const SCENES: readonly Scene[] = [
   { name: "home", path: "/" },
   { name: "channel", path: "/weather/bergen?name=Anna" },
@@ -47,6 +53,8 @@ const SCENES: readonly Scene[] = [
     prepare: (page) => page.getByRole("button", { name: "Change name" }).click(),
   },
   { name: "channel-offline", path: "/weather/bergen?name=Anna", prepare: loseServer },
+  { name: "channel-refused", path: "/weather/bergen?name=Anna", prepare: writeTooMuch },
+  { name: "channel-long", path: "/long?name=Anna" },
   { name: "channel-gap", path: "/short?name=Anna" },
   { name: "pattern", path: "/weather/*" },
   { name: "error-name", path: "/my%20room", status: 400 },
@@ -101,6 +109,12 @@ async function fill(server: ServerProcess): Promise<void> {
   );
   await post(server, bergen, await drawRadar(), "image/png");
   await post(server, `${bergen}?name=Zoe`, "That is the whole fjord!");
+  await post(
+    server,
+    "/long?name=Ada",
+    Array.from({ length: 40 }, (_, i) => `Line ${i + 1} of the report`).join("\n"),
+  );
+  await post(server, "/long?name=Ben", "That is long.");
   for (let number = 1; number <= 12; number++) {
     await post(server, "/short?name=Ada&ttl=" + (number > 4 && number < 9 ? 1 : 600), `Drop ${number}`);
   }

@@ -16,6 +16,11 @@ async function run(...flags: string[]): Promise<{ code: number; output: string; 
   return { code, output: decoder.decode(stdout), errors: decoder.decode(stderr) };
 }
 
+/** The permission flags of a task. */
+function readPermissions(task: "start" | "serve"): string[] {
+  return config.tasks[task].command.split(" ").filter((part) => part.startsWith("--"));
+}
+
 /** Opens a WebSocket that never reads, and publishes until the server holds data it cannot get rid of. */
 async function stallReader(server: ServerProcess): Promise<Disposable> {
   const connection = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
@@ -117,7 +122,7 @@ Deno.test("A port in use is one clear line and exit status 1", async () => {
 
 Deno.test("The start task's permissions are named, and enough to publish to a log in ./data", async () => {
   const name = `data/test-${crypto.randomUUID()}.db`;
-  const permissions = config.tasks.start.command.split(" ").filter((part) => part.startsWith("--"));
+  const permissions = readPermissions("start");
   assert.ok(
     permissions.every((flag) => /^--allow-(net|env|read|write|sys)=./.test(flag)),
     permissions.join(" "),
@@ -281,6 +286,39 @@ Deno.test("A server whose log nobody reads any more serves on and stops on a sig
   }
   child.kill("SIGTERM");
   assert.equal((await child.status).code, 0);
+});
+
+Deno.test("What the start task may not do, it refuses at once and names the task that may", async () => {
+  const folder = await Deno.makeTempDir();
+  const rules = `${folder}/rules.json`;
+  await Deno.writeTextFile(rules, "[]");
+  for (
+    const flags of [
+      ["--rules", rules],
+      ["--host", "127.0.0.2"],
+      ["--engine", `sqlite:${folder}/raindrops.db`],
+      ["--token-key", rules],
+      ["--token-jwks", "https://keys.example.org/jwks.json"],
+      ["--cert", rules, "--key", rules],
+      ["--engine", "nats://nats.example.org:4222"],
+    ]
+  ) {
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "--no-check", "--no-prompt", ...readPermissions("start"), SERVER, "--port", "0"]
+        .concat(flags.includes("--engine") ? flags : ["--engine", "memory:", ...flags]),
+    }).output();
+    const said = new TextDecoder().decode(stderr);
+    assert.equal(code, 1, said);
+    assert.match(said, /^error: [^\n]*deno task serve[^\n]*\n$/, flags.join(" "));
+  }
+  await using server = await startServer({
+    permissions: ["--no-prompt", ...readPermissions("serve")],
+    flags: ["--rules", rules, "--engine", `sqlite:${folder}/raindrops.db`],
+  });
+  const response = await fetch(`${server.url}/news`, { method: "POST", body: "it rains" });
+  assert.equal((await response.json()).offset, 1);
+  await server.stop();
+  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("A misspelt variable is one clear line and exit status 2", async () => {

@@ -28,6 +28,16 @@ export async function readSettingFile(flag: string, path: string): Promise<strin
   }
 }
 
+/** @throws {SyntaxError} for a server that may not be connected to: said at start, not when the first token comes */
+function demandHost(flag: string, { hostname, port, protocol }: URL): void {
+  const host = `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`;
+  if (Deno.permissions.querySync({ name: "net", host }).state === "granted") return;
+  throw new SyntaxError(
+    `Deno's permissions do not cover ${hostname} of ${flag}: use deno task serve instead of deno task start, or ` +
+      `start with deno run --allow-net=${hostname} and the other flags of the start task`,
+  );
+}
+
 /** The keys tokens are signed with, or undefined while there are none and everybody is let in. */
 export async function readKeys({ tokenSecret, tokenKey, tokenJwks }: Config): Promise<Keys | undefined> {
   const sources: KeySource[] = [];
@@ -36,6 +46,7 @@ export async function readKeys({ tokenSecret, tokenKey, tokenJwks }: Config): Pr
     sources.push({ kind: "pem", text: await readSettingFile("--token-key", tokenKey) });
   }
   if (tokenJwks !== undefined) {
+    if (/^https?:/.test(tokenJwks)) demandHost("--token-jwks", new URL(tokenJwks));
     sources.push(
       /^https?:/.test(tokenJwks)
         ? { kind: "jwks_url", url: tokenJwks }

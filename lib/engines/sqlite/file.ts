@@ -114,7 +114,8 @@ export function explainOpenError(path: string, cause: unknown): MessagingError {
     const directory = dirname(path);
     return refusal(
       path,
-      `Deno has no permission for it; start with --allow-read=${directory} --allow-write=${directory}`,
+      `Deno has no permission for it; use deno task serve, or start with --allow-read=${directory} ` +
+        `--allow-write=${directory}`,
       cause,
     );
   }
