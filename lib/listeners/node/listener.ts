@@ -12,6 +12,7 @@ import { type WebSocket, WebSocketServer } from "ws";
 import { MessagingError } from "../../core/errors.ts";
 import { IDLE_CLOSE, type SocketHandler } from "../../core/socket.ts";
 import { checkHandshake } from "../handshake.ts";
+import { hangUp } from "./hang_up.ts";
 import { IdleWatch } from "./idle_watch.ts";
 import type { Fetch, Listener, ListenOptions } from "../listener.ts";
 import { createRequest, findAddress } from "./request.ts";
@@ -20,6 +21,9 @@ import { NodeSocket } from "./socket.ts";
 
 /** Milliseconds that a peer has to read its queue and answer a close frame. */
 const CLOSE_MILLISECONDS = 5_000;
+
+/** Milliseconds that the server has to notice that its last connections were destroyed. */
+const LAST_MILLISECONDS = 500;
 
 /** How often `node:http` checks connections for those that send too slowly. */
 const CHECK_MILLISECONDS = 1_000;
@@ -63,6 +67,8 @@ class NodeListener implements Listener {
   readonly #handshakes: WebSocketServer;
   readonly #subprotocols = new WeakMap<IncomingMessage, string>();
   readonly #open = new Set<NodeSocket>();
+  /** Connections with a request to upgrade: `node:http` has let go of them. */
+  readonly #upgraded = new Set<Duplex>();
   /** The unfinished responses of a connection: several if requests are pipelined. */
   readonly #unanswered = new WeakMap<TcpSocket, Set<ServerResponse>>();
   readonly #idleWatch: IdleWatch<NodeSocket>;
@@ -146,9 +152,14 @@ class NodeListener implements Listener {
     await Promise.race([ended, deadline.promise]);
     clearTimeout(timer);
     for (const socket of this.#open) socket.terminate();
+    for (const connection of this.#upgraded) connection.destroy();
     this.#server.closeAllConnections();
     this.#idleWatch.stop();
-    await ended;
+    // Whatever the runtime still holds ends with the process.
+    let lastTimer: ReturnType<typeof setTimeout> | undefined;
+    const patience = new Promise<void>((resolve) => lastTimer = setTimeout(resolve, LAST_MILLISECONDS));
+    await Promise.race([ended, patience]);
+    clearTimeout(lastTimer);
   }
 
   async #answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
@@ -196,6 +207,8 @@ class NodeListener implements Listener {
   async #upgrade(incoming: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
     // After an upgrade `node:http` no longer handles errors of the connection; an unhandled one would end the process.
     connection.on("error", () => {});
+    this.#upgraded.add(connection);
+    connection.once("close", () => this.#upgraded.delete(connection));
     try {
       let upgrade: Upgrade | undefined;
       const response = await this.#ask(incoming, (handler, subprotocol) => {
@@ -236,7 +249,7 @@ class NodeListener implements Listener {
     outgoing.assignSocket(connection);
     if (connection.destroyed) outgoing.destroy();
     await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
-    connection.end();
+    hangUp(connection);
   }
 
   #accept(incoming: IncomingMessage, connection: Duplex, head: Buffer, upgrade: Upgrade): void {
