@@ -15,6 +15,7 @@ import { checkHandshake } from "../handshake.ts";
 import { hangUp } from "./hang_up.ts";
 import { IdleWatch } from "./idle_watch.ts";
 import type { Fetch, Listener, ListenOptions } from "../listener.ts";
+import { refuseBytes } from "./refuse_bytes.ts";
 import { createRequest, findAddress } from "./request.ts";
 import { sendResponse } from "./response.ts";
 import { NodeSocket } from "./socket.ts";
@@ -41,6 +42,12 @@ const MAX_UNANSWERED_REQUESTS = 1_000;
  */
 const PROTOCOL_FACTOR = 2;
 const PROTOCOL_BYTES = 128 * 1024;
+
+/** Limits of `ws` and `node:http`, named so that no default of theirs holds unseen; `static/docs/limits.md` lists them. */
+const MAX_FRAGMENTS = 131_072;
+const MAX_BUFFERED_CHUNKS = 262_144;
+const MAX_PENDING_PONGS = 60;
+const MAX_HEADER_BYTES = 16 * 1024;
 
 /** A handshake that the app has accepted. */
 interface Upgrade {
@@ -84,6 +91,9 @@ class NodeListener implements Listener {
       requestTimeout: bodyTimeout * 1_000,
       keepAliveTimeout: idleTimeout * 1_000,
       connectionsCheckingInterval: CHECK_MILLISECONDS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      // Answered here, with a problem document.
+      requireHostHeader: false,
       // Others, such as `h2c`, may be ignored (RFC 9110 section 7.8) and are answered as plain requests.
       shouldUpgradeCallback: isWebSocket,
     };
@@ -98,6 +108,11 @@ class NodeListener implements Listener {
     if (maxConnections > 0) {
       this.#server.maxConnections = Math.ceil(maxConnections * REQUEST_FACTOR) + REQUEST_CONNECTIONS;
     }
+    // Beyond a count headers would be ignored in silence; their size is bounded.
+    this.#server.maxHeadersCount = 0;
+    // A client that has sent its request may close its side and still gets its answer.
+    Object.assign(this.#server, { httpAllowHalfOpen: true });
+    this.#server.on("clientError", refuseBytes);
     this.#server.on("request", (incoming, outgoing) => void this.#answer(incoming, outgoing));
     this.#server.on(
       "upgrade",
@@ -107,6 +122,9 @@ class NodeListener implements Listener {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
+      maxFragments: MAX_FRAGMENTS,
+      maxBufferedChunks: MAX_BUFFERED_CHUNKS,
+      maxPendingAutoPongs: MAX_PENDING_PONGS,
       maxPayload: PROTOCOL_FACTOR * maxMessageBytes + PROTOCOL_BYTES,
       handleProtocols: (_, incoming) => this.#subprotocols.get(incoming) ?? false,
       closeTimeout: CLOSE_MILLISECONDS,
@@ -308,8 +326,8 @@ class NodeListener implements Listener {
   }
 }
 
-function isWebSocket({ headers, httpVersion }: IncomingMessage): boolean {
-  return httpVersion === "1.1" && headers.upgrade?.toLowerCase() === "websocket";
+function isWebSocket({ method, headers, httpVersion }: IncomingMessage): boolean {
+  return method === "GET" && httpVersion === "1.1" && headers.upgrade?.toLowerCase() === "websocket";
 }
 
 /** The response to a request that cannot be turned into a Request. */
