@@ -24,6 +24,9 @@ import { VERSION } from "./lib/config/version.ts";
 /** How long open connections get to end on their own once the server drains. */
 const DRAIN_MILLISECONDS = 5_000;
 
+/** How long stopping may take in all; the process ends then, whatever is still open. */
+const STOP_MILLISECONDS = 9_000;
+
 /** How long whoever reads the log gets to take the last lines. */
 const LAST_LINES_MILLISECONDS = 1_000;
 
@@ -150,6 +153,10 @@ async function drain(signal: string): Promise<void> {
   if (draining) exit(logger, 130);
   draining = true;
   logger.write("info", "draining", { signal });
+  setTimeout(
+    () => fail(logger, "Stopping took too long: the process ends with work undone"),
+    STOP_MILLISECONDS,
+  );
   try {
     app.drain();
     await listener.close(DRAIN_MILLISECONDS);

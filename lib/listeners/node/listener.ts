@@ -12,14 +12,19 @@ import { type WebSocket, WebSocketServer } from "ws";
 import { MessagingError } from "../../core/errors.ts";
 import { IDLE_CLOSE, type SocketHandler } from "../../core/socket.ts";
 import { checkHandshake } from "../handshake.ts";
+import { hangUp } from "./hang_up.ts";
 import { IdleWatch } from "./idle_watch.ts";
 import type { Fetch, Listener, ListenOptions } from "../listener.ts";
+import { refuseBytes } from "./refuse_bytes.ts";
 import { createRequest, findAddress } from "./request.ts";
 import { sendResponse } from "./response.ts";
 import { NodeSocket } from "./socket.ts";
 
 /** Milliseconds that a peer has to read its queue and answer a close frame. */
 const CLOSE_MILLISECONDS = 5_000;
+
+/** Milliseconds that the server has to notice that its last connections were destroyed. */
+const LAST_MILLISECONDS = 500;
 
 /** How often `node:http` checks connections for those that send too slowly. */
 const CHECK_MILLISECONDS = 1_000;
@@ -37,6 +42,12 @@ const MAX_UNANSWERED_REQUESTS = 1_000;
  */
 const PROTOCOL_FACTOR = 2;
 const PROTOCOL_BYTES = 128 * 1024;
+
+/** Limits of `ws` and `node:http`, named so that no default of theirs holds unseen; `static/docs/limits.md` lists them. */
+const MAX_FRAGMENTS = 131_072;
+const MAX_BUFFERED_CHUNKS = 262_144;
+const MAX_PENDING_PONGS = 60;
+const MAX_HEADER_BYTES = 16 * 1024;
 
 /** A handshake that the app has accepted. */
 interface Upgrade {
@@ -63,6 +74,8 @@ class NodeListener implements Listener {
   readonly #handshakes: WebSocketServer;
   readonly #subprotocols = new WeakMap<IncomingMessage, string>();
   readonly #open = new Set<NodeSocket>();
+  /** Connections with a request to upgrade: `node:http` has let go of them. */
+  readonly #upgraded = new Set<Duplex>();
   /** The unfinished responses of a connection: several if requests are pipelined. */
   readonly #unanswered = new WeakMap<TcpSocket, Set<ServerResponse>>();
   readonly #idleWatch: IdleWatch<NodeSocket>;
@@ -78,6 +91,9 @@ class NodeListener implements Listener {
       requestTimeout: bodyTimeout * 1_000,
       keepAliveTimeout: idleTimeout * 1_000,
       connectionsCheckingInterval: CHECK_MILLISECONDS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      // Answered here, with a problem document.
+      requireHostHeader: false,
       // Others, such as `h2c`, may be ignored (RFC 9110 section 7.8) and are answered as plain requests.
       shouldUpgradeCallback: isWebSocket,
     };
@@ -92,6 +108,11 @@ class NodeListener implements Listener {
     if (maxConnections > 0) {
       this.#server.maxConnections = Math.ceil(maxConnections * REQUEST_FACTOR) + REQUEST_CONNECTIONS;
     }
+    // Beyond a count headers would be ignored in silence; their size is bounded.
+    this.#server.maxHeadersCount = 0;
+    // A client that has sent its request may close its side and still gets its answer.
+    Object.assign(this.#server, { httpAllowHalfOpen: true });
+    this.#server.on("clientError", refuseBytes);
     this.#server.on("request", (incoming, outgoing) => void this.#answer(incoming, outgoing));
     this.#server.on(
       "upgrade",
@@ -101,6 +122,9 @@ class NodeListener implements Listener {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
+      maxFragments: MAX_FRAGMENTS,
+      maxBufferedChunks: MAX_BUFFERED_CHUNKS,
+      maxPendingAutoPongs: MAX_PENDING_PONGS,
       maxPayload: PROTOCOL_FACTOR * maxMessageBytes + PROTOCOL_BYTES,
       handleProtocols: (_, incoming) => this.#subprotocols.get(incoming) ?? false,
       closeTimeout: CLOSE_MILLISECONDS,
@@ -146,9 +170,14 @@ class NodeListener implements Listener {
     await Promise.race([ended, deadline.promise]);
     clearTimeout(timer);
     for (const socket of this.#open) socket.terminate();
+    for (const connection of this.#upgraded) connection.destroy();
     this.#server.closeAllConnections();
     this.#idleWatch.stop();
-    await ended;
+    // Whatever the runtime still holds ends with the process.
+    let lastTimer: ReturnType<typeof setTimeout> | undefined;
+    const patience = new Promise<void>((resolve) => lastTimer = setTimeout(resolve, LAST_MILLISECONDS));
+    await Promise.race([ended, patience]);
+    clearTimeout(lastTimer);
   }
 
   async #answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
@@ -196,6 +225,8 @@ class NodeListener implements Listener {
   async #upgrade(incoming: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
     // After an upgrade `node:http` no longer handles errors of the connection; an unhandled one would end the process.
     connection.on("error", () => {});
+    this.#upgraded.add(connection);
+    connection.once("close", () => this.#upgraded.delete(connection));
     try {
       let upgrade: Upgrade | undefined;
       const response = await this.#ask(incoming, (handler, subprotocol) => {
@@ -236,7 +267,7 @@ class NodeListener implements Listener {
     outgoing.assignSocket(connection);
     if (connection.destroyed) outgoing.destroy();
     await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
-    connection.end();
+    hangUp(connection);
   }
 
   #accept(incoming: IncomingMessage, connection: Duplex, head: Buffer, upgrade: Upgrade): void {
@@ -295,8 +326,8 @@ class NodeListener implements Listener {
   }
 }
 
-function isWebSocket({ headers, httpVersion }: IncomingMessage): boolean {
-  return httpVersion === "1.1" && headers.upgrade?.toLowerCase() === "websocket";
+function isWebSocket({ method, headers, httpVersion }: IncomingMessage): boolean {
+  return method === "GET" && httpVersion === "1.1" && headers.upgrade?.toLowerCase() === "websocket";
 }
 
 /** The response to a request that cannot be turned into a Request. */

@@ -9,6 +9,9 @@ import type { Socket as TcpSocket } from "node:net";
  */
 export function createRequest(incoming: IncomingMessage, scheme: "http" | "https"): Request {
   const { method = "GET", rawHeaders } = incoming;
+  if (incoming.httpVersion === "1.1" && incoming.headers.host === undefined) {
+    throw new TypeError("A request of HTTP/1.1 needs a Host header");
+  }
   const headers: [string, string][] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) headers.push([rawHeaders[i]!, rawHeaders[i + 1]!]);
   const init = { method, headers };

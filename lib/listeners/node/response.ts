@@ -1,6 +1,9 @@
 /** Writes a Response of the Fetch standard to `node:http`, as fast as the client reads it. */
 import type { ServerResponse } from "node:http";
 
+/** How long a client that has closed its side must have got nothing before it counts as gone. */
+const LEAVING_MILLISECONDS = 100;
+
 type Chunk = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
 
 /**
@@ -34,10 +37,37 @@ export async function sendResponse(
     outgoing.writeHead(status, headers).end(bytes);
   } else {
     outgoing.writeHead(status, headers).flushHeaders();
+    const stopWatching = watchEnd(outgoing);
     await sendChunks(reader, [first, second], outgoing, stallMilliseconds);
+    stopWatching();
     outgoing.end();
   }
   await untilOr(outgoing, "finish", stallMilliseconds);
+}
+
+/**
+ * Ends the answer of a client that has closed its side and for which there is nothing more to send: a stream without an
+ * end, whose client has left. An answer that is still on its way goes on.
+ */
+function watchEnd(outgoing: ServerResponse): () => void {
+  const connection = outgoing.socket;
+  if (connection === null) return () => {};
+  let timer: ReturnType<typeof setInterval> | undefined;
+  let written = -1;
+  const look = () => {
+    if (connection.bytesWritten === written && connection.writableLength === 0) outgoing.destroy();
+    written = connection.bytesWritten;
+  };
+  const onEnd = () => timer = setInterval(look, LEAVING_MILLISECONDS);
+  const stop = () => {
+    clearInterval(timer);
+    connection.off("end", onEnd);
+    outgoing.off("close", stop);
+  };
+  if (connection.readableEnded) onEnd();
+  else connection.once("end", onEnd);
+  outgoing.once("close", stop);
+  return stop;
 }
 
 async function sendChunks(

@@ -6,10 +6,7 @@ import type { Socket as TcpSocket } from "node:net";
 import { WebSocket } from "ws";
 import type { Frame, Socket } from "../../core/socket.ts";
 import { joinFrames } from "./frames.ts";
-
-/** How long, and how many bytes of, a peer's data is read after the end, so that a reset does not overtake the last frame. */
-const LINGER_MILLISECONDS = 1_000;
-const LINGER_BYTES = 1024 * 1024;
+import { hangUp } from "./hang_up.ts";
 
 const NOTHING = Buffer.alloc(0);
 
@@ -58,14 +55,7 @@ export class NodeSocket implements Socket {
 
   /** Ends the connection once the queue has left, and after a second at the latest. */
   hangUp(): void {
-    this.#connection.end();
-    let left = LINGER_BYTES;
-    this.#connection.on("data", ({ length }: Buffer) => {
-      left -= length;
-      if (left < 0) this.#connection.pause();
-    });
-    const timer = setTimeout(() => this.terminate(), LINGER_MILLISECONDS);
-    this.#connection.once("close", () => clearTimeout(timer));
+    hangUp(this.#connection);
   }
 
   /** Whether the peer was dropped because it was silent. */

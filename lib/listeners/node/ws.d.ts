@@ -28,6 +28,11 @@ export interface ServerOptions {
   readonly perMessageDeflate: false;
   /** Largest message in bytes. */
   readonly maxPayload: number;
+  readonly maxFragments: number;
+  /** Most chunks of one unfinished frame. */
+  readonly maxBufferedChunks: number;
+  /** Most pongs that wait to be sent; pings beyond are not answered. */
+  readonly maxPendingAutoPongs: number;
   /** Milliseconds a peer has to answer a close frame. */
   readonly closeTimeout: number;
   readonly handleProtocols: (offered: ReadonlySet<string>, request: IncomingMessage) => string | false;
