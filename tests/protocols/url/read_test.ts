@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseSelectorPath } from "../../../lib/core/channel.ts";
 import { parseSince } from "../../../lib/protocols/url/read_request.ts";
+import { readLines } from "../../read_lines.ts";
 import { startApp, type TestApp } from "../../test_app.ts";
 import { TestSocket } from "../../test_socket.ts";
 
@@ -129,13 +130,37 @@ Deno.test("GET answers by Accept: pages to browsers, JSON to others, and home to
 Deno.test("GET of a bad channel, option or reserved path is a clear problem", async () => {
   await using server = await startApp();
   assert.match((await read(server, "/a//b", 400)).detail, /empty segment/);
-  assert.match((await read(server, "/news?sinse=1", 400)).detail, /"sinse".*since/);
   assert.match((await read(server, "/news?since=soon", 400)).detail, /earliest/);
   assert.match((await read(server, "/news?limit=0", 400)).detail, /whole number/);
   assert.match((await read(server, "/_unknown", 404)).detail, /_unknown/);
   assert.match((await read(server, "/_static/unknown.css", 404)).detail, /unknown\.css/);
   assert.match((await read(server, "/_examples/..%2f..%2fdeno", 404)).detail, /There is no/);
   assert.match((await read(server, "/apps/x", 404)).detail, /apps/);
+});
+
+Deno.test("GET ignores query parameters that it does not know, and takes lastEventId for Last-Event-ID", async () => {
+  await using server = await startApp();
+  const first = await publish(server, "/news", "1");
+  await publish(server, "/news", "2");
+  for (const name of ["utm_source", "access_token", "t", "sinse", "event", "__proto__", ""]) {
+    assert.deepEqual(texts(await read(server, `/news?${name}=x&since=${first.id}`)), ["2"], name);
+  }
+  for (const name of ["lastEventId", "lastEventID", "last-event-id", "Last-Event-ID", "LASTEVENTID"]) {
+    assert.deepEqual(texts(await read(server, `/news?${name}=${first.id}&since=earliest`)), ["2"], name);
+    assert.deepEqual(texts(await read(server, `/news?${name}=&since=earliest`)), ["1", "2"], `empty ${name}`);
+    assert.ok((await read(server, `/news?${name}=nonsense`)).gap, `${name} of another log`);
+    for (const query of ["follow", "x"]) {
+      await using stream = await readLines(`${server.url}/news?${query}&${name}=${first.id}`, {
+        accept: "text/event-stream",
+      });
+      assert.match((await stream.take(3)).join(), /2/);
+    }
+    await using socket = await TestSocket.open(`${server.socketUrl}/news?${name}=${first.id}&utm_source=x`);
+    assert.equal(await socket.next(), "2");
+  }
+  const refused = await fetch(`${server.url}/news?sinse=1`, { method: "POST", body: "x" });
+  assert.equal(refused.status, 400, "publishing takes no chances");
+  await refused.body?.cancel();
 });
 
 Deno.test("GET ?presence lists who is on a channel and counts them", async () => {
