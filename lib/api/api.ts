@@ -77,7 +77,7 @@ export async function handleApi(
     return createAnswer(`{"result":${await runMethod(context, method, fields)}}`);
   } catch (cause) {
     const error = report(context, method, cause);
-    const transport = request.headers.get("x-centrifugo-error-mode") === "transport";
+    const transport = request.headers.get("x-centrifugo-error-mode")?.toLowerCase() === "transport";
     return transport
       ? createAnswer(error.toJson(), error.status)
       : createAnswer(`{"error":${error.toJson()}}`);

@@ -88,7 +88,7 @@ export function parseBody(
   headers: Headers,
   maxMessageBytes = Infinity,
 ): Body {
-  const encoding = headers.get("content-encoding") ?? "identity";
+  const encoding = headers.get("content-encoding")?.toLowerCase() || "identity";
   if (encoding !== "identity") {
     throw new MessagingError(
       "unsupported_media",

@@ -162,5 +162,5 @@ function createReceipt(
 }
 
 function acceptsJson(request: Request): boolean {
-  return /\bapplication\/(json|\*)/.test(request.headers.get("accept") ?? "");
+  return /\bapplication\/(json|\*)/i.test(request.headers.get("accept") ?? "");
 }

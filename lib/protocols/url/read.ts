@@ -25,7 +25,8 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   if (!upgrades && pages.owns(pathname)) return await pages.fetch(request);
   if (isReserved(pathname)) throw new MessagingError("not_found", `Nothing lives at ${pathname} yet`);
 
-  const accept = request.headers.get("accept") ?? "*/*";
+  // Media types are not case-sensitive (RFC 9110 section 8.3.1).
+  const accept = request.headers.get("accept")?.toLowerCase() ?? "*/*";
   if (!upgrades && wantsPage(request, accept)) {
     parseOr("bad_channel", () => parseSelectorPath(pathname));
     return await pages.fetch(request);

@@ -127,6 +127,49 @@ Deno.test("GET answers by Accept: pages to browsers, JSON to others, and home to
   assert.match((await get("/_examples/chat", browser)).type ?? "", /^text\/html/);
 });
 
+/** The same header in other cases, which mean the same (RFC 9110). */
+const CASES: readonly ((text: string) => string)[] = [
+  (text) => text,
+  (text) => text.toUpperCase(),
+  (text) => text.replaceAll(/\b[a-z]/g, (letter) => letter.toUpperCase()),
+];
+
+const COMPARED: readonly [name: string, path: string, header: string, value: string, init: RequestInit][] = [
+  ["Accept of an event stream", "/news", "accept", "text/event-stream", { method: "HEAD" }],
+  ["Accept of a page", "/news", "accept", "text/html", {}],
+  ["Accept of JSON on /", "/", "accept", "application/json", { method: "POST", body: "x" }],
+  ["Accept-Encoding", "/_examples/chat", "accept-encoding", "gzip", {}],
+  ["the type of JSON", "/news", "content-type", "application/json", { method: "POST", body: "1" }],
+  ["the type of JSON-based formats", "/news", "content-type", "application/x+json", {
+    method: "POST",
+    body: "{",
+  }],
+  ["the type of a form", "/news", "content-type", "application/x-www-form-urlencoded", {
+    method: "POST",
+    body: "data=1&ttl=x",
+  }],
+  ["a charset", "/news", "content-type", 'text/plain; charset="utf-8"', { method: "POST", body: "x" }],
+  ["a content coding", "/news", "content-encoding", "identity", { method: "POST", body: "x" }],
+  ["the API's error mode", "/api/nothing", "x-centrifugo-error-mode", "transport", {
+    method: "POST",
+    body: "{}",
+  }],
+];
+
+for (const [name, path, header, value, init] of COMPARED) {
+  Deno.test(`${name} is compared without regard to case`, async () => {
+    await using server = await startApp();
+    const answers: unknown[] = [];
+    for (const write of CASES) {
+      const headers = { "content-type": "text/plain", accept: "*/*", [header]: write(value) };
+      const response = await fetch(server.url + path, { ...init, headers });
+      await response.body?.cancel();
+      answers.push([response.status, response.headers.get("content-type"), response.headers.get("vary")]);
+    }
+    assert.deepEqual(answers, CASES.map(() => answers[0]));
+  });
+}
+
 Deno.test("GET of a bad channel, option or reserved path is a clear problem", async () => {
   await using server = await startApp();
   assert.match((await read(server, "/a//b", 400)).detail, /empty segment/);
@@ -184,7 +227,10 @@ Deno.test("OPTIONS allows the methods, and an allowed page of another origin may
   assert.equal(preflight.status, 204);
   assert.equal(preflight.headers.get("access-control-allow-origin"), "http://localhost:5173");
   assert.match(preflight.headers.get("access-control-allow-methods") ?? "", /POST/);
-  assert.match(preflight.headers.get("access-control-allow-headers") ?? "", /idempotency-key/);
+  const allowed = preflight.headers.get("access-control-allow-headers")?.split(", ") ?? [];
+  for (const name of ["authorization", "content-type", "idempotency-key", "last-event-id", "x-api-key"]) {
+    assert.ok(allowed.includes(name), name);
+  }
   const response = await fetch(`${server.url}/news`, {
     method: "POST",
     body: "hi",
