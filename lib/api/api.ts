@@ -10,7 +10,7 @@ import { quote } from "../base/quote.ts";
 import { broadcast, publish } from "./publish.ts";
 import { history, historyRemove, info, presence, presenceStats } from "./queries.ts";
 import { readBytes } from "../http/body.ts";
-import { createProblem } from "../http/problem.ts";
+import { createProblem, NO_SNIFFING } from "../http/problem.ts";
 
 export { answerCommands } from "./commands.ts";
 export type { ApiContext } from "./context.ts";
@@ -164,7 +164,7 @@ function parseObject(bytes: Uint8Array): JsonMembers {
 function createAnswer(text: string, status = 200): Response {
   return new Response(text, {
     status,
-    headers: { "content-type": "application/json", "cache-control": "no-store" },
+    headers: { "content-type": "application/json", "cache-control": "no-store", ...NO_SNIFFING },
   });
 }
 

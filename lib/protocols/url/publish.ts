@@ -10,14 +10,14 @@ import type { Published } from "../../core/hub.ts";
 import { type Draft, formatId, formatTime, type Sender } from "../../core/message.ts";
 import type { Peer } from "../../core/socket.ts";
 import { parseBody, readBytes } from "../../http/body.ts";
-import { parseOr } from "../../http/problem.ts";
+import { NO_SNIFFING, parseOr } from "../../http/problem.ts";
 import type { Services } from "../protocol.ts";
 import { createEcho, isEcho } from "./echo.ts";
 import { checkIdentity } from "./identity.ts";
 
 const OPTION_NAMES = ["event", "to", "ttl", "ephemeral"] as const;
 
-const RECEIPT: ResponseInit = { headers: { "content-type": "application/json" } };
+const RECEIPT: ResponseInit = { headers: { "content-type": "application/json", ...NO_SNIFFING } };
 
 /** URLs that the parser leaves as they are: no dots, no escapes, no query. */
 const PLAIN_URL = /^https?:\/\/[^/?#]+(\/[\w\-/]*)$/;

@@ -239,3 +239,29 @@ Deno.test("OPTIONS allows the methods, and an allowed page of another origin may
   assert.equal(response.headers.get("access-control-allow-origin"), "null");
   await response.body?.cancel();
 });
+
+const SNIFFABLE: readonly [name: string, path: string, init: RequestInit][] = [
+  ["a document", "/news", {}],
+  ["presence", "/news?presence", {}],
+  ["a receipt", "/news", { method: "POST", body: "<script>" }],
+  ["clearing", "/news", { method: "DELETE" }],
+  ["a problem", "/news?limit=x", {}],
+  ["a line stream", "/news?follow&since=earliest&limit=1", {}],
+  ["an event stream", "/news?since=earliest&limit=1", { headers: { accept: "text/event-stream" } }],
+  ["an answer of the API", "/api/info", { method: "POST", body: "{}" }],
+  ["a problem of the API", "/api/info", { method: "POST", body: "" }],
+  ["the inspector's channels", "/_inspect/channels", {}],
+  ["Centrifuge's event stream", "/connection/uni_sse?cf_connect={}", {}],
+  ["Centrifuge's line stream", "/connection/uni_http_stream", { method: "POST", body: "{}" }],
+  ["an echo", "/echo", { method: "POST", body: "<script>" }],
+];
+
+for (const [name, path, init] of SNIFFABLE) {
+  Deno.test(`Browsers are told not to guess the type of ${name}`, async () => {
+    await using server = await startApp();
+    await publish(server, "/news", "<script>");
+    const response = await fetch(server.url + path, { headers: { accept: "application/json" }, ...init });
+    await response.body?.cancel();
+    assert.equal(response.headers.get("x-content-type-options"), "nosniff", `${response.status}`);
+  });
+}
