@@ -98,7 +98,9 @@ export async function readEvents(place: Place, path: string, ends: number): Prom
       else if (line === "") {
         if (event.id !== "") lastEventId = event.id;
         if (event.name === "gap") seen.gaps++;
-        else if (event.data !== "") seen.messages.push({ id: event.id, data: event.data });
+        else if (event.name === "" && event.data !== "") {
+          seen.messages.push({ id: event.id, data: event.data });
+        }
         if (event.data.startsWith(END)) ends--;
         event = { id: "", name: "", data: "" };
       }

@@ -10,7 +10,7 @@ import { quote } from "../base/quote.ts";
 import { broadcast, publish } from "./publish.ts";
 import { history, historyRemove, info, presence, presenceStats } from "./queries.ts";
 import { readBytes } from "../http/body.ts";
-import { createProblem } from "../http/problem.ts";
+import { createProblem, NO_SNIFFING } from "../http/problem.ts";
 
 export { answerCommands } from "./commands.ts";
 export type { ApiContext } from "./context.ts";
@@ -77,7 +77,7 @@ export async function handleApi(
     return createAnswer(`{"result":${await runMethod(context, method, fields)}}`);
   } catch (cause) {
     const error = report(context, method, cause);
-    const transport = request.headers.get("x-centrifugo-error-mode") === "transport";
+    const transport = request.headers.get("x-centrifugo-error-mode")?.toLowerCase() === "transport";
     return transport
       ? createAnswer(error.toJson(), error.status)
       : createAnswer(`{"error":${error.toJson()}}`);
@@ -164,7 +164,7 @@ function parseObject(bytes: Uint8Array): JsonMembers {
 function createAnswer(text: string, status = 200): Response {
   return new Response(text, {
     status,
-    headers: { "content-type": "application/json", "cache-control": "no-store" },
+    headers: { "content-type": "application/json", "cache-control": "no-store", ...NO_SNIFFING },
   });
 }
 

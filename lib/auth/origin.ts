@@ -13,6 +13,9 @@ export interface OriginPolicy {
   readonly noNullOrigin?: boolean;
 }
 
+/** Origins of apps and extensions, such as `capacitor://localhost` and `chrome-extension://ID`. */
+const APP_ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@,*]*$/;
+
 /**
  * Checks one configured origin: `*`, `null` for pages from disk, or scheme, host and port as browsers send them.
  *
@@ -20,13 +23,18 @@ export interface OriginPolicy {
  */
 export function parseOrigin(text: string): string {
   if (text === "*" || text === "null") return text;
-  if (!URL.canParse(text) || new URL(text).origin !== text) {
+  const isWeb = /^(?:https?|wss?|ftp):/.test(text);
+  const isOrigin = isWeb ? URL.canParse(text) && new URL(text).origin === text : APP_ORIGIN.test(text);
+  if (!isOrigin) {
     throw new SyntaxError(
       `${JSON.stringify(text)} is not an origin: write it like https://example.org, without a path`,
     );
   }
   return text;
 }
+
+/** The ports of an origin that names none. */
+const DEFAULT_PORTS: ReadonlyMap<string, string> = new Map([["http:", "80"], ["https:", "443"]]);
 
 /** Whether a host name or address, without port, means this machine. */
 export function isLoopback(hostname: string): boolean {
@@ -44,10 +52,11 @@ export function isLoopback(hostname: string): boolean {
  */
 export function checkOrigin(request: Request, policy: OriginPolicy): void {
   const url = parseAuthority(request);
-  const listed = (origin: string) => policy.origins.includes("*") || policy.origins.includes(origin);
+  const allowsAll = policy.origins.includes("*");
+  const port = /:(\d+)$/.exec(request.headers.get("host") ?? "")?.[1] ?? url.port;
+  const isAddressed = (origin: string) => isSameHost(origin, url.hostname, port);
   if (
-    policy.openOnLoopback && !isLoopback(url.hostname) && !listed(`http://${url.host}`) &&
-    !listed(`https://${url.host}`)
+    policy.openOnLoopback && !isLoopback(url.hostname) && !allowsAll && !policy.origins.some(isAddressed)
   ) {
     throw new MessagingError(
       "wrong_host",
@@ -56,12 +65,11 @@ export function checkOrigin(request: Request, policy: OriginPolicy): void {
     );
   }
   const origin = request.headers.get("origin");
-  if (origin !== null && listed(origin)) return;
+  if (origin !== null && (allowsAll || policy.origins.includes(origin.toLowerCase()))) return;
   checkNavigation(request);
   if (origin === null) return checkFetchMetadata(request, policy);
   if (origin !== "null" && URL.canParse(origin)) {
-    const { host, hostname } = new URL(origin);
-    if (host === url.host || (policy.openOnLoopback && isLoopback(hostname))) return;
+    if (isAddressed(origin) || (policy.openOnLoopback && isLoopback(new URL(origin).hostname))) return;
   } else if (policy.openOnLoopback && origin === "null" && !policy.noNullOrigin) {
     return checkNullOrigin(request, url.host);
   }
@@ -103,6 +111,20 @@ function checkNullOrigin({ headers }: Request, host: string): void {
     "A page from disk may open WebSockets here, as its other requests look like those of any site's sandboxed frame: " +
       "serve it from http://localhost, or allow such pages with --origins null",
   );
+}
+
+/**
+ * Whether a web origin has the host name and port that a request is addressed to. Behind a TLS proxy the request's scheme
+ * is not the page's, so that a port that is left out is the default of the origin's scheme.
+ *
+ * @param port empty if the request names none
+ */
+function isSameHost(origin: string, hostname: string, port: string): boolean {
+  if (!URL.canParse(origin)) return false;
+  const page = new URL(origin);
+  const standard = DEFAULT_PORTS.get(page.protocol);
+  return standard !== undefined && page.hostname === hostname &&
+    (page.port || standard) === (port || standard);
 }
 
 // Nearly all requests have the same authority, and parsing a URL costs as much as storing a message.

@@ -9,7 +9,7 @@ export const MAX_KEY_LENGTH = 255;
 export const MAX_TTL_SECONDS = 10 * 365 * 24 * 60 * 60;
 
 /** Event names that are the server's own in an event stream, or EventSource's own in a browser. */
-const RESERVED_EVENTS: ReadonlySet<string> = new Set(["gap", "open", "error"]);
+const RESERVED_EVENTS: ReadonlySet<string> = new Set(["begin", "gap", "open", "error"]);
 
 /** What a publisher asks for. Names are checked: the channel's by `parseChannel`, the client's by `parseClientId`. */
 export interface DraftOptions {

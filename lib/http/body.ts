@@ -76,10 +76,17 @@ function tooLarge(limit: number): MessagingError {
   );
 }
 
+/** Formats whose members belong together, even if one is called `data` (CloudEvents 1.0, JSON event format). */
+const WHOLE_TYPES: ReadonlySet<string> = new Set([
+  "application/cloudevents+json",
+  "application/cloudevents-batch+json",
+]);
+
 /**
  * Parses a body by its content type: JSON, a form with a field `data`, text, or bytes.
  *
  * @param maxMessageBytes what cannot become so small is refused before it is decoded
+ * @param isWhole whether JSON and forms are the message as they are, without options beside a `data`
  * @throws {MessagingError} `bad_body` if it does not match its type, `unsupported_media` for an unsupported type,
  * `too_large`
  */
@@ -87,8 +94,9 @@ export function parseBody(
   bytes: Uint8Array<ArrayBuffer>,
   headers: Headers,
   maxMessageBytes = Infinity,
+  isWhole = false,
 ): Body {
-  const encoding = headers.get("content-encoding") ?? "identity";
+  const encoding = headers.get("content-encoding")?.toLowerCase() || "identity";
   if (encoding !== "identity") {
     throw new MessagingError(
       "unsupported_media",
@@ -97,9 +105,11 @@ export function parseBody(
   }
   const kind = parseType(headers.get("content-type") ?? "");
   if (kind === "application/json" || kind.endsWith("+json")) {
-    return parseJson(decodeText(bytes), maxMessageBytes);
+    return parseJson(decodeText(bytes), maxMessageBytes, isWhole || WHOLE_TYPES.has(kind));
   }
-  if (kind === "application/x-www-form-urlencoded") return parseForm(decodeText(bytes), maxMessageBytes);
+  if (kind === "application/x-www-form-urlencoded" && !isWhole) {
+    return parseForm(decodeText(bytes), maxMessageBytes);
+  }
   if (kind === "multipart/form-data") {
     throw new MessagingError(
       "unsupported_media",
@@ -107,7 +117,7 @@ export function parseBody(
     );
   }
   checkLength(bytes.byteLength, maxMessageBytes);
-  if (kind === "" || kind.startsWith("text/")) {
+  if (kind === "" || kind.startsWith("text/") || kind === "application/x-www-form-urlencoded") {
     return withoutOptions({ kind: "text", text: decodeText(bytes) });
   }
   return withoutOptions({ kind: "bytes", bytes });
@@ -149,15 +159,17 @@ function keepsMember(name: string, kept: number): boolean {
   return name === "data" || kept < MAX_OPTIONS;
 }
 
-function parseJson(text: string, maxMessageBytes: number): Body {
+function parseJson(text: string, maxMessageBytes: number, isWhole: boolean): Body {
   try {
     // A byte order mark is no part of the JSON: RFC 8259 section 8.1 lets parsers ignore it.
     const json = text.startsWith("\ufeff") ? text.slice(1) : text;
     const members = parseJsonObject(json, keepsMember);
-    const data = members?.get("data");
+    const data = isWhole ? undefined : members?.get("data");
     checkLength((data ?? json.trim()).length, maxMessageBytes, BYTES_PER_JSON_ESCAPE);
     // What is around the value is white space, as the text has been checked.
-    if (members === undefined || data === undefined) return withoutOptions(toJsonPayload(json.trim()));
+    if (members === undefined || data === undefined) {
+      return withoutOptions(toJsonPayload(json.trim()));
+    }
     const options = [...members].filter(([name]) => name !== "data");
     return {
       payload: toJsonPayload(data),

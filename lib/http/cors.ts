@@ -10,7 +10,10 @@ export function withCors(response: Response, origin: string): Response {
   headers.set("access-control-allow-credentials", "true");
   headers.set("access-control-allow-methods", CHANNEL_METHODS);
   headers.set("access-control-expose-headers", "allow, retry-after, www-authenticate");
-  headers.set("access-control-allow-headers", "authorization, content-type, idempotency-key, last-event-id");
+  headers.set(
+    "access-control-allow-headers",
+    "authorization, content-type, idempotency-key, last-event-id, x-api-key",
+  );
   headers.set("access-control-max-age", "600");
   return new Response(response.body, { status: response.status, headers });
 }

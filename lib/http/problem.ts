@@ -4,6 +4,9 @@ import { MessagingError, toMessagingError } from "../core/errors.ts";
 /** Methods that a channel's URL accepts. */
 export const CHANNEL_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
+/** Keeps browsers from taking what a client wrote for a page or a script. */
+export const NO_SNIFFING = { "x-content-type-options": "nosniff" } as const;
+
 /** Default of Retry-After, in seconds. */
 const RETRY_AFTER_SECONDS = 1;
 
@@ -19,7 +22,11 @@ export function asksForPage({ method, headers }: Request): boolean {
 /** The response to a request that failed. Errors not meant for clients become a 500 without details. */
 export function createProblem(error: unknown, allow: string = CHANNEL_METHODS): Response {
   const { code, status, title, message, retry, retryAfter = RETRY_AFTER_SECONDS } = toMessagingError(error);
-  const headers = new Headers({ "content-type": PROBLEM_TYPE, "cache-control": "no-store" });
+  const headers = new Headers({
+    "content-type": PROBLEM_TYPE,
+    "cache-control": "no-store",
+    ...NO_SNIFFING,
+  });
   if (status === 401) headers.set("www-authenticate", "Bearer");
   if (status === 405) headers.set("allow", allow);
   if (status === 426) headers.set("sec-websocket-version", "13");

@@ -1,4 +1,5 @@
 /** What every streamed response has in common: its headers, and frames of bytes. Protocols and the inspector use it. */
+import { NO_SNIFFING } from "./problem.ts";
 import { Frame } from "../core/socket.ts";
 
 const UTF8 = new TextEncoder();
@@ -10,5 +11,10 @@ export function createStreamFrame(text: string): Frame {
 
 /** Headers of a stream: never stored, never held back by a proxy. */
 export function streamHeaders(contentType: string): Record<string, string> {
-  return { "content-type": contentType, "cache-control": "no-store", "x-accel-buffering": "no" };
+  return {
+    "content-type": contentType,
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+    ...NO_SNIFFING,
+  };
 }

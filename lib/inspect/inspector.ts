@@ -12,6 +12,8 @@ import type { Logger } from "../core/logger.ts";
 import type { Message } from "../core/message.ts";
 import { Frame } from "../core/socket.ts";
 import { StreamSocket } from "../core/stream_socket.ts";
+import { NO_SNIFFING } from "../http/problem.ts";
+import { streamHeaders } from "../http/stream.ts";
 import { Traffic } from "../core/metrics/traffic.ts";
 import {
   CHANNEL_ORDERS,
@@ -74,7 +76,8 @@ export class Inspector implements Disposable {
       await next();
       // Hono answers HEAD like GET, and the stream would never end.
       if (c.req.raw.method === "HEAD") await c.res.body?.cancel();
-      c.res.headers.set("cache-control", "no-store");
+      const headers = { "cache-control": "no-store", ...NO_SNIFFING };
+      for (const [name, value] of Object.entries(headers)) c.res.headers.set(name, value);
     });
     routes.get("/stream", () => this.#openStream());
     routes.get("/tail", async (c) => await this.#openTail(readChannel(c.req.query("channel"))));
@@ -222,7 +225,7 @@ class LineStream {
     this.#onEnd = onEnd;
     this.#socket = new StreamSocket(onEnd);
     this.response = new Response(this.#socket.body, {
-      headers: { "content-type": "application/x-ndjson", "x-accel-buffering": "no" },
+      headers: streamHeaders("application/x-ndjson"),
     });
   }
 

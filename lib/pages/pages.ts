@@ -87,7 +87,7 @@ export class Pages {
     const versioned = `${STATIC}${version}/`;
     const asset = this.#find(pathname.startsWith(versioned) ? pathname.replace(versioned, STATIC) : pathname);
     const isKept = pathname.startsWith(versioned);
-    const accepted = request.headers.get("accept-encoding") ?? "";
+    const accepted = request.headers.get("accept-encoding")?.toLowerCase() ?? "";
     const coding = asset.isCompressible ? CODINGS.find((coding) => accepts(accepted, coding)) : undefined;
     const etag = `"${asset.hash}${coding === undefined ? "" : `-${coding}`}"`;
     const headers = {

@@ -142,3 +142,54 @@ for (const [name, method, headers, isAllowed] of SENT) {
     }
   });
 }
+
+/** A Host header as proxies and browsers send it, an Origin, the configured origins, and the answer. */
+const TABLE: readonly [host: string, origin: string, origins: readonly string[], expected: string][] = [
+  ["live.example.org", "https://live.example.org", [], "allowed"],
+  ["live.example.org:443", "https://live.example.org", [], "allowed"],
+  ["live.example.org:80", "http://live.example.org", [], "allowed"],
+  ["live.example.org", "http://live.example.org", [], "allowed"],
+  ["LIVE.example.org:443", "https://live.example.org", [], "allowed"],
+  ["live.example.org:8443", "https://live.example.org:8443", [], "allowed"],
+  ["live.example.org:8443", "https://live.example.org", [], "origin_refused"],
+  ["live.example.org:80", "https://live.example.org", [], "origin_refused"],
+  ["live.example.org:443", "http://live.example.org", [], "origin_refused"],
+  ["live.example.org", "https://live.example.org:8443", [], "origin_refused"],
+  ["[2001:db8::1]:443", "https://[2001:db8::1]", [], "allowed"],
+  ["live.example.org", "https://example.org", [], "origin_refused"],
+  ["live.example.org", "app://live.example.org", [], "origin_refused"],
+  ["live.example.org", "https://app.example", ["https://app.example"], "allowed"],
+  ["live.example.org", "capacitor://localhost", ["capacitor://localhost"], "allowed"],
+  ["live.example.org", "ionic://localhost", ["ionic://localhost"], "allowed"],
+  ["live.example.org", "app://localhost", ["app://localhost"], "allowed"],
+  ["live.example.org", "app://.", ["app://."], "allowed"],
+  ["live.example.org", "tauri://localhost", ["tauri://localhost"], "allowed"],
+  ["live.example.org", "http://tauri.localhost", ["http://tauri.localhost"], "allowed"],
+  [
+    "live.example.org",
+    "chrome-extension://abcdefghijklmnop",
+    ["chrome-extension://abcdefghijklmnop"],
+    "allowed",
+  ],
+  ["live.example.org", "moz-extension://0b1c-22", ["moz-extension://0b1c-22"], "allowed"],
+  ["live.example.org", "capacitor://elsewhere", ["capacitor://localhost"], "origin_refused"],
+  ["live.example.org", "ionic://localhost", ["capacitor://localhost"], "origin_refused"],
+];
+
+for (const [host, origin, names, expected] of TABLE) {
+  Deno.test(`A page of ${origin} at Host ${host}${names.length === 0 ? "" : ` with ${names}`} is ${expected}`, () => {
+    const request = new Request(`http://${host}/news`, { headers: { host, origin } });
+    const check = () => checkOrigin(request, { origins: names.map(parseOrigin), openOnLoopback: false });
+    if (expected === "allowed") check();
+    else assert.throws(check, { code: expected });
+  });
+}
+
+Deno.test("An open loopback server behind a TLS proxy knows the listed name with its port", () => {
+  const policy = { origins: ["https://live.example.org"], openOnLoopback: true };
+  for (const host of ["live.example.org", "live.example.org:443"]) {
+    checkOrigin(new Request(`http://${host}/`, { headers: { host } }), policy);
+  }
+  const other = new Request("http://live.example.org:80/", { headers: { host: "live.example.org:80" } });
+  assert.throws(() => checkOrigin(other, policy), { code: "wrong_host" });
+});

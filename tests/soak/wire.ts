@@ -189,6 +189,7 @@ class EventLines {
     if (line !== "") return undefined;
     this.#event = { id: "", name: "", data: "" };
     if (event.name === "gap") return { kind: "gap" };
+    if (event.name === "begin") return { kind: "position", id: event.id };
     if (event.data !== "") return { kind: "message", text: event.data, id: event.id };
     return event.id === "" ? undefined : { kind: "position", id: event.id };
   }

@@ -337,7 +337,11 @@ function createBadRequest(cause: unknown): Response {
     "The Host header and the request target do not form a URL, or the method is forbidden",
     { cause },
   );
-  const headers = { "content-type": "application/problem+json", "cache-control": "no-store" };
+  const headers = {
+    "content-type": "application/problem+json",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  };
   const body = { type: "urn:raindrops:bad_host", title, status, detail };
   return new Response(JSON.stringify(body) + "\n", { status, headers });
 }

@@ -110,7 +110,7 @@ export function openUniSocket(
 /** A session over a response of lines, at `/connection/http_stream`; the body holds its first commands. */
 export function openLineSession(stream: StreamRequest): Response {
   const { request, body } = stream;
-  const isProtobuf = /octet-stream|protobuf/.test(request.headers.get("content-type") ?? "") ||
+  const isProtobuf = /octet-stream|protobuf/i.test(request.headers.get("content-type") ?? "") ||
     asksForProtobuf(request);
   const format = isProtobuf ? PROTOBUF_FORMAT : JSON_LINES_FORMAT;
   const type = isProtobuf ? "application/octet-stream" : "application/json";
@@ -158,7 +158,7 @@ export async function emulate(
   request: Request,
   body: Uint8Array,
 ): Promise<Response> {
-  const isProtobuf = /octet-stream|protobuf/.test(request.headers.get("content-type") ?? "");
+  const isProtobuf = /octet-stream|protobuf/i.test(request.headers.get("content-type") ?? "");
   let emulation;
   try {
     emulation = (isProtobuf ? PROTOBUF_CODEC : JSON_CODEC).decodeEmulation(body);

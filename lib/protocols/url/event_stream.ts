@@ -22,15 +22,21 @@ const FORMAT: StreamFormat = {
   protocol: "sse",
   contentType: EVENT_STREAM_TYPE,
   encoder: EVENT_STREAM_ENCODER,
-  // An id without data is not dispatched but remembered: a subscriber that drops before its first message still
-  // resumes from where it came in.
+  // A subscriber that is cut off before its first message is to resume from where it came in. Browsers note an id at the end
+  // of its block, some libraries only if the block has data, and others hand a block without data to their users as an
+  // empty message: hence an event of a name that nobody listens for, with data.
   encodeOpening: (top) =>
     `retry: ${RETRY_MILLISECONDS}\n${
-      top === undefined ? "" : `id: ${formatId(top.epoch, top.sequence)}\n`
-    }\n`,
+      top === undefined ? "" : encodeBeginning(formatId(top.epoch, top.sequence))
+    }`,
   encodeGap: (gap) => `event: gap\nid: ${findResumeId(gap)}\ndata: {"earliest":"${gap.earliest}"}\n\n`,
-  keepAlive: ": alive\n\n",
+  // A line, as an empty one would end a block.
+  keepAlive: ": alive\n",
 };
+
+function encodeBeginning(id: string): string {
+  return `event: begin\nid: ${id}\ndata: {"id":"${id}"}\n\n`;
+}
 
 /** Opens an event stream on the channels of a request. */
 export function openEventStream(services: Services, request: SessionRequest): Response {

@@ -3,7 +3,7 @@ import { formatSelector, parseChannelPath } from "../../core/channel.ts";
 import { MessagingError } from "../../core/errors.ts";
 import type { Hub } from "../../core/hub.ts";
 import { encodeMessageJson, formatId } from "../../core/message.ts";
-import { parseOr } from "../../http/problem.ts";
+import { NO_SNIFFING, parseOr } from "../../http/problem.ts";
 import type { Services } from "../protocol.ts";
 import type { ReadOptions } from "./read_request.ts";
 
@@ -70,5 +70,5 @@ function createJson(text: string): Response {
   const body = UTF8.encode(text);
   // Said here, that HEAD says it too.
   const headers = { "content-length": String(body.byteLength), "content-type": "application/json" };
-  return new Response(body, { headers: { ...headers, "cache-control": "no-store" } });
+  return new Response(body, { headers: { ...headers, "cache-control": "no-store", ...NO_SNIFFING } });
 }

@@ -10,17 +10,20 @@ import type { Published } from "../../core/hub.ts";
 import { type Draft, formatId, formatTime, type Sender } from "../../core/message.ts";
 import type { Peer } from "../../core/socket.ts";
 import { parseBody, readBytes } from "../../http/body.ts";
-import { parseOr } from "../../http/problem.ts";
+import { NO_SNIFFING, parseOr } from "../../http/problem.ts";
 import type { Services } from "../protocol.ts";
 import { createEcho, isEcho } from "./echo.ts";
 import { checkIdentity } from "./identity.ts";
 
 const OPTION_NAMES = ["event", "to", "ttl", "ephemeral"] as const;
 
-const RECEIPT: ResponseInit = { headers: { "content-type": "application/json" } };
+const RECEIPT: ResponseInit = { headers: { "content-type": "application/json", ...NO_SNIFFING } };
 
 /** URLs that the parser leaves as they are: no dots, no escapes, no query. */
 const PLAIN_URL = /^https?:\/\/[^/?#]+(\/[\w\-/]*)$/;
+
+/** The path of a direct message: as `encodeURIComponent` writes it, too. */
+const DIRECT_PATH = /^\/(?:@|%40)/;
 
 type Options = Pick<DraftOptions, (typeof OPTION_NAMES)[number]>;
 
@@ -38,13 +41,14 @@ export async function handlePublish(
   if (!isAsked) pass?.demand(target.to === undefined ? "publish" : "whisper", target.channel);
   // Backends publish as fast as they like.
   if (!pass?.hasKey) limits.countPublish(address, pass?.user);
-  const { id, name, ...options } = parseQuery(search);
+  const { id, name, raw, ...options } = parseQuery(search);
   if (pass !== undefined) checkIdentity({ id, name }, pass, hub, address);
   const from = pass && parseSender(pass, id, name);
   const idempotencyKey = request.headers.get("idempotency-key") ?? undefined;
   const bytes = await readBytes(request, settings);
   if (echoes) return createEcho(request, bytes);
-  const body = parseBody(bytes, request.headers, settings.maxMessageBytes);
+  const isWhole = raw !== undefined && parseSwitch("raw", raw);
+  const body = parseBody(bytes, request.headers, settings.maxMessageBytes, isWhole);
   const parsed = parseOptions({ ...body.options, ...options });
   if (target.to !== undefined && parsed.to !== undefined) {
     throw new MessagingError("bad_option", `The path says whom this is for: leave out "to"`);
@@ -79,8 +83,8 @@ function parseQuery(search: string): Record<string, string | undefined> {
 /** A channel's path, or `/@id` for one client. */
 function parseTarget(path: string): { channel: string; to?: string } {
   return parseOr("bad_channel", () => {
-    if (!path.startsWith("/@")) return { channel: parseChannelPath(path) };
-    const id = parseClientId(decodePath(path.slice(2)));
+    if (!DIRECT_PATH.test(path)) return { channel: parseChannelPath(path) };
+    const id = parseClientId(decodePath(path.slice(1)).slice(1));
     return { channel: directChannel(id), to: id };
   });
 }
@@ -104,6 +108,8 @@ function parseSender(
 export function parseOptions(values: Readonly<Record<string, unknown>>): Options {
   const options: { -readonly [K in keyof Options]: Options[K] } = {};
   for (const [name, value] of Object.entries(values)) {
+    // What programs write for an option that is not set.
+    if (value === null && OPTION_NAMES.some((known) => known === name)) continue;
     if (!["string", "number", "boolean"].includes(typeof value)) {
       throw new MessagingError("bad_option", `${quote(name)} must be a plain value`);
     }
@@ -162,5 +168,5 @@ function createReceipt(
 }
 
 function acceptsJson(request: Request): boolean {
-  return /\bapplication\/(json|\*)/.test(request.headers.get("accept") ?? "");
+  return /\bapplication\/(json|\*)/i.test(request.headers.get("accept") ?? "");
 }

@@ -25,7 +25,8 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   if (!upgrades && pages.owns(pathname)) return await pages.fetch(request);
   if (isReserved(pathname)) throw new MessagingError("not_found", `Nothing lives at ${pathname} yet`);
 
-  const accept = request.headers.get("accept") ?? "*/*";
+  // Media types are not case-sensitive (RFC 9110 section 8.3.1).
+  const accept = request.headers.get("accept")?.toLowerCase() ?? "*/*";
   if (!upgrades && wantsPage(request, accept)) {
     parseOr("bad_channel", () => parseSelectorPath(pathname));
     return await pages.fetch(request);
@@ -52,9 +53,15 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   const { id, name, since, limit } = options;
   const session = { selector, id, choseId, name, pass, since, limit };
   if (upgrades) {
+    const subprotocol = chooseSubprotocol(request.headers);
+    if (subprotocol === undefined && request.headers.has("sec-websocket-protocol")) {
+      const reason = "A plain channel speaks none of the subprotocols offered: browsers fail the connection";
+      services.logger.write("warn", "subprotocol not spoken", { channel: selector.key, reason });
+    }
     return connections.upgrade(
       peer,
       (connection) => openPlainSession(services, { ...session, connection }),
+      subprotocol === undefined ? {} : { subprotocol },
     );
   }
   const [type, open] = options.follow
@@ -63,6 +70,18 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   // A HEAD is answered with the headers of the stream, which is not opened for it.
   if (request.method === "HEAD") return new Response(null, { headers: streamHeaders(type) });
   return connections.openStream(peer, (connection) => open(services, { ...session, connection }));
+}
+
+/** Subprotocols that plain channels do not speak: to agree to one would make its clients wait for its words. */
+const OTHER_SUBPROTOCOLS = /^(?:mqtt|centrifuge|graphql|stomp|v1\d\.stomp|wamp|amqp|xmpp|sip|ocpp)/i;
+
+/**
+ * The first subprotocol that the client offers, as its own: what frames of a plain channel mean is between its clients,
+ * and browsers fail a connection whose offers are not answered (RFC 6455 section 4.1).
+ */
+function chooseSubprotocol(headers: Headers): string | undefined {
+  return headers.get("sec-websocket-protocol")?.split(",").map((name) => name.trim())
+    .find((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name) && !OTHER_SUBPROTOCOLS.test(name));
 }
 
 /** A channel without history is read as an empty one: an EventSource brings a position whenever it reconnects. */

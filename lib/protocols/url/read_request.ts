@@ -2,7 +2,6 @@
 import { decodeFormText } from "../../base/form.ts";
 import { parseSelectorPath } from "../../core/channel.ts";
 import { parseClientId, parseClientName } from "../../core/client.ts";
-import { MessagingError } from "../../core/errors.ts";
 import type { Cursor } from "../../core/log.ts";
 import { parseOr } from "../../http/problem.ts";
 import type { Selector } from "../../core/channel.ts";
@@ -18,12 +17,13 @@ export interface ReadOptions {
   readonly presence: boolean;
 }
 
-const QUERY_NAMES = ["since", "limit", "follow", "presence", "id", "name"] as const;
+/** Query parameters that mean Last-Event-ID, in lower case: what clients send who cannot set headers. */
+const LAST_EVENT_ID_NAMES: ReadonlySet<string> = new Set(["lasteventid", "last-event-id"]);
 const MAX_LIMIT = 1_000_000;
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /**
- * Reads a GET on a channel.
+ * Reads a GET on a channel. Query parameters of other names are ignored: clients, proxies and links add their own.
  *
  * @throws {MessagingError} `bad_channel` or `bad_option`, saying what is allowed
  */
@@ -31,21 +31,14 @@ export function parseReadRequest(request: Request, now: number): ReadOptions {
   const url = new URL(request.url);
   parseOr("bad_option", () => decodeFormText(url.search));
   const query = new Map(url.searchParams);
-  for (const name of query.keys()) {
-    if (!QUERY_NAMES.some((known) => known === name)) {
-      throw new MessagingError(
-        "bad_option",
-        `Unknown query parameter ${JSON.stringify(name.slice(0, 60))}: there are ${QUERY_NAMES.join(", ")}`,
-      );
-    }
-  }
   const selector = parseOr("bad_channel", () => parseSelectorPath(url.pathname));
   const [id, name, since, limit] = (["id", "name", "since", "limit"] as const).map((key) => query.get(key));
   return parseOr("bad_option", () => ({
     selector,
     id: id === undefined ? crypto.randomUUID() : parseClientId(id),
     name: name === undefined ? undefined : parseClientName(name),
-    since: resumeCursor(request) ?? (since === undefined ? undefined : parseSince(since, selector, now)),
+    since: resumeCursor(request, query) ??
+      (since === undefined ? undefined : parseSince(since, selector, now)),
     limit: limit === undefined ? undefined : parseLimit(limit),
     follow: isOn(query.get("follow")),
     presence: isOn(query.get("presence")),
@@ -84,11 +77,21 @@ export function parseSince(text: string, selector: Selector, now: number): Curso
   );
 }
 
-/** `Last-Event-ID` is where a reconnecting EventSource goes on. One that is not ours is of a log that is gone. */
-function resumeCursor(request: Request): Cursor | undefined {
-  const header = request.headers.get("last-event-id");
-  if (header === null || header === "") return undefined;
-  return parseId(header) ?? { kind: "id", epoch: "", sequence: 0 };
+/**
+ * `Last-Event-ID` is where a reconnecting EventSource goes on; polyfills send it as a query parameter. One that is not
+ * ours is of a log that is gone.
+ */
+function resumeCursor({ headers }: Request, query: ReadonlyMap<string, string>): Cursor | undefined {
+  const id = headers.get("last-event-id") || findLastEventId(query);
+  if (id === undefined || id === "") return undefined;
+  return parseId(id) ?? { kind: "id", epoch: "", sequence: 0 };
+}
+
+function findLastEventId(query: ReadonlyMap<string, string>): string | undefined {
+  for (const [name, value] of query) {
+    if (LAST_EVENT_ID_NAMES.has(name.toLowerCase())) return value;
+  }
+  return undefined;
 }
 
 function parseId(text: string): Cursor | undefined {

@@ -230,6 +230,89 @@ Deno.test("An Idempotency-Key is its publisher's own: user, API key, or everybod
   }
 });
 
+const CLOUD_EVENT = '{"specversion": "1.0", "id": "1", "source": "/a", "type": "t", "data": {"n": 1.0}}';
+
+/** Bodies that publishers send as they must, with what is stored, to the byte. */
+const WHOLE: readonly { name: string; path?: string; type: string; body: string; stored?: string }[] = [
+  {
+    name: "a webhook with ?raw",
+    path: "?raw",
+    type: "application/json",
+    body: '{"id": 1, "data": {"a": 2}}',
+  },
+  {
+    name: "data with an option, with ?raw=true",
+    path: "?raw=true",
+    type: "application/json",
+    body: '{"data": 1, "ttl": 5}',
+  },
+  { name: "a list with ?raw", path: "?raw", type: "application/json", body: '[1.0,  {"data": 2}]' },
+  {
+    name: "a JSON-based type with ?raw",
+    path: "?raw",
+    type: "application/ld+json",
+    body: '{"id": 1, "data": 2}',
+  },
+  {
+    name: "a form with ?raw",
+    path: "?raw",
+    type: "application/x-www-form-urlencoded",
+    body: "data=1&x=2",
+    stored: '"data=1&x=2"',
+  },
+  { name: "a CloudEvent", type: "application/cloudevents+json", body: CLOUD_EVENT },
+  {
+    name: "a CloudEvent in other case",
+    type: "Application/CloudEvents+JSON; charset=utf-8",
+    body: CLOUD_EVENT,
+  },
+  { name: "CloudEvents", type: "application/cloudevents-batch+json", body: `[${CLOUD_EVENT}]` },
+];
+
+for (const { name, path = "", type, body, stored = body } of WHOLE) {
+  Deno.test(`POST of ${name} stores it as it is`, async () => {
+    await using app = await openApp();
+    const response = await send(app, `/news${path}`, { body, headers: { "content-type": type } });
+    assert.equal(response.status, 200, await response.clone().text());
+    const document = await app.fetch(new Request("http://localhost:8000/news?since=earliest"), PEER);
+    assert.ok((await document.text()).includes(`"data":${stored}`));
+  });
+}
+
+Deno.test("An option that is null is left out, and ?raw is checked like any other", async () => {
+  await using app = await openApp();
+  const headers = { "content-type": "application/json" };
+  const body = '{"data": 1, "event": null, "to": null, "ttl": null, "ephemeral": null}';
+  const response = await send(app, "/news", { body, headers });
+  assert.equal(response.status, 200, await response.clone().text());
+  assert.equal((await response.json()).offset, 1);
+  assert.equal((await send(app, "/news", { body: '{"data": 1, "evnt": null}', headers })).status, 400);
+  assert.equal((await send(app, "/news?raw=perhaps", { body: "1", headers })).status, 400);
+  assert.equal((await send(app, "/news?raw", { body: "{", headers })).status, 400);
+  assert.equal((await send(app, "/news?raw=false", { body: '{"data":1,"x":2}', headers })).status, 400);
+});
+
+Deno.test("A path that is percent-encoded means the same path", async () => {
+  await using app = await openApp();
+  for (const name of ["news", "a/b", "a,b", "a:b@c/d", "a+b=c", "#1;2", "$user/~x"]) {
+    const path = name.split("/").map(encodeURIComponent).join("/");
+    const answers = [];
+    for (const written of [path, encodeURIComponent(name)]) {
+      const response = await send(app, `/${written}`, { body: "x" });
+      answers.push((await response.json()).channel);
+      assert.equal((await app.fetch(new Request(`http://localhost:8000/${written}`), PEER)).status, 200);
+    }
+    assert.deepEqual(answers, [name, name]);
+  }
+  const details = [];
+  for (const written of ["/@id1", "/%40id1"]) {
+    const response = await send(app, written, { body: "x" });
+    assert.equal(response.status, 404);
+    details.push((await response.json()).detail);
+  }
+  assert.equal(details[1], details[0]);
+});
+
 const JSON_TYPE = { "content-type": "application/json" };
 const REFUSALS: readonly ({ name: string; path?: string; status: number; detail: RegExp } & Sent)[] = [
   { name: "bad JSON", body: "{data:1}", headers: JSON_TYPE, status: 400, detail: /Not JSON at position 1/ },

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseSelectorPath } from "../../../lib/core/channel.ts";
 import { parseSince } from "../../../lib/protocols/url/read_request.ts";
+import { readLines } from "../../read_lines.ts";
 import { startApp, type TestApp } from "../../test_app.ts";
 import { TestSocket } from "../../test_socket.ts";
 
@@ -126,16 +127,83 @@ Deno.test("GET answers by Accept: pages to browsers, JSON to others, and home to
   assert.match((await get("/_examples/chat", browser)).type ?? "", /^text\/html/);
 });
 
+/** The same header in other cases, which mean the same (RFC 9110). */
+const CASES: readonly ((text: string) => string)[] = [
+  (text) => text,
+  (text) => text.toUpperCase(),
+  (text) => text.replaceAll(/\b[a-z]/g, (letter) => letter.toUpperCase()),
+];
+
+const COMPARED: readonly [name: string, path: string, header: string, value: string, init: RequestInit][] = [
+  ["Accept of an event stream", "/news", "accept", "text/event-stream", { method: "HEAD" }],
+  ["Accept of a page", "/news", "accept", "text/html", {}],
+  ["Accept of JSON on /", "/", "accept", "application/json", { method: "POST", body: "x" }],
+  ["Accept-Encoding", "/_examples/chat", "accept-encoding", "gzip", {}],
+  ["the type of JSON", "/news", "content-type", "application/json", { method: "POST", body: "1" }],
+  ["the type of JSON-based formats", "/news", "content-type", "application/x+json", {
+    method: "POST",
+    body: "{",
+  }],
+  ["the type of a form", "/news", "content-type", "application/x-www-form-urlencoded", {
+    method: "POST",
+    body: "data=1&ttl=x",
+  }],
+  ["a charset", "/news", "content-type", 'text/plain; charset="utf-8"', { method: "POST", body: "x" }],
+  ["a content coding", "/news", "content-encoding", "identity", { method: "POST", body: "x" }],
+  ["the API's error mode", "/api/nothing", "x-centrifugo-error-mode", "transport", {
+    method: "POST",
+    body: "{}",
+  }],
+];
+
+for (const [name, path, header, value, init] of COMPARED) {
+  Deno.test(`${name} is compared without regard to case`, async () => {
+    await using server = await startApp();
+    const answers: unknown[] = [];
+    for (const write of CASES) {
+      const headers = { "content-type": "text/plain", accept: "*/*", [header]: write(value) };
+      const response = await fetch(server.url + path, { ...init, headers });
+      await response.body?.cancel();
+      answers.push([response.status, response.headers.get("content-type"), response.headers.get("vary")]);
+    }
+    assert.deepEqual(answers, CASES.map(() => answers[0]));
+  });
+}
+
 Deno.test("GET of a bad channel, option or reserved path is a clear problem", async () => {
   await using server = await startApp();
   assert.match((await read(server, "/a//b", 400)).detail, /empty segment/);
-  assert.match((await read(server, "/news?sinse=1", 400)).detail, /"sinse".*since/);
   assert.match((await read(server, "/news?since=soon", 400)).detail, /earliest/);
   assert.match((await read(server, "/news?limit=0", 400)).detail, /whole number/);
   assert.match((await read(server, "/_unknown", 404)).detail, /_unknown/);
   assert.match((await read(server, "/_static/unknown.css", 404)).detail, /unknown\.css/);
   assert.match((await read(server, "/_examples/..%2f..%2fdeno", 404)).detail, /There is no/);
   assert.match((await read(server, "/apps/x", 404)).detail, /apps/);
+});
+
+Deno.test("GET ignores query parameters that it does not know, and takes lastEventId for Last-Event-ID", async () => {
+  await using server = await startApp();
+  const first = await publish(server, "/news", "1");
+  await publish(server, "/news", "2");
+  for (const name of ["utm_source", "access_token", "t", "sinse", "event", "__proto__", ""]) {
+    assert.deepEqual(texts(await read(server, `/news?${name}=x&since=${first.id}`)), ["2"], name);
+  }
+  for (const name of ["lastEventId", "lastEventID", "last-event-id", "Last-Event-ID", "LASTEVENTID"]) {
+    assert.deepEqual(texts(await read(server, `/news?${name}=${first.id}&since=earliest`)), ["2"], name);
+    assert.deepEqual(texts(await read(server, `/news?${name}=&since=earliest`)), ["1", "2"], `empty ${name}`);
+    assert.ok((await read(server, `/news?${name}=nonsense`)).gap, `${name} of another log`);
+    for (const query of ["follow", "x"]) {
+      await using stream = await readLines(`${server.url}/news?${query}&${name}=${first.id}`, {
+        accept: "text/event-stream",
+      });
+      assert.match((await stream.take(3)).join(), /2/);
+    }
+    await using socket = await TestSocket.open(`${server.socketUrl}/news?${name}=${first.id}&utm_source=x`);
+    assert.equal(await socket.next(), "2");
+  }
+  const refused = await fetch(`${server.url}/news?sinse=1`, { method: "POST", body: "x" });
+  assert.equal(refused.status, 400, "publishing takes no chances");
+  await refused.body?.cancel();
 });
 
 Deno.test("GET ?presence lists who is on a channel and counts them", async () => {
@@ -159,7 +227,10 @@ Deno.test("OPTIONS allows the methods, and an allowed page of another origin may
   assert.equal(preflight.status, 204);
   assert.equal(preflight.headers.get("access-control-allow-origin"), "http://localhost:5173");
   assert.match(preflight.headers.get("access-control-allow-methods") ?? "", /POST/);
-  assert.match(preflight.headers.get("access-control-allow-headers") ?? "", /idempotency-key/);
+  const allowed = preflight.headers.get("access-control-allow-headers")?.split(", ") ?? [];
+  for (const name of ["authorization", "content-type", "idempotency-key", "last-event-id", "x-api-key"]) {
+    assert.ok(allowed.includes(name), name);
+  }
   const response = await fetch(`${server.url}/news`, {
     method: "POST",
     body: "hi",
@@ -168,3 +239,29 @@ Deno.test("OPTIONS allows the methods, and an allowed page of another origin may
   assert.equal(response.headers.get("access-control-allow-origin"), "null");
   await response.body?.cancel();
 });
+
+const SNIFFABLE: readonly [name: string, path: string, init: RequestInit][] = [
+  ["a document", "/news", {}],
+  ["presence", "/news?presence", {}],
+  ["a receipt", "/news", { method: "POST", body: "<script>" }],
+  ["clearing", "/news", { method: "DELETE" }],
+  ["a problem", "/news?limit=x", {}],
+  ["a line stream", "/news?follow&since=earliest&limit=1", {}],
+  ["an event stream", "/news?since=earliest&limit=1", { headers: { accept: "text/event-stream" } }],
+  ["an answer of the API", "/api/info", { method: "POST", body: "{}" }],
+  ["a problem of the API", "/api/info", { method: "POST", body: "" }],
+  ["the inspector's channels", "/_inspect/channels", {}],
+  ["Centrifuge's event stream", "/connection/uni_sse?cf_connect={}", {}],
+  ["Centrifuge's line stream", "/connection/uni_http_stream", { method: "POST", body: "{}" }],
+  ["an echo", "/echo", { method: "POST", body: "<script>" }],
+];
+
+for (const [name, path, init] of SNIFFABLE) {
+  Deno.test(`Browsers are told not to guess the type of ${name}`, async () => {
+    await using server = await startApp();
+    await publish(server, "/news", "<script>");
+    const response = await fetch(server.url + path, { headers: { accept: "application/json" }, ...init });
+    await response.body?.cancel();
+    assert.equal(response.headers.get("x-content-type-options"), "nosniff", `${response.status}`);
+  });
+}

@@ -1,0 +1,161 @@
+/**
+ * What the EventSource clients that people use make of an event stream: strict ones, which follow the WHATWG, and tolerant
+ * ones, which take every block for a message. Each is cut off before its first message, and later across a gap.
+ */
+import assert from "node:assert/strict";
+import { fetchEventSource } from "@microsoft/fetch-event-source";
+import { EventSourcePolyfill } from "event-source-polyfill";
+import { EventSource as NodeEventSource } from "eventsource";
+import { EventSourceParserStream } from "eventsource-parser/stream";
+import { MessagingError } from "../../../lib/core/errors.ts";
+import { startApp, type TestApp } from "../../test_app.ts";
+
+interface Event {
+  /** "message" for one without a name. */
+  readonly name: string;
+  readonly data: string;
+}
+
+/** Reads a URL until it is stopped, and connects again as the library or its documentation says. */
+type OpenClient = (url: string, take: (event: Event) => void) => () => void;
+
+/** What a browser's EventSource offers. */
+interface EventTargetLike {
+  addEventListener(name: string, listen: (event: { readonly data: string }) => void): void;
+  close(): void;
+}
+
+/** Milliseconds that the stream's `retry` asks for, for clients that leave reconnecting to their user. */
+const RETRY = 1_000;
+
+function listen(source: EventTargetLike, take: (event: Event) => void): () => void {
+  for (const name of ["message", "gap"]) source.addEventListener(name, ({ data }) => take({ name, data }));
+  return () => source.close();
+}
+
+/** Reads again and again with the id that `read` saw last. */
+function repeat(
+  url: string,
+  read: (body: ReadableStream<Uint8Array<ArrayBuffer>>, id: (id: string) => void) => Promise<void>,
+): () => void {
+  const abort = new AbortController();
+  let lastId = "";
+  (async () => {
+    while (!abort.signal.aborted) {
+      const headers = { accept: "text/event-stream", ...(lastId === "" ? {} : { "last-event-id": lastId }) };
+      const { body } = await fetch(url, { headers, signal: abort.signal });
+      if (body !== null) await read(body, (id) => lastId = id);
+      await new Promise((resolve) => setTimeout(resolve, RETRY));
+    }
+  })().catch(() => {});
+  return () => abort.abort();
+}
+
+const CLIENTS: Readonly<Record<string, OpenClient>> = {
+  "EventSource of Deno": (url, take) => listen(new EventSource(url), take),
+  "eventsource of npm": (url, take) => listen(new NodeEventSource(url), take),
+  "event-source-polyfill": (url, take) => listen(new EventSourcePolyfill(url), take),
+  "@microsoft/fetch-event-source"(url, take) {
+    const abort = new AbortController();
+    // It is made for browsers.
+    Object.assign(globalThis, { window: globalThis, document: { removeEventListener() {} } });
+    fetchEventSource(url, {
+      signal: abort.signal,
+      openWhenHidden: true,
+      onmessage: ({ event, data }) => take({ name: event || "message", data }),
+      onclose() {
+        throw new Error("It takes the end of a stream for final unless told so");
+      },
+    }).catch(() => {});
+    return () => abort.abort();
+  },
+  "eventsource-parser": (url, take) =>
+    repeat(url, async (body, note) => {
+      const events = body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
+      for await (const { event = "message", data, id } of events) {
+        if (id !== undefined) note(id);
+        take({ name: event, data });
+      }
+    }),
+  // Python's httpx-sse hands on every block once it has seen any field, and keeps the last id.
+  "the rules of httpx-sse": (url, take) =>
+    repeat(url, async (body, note) => {
+      let [name, id, rest, data] = ["", "", "", [] as string[]];
+      for await (const text of body.pipeThrough(new TextDecoderStream())) {
+        const lines = (rest + text).split("\n");
+        rest = lines.pop() ?? "";
+        for (const line of lines) {
+          if (line.startsWith("id: ")) id = line.slice(4);
+          else if (line.startsWith("event: ")) name = line.slice(7);
+          else if (line.startsWith("data: ")) data.push(line.slice(6));
+          if (line !== "" || (id === "" && name === "" && data.length === 0)) continue;
+          take({ name: name || "message", data: data.join("\n") });
+          note(id);
+          [name, data] = ["", []];
+        }
+      }
+    }),
+};
+
+async function send(server: TestApp, method: string, body?: string): Promise<void> {
+  const response = await fetch(`${server.url}/news`, { method, ...(body === undefined ? {} : { body }) });
+  await response.body?.cancel();
+}
+
+/** Resolves once a number of readers have been let in, the cut ones included. */
+async function waitForReaders({ logger }: TestApp, count: number): Promise<void> {
+  const connected = () => logger.entries.filter(({ event }) => event === "client connected").length;
+  while (connected() < count) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+function cutAll({ app: { hub } }: TestApp): void {
+  for (const client of [...hub.clients]) client.end(new MessagingError("log_unavailable", "cut"));
+}
+
+for (const [library, openClient] of Object.entries(CLIENTS)) {
+  Deno.test({
+    name: `${library} gets no empty message, and misses nothing when cut before its first`,
+    // The libraries leave timers of their own behind.
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      await using server = await startApp("--keep-alive", "1");
+      await send(server, "POST", "before");
+      const events: Event[] = [];
+      let wake = () => {};
+      const stop = openClient(`${server.url}/news`, (event) => {
+        events.push(event);
+        wake();
+      });
+      const until = async (data: string) => {
+        while (!events.some((event) => event.data === data)) {
+          await new Promise<void>((resolve) => wake = resolve);
+        }
+      };
+      try {
+        await waitForReaders(server, 1);
+        cutAll(server);
+        await send(server, "POST", "while away");
+        await until("while away");
+        await send(server, "POST", "live");
+        await until("live");
+        cutAll(server);
+        await send(server, "POST", "lost");
+        await send(server, "DELETE");
+        await send(server, "POST", "left");
+        await until("left");
+        cutAll(server);
+        await send(server, "POST", "last");
+        await until("last");
+      } finally {
+        stop();
+      }
+      assert.deepEqual(events.filter(({ data }) => data === ""), [], "nobody gets an empty message");
+      const messages = events.filter(({ name }) => name === "message").map(({ data }) => data);
+      assert.deepEqual(messages, ["while away", "live", "left", "last"]);
+      const others = events.filter(({ name }) => name !== "message");
+      for (const { data } of others) assert.equal(typeof JSON.parse(data), "object");
+      assert.equal(others.filter(({ name }) => name === "gap").length, 1, "a gap is told once");
+    },
+  });
+}
