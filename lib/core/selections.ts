@@ -45,7 +45,7 @@ export class Selection<C extends { readonly name: string }> {
     if (this.#patterns.size > 0) return;
     for (const name of this.#names) {
       const channel = source.get(name);
-      if (channel !== undefined) this.#channels.push(channel);
+      if (channel !== undefined && !this.#hides?.(name)) this.#channels.push(channel);
     }
     this.#seen = source.all.length;
   }
@@ -82,9 +82,8 @@ export class Selection<C extends { readonly name: string }> {
   #look(): void {
     const channel = this.#source.all[this.#seen++]!;
     const { name } = channel;
-    if (this.#names.has(name) || (this.#patterns.matches(name) && !this.#hides?.(name))) {
-      this.#channels.push(channel);
-    }
+    if (!this.#names.has(name) && !this.#patterns.matches(name)) return;
+    if (!this.#hides?.(name)) this.#channels.push(channel);
   }
 }
 
