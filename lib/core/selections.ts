@@ -2,7 +2,7 @@
  * Which of an engine's channels a selector selects. Names are looked up, patterns are matched through an index and in
  * slices, and what was found is cached within a limit in bytes. Every engine has one.
  */
-import { SliceClock } from "../base/slices.ts";
+import { nextSlice, SliceClock } from "../base/slices.ts";
 import type { Selector } from "./channel.ts";
 import { PatternIndex } from "./pattern_index.ts";
 
@@ -15,6 +15,8 @@ export interface ChannelSource<C> {
 
 /** Estimated bytes of what is cached. The newest selection is kept even if it alone is larger. */
 const CACHED_BYTES = 8 * 1024 * 1024;
+/** With more channels than this, every read of several begins in a slice of its own. */
+const FEW_CHANNELS = 256;
 /** Bytes of one selected channel in a selection, and of one segment of a pattern. */
 const CHANNEL_BYTES = 24;
 const SEGMENT_BYTES = 300;
@@ -43,7 +45,7 @@ export class Selection<C extends { readonly name: string }> {
     if (this.#patterns.size > 0) return;
     for (const name of this.#names) {
       const channel = source.get(name);
-      if (channel !== undefined) this.#channels.push(channel);
+      if (channel !== undefined && !this.#hides?.(name)) this.#channels.push(channel);
     }
     this.#seen = source.all.length;
   }
@@ -80,9 +82,8 @@ export class Selection<C extends { readonly name: string }> {
   #look(): void {
     const channel = this.#source.all[this.#seen++]!;
     const { name } = channel;
-    if (this.#names.has(name) || (this.#patterns.matches(name) && !this.#hides?.(name))) {
-      this.#channels.push(channel);
-    }
+    if (!this.#names.has(name) && !this.#patterns.matches(name)) return;
+    if (!this.#hides?.(name)) this.#channels.push(channel);
   }
 }
 
@@ -109,8 +110,16 @@ export class Selections<C extends { readonly name: string }> {
     return this.#bytes;
   }
 
-  /** The selection of a list or pattern, up to date: at once unless there is much to look at. */
+  /**
+   * The selection of a list or pattern, up to date: at once where there are few channels. Else others go first, as reads
+   * of many channels take long, and the pages of a replay follow each other in one turn.
+   */
   select(selector: Selector): Selection<C> | Promise<Selection<C>> {
+    if (this.#source.all.length <= FEW_CHANNELS) return this.#select(selector);
+    return nextSlice().then(() => this.#select(selector));
+  }
+
+  #select(selector: Selector): Selection<C> | Promise<Selection<C>> {
     const { key } = selector;
     const cached = this.#cache.get(key) ?? { selection: new Selection(selector, this.#source), bytes: 0 };
     // Behind all others, which are forgotten sooner.

@@ -34,8 +34,9 @@ Deno.test("Selections.select() agrees with matchesSelector() on any list, also o
     fc.array(name, { maxLength: 20 }),
     fc.array(name, { maxLength: 20 }),
     async (names, before, after) => {
-      const selector = selectPatterns(names);
-      if (selector.channel !== undefined) return;
+      const plain = selectPatterns(names);
+      if (plain.channel !== undefined) return;
+      const selector = { ...plain, hides: (channel: string) => channel.startsWith("c/b") };
       const channels = new Channels();
       const selections = new Selections(channels);
       const check = async () => {
@@ -66,6 +67,7 @@ Deno.test("Selections lets others go first while it looks at many channels", asy
   for (let i = 0; i < 200_000; i++) channels.add(`room/${i}/a/b`);
   const selector = selectPatterns(Array.from({ length: 500 }, (_, i) => `*/${i}/*/b`));
   const selections = new Selections(channels);
+  const start = performance.now();
   let longest = 0;
   let last = performance.now();
   const watch = setInterval(() => {
@@ -76,7 +78,9 @@ Deno.test("Selections lets others go first while it looks at many channels", asy
   clearInterval(watch);
   assert.equal(first.channels.length, 500);
   assert.equal(second, first);
-  assert.ok(longest < 40, `the loop was held for ${longest} ms`);
+  const total = performance.now() - start;
+  // In one piece it would be all of the time, on a busy machine, too.
+  assert.ok(longest < Math.max(40, total / 4), `the loop was held for ${longest} ms of ${total}`);
 });
 
 Deno.test("Selections forgets what was not asked for lately, beyond its limit in bytes", async () => {

@@ -20,6 +20,9 @@ const FIRST_ROWS = 16;
 /** Sequences that a read of several channels scans before it yields to other tasks. */
 const SLICE = 16_384;
 
+/** A selection of more channels than this may be looked for among all rows. */
+const MANY_CHANNELS = 64;
+
 /** Fetches rows of a selection with `after < sequence <= upTo`. */
 type Fetch = (after: number, upTo: number, count: number) => Row[];
 
@@ -27,6 +30,8 @@ type Fetch = (after: number, upTo: number, count: number) => Row[];
 interface SqliteSelection {
   readonly channels: readonly SqliteChannel[];
   readonly ids: string;
+  /** The ids, of so many of all channels that rows are rather looked through here than by the database. */
+  readonly known: ReadonlySet<number> | undefined;
 }
 
 /** The progress of a read. */
@@ -50,6 +55,8 @@ export class SqliteReader {
   readonly #rules: Rules;
   readonly #now: () => number;
   readonly #steadyNow: () => number;
+  /** How long messages are kept, in milliseconds: reads of many channels ask for each of them. */
+  readonly #retentions = new WeakMap<SqliteChannel, number>();
   readonly #statements;
 
   constructor(
@@ -69,10 +76,13 @@ export class SqliteReader {
     // The plus keeps SQLite from using the index on channels, which would have it sort all their messages.
     const ofSeveral = `SELECT ${columns} FROM messages WHERE sequence > ? AND sequence <= ?
       AND +channel IN (SELECT value FROM json_each(?))`;
+    const ofEvery = `SELECT ${columns} FROM messages WHERE sequence > ? AND sequence <= ?`;
     this.#statements = {
       one: database.prepare(`${ofOne} ORDER BY sequence LIMIT ?`),
       oneBack: database.prepare(`${ofOne} ORDER BY sequence DESC LIMIT ?`),
       several: database.prepare(`${ofSeveral} ORDER BY sequence LIMIT ?`),
+      every: database.prepare(`${ofEvery} ORDER BY sequence LIMIT ?`),
+      everyBack: database.prepare(`${ofEvery} ORDER BY sequence DESC LIMIT ?`),
       severalBack: database.prepare(`${ofSeveral} ORDER BY sequence DESC LIMIT ?`),
       firstOfChannel: database.prepare(
         `SELECT sequence, offset, coalesce(since, time) AS since FROM messages WHERE channel = ? AND sequence > ?
@@ -104,6 +114,7 @@ export class SqliteReader {
       describeSelection(
         several?.channels ??
           [state.channels.get(selector.channel ?? "")].filter((channel) => channel !== undefined),
+        state.channels.all.length,
       );
     const now = this.#steadyNow();
     const selection = select();
@@ -162,8 +173,8 @@ export class SqliteReader {
 
   /** Reads one slice forwards. Returns whether it was the last. */
   #scanForwards(scan: Scan): boolean {
-    const { one, several } = this.#statements;
-    const [fetch, slice] = this.#prepareFetch(scan.selection, one, several);
+    const { one, several, every } = this.#statements;
+    const [fetch, slice] = this.#prepareFetch(scan.selection, one, several, every);
     const end = Math.min(scan.position + slice, this.#state.sequence);
     while (!scan.more && scan.position < end) {
       const count = countRows(scan);
@@ -176,8 +187,8 @@ export class SqliteReader {
 
   /** Reads one slice backwards. Returns whether it was the last, and then puts the messages in order. */
   #scanBackwards(scan: Scan): boolean {
-    const { oneBack, severalBack } = this.#statements;
-    const [fetch, slice] = this.#prepareFetch(scan.selection, oneBack, severalBack);
+    const { oneBack, severalBack, everyBack } = this.#statements;
+    const [fetch, slice] = this.#prepareFetch(scan.selection, oneBack, severalBack, everyBack);
     const bottom = this.#findFirst();
     const end = Math.max(scan.position - slice, bottom);
     while (!isFull(scan) && scan.position > end) {
@@ -192,12 +203,16 @@ export class SqliteReader {
   }
 
   #prepareFetch(
-    { channels, ids }: SqliteSelection,
+    { channels, ids, known }: SqliteSelection,
     one: StatementSync,
     several: StatementSync,
+    every: StatementSync,
   ): readonly [Fetch, number] {
     const [first] = channels;
     if (first === undefined) return [() => [], Infinity];
+    if (known !== undefined) {
+      return [(after, upTo, count) => every.all(after, upTo, count) as unknown as Row[], SLICE];
+    }
     return channels.length === 1
       ? [(after, upTo, count) => one.all(first.id, after, upTo, count) as unknown as Row[], Infinity]
       : [(after, upTo, count) => several.all(after, upTo, ids, count) as unknown as Row[], SLICE];
@@ -205,7 +220,9 @@ export class SqliteReader {
 
   /** Adds rows to the page until it is full, except those that are due for removal. */
   #collect(rows: readonly Row[], scan: Scan): void {
+    const { known } = scan.selection;
     for (const row of rows) {
+      if (known?.has(row.channel) === false) continue;
       const channel = this.#state.channels.getById(row.channel);
       if ((row.since ?? row.time) < this.#oldestKept(channel, scan.now)) continue;
       if (row.expires !== null && row.expires <= scan.now) continue;
@@ -308,13 +325,33 @@ export class SqliteReader {
   }
 
   #oldestKept(channel: SqliteChannel, now: number): number {
-    return now - this.#rules.for(channel.name).history.seconds * 1_000;
+    let milliseconds = this.#retentions.get(channel);
+    if (milliseconds === undefined) {
+      milliseconds = this.#rules.for(channel.name).history.seconds * 1_000;
+      this.#retentions.set(channel, milliseconds);
+    }
+    return now - milliseconds;
   }
 }
 
+/** Descriptions of lists of channels, as they were when they had the length of now: the lists only grow. */
+const described = new WeakMap<readonly SqliteChannel[], SqliteSelection>();
+
 /** @param channels may grow later */
-function describeSelection(channels: readonly SqliteChannel[]): SqliteSelection {
-  return { channels: [...channels], ids: JSON.stringify(channels.map(({ id }) => id)) };
+function describeSelection(channels: readonly SqliteChannel[], all: number): SqliteSelection {
+  let selection = described.get(channels);
+  if (selection?.channels.length !== channels.length) {
+    const ids = channels.map(({ id }) => id);
+    // The database makes a table of the ids for each query.
+    const isDense = channels.length > MANY_CHANNELS && channels.length * 4 > all;
+    selection = {
+      channels: [...channels],
+      ids: JSON.stringify(ids),
+      known: isDense ? new Set(ids) : undefined,
+    };
+    described.set(channels, selection);
+  }
+  return selection;
 }
 
 function isFull({ messages, bytes, limit, maxBytes }: Scan): boolean {
