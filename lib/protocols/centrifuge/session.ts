@@ -47,6 +47,8 @@ const REFRESH_SECONDS = 25;
 /** Commands that may wait while a connect is checked: what one frame holds is plenty. */
 const MAX_WAITING_COMMANDS = 1_024;
 
+/** Commands that are taken in one slice. */
+const MAX_SLICE_COMMANDS = 64;
 /** Commands of one client that may wait for their slice: those of a few full frames. */
 const MAX_RECEIVED_COMMANDS = 16_384;
 
@@ -115,7 +117,9 @@ export class CentrifugeSession implements ChannelOwner {
   #takeReceived(): void {
     const clock = new SliceClock();
     let count = 0;
-    while (count < this.#received.length && !clock.isOver) this.#take(this.#received[count++]!);
+    // Most of a command's work comes after it was taken, when the slice's clock is not looked at any more.
+    const end = Math.min(this.#received.length, MAX_SLICE_COMMANDS);
+    while (count < end && !clock.isOver) this.#take(this.#received[count++]!);
     this.#received.splice(0, count);
     this.#isTaking = this.#received.length > 0;
     if (this.#isTaking) void nextSlice().then(() => this.#takeReceived());
