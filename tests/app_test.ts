@@ -11,11 +11,17 @@ import { createConfig } from "./test_app.ts";
 
 const SECRET = "RAINDROPS_TOKEN_SECRET=a-secret-of-thirty-two-characters-or-more";
 
-/** A hook, so that the step which opens hooks is taken; nothing is ever sent. */
-const HOOK = [
-  "RAINDROPS_WEBHOOK_URL=http://127.0.0.1:9/",
-  "RAINDROPS_WEBHOOK_SECRET=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-];
+/** Hooks, so that the steps which open webhooks and callouts are taken; nothing is ever sent. */
+const HOOKS = await Deno.makeTempFile();
+await Deno.writeTextFile(
+  HOOKS,
+  JSON.stringify({
+    webhooks: [{ name: "all", url: "http://127.0.0.1:9/", secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }],
+    callouts: { rpc: { url: "http://127.0.0.1:9/" } },
+  }),
+);
+globalThis.addEventListener("unload", () => Deno.removeSync(HOOKS));
+const HOOK = ["--hooks", HOOKS];
 
 /** Disposables that were opened, by name, and are open still. */
 class Watch {

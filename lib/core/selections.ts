@@ -3,7 +3,7 @@
  * slices, and what was found is cached within a limit in bytes. Every engine has one.
  */
 import { nextSlice, SliceClock } from "../base/slices.ts";
-import type { Selector } from "./channel.ts";
+import { matchesPattern, type Selector } from "./channel.ts";
 import { PatternIndex } from "./pattern_index.ts";
 
 /** The channels of an engine. */
@@ -26,6 +26,8 @@ export class Selection<C extends { readonly name: string }> {
   readonly #source: ChannelSource<C>;
   readonly #names = new Set<string>();
   readonly #patterns = new PatternIndex<true>();
+  /** Patterns of rules such as `chat:*`. There are few of them, and the index has no place for them. */
+  readonly #rulePatterns: (readonly string[])[] = [];
   readonly #channels: C[] = [];
   readonly #hides: Selector["hides"];
   readonly #ownBytes: number;
@@ -38,11 +40,12 @@ export class Selection<C extends { readonly name: string }> {
     let segments = 0;
     for (const pattern of selector.patterns) {
       segments += pattern.length;
-      if (pattern.includes("*") || pattern.includes("**")) this.#patterns.add(pattern, true);
+      if (pattern.some((segment) => /[^*]\*/.test(segment))) this.#rulePatterns.push(pattern);
+      else if (pattern.includes("*") || pattern.includes("**")) this.#patterns.add(pattern, true);
       else this.#names.add(pattern.join("/"));
     }
     this.#ownBytes = segments * SEGMENT_BYTES;
-    if (this.#patterns.size > 0) return;
+    if (this.#patterns.size > 0 || this.#rulePatterns.length > 0) return;
     for (const name of this.#names) {
       const channel = source.get(name);
       if (channel !== undefined && !this.#hides?.(name)) this.#channels.push(channel);
@@ -82,8 +85,15 @@ export class Selection<C extends { readonly name: string }> {
   #look(): void {
     const channel = this.#source.all[this.#seen++]!;
     const { name } = channel;
-    if (!this.#names.has(name) && !this.#patterns.matches(name)) return;
+    if (!this.#names.has(name) && !this.#matchesPattern(name)) return;
     if (!this.#hides?.(name)) this.#channels.push(channel);
+  }
+
+  #matchesPattern(name: string): boolean {
+    if (this.#patterns.matches(name)) return true;
+    if (this.#rulePatterns.length === 0) return false;
+    const segments = name.split("/");
+    return this.#rulePatterns.some((pattern) => matchesPattern(pattern, segments));
   }
 }
 
