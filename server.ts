@@ -4,11 +4,11 @@
  */
 import { type App, createApp } from "./lib/app.ts";
 import {
+  chooseListener,
   type Config,
   ENVIRONMENT_VARIABLES,
   formatHelp,
   FORMER_VARIABLES,
-  isExposed,
   listSecrets,
   parseConfig,
 } from "./lib/config/config.ts";
@@ -58,16 +58,8 @@ async function listen(config: Config, logger: LineLogger, app: App): Promise<Lis
   if (certificate !== undefined && certificate.validUntil.getTime() < Date.now()) {
     logger.write("warn", `The certificate of --cert has expired on ${certificate.validUntil.toISOString()}`);
   }
-  // Proxies are there to bound what the native listener does not.
-  if (config.listener === "deno" && isExposed(config) && config.trustedProxy.length === 0) {
-    logger.write(
-      "warn",
-      "The Deno listener cannot bound slow requests, stalled readers and fragmented messages: for the open " +
-        "internet use --listener node, or a proxy in front",
-    );
-  }
   try {
-    return await LISTENERS[config.listener](
+    return await LISTENERS[chooseListener(config)](
       { ...config, hostname, certificate, logger },
       (request, peer) => app.fetch(request, peer),
     );

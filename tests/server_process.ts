@@ -11,6 +11,10 @@ export interface ServerOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** How long a line of the log may take, and how many lines a failure shows. */
+const LINE_MILLISECONDS = 30_000;
+const LINES_SHOWN = 20;
+
 const SERVER = new URL("../server.ts", import.meta.url);
 
 /** Starts the server, and resolves when it has printed its URL. */
@@ -110,11 +114,25 @@ export class ServerProcess implements AsyncDisposable {
     return status;
   }
 
-  /** The first line of the log that matches, once it is there. */
-  line(pattern: RegExp): Promise<string> {
+  /**
+   * The first line of the log that matches, once it is there.
+   *
+   * @throws {Error} with the log, if no line matches in time
+   */
+  line(pattern: RegExp, milliseconds = LINE_MILLISECONDS): Promise<string> {
     const found = this.lines.find((line) => pattern.test(line));
     if (found !== undefined) return Promise.resolve(found);
-    return new Promise((resolve) => this.#awaited.set(pattern, resolve));
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#awaited.delete(pattern);
+        const log = this.lines.slice(-LINES_SHOWN).join("\n");
+        reject(new Error(`No line of the log matches ${pattern} after ${milliseconds} ms:\n${log}`));
+      }, milliseconds);
+      this.#awaited.set(pattern, (line) => {
+        clearTimeout(timer);
+        resolve(line);
+      });
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { VERSION } from "../lib/config/version.ts";
 import { mayMount, mountTemporary } from "./engines/sqlite/mount.ts";
 import { type ServerProcess, startServer } from "./server_process.ts";
+import { RawSocket } from "./raw_socket.ts";
 import config from "../deno.json" with { type: "json" };
 import { TestSocket } from "./test_socket.ts";
 
@@ -37,6 +38,11 @@ async function stallReader(server: ServerProcess): Promise<Disposable> {
   }
   return { [Symbol.dispose]: () => connection.close() };
 }
+
+Deno.test("A line that the log never has fails with the log, rather than wait for ever", async () => {
+  await using server = await startServer();
+  await assert.rejects(server.line(/^no such line$/, 50), /No line of the log matches [^]*Raindrops is live/);
+});
 
 Deno.test("--help lists the flags on standard output and exits 0", async () => {
   const { code, output, errors } = await run("--help");
@@ -143,14 +149,27 @@ Deno.test("The start task's permissions are named, and enough to publish to a lo
   }
 });
 
-Deno.test("The Deno listener warns where others than this machine reach it, the node listener does not", async () => {
-  for (const [listener, warns] of [["deno", true], ["node", false]] as const) {
-    await using server = await startServer({
-      flags: ["--listener", listener, "--host", "0.0.0.0", "--open"],
-    });
-    assert.equal(server.lines.some((line) => /^warn: The Deno listener cannot/.test(line)), warns);
-  }
-});
+/** Addresses and proxies, and the listener that serves: the node listener alone refuses a request without Host. */
+const CHOICES: readonly [readonly string[], "deno" | "node"][] = [
+  [[], "deno"],
+  [["--listener", "auto"], "deno"],
+  [["--host", "0.0.0.0", "--open"], "node"],
+  [["--trusted-proxy", "10.0.0.0/8", "--open"], "node"],
+  [["--host", "0.0.0.0", "--open", "--listener", "deno"], "deno"],
+  [["--listener", "node"], "node"],
+];
+
+for (const [flags, expected] of CHOICES) {
+  Deno.test(`The ${expected} listener serves with ${flags.join(" ") || "no flags"}, without a warning`, async () => {
+    await using server = await startServer({ flags });
+    // The listeners answer a request without Host each in their own way.
+    using socket = await RawSocket.open(server.port);
+    await socket.write("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n");
+    const answer = await socket.readToEnd();
+    assert.equal(answer.startsWith("HTTP/1.1 400 "), expected === "node", answer);
+    assert.ok(!server.lines.some((line) => line.includes("listener")), server.lines.join("\n"));
+  });
+}
 
 Deno.test("A log that cannot be opened is one clear line and exit status 1", async () => {
   const folder = await Deno.makeTempDir();

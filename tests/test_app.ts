@@ -1,6 +1,6 @@
 /** A whole Raindrops inside the test's process: the real app behind a real listener on a free port. */
 import { type App, createApp } from "../lib/app.ts";
-import { type Config, parseConfig } from "../lib/config/config.ts";
+import { chooseListener, type Config, parseConfig } from "../lib/config/config.ts";
 import type { Logger } from "../lib/core/logger.ts";
 import { type Listener, LISTENERS } from "../lib/listeners/mod.ts";
 import { RecordingLogger } from "./fakes/recording_logger.ts";
@@ -24,7 +24,7 @@ export function createConfig(...settings: readonly string[]): Config {
   const isVariable = (setting: string) => /^[A-Z_]+=/.test(setting);
   const variables = settings.filter(isVariable).map((setting) => setting.split(/=(.*)/s).slice(0, 2));
   const flags = settings.filter((setting) => !isVariable(setting));
-  const listener = Deno.env.get("RAINDROPS_LISTENER") ?? "deno";
+  const listener = Deno.env.get("RAINDROPS_LISTENER") ?? "auto";
   const config = parseConfig(
     ["--port", "0", "--engine", "memory:", "--listener", listener, ...flags],
     Object.fromEntries(variables),
@@ -55,7 +55,7 @@ export async function startApp(...settings: readonly string[]): Promise<TestApp>
 }
 
 async function listen(config: Config, logger: Logger, app: App): Promise<Listener> {
-  return await LISTENERS[config.listener](
+  return await LISTENERS[chooseListener(config)](
     { ...config, hostname: config.host, logger },
     (request, peer) => app.fetch(request, peer),
   );

@@ -84,6 +84,12 @@ export function isExposed({ host, trustedProxy }: Config): boolean {
   return !isLoopback(host) || trustedProxy.length > 0;
 }
 
+/** The listener that serves: under `auto` the runtime's own on this machine, and `node` once others reach the server. */
+export function chooseListener(config: Config): "deno" | "node" {
+  if (config.listener !== "auto") return config.listener;
+  return isExposed(config) ? "node" : "deno";
+}
+
 /** The values that must not be shown to anybody. */
 export function listSecrets(config: Config): readonly string[] {
   return SETTINGS.filter(({ setting }) => setting.secret)

@@ -44,9 +44,9 @@ export const OPTIONS = {
   },
   listener: {
     value: "NAME",
-    fallback: "deno",
-    help: "what serves the port: deno, or node, which withstands the open internet",
-    parse: oneOf("deno", "node"),
+    fallback: "auto",
+    help: "what serves the port: deno, node, which withstands the open internet, or auto: node once exposed",
+    parse: oneOf("auto", "deno", "node"),
   },
   cert: {
     value: "FILE",
