@@ -15,17 +15,21 @@ import type { Services } from "../protocol.ts";
 import { createEcho, isEcho } from "./echo.ts";
 import { checkIdentity } from "./identity.ts";
 
-const OPTION_NAMES = ["event", "to", "ttl", "ephemeral"] as const;
+const OPTION_NAMES = ["event", "to", "ttl", "ephemeral", "retain"] as const;
 
 const RECEIPT: ResponseInit = { headers: { "content-type": "application/json", ...NO_SNIFFING } };
 
 /** URLs that the parser leaves as they are: no dots, no escapes, no query. */
 const PLAIN_URL = /^https?:\/\/[^/?#]+(\/[\w\-/]*)$/;
 
+<<<<<<< HEAD
 /** The path of a direct message: as `encodeURIComponent` writes it, too. */
 const DIRECT_PATH = /^\/(?:@|%40)/;
 
 type Options = Pick<DraftOptions, (typeof OPTION_NAMES)[number]>;
+=======
+type Options = Pick<DraftOptions, Exclude<(typeof OPTION_NAMES)[number], "retain"> | "properties">;
+>>>>>>> b2aafb2 (Speak MQTT 3.1.1 and 5 over WebSockets and TCP)
 
 /** Publishes the body of a request. The answer comes after the message is stored. */
 export async function handlePublish(
@@ -125,6 +129,9 @@ export function parseOptions(values: Readonly<Record<string, unknown>>): Options
         break;
       case "ephemeral":
         options.ephemeral = parseSwitch(name, value);
+        break;
+      case "retain":
+        if (parseSwitch(name, value)) options.properties = { retain: true };
         break;
       default:
         throw new MessagingError(
