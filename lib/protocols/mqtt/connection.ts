@@ -2,7 +2,7 @@
  * One MQTT connection, whatever carries it: reads packets within bounds, connects, keeps alive, and ends with the reason
  * code that the version has for it. What a connected client does is its session's.
  */
-import type { Pass } from "../../auth/gate.ts";
+import type { Pass } from "../../auth/pass.ts";
 import { cutReason, MessagingError, toMessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
 import { Outbox } from "../../core/outbox.ts";
@@ -15,7 +15,7 @@ import {
   PacketDecoder,
   type Version,
 } from "./codec.ts";
-import type { ConnectionHandle, MqttContext } from "./context.ts";
+import type { MqttContext, SessionConnection } from "./context.ts";
 import { FramingError, PacketFramer } from "./framer.ts";
 import { readPayload } from "./properties.ts";
 import { REASONS, toReason, toReturnCode } from "./reasons.ts";
@@ -40,7 +40,7 @@ class Refusal extends Error {
   }
 }
 
-export class MqttConnection implements ConnectionHandle {
+export class MqttConnection implements SessionConnection {
   /** Resolves when its session is stored. */
   readonly finished: Promise<void>;
   readonly context: MqttContext;

@@ -66,6 +66,8 @@ const REASON_OF: Readonly<Record<ErrorCode, number>> = {
   idle: REASONS.keepAliveTimeout,
   body_timeout: unspecified,
   history_gone: unspecified,
+  key_reused: implementationError,
+  application_unavailable: REASONS.unavailable,
   too_large: REASONS.tooLarge,
   name_too_long: badTopic,
   unsupported_media: REASONS.badPayload,

@@ -1,7 +1,7 @@
 /**
  * The session of a connected MQTT client: what it publishes and subscribes to, and what of that outlives the connection.
  */
-import type { Pass } from "../../auth/gate.ts";
+import type { Pass } from "../../auth/pass.ts";
 import {
   type Client,
   createClient,
@@ -21,7 +21,7 @@ import type {
   ISubscribePacket,
   IUnsubscribePacket,
 } from "./codec.ts";
-import type { MqttConnection } from "./connection.ts";
+import type { SessionConnection } from "./context.ts";
 import { Delivery, type Inflight, type MqttSubscription } from "./delivery.ts";
 import { FramingError } from "./framer.ts";
 import { type Published, readPayload, readProperties } from "./properties.ts";
@@ -39,7 +39,7 @@ const LARGEST_PACKET = 268_435_460;
 export class MqttSession {
   /** Seconds that the session is kept without its client. */
   expiry: number;
-  readonly #connection: MqttConnection;
+  readonly #connection: SessionConnection;
   readonly #pass: Pass;
   readonly #will: IConnectPacket["will"];
   readonly #subscriptions = new Map<string, MqttSubscription>();
@@ -65,7 +65,7 @@ export class MqttSession {
   #forgetExpiry: () => void = () => {};
   #closed = false;
 
-  constructor(connection: MqttConnection, packet: IConnectPacket, pass: Pass, revision: number) {
+  constructor(connection: SessionConnection, packet: IConnectPacket, pass: Pass, revision: number) {
     const { context, version, clientId } = connection;
     const { mqttMaxSessionExpiry, mqttMaxInflight } = context.settings;
     const { properties = {} } = packet;

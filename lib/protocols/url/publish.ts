@@ -22,14 +22,10 @@ const RECEIPT: ResponseInit = { headers: { "content-type": "application/json", .
 /** URLs that the parser leaves as they are: no dots, no escapes, no query. */
 const PLAIN_URL = /^https?:\/\/[^/?#]+(\/[\w\-/]*)$/;
 
-<<<<<<< HEAD
 /** The path of a direct message: as `encodeURIComponent` writes it, too. */
 const DIRECT_PATH = /^\/(?:@|%40)/;
 
-type Options = Pick<DraftOptions, (typeof OPTION_NAMES)[number]>;
-=======
 type Options = Pick<DraftOptions, Exclude<(typeof OPTION_NAMES)[number], "retain"> | "properties">;
->>>>>>> b2aafb2 (Speak MQTT 3.1.1 and 5 over WebSockets and TCP)
 
 /** Publishes the body of a request. The answer comes after the message is stored. */
 export async function handlePublish(

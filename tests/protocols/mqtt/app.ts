@@ -1,5 +1,4 @@
 /** A Raindrops with both doors of MQTT open, MQTT.js clients that end with the test, and raw connections. */
-import { once } from "node:events";
 import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from "mqtt";
 import { startApp, type TestApp } from "../../test_app.ts";
 
@@ -37,10 +36,10 @@ export async function connect(
     wake?.();
   });
   client.on("error", () => {});
-  const [first] = await Promise.race([
-    once(client, "connect").then(() => [undefined]),
-    new Promise<[unknown]>((resolve) => client.once("error", (error) => resolve([error]))),
-  ]);
+  const first = await new Promise<unknown>((resolve) => {
+    client.once("connect", () => resolve(undefined));
+    client.once("error", resolve);
+  });
   if (first !== undefined) {
     client.end(true);
     throw first;
