@@ -15,6 +15,7 @@ import { MessagingError } from "./core/errors.ts";
 import { Hub } from "./core/hub.ts";
 import { Limits } from "./core/limits.ts";
 import type { Logger } from "./core/logger.ts";
+import { MemoryState } from "./core/memory_state.ts";
 import { Metrics } from "./core/metrics/metrics.ts";
 import type { Peer } from "./core/socket.ts";
 import { openEngine } from "./engines/mod.ts";
@@ -103,7 +104,8 @@ export async function createApp(
   const connections = new Connections({ limits, proxies, metrics, logger });
   const outboxLimits = { messages: config.maxQueueMessages, bytes: config.maxQueueBytes };
   const inspector = stack.use(openers.openInspector({ hub, log, gate, logger, readCpuSeconds }));
-  const services = { hub, gate, rules, limits, connections, logger, cluster, outboxLimits, pages };
+  const state = log.state ?? new MemoryState();
+  const services = { hub, gate, rules, limits, connections, logger, cluster, outboxLimits, pages, state };
   const protocols = await openers.openProtocols({ ...services, settings: config }, stack);
   const { webhooks } = hooks;
   const sender = webhooks.length === 0

@@ -4,7 +4,7 @@
  * The algorithms of a key follow from what it is, never from what a token or its issuer says: a public key cannot pass
  * for a secret, and nothing is ever verified by `none` (RFC 8725 sections 2.1 and 3.1).
  */
-import { createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
+import { createPublicKey, type KeyObject } from "node:crypto";
 import type { JWK } from "jose";
 import { isLoopback } from "./origin.ts";
 

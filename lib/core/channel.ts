@@ -18,6 +18,7 @@ export const RESERVED_SEGMENTS: ReadonlySet<string> = new Set([
   "connection",
   "emulation",
   "metrics",
+  "mqtt",
   "healthz",
   "readyz",
   "favicon.ico",

@@ -1,7 +1,7 @@
 /** Makes drafts: the one place where what a publisher hands in is checked, whatever protocol it came by. */
 import { directChannel } from "./channel.ts";
 import { MessagingError } from "./errors.ts";
-import type { Draft, Payload, Sender } from "./message.ts";
+import type { Draft, MessageProperties, Payload, Sender } from "./message.ts";
 
 /** Longest event name and idempotency key, in characters, and longest time to live, in seconds. */
 export const MAX_EVENT_LENGTH = 200;
@@ -27,6 +27,7 @@ export interface DraftOptions {
   readonly publisher?: string | undefined;
   /** What else the publisher said, for telling a retry from another message with the same key. */
   readonly remark?: string | undefined;
+  readonly properties?: MessageProperties | undefined;
 }
 
 /**
@@ -53,6 +54,7 @@ export function createDraft(options: DraftOptions): Draft {
     draft.idempotencyKey = JSON.stringify([options.publisher ?? "", checkKey(idempotencyKey)]);
     draft.fingerprint = describeOptions(draft, options.remark);
   }
+  if (options.properties !== undefined) draft.properties = options.properties;
   return draft;
 }
 

@@ -20,6 +20,24 @@ export interface Sender {
   readonly info?: string | undefined;
 }
 
+/** What MQTT says of a message beside its payload. It travels with the message, and only MQTT clients get it. */
+export interface MessageProperties {
+  /** The message becomes the retained one of its channel. */
+  readonly retain?: true;
+  /** The quality of service it was published with. */
+  readonly qos?: 0 | 1 | 2;
+  /** Seconds after its time at which it expires. */
+  readonly ttl?: number;
+  /** Whether the publisher declared the payload to be UTF-8. */
+  readonly isText?: boolean;
+  readonly contentType?: string;
+  readonly responseTopic?: string;
+  /** Correlation data, in base64. */
+  readonly correlation?: string;
+  /** User properties, in order; a name may repeat. */
+  readonly user?: readonly (readonly [name: string, value: string])[];
+}
+
 /** A message as a publisher hands it in. The log turns it into a {@linkcode Message}. */
 export interface Draft {
   /** Its name, without a slash at the start. */
@@ -45,6 +63,8 @@ export interface Draft {
   readonly idempotencyKey?: string;
   /** What a keyed draft says beside its payload: its key is refused with another fingerprint or payload. */
   readonly fingerprint?: string;
+  /** What MQTT says of the message. */
+  readonly properties?: MessageProperties;
 }
 
 /**
@@ -63,6 +83,7 @@ export interface Message {
   readonly from: Sender | undefined;
   readonly socketId: string | undefined;
   readonly to: string | undefined;
+  readonly properties?: MessageProperties | undefined;
 }
 
 /** Whether a draft is for a transient message, which is delivered but not stored. */

@@ -36,6 +36,11 @@ export interface SubscribeOptions {
   readonly limit?: number | undefined;
   /** Called when the replay meets a gap; returns whether to continue after it. */
   readonly onGap?: (gap: Gap) => boolean;
+  /**
+   * Takes the messages instead of the client's encoder and outbox, for protocols that number what they send. Returns
+   * false if there is no room: the client is ended then. Must not throw.
+   */
+  readonly receive?: (messages: readonly Message[]) => boolean;
   /** Called when the limit is reached. */
   readonly onLimit?: () => void;
 }
@@ -134,9 +139,11 @@ export class Subscription {
       frames = undefined;
     }
     this.#left -= messages.length;
-    if (!this.client.outbox.offer(frames ?? encodeBatch(this.client.encoder, messages))) {
-      return this.#cutOff();
-    }
+    const { receive } = this.#options;
+    const taken = receive === undefined
+      ? this.client.outbox.offer(frames ?? encodeBatch(this.client.encoder, messages))
+      : receive(messages);
+    if (!taken) return this.#cutOff();
     if (this.#left === 0) {
       this.close();
       this.#options.onLimit?.();

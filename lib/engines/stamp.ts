@@ -76,5 +76,6 @@ export function stampMessage(
     from: draft.from,
     socketId: draft.socketId,
     to: draft.to,
+    ...(draft.properties === undefined ? {} : { properties: draft.properties }),
   };
 }

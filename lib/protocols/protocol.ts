@@ -9,6 +9,7 @@ import type { Cluster } from "../core/cluster/cluster.ts";
 import { MessagingError } from "../core/errors.ts";
 import { Deadline } from "../base/deadline.ts";
 import type { Hub } from "../core/hub.ts";
+import type { LogState } from "../core/log.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";
 import type { OutboxLimits } from "../core/outbox.ts";
@@ -44,6 +45,11 @@ export interface ProtocolSettings extends BodyLimits {
   readonly maxSubscriptions: number;
   /** Seconds between keep-alives on an otherwise silent stream. */
   readonly keepAlive: number;
+  /** The address that the server listens on, for protocols with a port of their own; this machine if left out. */
+  readonly host?: string;
+  /** Files with the certificate and its key, in PEM, for such ports. */
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
 }
 
 /** The pages, as far as protocols show them. */
@@ -66,6 +72,8 @@ export interface Services<Settings = ProtocolSettings> {
   readonly cluster: Cluster | undefined;
   readonly outboxLimits: OutboxLimits;
   readonly pages: PageSource;
+  /** What services remember across restarts; kept in memory where the engine keeps nothing but messages. */
+  readonly state: LogState;
   readonly settings: Settings;
 }
 

@@ -100,7 +100,7 @@ class Bench {
   ): Promise<void> {
     const answer = await this.call(method, request);
     assert.equal(answer.result, undefined, `${method} ${JSON.stringify(request)} is refused`);
-    assert.equal(answer.error?.code, code, answer.error?.message);
+    assert.equal(answer.error?.code, code, answer.error?.message ?? "");
     assert.match(answer.error?.message ?? "", message);
   }
 

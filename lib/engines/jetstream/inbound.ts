@@ -170,6 +170,6 @@ function createDelivery(): Delivery {
   return { messages: [], settle: [], written: new Set() };
 }
 
-function toContent({ payload, event, from, socketId, channel, to }: Draft): Content {
-  return { payload, event, from, socketId, channel, to };
+function toContent({ payload, event, from, socketId, channel, to, properties }: Draft): Content {
+  return { payload, event, from, socketId, channel, to, ...(properties === undefined ? {} : { properties }) };
 }

@@ -140,9 +140,10 @@ export class JetStreamReader {
 
 /** Creates the message at a place. */
 export function createMessage(place: Place, content: Content, epoch: string): Message {
-  const { payload, event, from, socketId, to } = content;
+  const { payload, event, from, socketId, to, properties } = content;
   const { channel, offset, sequence, time } = place;
-  return { channel, payload, epoch, offset, sequence, time, event, from, socketId, to };
+  const message = { channel, payload, epoch, offset, sequence, time, event, from, socketId, to };
+  return properties === undefined ? message : { ...message, properties };
 }
 
 function measure(contents: readonly Content[]): number {

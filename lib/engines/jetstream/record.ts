@@ -3,7 +3,7 @@
  * it can be read without the body; its body holds the messages of one channel. Transient messages are sent as a body
  * without a head.
  */
-import type { Draft, Message, Payload, Sender } from "../../core/message.ts";
+import type { Draft, Message, MessageProperties, Payload, Sender } from "../../core/message.ts";
 
 /** The name of the NATS header with the head. */
 export const HEAD = "Raindrops";
@@ -61,7 +61,7 @@ export interface StreamRecord {
 }
 
 /** A message as it is in a body; its position follows from its place in the stream. */
-export type Content = Pick<Message, "payload" | "event" | "from" | "socketId" | "to"> & {
+export type Content = Pick<Message, "payload" | "event" | "from" | "socketId" | "to" | "properties"> & {
   readonly channel: string | undefined;
 };
 
@@ -75,6 +75,7 @@ interface Entry {
   readonly s?: string | undefined;
   readonly c?: string | undefined;
   readonly t?: string | undefined;
+  readonly p?: MessageProperties | undefined;
 }
 
 const encoder = new TextEncoder();
@@ -127,9 +128,10 @@ export function decodeHead(text: string): RecordHead | undefined {
 }
 
 /** An upper estimate of the bytes that a draft takes in a body. */
-export function estimateSize({ channel, event, from, to }: Draft, payloadBytes: number): number {
+export function estimateSize({ channel, event, from, to, properties }: Draft, payloadBytes: number): number {
   const sender = from === undefined ? 0 : 64 + 3 * ((from.info?.length ?? 0) + (from.name?.length ?? 0));
-  return payloadBytes + 160 + channel.length + (to?.length ?? 0) + 6 * (event?.length ?? 0) + sender;
+  return payloadBytes + 160 + channel.length + (to?.length ?? 0) + 6 * (event?.length ?? 0) + sender +
+    (properties === undefined ? 0 : 16 + 3 * JSON.stringify(properties).length);
 }
 
 /** @param addressed whether each message names its channel; for a record, the subject does */
@@ -137,7 +139,7 @@ export function encodeBody(drafts: readonly Draft[], addressed: boolean): Uint8A
   const payloads = drafts.map(({ payload }) =>
     payload.kind === "bytes" ? payload.bytes : encoder.encode(payload.text)
   );
-  const entries = drafts.map(({ payload, event, from, socketId, channel, to }, i): Entry => ({
+  const entries = drafts.map(({ payload, event, from, socketId, channel, to, properties }, i): Entry => ({
     k: payload.kind,
     n: payloads[i]!.byteLength,
     e: event,
@@ -145,6 +147,7 @@ export function encodeBody(drafts: readonly Draft[], addressed: boolean): Uint8A
     s: socketId,
     c: addressed ? channel : undefined,
     t: to,
+    p: properties,
   }));
   const head = encoder.encode(JSON.stringify(entries) + "\n");
   const body = new Uint8Array(
@@ -167,7 +170,7 @@ export function decodeBody(body: Uint8Array): Content[] {
   let position = end + 1;
   return entries.map((entry: Entry) => {
     checkEntry(entry);
-    const { k, n, e, f, s, c, t } = entry;
+    const { k, n, e, f, s, c, t, p } = entry;
     // Copied, because it is a view of the connection's larger buffer.
     const bytes = new Uint8Array(body.subarray(position, position += n));
     if (bytes.byteLength !== n) throw new SyntaxError("A body is shorter than its payloads' sizes say");
@@ -181,12 +184,16 @@ export function decodeBody(body: Uint8Array): Content[] {
       socketId: s,
       channel: c,
       to: t,
+      ...(p === undefined ? {} : { properties: p }),
     };
   });
 }
 
 /** Rejects wrong types here: on delivery they would throw, and end the process. */
-function checkEntry({ e, f, s, c, t }: Entry): void {
+function checkEntry({ e, f, s, c, t, p }: Entry): void {
+  if (p !== undefined && (typeof p !== "object" || p === null)) {
+    throw new SyntaxError("The properties of a message must be an object");
+  }
   const texts: unknown[] = [e, s, c, t];
   if (f !== undefined) {
     if (typeof f !== "object" || f === null || typeof f.id !== "string") {

@@ -28,7 +28,7 @@ class PatientTransport extends NodeTransport {
 /** After its listeners are removed, a socket that fails once more would raise an uncaught error. */
 function ignoreLateErrors<T extends Socket>(socket: T): T {
   const removeAll = socket.removeAllListeners.bind(socket);
-  socket.removeAllListeners = (...events) => {
+  socket.removeAllListeners = (...events: Parameters<typeof removeAll>) => {
     removeAll(...events);
     if (socket.listenerCount("error") === 0) socket.on("error", () => {});
     return socket;

@@ -20,6 +20,7 @@ export const COLUMNS = [
   "sender_info",
   "since",
   "checksum",
+  "properties",
 ] as const;
 
 /** Text as it is bound to a column of type ANY. */
@@ -42,6 +43,7 @@ export interface Row {
   readonly sender_info: BoundText | null;
   readonly since: number | null;
   readonly checksum: number | null;
+  readonly properties: BoundText | null;
 }
 
 /** A payload's kind is stored as its index in this list: never reorder it. */
@@ -80,6 +82,7 @@ export function pushRow(
     bindOptional(from?.info),
     since,
     computeChecksum(message),
+    message.properties === undefined ? null : bindText(JSON.stringify(message.properties)),
   );
 }
 
@@ -95,7 +98,9 @@ export function readRow(row: Row, channel: string, epoch: string): Message | und
 }
 
 /** Covers everything but the channel, which the row names by its id. */
-function computeChecksum({ payload, offset, sequence, time, event, from, socketId }: Message): number {
+function computeChecksum(
+  { payload, offset, sequence, time, event, from, socketId, properties }: Message,
+): number {
   const fields = [
     payload.kind,
     offset,
@@ -107,6 +112,8 @@ function computeChecksum({ payload, offset, sequence, time, event, from, socketI
     from?.user,
     from?.info,
     socketId,
+    // Left out where there are none: rows of older versions have no such field.
+    ...(properties === undefined ? [] : [JSON.stringify(properties)]),
   ];
   // JSON keeps fields apart; an undefined one becomes null.
   const head = crc32(
@@ -130,6 +137,7 @@ function createMessage(row: Row, channel: string, epoch: string): Message | unde
     from: readSender(row),
     socketId: readOptional(row.socket_id),
     to: undefined,
+    ...readProperties(row),
   };
 }
 
@@ -141,6 +149,16 @@ function readSender({ sender_id, sender_name, sender_user, sender_info }: Row): 
     ...(sender_user === null ? {} : { user: readText(sender_user) }),
     ...(sender_info === null ? {} : { info: readText(sender_info) }),
   };
+}
+
+function readProperties({ properties }: Row): Pick<Message, "properties"> {
+  if (properties === null) return {};
+  try {
+    return { properties: JSON.parse(readText(properties)) };
+  } catch {
+    // The checksum tells that the row is damaged.
+    return {};
+  }
 }
 
 function readOptional(value: BoundText | null): string | undefined {

@@ -88,4 +88,8 @@ export const MIGRATIONS: readonly string[] = [
   -- What the message of a key said: the key is refused with another message. NULL in rows of older versions.
   ALTER TABLE receipts ADD COLUMN fingerprint TEXT;
   `,
+  `
+  -- What MQTT says of a message, as JSON.
+  ALTER TABLE messages ADD COLUMN properties ANY;
+  `,
 ];

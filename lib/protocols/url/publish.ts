@@ -15,7 +15,7 @@ import type { Services } from "../protocol.ts";
 import { createEcho, isEcho } from "./echo.ts";
 import { checkIdentity } from "./identity.ts";
 
-const OPTION_NAMES = ["event", "to", "ttl", "ephemeral"] as const;
+const OPTION_NAMES = ["event", "to", "ttl", "ephemeral", "retain"] as const;
 
 const RECEIPT: ResponseInit = { headers: { "content-type": "application/json", ...NO_SNIFFING } };
 
@@ -25,7 +25,7 @@ const PLAIN_URL = /^https?:\/\/[^/?#]+(\/[\w\-/]*)$/;
 /** The path of a direct message: as `encodeURIComponent` writes it, too. */
 const DIRECT_PATH = /^\/(?:@|%40)/;
 
-type Options = Pick<DraftOptions, (typeof OPTION_NAMES)[number]>;
+type Options = Pick<DraftOptions, Exclude<(typeof OPTION_NAMES)[number], "retain"> | "properties">;
 
 /** Publishes the body of a request. The answer comes after the message is stored. */
 export async function handlePublish(
@@ -125,6 +125,9 @@ export function parseOptions(values: Readonly<Record<string, unknown>>): Options
         break;
       case "ephemeral":
         options.ephemeral = parseSwitch(name, value);
+        break;
+      case "retain":
+        if (parseSwitch(name, value)) options.properties = { retain: true };
         break;
       default:
         throw new MessagingError(
