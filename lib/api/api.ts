@@ -1,5 +1,6 @@
 /** The HTTP API for backends, `POST /api/<method>`, compatible with Centrifugo's. `app.ts` routes to it. */
 import { MessagingError, toMessagingError } from "../core/errors.ts";
+import type { Pass } from "../auth/pass.ts";
 import { channels } from "./channels.ts";
 import { disconnect, refresh, subscribe, unsubscribe } from "./clients.ts";
 import type { ApiContext, ApiMethod } from "./context.ts";
@@ -7,7 +8,7 @@ import { ApiError, toApiError } from "./error.ts";
 import { Fields } from "./fields.ts";
 import { type JsonMembers, parseJsonObject } from "../base/json_text.ts";
 import { quote } from "../base/quote.ts";
-import { broadcast, publish } from "./publish.ts";
+import { broadcast, MAX_BROADCAST_CHANNELS, publish } from "./publish.ts";
 import { history, historyRemove, info, presence, presenceStats } from "./queries.ts";
 import { readBytes } from "../http/body.ts";
 import { createProblem, NO_SNIFFING } from "../http/problem.ts";
@@ -23,6 +24,12 @@ export const MAX_COMMANDS = 10_000;
 const MAX_FIELDS = 1_000;
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
+/** What a call works with. */
+interface CallContext extends ApiContext {
+  /** What the caller may do on channels: without a key, nothing on those that are kept private. */
+  readonly pass: Pass;
+}
 
 /** All methods except `batch`, which may contain any of them. */
 const METHODS: ReadonlyMap<string, ApiMethod> = new Map<string, ApiMethod>([
@@ -56,10 +63,11 @@ export async function handleApi(
     const message = `The API is called with POST, not with ${request.method}`;
     return createProblem(new MessagingError("method_not_allowed", message), "POST");
   }
-  let context: ApiContext;
+  let context: CallContext;
   try {
     const { publisher } = services.gate.demandOperator(request, "The API");
-    context = { ...services, publisher };
+    const pass = await services.gate.admit(request);
+    context = { ...services, publisher, pass };
   } catch (error) {
     return refuseCaller(request, services, toMessagingError(error));
   }
@@ -84,10 +92,21 @@ export async function handleApi(
   }
 }
 
-async function runMethod(context: ApiContext, name: string, fields: Fields): Promise<string> {
+async function runMethod(context: CallContext, name: string, fields: Fields): Promise<string> {
   const method = METHODS.get(name);
   if (method === undefined) throw unknownMethod(name, "batch");
+  demandVisible(context, fields);
   return await method(context, fields);
+}
+
+/** Channels that a protocol keeps private take a key, even where nobody is asked for one. */
+function demandVisible({ pass }: CallContext, fields: Fields): void {
+  if (pass.hasKey) return;
+  if (fields.has("channel")) pass.demand("subscribe", fields.string("channel"));
+  if (!fields.has("channels")) return;
+  for (const name of fields.strings("channels", MAX_BROADCAST_CHANNELS, "names: send several broadcasts")) {
+    pass.demand("subscribe", name);
+  }
 }
 
 function unknownMethod(name: string, ...others: readonly string[]): ApiError {
@@ -96,7 +115,7 @@ function unknownMethod(name: string, ...others: readonly string[]): ApiError {
 }
 
 /** Runs commands one after another or, with `parallel`, all at once. A failed command does not stop the others. */
-async function runBatch(context: ApiContext, fields: Fields): Promise<string> {
+async function runBatch(context: CallContext, fields: Fields): Promise<string> {
   const commands = fields.list("commands", MAX_COMMANDS, "commands: send several batches");
   let replies: string[] = [];
   if (fields.boolean("parallel")) {
@@ -110,7 +129,7 @@ async function runBatch(context: ApiContext, fields: Fields): Promise<string> {
 }
 
 /** Runs one command: an object with the name of a method as its key, and the request as the value. */
-async function runCommand(context: ApiContext, command: string, index: number): Promise<string> {
+async function runCommand(context: CallContext, command: string, index: number): Promise<string> {
   const place = `commands[${index}]`;
   let name = "batch";
   try {

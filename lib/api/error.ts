@@ -6,6 +6,7 @@ import { type ErrorCode, toMessagingError } from "../core/errors.ts";
  */
 const KINDS = {
   internal: { code: 100, status: 500 },
+  permissionDenied: { code: 103, status: 403 },
   methodNotFound: { code: 104, status: 404 },
   badRequest: { code: 107, status: 400 },
   notAvailable: { code: 108, status: 400 },
@@ -57,7 +58,7 @@ const KIND_OF: Readonly<Record<ErrorCode, ApiErrorKind>> = {
   too_many_requests: "internal",
   wrong_version: "internal",
   unauthorized: "internal",
-  forbidden: "internal",
+  forbidden: "permissionDenied",
   origin_refused: "internal",
   no_such_client: "internal",
   not_found: "internal",

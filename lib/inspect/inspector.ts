@@ -80,11 +80,27 @@ export class Inspector implements Disposable {
       for (const [name, value] of Object.entries(headers)) c.res.headers.set(name, value);
     });
     routes.get("/stream", () => this.#openStream());
-    routes.get("/tail", async (c) => await this.#openTail(readChannel(c.req.query("channel"))));
-    routes.get("/channels", async (c) => c.json(await this.#listChannels(readChannelQuery(c.req.query()))));
+    // Channels that a protocol keeps private are shown for a key alone, even where nobody is asked for one.
+    const readVisible = async (request: Request, name: string | undefined) => {
+      const channel = readChannel(name);
+      (await gate.admit(request)).demand("subscribe", channel);
+      return channel;
+    };
+    routes.get(
+      "/tail",
+      async (c) => await this.#openTail(await readVisible(c.req.raw, c.req.query("channel"))),
+    );
+    routes.get("/channels", async (c) => {
+      const pass = await gate.admit(c.req.raw);
+      const page = await this.#listChannels(readChannelQuery(c.req.query()));
+      const rows = page.rows.map((row) =>
+        pass.may("subscribe", row.channel) ? row : { ...row, last: undefined }
+      );
+      return c.json({ ...page, rows });
+    });
     routes.get(
       "/channel",
-      async (c) => c.json(await this.#describeChannel(readChannel(c.req.query("channel")))),
+      async (c) => c.json(await this.#describeChannel(await readVisible(c.req.raw, c.req.query("channel")))),
     );
     routes.get("/clients", (c) => c.json(listClients(hub, (c.req.query("filter") ?? "").toLowerCase())));
     routes.get("/client", (c) => c.json(describeClient(hub, c.req.query("connection") ?? "")));

@@ -93,3 +93,41 @@ Deno.test("a plain WebSocket of a private channel is refused, and wildcards of o
   };
   assert.deepEqual([await read({}), await read({ "x-api-key": KEY })], [1, 3]);
 });
+
+Deno.test("the inspector and the API show and reach private channels for a key alone, where nobody is asked for one too", async () => {
+  const header = { "content-type": "application/json" };
+  const api = (method: string, body: object) => ({ path: `/api/${method}`, body: JSON.stringify(body) });
+  for (const keyed of [false, true]) {
+    await using server = await startPusherApp(...(keyed ? [`RAINDROPS_API_KEYS=${KEY}`] : []));
+    const key: Record<string, string> = keyed ? { "x-api-key": KEY } : {};
+    await openServerLibrary(server).trigger("private-a", "e", "hidden");
+    for (const channel of CHANNELS) {
+      const doors: readonly { path: string; body?: string }[] = [
+        { path: `/_inspect/channel?channel=${encodeURIComponent(channel)}` },
+        api("publish", { channel, data: 1 }),
+        api("broadcast", { channels: ["news", channel], data: 1 }),
+        api("batch", { commands: [{ publish: { channel, data: 1 } }] }),
+        api("batch", { commands: [{ history: { channel, limit: 1 } }], parallel: true }),
+        api("history", { channel, limit: 1 }),
+        api("history_remove", { channel }),
+        api("presence", { channel }),
+        api("subscribe", { channel, user: "ann", client: "none" }),
+      ];
+      for (const { path, body } of doors) {
+        const init = body === undefined ? {} : { method: "POST", body };
+        const response = await fetch(server.url + path, { ...init, headers: { ...key, ...header } });
+        const text = await response.text();
+        const isDenied = response.status === 403 || /"error":\{"code":103,/.test(text);
+        assert.equal(isDenied, !keyed, `${path} ${body} ${text}`);
+      }
+    }
+    const tail = await fetch(`${server.url}/_inspect/tail?channel=private-a`, { headers: key });
+    assert.equal(tail.status, keyed ? 200 : 403);
+    await tail.body?.cancel();
+    const list = await fetch(`${server.url}/_inspect/channels?filter=private-a`, { headers: key });
+    assert.equal((await list.text()).includes("hidden"), false, "cleared above, or not shown");
+    await openServerLibrary(server).trigger("private-a", "e", "hidden");
+    const again = await fetch(`${server.url}/_inspect/channels?filter=private-a`, { headers: key });
+    assert.equal((await again.text()).includes("hidden"), keyed);
+  }
+});
