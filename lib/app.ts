@@ -4,7 +4,6 @@
  */
 import type { Hono } from "hono";
 import { createApiRoutes } from "./api/mod.ts";
-import { checkOrigin } from "./auth/origin.ts";
 import { LoopLag } from "./base/loop_lag.ts";
 import { describeCredential, isOpenOnLoopback, openGate } from "./config/access.ts";
 import type { Config } from "./config/config.ts";
@@ -21,8 +20,8 @@ import type { Peer } from "./core/socket.ts";
 import { openEngine } from "./engines/mod.ts";
 import { openCallouts, openWebhooks } from "./hooks/mod.ts";
 import { Connections } from "./http/connections.ts";
-import { withCors } from "./http/cors.ts";
-import { asksForPage, CHANNEL_METHODS, createProblem } from "./http/problem.ts";
+import { createFrontDoor, limitStrangers } from "./http/front_door.ts";
+import { CHANNEL_METHODS, createProblem } from "./http/problem.ts";
 import { createRefuse } from "./http/refuse.ts";
 import { Inspector } from "./inspect/inspector.ts";
 import { createGauges } from "./observe/gauges.ts";
@@ -51,10 +50,7 @@ export interface App extends AsyncDisposable {
 export const OPENERS = {
   readRules,
   loadPages: (config: Config) =>
-    Pages.load(new URL("../static/", import.meta.url), {
-      ...config,
-      credential: describeCredential(config),
-    }),
+    Pages.load(new URL("../static/", import.meta.url), { ...config, credential: describeCredential(config) }),
   readKeys,
   readNatsCredentials,
   readHooks,
@@ -81,15 +77,13 @@ export async function createApp(
   await using stack = new AsyncDisposableStack();
   const rules = await openers.readRules(config);
   const pages = await openers.loadPages(config);
-  const keys = await openers.readKeys(config);
-  if (keys !== undefined) stack.use(keys);
+  const keys = stack.use(await openers.readKeys(config));
   const nats = await openers.readNatsCredentials(config);
   const hooks = await openers.readHooks(config);
   const callouts = hooks.callouts && stack.use(openers.openCallouts(hooks.callouts, logger));
   const { maxChannels, maxMessageBytes, maxChannelLength } = config;
-  const log = stack.use(
-    await openers.openEngine(config.engine, { rules, maxChannels, logger, metrics, nats }),
-  );
+  const engine = { rules, maxChannels, logger, metrics, nats };
+  const log = stack.use(await openers.openEngine(config.engine, engine));
   const telemetry = await openers.openTelemetry(metrics);
   stack.use(new LoopLag(metrics.lag));
 
@@ -108,31 +102,20 @@ export async function createApp(
   const services = { hub, gate, rules, limits, connections, logger, cluster, outboxLimits, pages, state };
   const protocols = await openers.openProtocols({ ...services, settings: config }, stack);
   const { webhooks } = hooks;
-  const sender = webhooks.length === 0
-    ? undefined
-    : stack.use(await openers.openWebhooks({ hub, log, logger, webhooks }));
-  for (const gauge of [...createGauges(hub), ...sender?.gauges ?? [], ...callouts?.gauges ?? []]) {
-    metrics.addGauge(gauge);
-  }
+  const sender = webhooks.length > 0 && stack.use(await openers.openWebhooks({ hub, log, logger, webhooks }));
+  metrics.addGauges(...createGauges(hub), ...sender ? sender.gauges : [], ...callouts?.gauges ?? []);
   telemetry?.reportMetrics();
 
   const refuse = createRefuse(metrics, logger);
-  const demandOperator = gate.demandOperator.bind(gate);
   const createRoutes = () =>
-    createWatchRoutes<Env>({ hub, log, metrics, demandOperator, createProblem })
+    createWatchRoutes<Env>({ hub, log, metrics, gate, createProblem })
       .onError((error, c) => refuse(error, c.req.raw, c.env.peer.address));
   const drainingRoutes = createRoutes().notFound(() => {
     throw new MessagingError("draining", "The server is restarting: try again in a moment");
   });
   const routes: Hono<Env> = createRoutes();
   routes.options("*", () => new Response(null, { status: 204, headers: { allow: CHANNEL_METHODS } }));
-  for (const path of ["/api/*", "/_inspect/*"]) {
-    routes.use(path, (c, next) => {
-      // Operators with a key call as fast as they like; without one, nothing is looked at before the limit.
-      if (!gate.carriesKey(c.req.raw)) limits.countPublish(c.env.peer.address, undefined);
-      return next();
-    });
-  }
+  for (const path of ["/api/*", "/_inspect/*"]) routes.use(path, limitStrangers(gate, limits));
   routes.route("/", createApiRoutes({ ...config, hub, gate, cluster, log, logger }));
   routes.route("/_inspect", inspector.routes);
   for (const protocol of protocols) routes.route("/", protocol.routes);
@@ -146,7 +129,6 @@ export async function createApp(
     for (const protocol of protocols) protocol.drain?.();
   };
   stack.defer(drain);
-  const openOnLoopback = isOpenOnLoopback(config, keys, callouts);
   const opened = stack.move();
   return {
     hub,
@@ -156,23 +138,13 @@ export async function createApp(
     },
     paths: [...new Set(routes.routes.map(({ path }) => path))],
     drain,
-    async fetch(request, direct) {
-      const peer = connections.findPeer(request, direct);
-      // Read now: a request that was upgraded has no headers any more.
-      const origin = request.headers.get("origin");
-      const show = asksForPage(request) ? pages.showProblem.bind(pages, request) : asItIs;
-      try {
-        checkOrigin(request, { ...config, openOnLoopback });
-      } catch (error) {
-        return show(refuse(error, request, peer.address));
-      }
-      const response = await show(await (hub.draining ? drainingRoutes : routes).fetch(request, { peer }));
-      return origin === null || response.status === 101 ? response : withCors(response, origin);
-    },
+    fetch: createFrontDoor({
+      connections,
+      origins: { ...config, openOnLoopback: isOpenOnLoopback(config, keys, callouts) },
+      refuse,
+      showProblem: (request, response) => pages.showProblem(request, response),
+      route: (request, peer) => (hub.draining ? drainingRoutes : routes).fetch(request, { peer }),
+    }),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
-}
-
-function asItIs(response: Response): Response {
-  return response;
 }

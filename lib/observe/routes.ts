@@ -11,8 +11,10 @@ export interface WatchOptions {
   readonly hub: Hub;
   readonly log: Partial<LogInsight>;
   readonly metrics: Metrics;
-  /** @throws {MessagingError} for who is no operator */
-  demandOperator(request: Request, what: string): void;
+  readonly gate: {
+    /** @throws {MessagingError} for who is no operator */
+    demandOperator(request: Request, what: string): void;
+  };
   /** The answer that tells of an error. */
   createProblem(error: MessagingError): Response;
 }
@@ -27,7 +29,7 @@ export function createWatchRoutes<Env extends HonoEnv>(options: WatchOptions): H
     return reason === undefined ? handleReady() : options.createProblem(reason);
   });
   routes.get("/metrics", (c) => {
-    options.demandOperator(c.req.raw, "/metrics");
+    options.gate.demandOperator(c.req.raw, "/metrics");
     return handleMetrics(metrics);
   });
   return routes;

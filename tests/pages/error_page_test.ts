@@ -22,7 +22,6 @@ const ERRORS = [
   ["/api/publish", 405],
   ["/api/nothing", 405],
   ["/connection/nothing", 404],
-  ["/news?presence&x=1", 400],
 ] as const;
 
 Deno.test("Every error is a page to a browser, and the same problem to programs, with the same status", async () => {

@@ -138,6 +138,10 @@ export class Metrics {
   addGauge(gauge: Gauge): void {
     this.#gauges.push(gauge);
   }
+
+  addGauges(...gauges: readonly Gauge[]): void {
+    this.#gauges.push(...gauges);
+  }
 }
 
 /** A text without credentials, truncated. */

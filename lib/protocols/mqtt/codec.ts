@@ -1,17 +1,16 @@
 /** MQTT packets to and from bytes: `mqtt-packet` behind the types and the strictness that the sessions need. */
 import { Buffer } from "node:buffer";
-import {
-  generate,
-  type IConnackPacket,
-  type IConnectPacket,
-  type IPublishPacket,
-  type ISubscribePacket,
-  type IUnsubscribePacket,
-  type Packet,
-  type Parser,
-  parser,
+import type {
+  IConnackPacket,
+  IConnectPacket,
+  IPublishPacket,
+  ISubscribePacket,
+  IUnsubscribePacket,
+  Packet,
+  Parser,
 } from "mqtt-packet";
 import { FramingError } from "./framer.ts";
+import { generate, parser } from "./packet_library.ts";
 
 export type { IConnackPacket, IConnectPacket, IPublishPacket, ISubscribePacket, IUnsubscribePacket, Packet };
 
