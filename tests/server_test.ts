@@ -130,7 +130,7 @@ Deno.test("The start task's permissions are named, and enough to publish to a lo
   const name = `data/test-${crypto.randomUUID()}.db`;
   const permissions = readPermissions("start");
   assert.ok(
-    permissions.every((flag) => /^--allow-(net|env|read|write|sys)=./.test(flag)),
+    permissions.every((flag) => /^--(no-prompt$|allow-(net|env|read|write|sys)=.)/.test(flag)),
     permissions.join(" "),
   );
   try {

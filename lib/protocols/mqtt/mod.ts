@@ -63,6 +63,7 @@ export async function open(services: Services<MqttSettings>): Promise<MqttProtoc
       await listener?.[Symbol.asyncDispose]();
       await Promise.all(finished);
       await retained.settled();
+      retained[Symbol.dispose]();
     },
   };
 }

@@ -14,6 +14,8 @@ import { isHidden } from "./topics.ts";
 const SHARDS = 64;
 /** How often a write that another node overtook is tried. */
 const MAX_ATTEMPTS = 8;
+/** Between two tries to read what the engine keeps. */
+const RETRY_MILLISECONDS = 1_000;
 
 type Stored = Omit<Message, "payload"> & {
   readonly payload: { readonly kind: Payload["kind"]; readonly data: string };
@@ -26,21 +28,35 @@ export interface RetainedOptions {
   readonly maxMessages: number;
 }
 
-export class RetainedMessages {
+export class RetainedMessages implements Disposable {
   readonly #options: RetainedOptions;
   readonly #messages = new Map<string, Message>();
   readonly #revisions = new Map<number, number>();
   readonly #cleared = new Map<string, Message>();
   readonly #dirty = new Set<number>();
   #saving: Promise<void> = Promise.resolve();
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
 
   constructor(options: RetainedOptions) {
     this.#options = options;
   }
 
-  /** Loads what the engine keeps. */
+  /** Loads what the engine keeps; while the engine cannot be reached, again and again behind the scenes. */
   async load(): Promise<void> {
-    await Promise.all(Array.from({ length: SHARDS }, (_, shard) => this.#read(shard)));
+    try {
+      await Promise.all(Array.from({ length: SHARDS }, (_, shard) => this.#read(shard)));
+    } catch (error) {
+      if (this.#closed) return;
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#options.logger.write("warn", "retained messages cannot be read, trying again", { reason });
+      this.#retry = setTimeout(() => void this.load(), RETRY_MILLISECONDS);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    clearTimeout(this.#retry);
   }
 
   /** The number of retained messages. */
