@@ -16,7 +16,7 @@ export type { Setting, Settings, Values } from "./base/setting.ts";
 export { VERSION } from "./config/version.ts";
 export type { Position, Receipt } from "./core/log.ts";
 export type { LogFields, Logger, LogLevel } from "./core/logger.ts";
-export type { Draft, Payload, Sender } from "./core/message.ts";
+export type { Draft, MessageProperties, Payload, Sender } from "./core/message.ts";
 
 /**
  * What can be set, under the same names as the flags of the program: `maxMessageBytes` is `--max-message-bytes`.

@@ -30,7 +30,9 @@ export interface MessageProperties {
   readonly ttl?: number;
   /** Whether the publisher declared the payload to be UTF-8. */
   readonly isText?: boolean;
+  /** What the payload is, as the publisher says. */
   readonly contentType?: string;
+  /** The topic that answers go to. */
   readonly responseTopic?: string;
   /** Correlation data, in base64. */
   readonly correlation?: string;
