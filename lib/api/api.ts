@@ -155,11 +155,7 @@ async function runCommand(context: CallContext, command: string, index: number):
 function report({ hub, logger }: ApiContext, method: string, cause: unknown): ApiError {
   const error = toApiError(cause);
   const shown = METHODS.has(method) || method === "batch" ? method : quote(method);
-  const code = cause instanceof MessagingError
-    ? cause.code
-    : error.kind === "internal"
-    ? "internal"
-    : "api_error";
+  const code = cause instanceof MessagingError ? cause.code : error.counter;
   hub.metrics.refused(code, { what: `POST /api/${shown}`, message: error.message });
   if (error.kind === "internal" && error !== cause) {
     const reason = error.cause instanceof Error ? error.cause.stack : String(error.cause);

@@ -5,13 +5,16 @@ import { type ErrorCode, toMessagingError } from "../core/errors.ts";
  * The codes of Centrifugo that occur. 102 (unknown channel) and 113 (conflict) never do: every valid name is a channel.
  */
 const KINDS = {
-  internal: { code: 100, status: 500 },
-  permissionDenied: { code: 103, status: 403 },
-  methodNotFound: { code: 104, status: 404 },
-  badRequest: { code: 107, status: 400 },
-  notAvailable: { code: 108, status: 400 },
-  unrecoverablePosition: { code: 112, status: 416 },
-} as const satisfies Record<string, { readonly code: number; readonly status: number }>;
+  internal: { code: 100, status: 500, counter: "internal" },
+  permissionDenied: { code: 103, status: 403, counter: "forbidden" },
+  methodNotFound: { code: 104, status: 404, counter: "method_not_found" },
+  badRequest: { code: 107, status: 400, counter: "bad_request" },
+  notAvailable: { code: 108, status: 400, counter: "not_available" },
+  unrecoverablePosition: { code: 112, status: 416, counter: "history_gone" },
+} as const satisfies Record<
+  string,
+  { readonly code: number; readonly status: number; readonly counter: ErrorCode }
+>;
 
 type ApiErrorKind = keyof typeof KINDS;
 
@@ -27,6 +30,11 @@ export class ApiError extends Error {
 
   get code(): number {
     return KINDS[this.kind].code;
+  }
+
+  /** The code it is counted under. */
+  get counter(): ErrorCode {
+    return KINDS[this.kind].counter;
   }
 
   get status(): number {

@@ -2,6 +2,7 @@
  * The server's counters. The app owns one Metrics; hub, log, protocols and HTTP handlers update it, `/metrics`,
  * OpenTelemetry and the inspector read it. An update only adds numbers: costlier work is done on reading.
  */
+import type { ErrorCode } from "../errors.ts";
 import { Histogram } from "../../base/histogram.ts";
 import { redact } from "../../base/redact.ts";
 
@@ -114,7 +115,7 @@ export class Metrics {
    *
    * @param reason from a small fixed set, such as error codes: each is a time series of its own
    */
-  refused(reason: string, detail: RefusalDetail = {}): void {
+  refused(reason: ErrorCode, detail: RefusalDetail = {}): void {
     this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1);
     const number = ++this.#lastRefusal;
     const { what, message, client, address } = detail;
