@@ -170,6 +170,7 @@ class TcpSocket implements Socket {
 
   /** TCP carries no code and no reason: DISCONNECT has told both. */
   close(): void {
+    if (this.#closed) return;
     this.#closing = true;
     if (!this.#writing) return this.terminate();
     this.#timer = setTimeout(() => this.terminate(), LAST_BYTES_MILLISECONDS);

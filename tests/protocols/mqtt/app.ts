@@ -62,6 +62,8 @@ export async function connect(
     },
     async [Symbol.asyncDispose]() {
       await client.endAsync(true);
+      // MQTT.js closes its stores in timers of 0 ms that it does not wait for.
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
     },
   };
 }
