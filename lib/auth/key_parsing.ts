@@ -136,7 +136,7 @@ function describeKey(key: KeyObject, id: string | undefined): VerificationKey {
 
 function exportKey(key: KeyObject): JsonWebKey {
   try {
-    return key.export({ format: "jwk" });
+    return key.export({ format: "jwk" }) as JsonWebKey;
   } catch {
     // Such as DSA, for which there is no JWK form.
     return {};
