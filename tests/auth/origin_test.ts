@@ -90,7 +90,7 @@ const CORS = { ...CROSS, "sec-fetch-mode": "cors", "sec-fetch-dest": "empty" };
 const FORM = { ...CROSS, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document" };
 const DISK = { origin: "null" };
 
-/** What browsers send to an open server on loopback, as Chromium and Firefox were seen to. */
+/** What browsers send to an open server on loopback, as Chromium was seen to, and Firefox by its documentation. */
 const SENT: readonly [name: string, method: string, headers: Record<string, string>, isAllowed: boolean][] = [
   ["a WebSocket of a page from disk in Chromium", "GET", DISK, true],
   [
