@@ -4,7 +4,6 @@
  */
 import { type App, createApp } from "./lib/app.ts";
 import {
-  chooseListener,
   type Config,
   ENVIRONMENT_VARIABLES,
   formatHelp,
@@ -13,13 +12,13 @@ import {
   parseConfig,
 } from "./lib/config/config.ts";
 import { describeCredential } from "./lib/config/access.ts";
-import { MessagingError } from "./lib/core/errors.ts";
 import { Metrics } from "./lib/core/metrics/metrics.ts";
-import { type Certificate, type Listener, LISTENERS, parseCertificate } from "./lib/listeners/mod.ts";
+import type { Listener } from "./lib/listeners/mod.ts";
 import { LineWriter } from "./lib/observe/line_writer.ts";
 import { LineLogger } from "./lib/observe/logger.ts";
-import { readSettingFile } from "./lib/config/files.ts";
+import { catchUnexpected } from "./lib/observe/unexpected.ts";
 import { VERSION } from "./lib/config/version.ts";
+import { countWorkers, describeStartError, openListener } from "./lib/workers/mod.ts";
 
 /** How long open connections get to end on their own once the server drains. */
 const DRAIN_MILLISECONDS = 5_000;
@@ -52,38 +51,6 @@ function readEnvironment(): Record<string, string | undefined> {
   return Object.fromEntries(names.map((name) => [name, Deno.env.get(name)]));
 }
 
-async function listen(config: Config, logger: LineLogger, app: App): Promise<Listener> {
-  const { host: hostname, port } = config;
-  const certificate = await readCertificate(config).catch((error) => fail(logger, describeStartError(error)));
-  if (certificate !== undefined && certificate.validUntil.getTime() < Date.now()) {
-    logger.write("warn", `The certificate of --cert has expired on ${certificate.validUntil.toISOString()}`);
-  }
-  try {
-    return await LISTENERS[chooseListener(config)](
-      { ...config, hostname, certificate, logger },
-      (request, peer) => app.fetch(request, peer),
-    );
-  } catch (error) {
-    return fail(logger, describeListenError(error, hostname, port));
-  }
-}
-
-async function readCertificate({ cert, key }: Config): Promise<Certificate | undefined> {
-  if (cert === undefined || key === undefined) return undefined;
-  return parseCertificate(await readSettingFile("--cert", cert), await readSettingFile("--key", key));
-}
-
-function describeListenError(error: unknown, host: string, port: number): string {
-  if (error instanceof Deno.errors.AddrInUse) {
-    return `Port ${port} on ${host} is in use: choose another with --port, or --port 0 for any free one`;
-  }
-  if (error instanceof Deno.errors.NotCapable) {
-    return `Deno's permissions do not suffice to listen on ${host} (${error.message}): use deno task serve ` +
-      `instead of deno task start, or start with deno run --allow-net=${host} and the other flags of the start task`;
-  }
-  return `Cannot listen on ${host}:${port}: ${error instanceof Error ? error.message : error}`;
-}
-
 function fail(logger: LineLogger, message: string): never {
   logger.write("error", message);
   exit(logger, 1);
@@ -95,11 +62,6 @@ function exit(logger: LineLogger, status: number): never {
   Deno.exit(status);
 }
 
-function describeStartError(error: unknown): string {
-  if (error instanceof MessagingError || error instanceof SyntaxError) return error.message;
-  return error instanceof Error ? error.stack ?? error.message : String(error);
-}
-
 const config = readConfig();
 const logger = new LineLogger({
   format: config.logFormat,
@@ -109,26 +71,27 @@ const logger = new LineLogger({
 });
 
 const metrics = new Metrics();
-function reportUnexpected(what: string, error: unknown): void {
-  const isError = error instanceof Error;
-  logger.write("error", what, { reason: isError ? error.stack ?? error.message : String(error) });
-  metrics.refused("internal", { what, message: isError ? error.message : String(error) });
+// No client may end the process with an exception, not even one raised inside the runtime.
+catchUnexpected(logger, metrics);
+
+/** Starts to serve: in this thread, or in workers. */
+async function serve(): Promise<{ app: Pick<App, "drain"> & AsyncDisposable; listener: Listener }> {
+  const workers = countWorkers(config, logger);
+  if (workers > 1) {
+    const { openPool } = await import("./lib/workers/pool.ts");
+    return await openPool({ config, workers, logger, metrics, writeLines: (lines) => stderr.write(lines) });
+  }
+  const app = await createApp(config, logger, metrics);
+  const listener = await openListener(
+    config,
+    logger,
+    (request, peer) => app.fetch(request, peer),
+    app.metrics,
+  );
+  return { app, listener };
 }
 
-// No client may end the process with an exception, not even one raised inside the runtime.
-globalThis.addEventListener("error", (event) => {
-  event.preventDefault();
-  reportUnexpected("unexpected error", event.error ?? event.message);
-});
-globalThis.addEventListener("unhandledrejection", (event) => {
-  event.preventDefault();
-  reportUnexpected("unexpected rejection", event.reason);
-});
-
-const app = await createApp(config, logger, metrics).catch((error) =>
-  fail(logger, describeStartError(error))
-);
-const listener = await listen(config, logger, app);
+const { app, listener } = await serve().catch((error) => fail(logger, describeStartError(error)));
 const host = listener.hostname.includes(":") ? `[${listener.hostname}]` : listener.hostname;
 const scheme = config.cert === undefined ? "http" : "https";
 const url = `${scheme}://${host === "0.0.0.0" || host === "[::]" ? "localhost" : host}:${listener.port}/`;

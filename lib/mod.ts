@@ -22,7 +22,7 @@ export type { Draft, MessageProperties, Payload, Sender } from "./core/message.t
  * What can be set, under the same names as the flags of the program: `maxMessageBytes` is `--max-message-bytes`.
  * Sizes are in bytes and times in seconds. Whatever is left out has the program's default, but for the engine.
  */
-export interface Options extends Partial<Omit<Config, "port" | "listener" | "reusePort">> {
+export interface Options extends Partial<Omit<Config, "port" | "listener" | "reusePort" | "workers">> {
   /** Where messages are kept: `memory:`, the default here, `sqlite:PATH` or `nats://HOST:PORT`. */
   readonly engine?: string;
   /** The address your server listens on. Beyond loopback it takes a key, or `open`. `127.0.0.1` when left out. */
@@ -39,8 +39,8 @@ export interface AppHub {
    * Stores a message, then delivers it to all subscribers of its channel.
    *
    * @returns where the message stands in its channel
-   * @throws an error whose `code` says why, such as `too_large`: the message is too large, its channel's name too long, or
-   * the engine refuses it
+   * @throws an error whose `code` says why, such as `too_large`: the message is too large, its channel's name too long,
+   * or the engine refuses it
    */
   publish(draft: Draft): Promise<Receipt>;
 }

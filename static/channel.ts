@@ -1,23 +1,29 @@
-/** The live page of one channel, or of a list or pattern of them: the one whose path this page was opened at. */
+/** The live page of one channel: the one whose path this page was opened at. Lists and patterns have `pattern/`. */
+import { openAttachments } from "./attachments.ts";
 import { curlCredential, hideRefused } from "./credential.ts";
 import { fillCommand, quoteForShell } from "./command.ts";
 import { ConnectionState } from "./connection_state.ts";
 import { Conversation } from "./conversation.ts";
 import { Cursors } from "./cursors.ts";
-import { FollowFeed } from "./follow_feed.ts";
-import { hueOf, readName } from "./identity.ts";
+import type { Beginning } from "./feed.ts";
+import { MAX_PAGE_SIZE } from "./history.ts";
+import { hueOf, readId, readName } from "./identity.ts";
+import { openLightbox } from "./lightbox.ts";
 import { LiveFeed } from "./live_feed.ts";
+import { openMessageMenu } from "./message_menu.ts";
 import { summarize } from "./message_view.ts";
 import { openNameDialog } from "./name_dialog.ts";
 import { People } from "./people.ts";
+import { findPush } from "./push.ts";
 import { Rainfall } from "./rainfall.ts";
+import { openSearch } from "./search.ts";
 import { openShare } from "./share.ts";
+import { readTokenUser } from "./token.ts";
+import { Toast } from "./toast.ts";
 import { openNotifyButton, Unread } from "./unread.ts";
 
 const { origin, pathname } = location;
-const channel = decodeURIComponent(pathname.slice(1));
-// A list or pattern reads many channels, so there is no one channel to write to. A comma of a name is escaped.
-const isSingle = !pathname.includes(",") && !channel.includes("*");
+const channel = decodeURIComponent(pathname.slice(1)).normalize("NFC");
 
 const find = <E extends HTMLElement = HTMLElement>(selector: string) => document.querySelector<E>(selector)!;
 
@@ -27,16 +33,27 @@ find("#channel").textContent = channel;
 const unread = new Unread(channel);
 const rainfall = new Rainfall(find("#sky"));
 let name = readName();
-let user: string | undefined;
+let user = readTokenUser();
+const ownClients = new Set<string>();
+const toast = new Toast(find("#toast"));
 
 const conversation = new Conversation({
   channel,
   path: pathname,
   name: () => name,
   user: () => user,
-  isSingle,
-  takesFocus: isSingle,
-  lastOffset: () => feed instanceof LiveFeed ? feed.lastOffset : 0,
+  ownClients,
+  // A permalink leads to its message, which gets the focus then.
+  takesFocus: location.hash === "",
+  publish: (text) => feed.publish(text),
+  decorate: openMessageMenu({
+    menu: find("#message-menu"),
+    raw: find<HTMLDialogElement>("#raw-dialog"),
+    removal: find<HTMLDialogElement>("#remove-dialog"),
+    list: find("#messages"),
+    onNotice: (text) => toast.show(text),
+  }),
+  lastOffset: () => feed.lastOffset,
   restart: () => feed.start(),
   onMessages(messages, isMine) {
     for (const message of messages) {
@@ -49,36 +66,63 @@ const conversation = new Conversation({
 });
 
 const state = new ConnectionState(find("#state"), () => feed.start());
-const feed: LiveFeed | FollowFeed = isSingle
-  ? openLiveFeed()
-  : new FollowFeed(pathname, state, conversation.handlers);
+const feed: LiveFeed = openLiveFeed();
 
 hideRefused();
-openShare(find<HTMLButtonElement>("#share"), find<HTMLDialogElement>("#share-dialog"), pathname, isSingle);
-openNotifyButton(find<HTMLButtonElement>("#notify"));
-fillCommand(
-  find("#try"),
-  isSingle
-    ? `curl ${curlCredential}-d 'it rains' ${quoteForShell(origin + pathname)}`
-    : `curl ${curlCredential}-N ${quoteForShell(`${origin + pathname}?follow`)}`,
+openLightbox(find<HTMLDialogElement>("#lightbox"), [find("#messages"), find("#search ol")]);
+openSearch({
+  button: find<HTMLButtonElement>("#find"),
+  panel: find("#search"),
+  path: pathname,
+  isSingle: true,
+  isMine: conversation.isMine,
+  toMessage: (id) => conversation.jump.toMessage(id),
+  toTime: (time) => conversation.jump.toTime(time),
+});
+const attachments = openAttachments({
+  path: pathname,
+  composer: find<HTMLFormElement>("#composer"),
+  button: find<HTMLButtonElement>("#attach"),
+  input: find<HTMLInputElement>("#files"),
+  target: find(".conversation"),
+  list: find("#uploads"),
+  sender: () => ({ id: readId(), name }),
+  onStart: () => conversation.scrollToEnd(),
+});
+feed.centrifuge.on("connected", () => attachments.resume());
+addEventListener("hashchange", () => void conversation.jump.toMessage(location.hash.slice(1)));
+openShare(find<HTMLButtonElement>("#share"), find<HTMLDialogElement>("#share-dialog"), pathname, true);
+openNotifyButton(
+  find<HTMLButtonElement>("#notify"),
+  findPush(channel),
+  (text) => toast.show(text),
 );
+fillCommand(find("#try"), `curl ${curlCredential}-d 'it rains' ${quoteForShell(origin + pathname)}`);
 
-/** Who is here and everyone's pointer come with a single channel. */
+/** Where the address says to begin, in the words of every other reader. */
+function readBeginning(): Beginning {
+  const query = new URLSearchParams(location.search);
+  const limit = Number(query.get("limit"));
+  return {
+    since: query.get("since") || undefined,
+    limit: limit >= 1 ? Math.min(Math.floor(limit), MAX_PAGE_SIZE) : undefined,
+  };
+}
+
+/** The messages, who is here, and everyone's pointer. */
 function openLiveFeed(): LiveFeed {
   let client: string | undefined;
   const people = new People({
     list: find("#people"),
     count: find("#people-count"),
     ownClient: () => client,
-    onChange(who, kind) {
-      const words = `${who} ${kind === "join" ? "is here" : "has left"}`;
+    onChange(words) {
       find("#coming").textContent = words;
       conversation.announce(words);
     },
     onOwnUser(known) {
       user = known;
-      // Whom a token names has that name.
-      find("#name").hidden = known !== undefined;
+      showName();
     },
     onLeave: (id) => cursors?.forget(id),
   });
@@ -89,6 +133,7 @@ function openLiveFeed(): LiveFeed {
     name,
     state,
     handlers: conversation.handlers,
+    begin: readBeginning(),
     onSubscription(subscription) {
       people.follow(subscription);
       cursors = new Cursors({
@@ -100,8 +145,11 @@ function openLiveFeed(): LiveFeed {
       });
     },
   });
-  live.centrifuge.on("connected", (context) => client = context.client);
+  live.centrifuge.on("connected", (context) => ownClients.add(client = context.client));
   live.centrifuge.on("connecting", () => conversation.pause());
+  // Whom a token names has that name.
+  const showName = () => find("#name").hidden = user !== undefined;
+  showName();
   find("#who").hidden = false;
   openNameDialog(
     find<HTMLButtonElement>("#name"),

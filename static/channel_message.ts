@@ -38,6 +38,35 @@ export interface MessageJson {
   };
 }
 
+/** What the server tells of messages that were removed: one, or all up to and including one. */
+export interface RemovalJson {
+  readonly type: "removed" | "cleared";
+  readonly channel: string;
+  readonly id: string;
+  readonly offset: number;
+}
+
+/** A removal in what came beside the channels; undefined for anything else, which anybody may have sent. */
+export function readRemoval(data: unknown): RemovalJson | undefined {
+  const { type, channel, id, offset } = Object(Object(data).removal) as Partial<Record<string, unknown>>;
+  if (type !== "removed" && type !== "cleared") return undefined;
+  if (typeof channel !== "string" || typeof id !== "string" || typeof offset !== "number") return undefined;
+  return { type, channel, id, offset };
+}
+
+/** An id as it is in addresses; undefined where it is not known. */
+export function formatId(
+  { epoch, sequence }: Pick<ChannelMessage, "epoch" | "sequence">,
+): string | undefined {
+  return sequence > 0 ? `${epoch}-${sequence}` : undefined;
+}
+
+/** The parts of an id; undefined for a text that is none. */
+export function parseId(text: string): { readonly epoch: string; readonly sequence: number } | undefined {
+  const [, epoch, sequence] = /^([0-9a-z]+)-(\d{1,15})$/.exec(text) ?? [];
+  return epoch === undefined ? undefined : { epoch, sequence: Number(sequence) };
+}
+
 export function readMessage(json: MessageJson): ChannelMessage {
   const { channel, id = "", offset = 0, time, data, event, from } = json;
   const [epoch = "", sequence = 0] = id.split("-");

@@ -53,8 +53,11 @@ export class Composer {
   /** Lets nothing be written, saying why; undefined lets it be written again. */
   block(reason: string | undefined): void {
     this.#box.disabled = reason !== undefined;
-    this.#options.form.querySelector("button")!.disabled = reason !== undefined;
+    for (const button of this.#options.form.querySelectorAll("button")) {
+      button.disabled = reason !== undefined;
+    }
     this.#box.placeholder = reason ?? this.#placeholder;
+    this.#fit();
   }
 
   /** Puts the cursor into the box where that shows no keyboard on the screen, and nobody is elsewhere on the page. */

@@ -4,10 +4,12 @@ import { type Author, type ChannelMessage, labelOf } from "./channel_message.ts"
 import { Composer } from "./composer.ts";
 import { credentialName, takesKey } from "./credential.ts";
 import type { FeedHandlers } from "./feed.ts";
-import { fetchHistory, PAGE_SIZE } from "./history.ts";
+import { fetchPage, FURTHER_SIZE } from "./history.ts";
 import { readId } from "./identity.ts";
+import { Jump } from "./jump.ts";
 import { answerLocally } from "./local_answers.ts";
-import { MessageList } from "./message_list.ts";
+import { lockControls } from "./lock.ts";
+import { MessageList, type OlderPage } from "./message_list.ts";
 import { summarize } from "./message_view.ts";
 import { findProblem, Outbox } from "./outbox.ts";
 import { showOutbox } from "./outbox_view.ts";
@@ -26,9 +28,13 @@ export interface ConversationOptions {
   readonly name: () => string;
   /** Whom this page's token names, once that is known. */
   readonly user: () => string | undefined;
-  /** Whether one channel is shown, which can be written to. */
-  readonly isSingle: boolean;
   readonly lastOffset: () => number;
+  /** Publishes by the subscription; left out where that is not possible. */
+  readonly publish?: ((text: string) => Promise<void>) | undefined;
+  /** The ids of this page's own connections. */
+  readonly ownClients?: ReadonlySet<string>;
+  /** Adds to a new item what one can do with its message. */
+  readonly decorate?: ((item: HTMLElement, message: ChannelMessage) => void) | undefined;
   /** Whether the box is what a person wants first. */
   readonly takesFocus?: boolean;
   /** Connects again after the server ended the connection. */
@@ -46,6 +52,8 @@ export class Conversation {
   readonly #options: ConversationOptions;
   readonly #id = readId();
   readonly #list: MessageList;
+  /** Away from the newest messages, as far as that is possible. */
+  readonly jump: Jump;
   readonly #outbox: Outbox;
   readonly #composer: Composer;
   readonly #announcer = new Announcer(find("#announcements"));
@@ -58,16 +66,24 @@ export class Conversation {
 
   constructor(options: ConversationOptions) {
     this.#options = options;
-    const { path, channel, isSingle } = options;
-    const isMine = ({ author }: ChannelMessage) => this.#isOwn(author);
+    const { path, channel } = options;
+    const { isMine } = this;
     const scroller = find("#scroller");
     this.#list = new MessageList({
       scroller,
       list: find("#messages"),
       older: find("#older"),
       isMine,
-      showsChannel: !isSingle,
-      loadOlder: isSingle ? (before) => loadOlder(path, before) : undefined,
+      showsChannel: false,
+      loadOlder: (before) => loadOlder(path, before),
+      onNearEnd: () => void this.jump.readOn(),
+      decorate: options.decorate,
+    });
+    this.jump = new Jump({
+      path,
+      list: this.#list,
+      onNotice: (text) => this.#notify(text, false, false),
+      onChange: () => this.#showUnseen(0),
     });
     this.#outbox = new Outbox({
       channel,
@@ -75,18 +91,32 @@ export class Conversation {
       sender: () => ({ id: this.#id, name: options.name() }),
       isMine,
       lastOffset: options.lastOffset,
+      publish: options.publish,
       onAnswer: (data) => this.#showAnswer(data),
       onRefused: (text, problem) => this.#composer.takeBack(text, problem),
       onChange: () => this.#showOutbox(),
     });
     this.handlers = {
-      onHistory: (messages) => {
+      onHistory: (messages, isCut) => {
+        if (isCut) this.jump.leave();
         this.#list.add(messages);
-        this.#list.scrollToEnd();
-        find("#quiet").hidden = messages.length > 0;
+        if (isCut) scroller.scrollTop = 0;
+        else this.#list.scrollToEnd();
+        this.#showQuiet();
+        if (location.hash.length > 1) void this.jump.toMessage(location.hash.slice(1));
       },
       onLive: (messages) => this.#take(messages),
       onReset: () => this.#list.clear(),
+      onRemoved: (removal) => {
+        this.#flush();
+        this.#list.remove(removal);
+        this.#showQuiet();
+      },
+      onKept: (...kept) => {
+        this.#list.keepOnly(...kept);
+        this.#showQuiet();
+      },
+      onHistoryDenied: () => this.#list.denyOlder(),
       onGap: () => this.#list.addGap(),
       onReady: () => {
         this.#block(undefined);
@@ -100,8 +130,8 @@ export class Conversation {
         this.#notify(reason, asksForToken, !asksForToken);
       },
     };
-    scroller.addEventListener("scroll", () => this.#list.isAtEnd && this.#showUnseen(0), { passive: true });
-    this.#more.onclick = () => this.#list.scrollToEnd();
+    scroller.addEventListener("scroll", () => this.#noteScroll(), { passive: true });
+    this.#more.onclick = () => this.scrollToEnd();
     addEventListener("storage", () => this.#showOutbox());
     find<HTMLButtonElement>("#again").onclick = () => {
       find("#notice").hidden = true;
@@ -113,7 +143,7 @@ export class Conversation {
       location.reload();
     };
     const composer = find<HTMLFormElement>("#composer");
-    composer.hidden = !isSingle;
+    composer.hidden = false;
     this.#composer = new Composer({
       form: composer,
       problem: find("#problem"),
@@ -123,6 +153,9 @@ export class Conversation {
     this.#showOutbox();
   }
 
+  /** Whether this page, or another one of the same person, sent a message. */
+  readonly isMine = ({ author }: ChannelMessage): boolean => this.#isOwn(author);
+
   /** Says that the connection is gone: what is written from now on waits. */
   pause(): void {
     this.#setLive(false);
@@ -131,6 +164,21 @@ export class Conversation {
   /** Tells screen readers something. */
   announce(text: string): void {
     this.#announcer.say(text);
+  }
+
+  /** Shows the newest message. */
+  scrollToEnd(): void {
+    if (this.jump.isAway) {
+      this.jump.back().catch((error) => this.#notify(String(error.message ?? error), false, false));
+    } else this.#list.scrollToEnd();
+  }
+
+  #noteScroll(): void {
+    if (this.#list.isAtEnd && !this.jump.isAway) this.#showUnseen(0);
+  }
+
+  #showQuiet(): void {
+    find("#quiet").hidden = this.#list.size > 0;
   }
 
   /** Answers why a text may not be sent, if so. */
@@ -143,7 +191,7 @@ export class Conversation {
     const problem = findProblem(text);
     if (problem !== undefined) return problem;
     this.#outbox.add(text);
-    this.#list.scrollToEnd();
+    this.scrollToEnd();
     return undefined;
   }
 
@@ -152,17 +200,15 @@ export class Conversation {
     this.#take([{ ...UNSTORED, channel: this.#options.channel, time: new Date(), data }]);
   }
 
-  /** Lets nothing be sent or shared, saying why. */
+  /** Lets nothing be sent, looked for or shared, saying why. */
   #block(reason: string | undefined): void {
     this.#composer.block(reason);
-    const share = document.querySelector<HTMLButtonElement>("#share");
-    if (share === null) return;
-    share.disabled = reason !== undefined;
-    share.title = reason ?? "";
+    lockControls(reason && `This takes ${credentialName}`);
   }
 
   #isOwn(author: Author | undefined): boolean {
     if (author === undefined) return false;
+    if (this.#options.ownClients?.has(author.id)) return true;
     const user = this.#options.user();
     return author.user === undefined ? author.id === this.#id : author.user === user;
   }
@@ -187,17 +233,20 @@ export class Conversation {
     }
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    if (document.hidden) setTimeout(() => this.#show(), HIDDEN_PAUSE_MS);
-    else requestAnimationFrame(() => this.#show());
+    if (document.hidden) setTimeout(() => this.#flush(), HIDDEN_PAUSE_MS);
+    else requestAnimationFrame(() => this.#flush());
   }
 
-  #show(): void {
+  /** Shows what has come. */
+  #flush(): void {
+    if (!this.#isScheduled) return;
     this.#isScheduled = false;
     const messages = this.#waiting;
     this.#waiting = [];
-    const wasAtEnd = this.#list.isAtEnd;
-    this.#list.add(messages);
-    find("#quiet").hidden = true;
+    const wasAtEnd = this.#list.isAtEnd && !this.jump.isAway;
+    // What is between is not there: it comes when somebody reads on.
+    if (!this.jump.isAway) this.#list.add(messages);
+    this.#showQuiet();
     const others = messages.filter(({ author }) => !this.#isOwn(author));
     for (const message of others) {
       const name = message.author && labelOf(message.author);
@@ -209,8 +258,12 @@ export class Conversation {
 
   #showUnseen(count: number): void {
     this.#unseen = count;
-    this.#more.hidden = count === 0;
-    this.#more.textContent = count === 1 ? "1 new message ↓" : `${count} new messages ↓`;
+    this.#more.hidden = count === 0 && !this.jump.isAway;
+    this.#more.textContent = count === 0
+      ? "To the newest messages ↓"
+      : count === 1
+      ? "1 new message ↓"
+      : `${count} new messages ↓`;
   }
 
   #showOutbox(): void {
@@ -230,10 +283,8 @@ export class Conversation {
   }
 }
 
-async function loadOlder(path: string, before: number): Promise<readonly ChannelMessage[]> {
-  const after = Math.max(0, before - 1 - PAGE_SIZE);
-  const { messages } = await fetchHistory(path, before - 1 - after, after);
-  return messages;
+async function loadOlder(path: string, before: number): Promise<OlderPage> {
+  return await fetchPage(path, { limit: FURTHER_SIZE, before });
 }
 
 function find<E extends HTMLElement = HTMLElement>(selector: string): E {

@@ -44,7 +44,7 @@ export class Cursors {
     this.#ownClient = options.ownClient;
     this.#isWatched = options.isWatched;
     const channel = `cursors/${options.channel}`;
-    if (channel.length > MAX_CHANNEL_LENGTH) return;
+    if (new TextEncoder().encode(channel).length > MAX_CHANNEL_LENGTH) return;
     const subscription = this.#subscription = this.#centrifuge.newSubscription(channel);
     subscription.on("publication", ({ data, info }) => {
       if (info !== undefined && info.client !== this.#ownClient()) {

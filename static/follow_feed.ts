@@ -1,8 +1,8 @@
 /** A list or pattern of channels over a line stream, which is only for reading. The channel page is fed by it. */
-import { type ChannelMessage, type MessageJson, readMessage } from "./channel_message.ts";
+import { type ChannelMessage, type MessageJson, readMessage, type RemovalJson } from "./channel_message.ts";
 import type { ConnectionState } from "./connection_state.ts";
-import type { FeedHandlers } from "./feed.ts";
-import { fetchHistory, PAGE_SIZE, readRefusal, Refusal } from "./history.ts";
+import type { Beginning, FeedHandlers } from "./feed.ts";
+import { fetchHistory, MAX_PAGE_SIZE, PAGE_SIZE, readRefusal, Refusal } from "./history.ts";
 import { authorization } from "./token.ts";
 
 /** The server says something at least every 25 seconds. */
@@ -12,10 +12,12 @@ export class FollowFeed {
   readonly #path: string;
   readonly #state: ConnectionState;
   readonly #handlers: FeedHandlers;
+  #begin: Beginning;
   /** The id to go on from; undefined before the first page. */
   #next: string | undefined;
 
-  constructor(path: string, state: ConnectionState, handlers: FeedHandlers) {
+  constructor(path: string, state: ConnectionState, handlers: FeedHandlers, begin: Beginning) {
+    this.#begin = begin;
     this.#path = path;
     this.#state = state;
     this.#handlers = handlers;
@@ -32,21 +34,30 @@ export class FollowFeed {
     if (error instanceof Refusal && error.isDenial) {
       this.#state.ended("Not connected");
       this.#handlers.onEnd(`${error.message}.`, true);
+    } else if (error instanceof Refusal && error.status === 400 && this.#begin.since !== undefined) {
+      this.#handlers.onNotice(`${error.message}.`);
+      this.#begin = {};
+      this.start();
     } else this.#state.lost(error instanceof Refusal ? error.message : "");
   }
 
   /** Reads until the stream ends. */
   async #follow(): Promise<void> {
     if (this.#next === undefined) {
-      const page = await fetchHistory(this.#path, PAGE_SIZE);
-      this.#handlers.onHistory(page.messages);
+      const { since, limit = since === undefined ? PAGE_SIZE : MAX_PAGE_SIZE } = this.#begin;
+      const page = await fetchHistory(this.#path, limit, since);
+      // What follows comes by the stream.
+      this.#handlers.onHistory(page.messages, false);
       this.#next = page.next;
     }
     const abort = new AbortController();
+    const hangUp = () => abort.abort();
+    // The stream itself would only fall silent.
+    addEventListener("offline", hangUp);
     let silence = 0;
     const listen = () => {
       clearTimeout(silence);
-      silence = setTimeout(() => abort.abort(), SILENCE_MS);
+      silence = setTimeout(hangUp, SILENCE_MS);
     };
     try {
       listen();
@@ -70,6 +81,7 @@ export class FollowFeed {
         this.#take(lines.filter((line) => line !== ""));
       }
     } finally {
+      removeEventListener("offline", hangUp);
       clearTimeout(silence);
     }
   }
@@ -77,9 +89,12 @@ export class FollowFeed {
   #take(lines: readonly string[]): void {
     const messages: ChannelMessage[] = [];
     for (const line of lines) {
-      const json: MessageJson & { type?: string } = JSON.parse(line);
+      const json: (MessageJson & { type?: undefined }) | RemovalJson | { type: "gap" } = JSON.parse(line);
       if (json.type === "gap") this.#handlers.onGap();
-      else {
+      else if (json.type !== undefined) {
+        if (messages.length > 0) this.#handlers.onLive(messages.splice(0));
+        this.#handlers.onRemoved(json);
+      } else {
         messages.push(readMessage(json));
         this.#next = json.id ?? this.#next;
       }

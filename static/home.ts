@@ -5,12 +5,17 @@ import { credentialName, hideRefused, takesCredential, takesKey } from "./creden
 import { Conversation } from "./conversation.ts";
 import { readName } from "./identity.ts";
 import { LiveFeed } from "./live_feed.ts";
+import { openLively } from "./lively.ts";
+import { mayInspect } from "./inspect/connection.ts";
+import { openTabs } from "./tabs.ts";
 
 const CHANNEL = "lobby";
 const name = readName();
 
 showCommands();
 hideRefused();
+openTabs(document.querySelector<HTMLElement>(".tabs")!);
+if (mayInspect()) openLively(document.querySelector<HTMLElement>("#lively")!);
 const takes = document.querySelector<HTMLElement>("#takes")!;
 takes.hidden = !takesCredential;
 takes.textContent = `This server takes ${credentialName}: put it into the variable ${
@@ -22,7 +27,6 @@ const conversation = new Conversation({
   path: "/",
   name: () => name,
   user: () => undefined,
-  isSingle: true,
   lastOffset: () => feed.lastOffset,
   restart: () => feed.start(),
 });
@@ -37,3 +41,6 @@ const feed: LiveFeed = new LiveFeed({
 feed.centrifuge.on("connecting", () => conversation.pause());
 
 document.querySelector("#origin")!.textContent = `${location.host}/`;
+
+// For whoever installs this page, or comes back while the server is away.
+if ("serviceWorker" in navigator) navigator.serviceWorker.register("/_offline.js").catch(() => {});

@@ -1,10 +1,11 @@
 /** One channel over the official Centrifuge client, with its history. The home and channel pages are fed by it. */
 import { Centrifuge, type Subscription } from "centrifuge";
-import { type ChannelMessage, readPublication } from "./channel_message.ts";
+import { type ChannelMessage, readPublication, readRemoval } from "./channel_message.ts";
 import type { ConnectionState } from "./connection_state.ts";
 import { ASKS_FOR_CREDENTIAL, takesKey } from "./credential.ts";
-import type { FeedHandlers } from "./feed.ts";
-import { fetchHistory, PAGE_SIZE, Refusal } from "./history.ts";
+import type { Beginning, FeedHandlers } from "./feed.ts";
+import { fetchHistory, MAX_PAGE_SIZE, PAGE_SIZE, Refusal } from "./history.ts";
+import { readId } from "./identity.ts";
 import { readToken } from "./token.ts";
 
 /** More than this is not fetched at once after a long absence. */
@@ -30,6 +31,7 @@ export interface LiveFeedOptions {
   readonly name: string;
   readonly state: ConnectionState;
   readonly handlers: FeedHandlers;
+  readonly begin?: Beginning;
   /** Called once, before anything comes by the subscription. */
   readonly onSubscription?: (subscription: Subscription) => void;
 }
@@ -39,6 +41,7 @@ export class LiveFeed {
   readonly #options: LiveFeedOptions;
   #subscription: Subscription | undefined;
   #loading = false;
+  #begin: Beginning;
   #epoch = "";
   #lastOffset = 0;
   /** What is published while missed messages are fetched. */
@@ -46,10 +49,11 @@ export class LiveFeed {
 
   constructor(options: LiveFeedOptions) {
     this.#options = options;
+    this.#begin = options.begin ?? {};
     const url = new URL("/connection/websocket", location.href);
     url.protocol = url.protocol.replace("http", "ws");
     this.centrifuge = new Centrifuge(url.href, {
-      data: { name: options.name },
+      data: introduce(options.name),
       token: readToken(),
       minReconnectDelay: NEVER_MS,
       maxReconnectDelay: NEVER_MS,
@@ -72,9 +76,14 @@ export class LiveFeed {
     this.#subscription?.subscribe();
   }
 
+  /** Publishes by the subscription, where a rule lets subscribers do that and nobody else. */
+  async publish(text: string): Promise<void> {
+    await this.#subscription?.publish(text);
+  }
+
   /** Takes another name, which takes another connection. */
   rename(name: string): void {
-    this.centrifuge.setData({ name });
+    this.centrifuge.setData(introduce(name));
     this.start();
   }
 
@@ -90,6 +99,10 @@ export class LiveFeed {
     });
     this.centrifuge.on("connected", () => {
       if (this.#subscription === undefined) void this.#load();
+    });
+    this.centrifuge.on("message", ({ data }) => {
+      const removal = readRemoval(data);
+      if (removal?.channel === this.#options.channel) handlers.onRemoved(removal);
     });
     this.centrifuge.on("disconnected", ({ code, reason }) => {
       if (code === 0) return;
@@ -113,14 +126,20 @@ export class LiveFeed {
     this.#loading = true;
     const { path, handlers, state } = this.#options;
     try {
-      const { epoch, offset, messages } = await fetchHistory(path, PAGE_SIZE);
+      const { since, limit = since === undefined ? PAGE_SIZE : MAX_PAGE_SIZE } = this.#begin;
+      const { epoch, offset, messages, more } = await fetchHistory(path, limit, since);
       this.#epoch = epoch;
       this.#lastOffset = offset;
-      handlers.onHistory(messages);
+      handlers.onHistory(messages, more);
       this.#subscribe({ epoch, offset });
     } catch (error) {
       if (error instanceof Refusal && error.isDenial) {
         this.#subscribe(undefined);
+      } else if (error instanceof Refusal && error.status === 400 && this.#begin.since !== undefined) {
+        // The address asks for what nobody understands: then from the newest messages on.
+        handlers.onNotice(`${error.message}.`);
+        this.#begin = {};
+        queueMicrotask(() => void this.#load());
       } else state.lost(error instanceof Refusal ? error.message : "");
     } finally {
       this.#loading = false;
@@ -140,7 +159,10 @@ export class LiveFeed {
       if (since !== undefined && !(isFirst && recovered)) await this.#catchUp();
       else this.#epoch = streamPosition?.epoch ?? this.#epoch;
       // Not before: who may not read the channel at all is to hear of that alone.
-      if (since === undefined && isFirst) handlers.onNotice("You may not see what was said here before.");
+      if (since === undefined && isFirst) {
+        handlers.onHistoryDenied();
+        handlers.onNotice("You may not see what was said here before.");
+      }
       isFirst = false;
       if (subscription.state !== "subscribed") return;
       state.live();
@@ -177,6 +199,9 @@ export class LiveFeed {
       if (page.more || page.epoch !== this.#epoch) {
         if (page.more) handlers.onReset();
         page = await fetchHistory(path, PAGE_SIZE);
+      } else {
+        const newest = await fetchHistory(path, PAGE_SIZE);
+        handlers.onKept(newest.messages, newest.epoch, newest.offset);
       }
       this.#epoch = page.epoch;
       this.#emit(page.messages);
@@ -196,4 +221,9 @@ export class LiveFeed {
     }
     this.#options.handlers.onLive(messages);
   }
+}
+
+/** What a page says of itself: its name, which browser it is of, and that it wants to know what is removed. */
+function introduce(name: string): Readonly<Record<string, unknown>> {
+  return { name, id: readId(), removals: true };
 }

@@ -7,6 +7,9 @@ export interface LiveSocketHandlers {
   onError?(): void;
 }
 
+/** What a browser calls a connection that broke (RFC 6455, section 7.4.1). */
+const ABNORMAL = 1006;
+
 export class LiveSocket {
   readonly #url: URL;
   readonly #state: ConnectionState;
@@ -24,6 +27,7 @@ export class LiveSocket {
     this.#handlers = handlers;
     this.#state.connecting();
     this.#connect();
+    addEventListener("offline", () => this.#hangUp());
   }
 
   /** Sends a message, or answers false when there is no connection to send it on. */
@@ -39,10 +43,26 @@ export class LiveSocket {
     socket.onopen = () => this.#state.live();
     socket.onmessage = (event) => this.#handlers.onMessage(event.data);
     socket.onerror = () => this.#handlers.onError?.();
-    socket.onclose = (event) => {
-      this.#handlers.onClose?.(event.code);
-      this.#state.lost(event.reason);
-    };
+    socket.onclose = ({ code, reason }) => this.#lose(code, reason);
+  }
+
+  /** A socket does not notice that the browser is offline, and would wait for the other end's farewell. */
+  #hangUp(): void {
+    const socket = this.#socket;
+    if (socket === undefined || socket.readyState === WebSocket.CLOSED) return;
+    socket.onopen =
+      socket.onmessage =
+      socket.onerror =
+      socket.onclose =
+        null;
+    socket.close();
+    this.#lose(ABNORMAL, "");
+  }
+
+  #lose(code: number, reason: string): void {
+    this.#socket = undefined;
+    this.#handlers.onClose?.(code);
+    this.#state.lost(reason);
   }
 }
 

@@ -1,6 +1,7 @@
 /** The messages of a conversation in their order, with a line wherever some are missing. Conversations fill it. */
 import { releaseBytes } from "./bytes_view.ts";
-import type { ChannelMessage } from "./channel_message.ts";
+import type { ChannelMessage, RemovalJson } from "./channel_message.ts";
+import { createDay, createGap, describeGap, type Row } from "./message_row.ts";
 import { continues, createMessageView, formatDay } from "./message_view.ts";
 
 /** Messages on the page while it follows the newest; older ones come back on demand. */
@@ -9,6 +10,15 @@ const MAX_SHOWN = 500;
 const MAX_KEPT = 5_000;
 /** How near to the end counts as reading the newest, in pixels. */
 const NEAR = 60;
+/** How near to either end of what is loaded more of it is loaded, in pixels. */
+const AHEAD = 600;
+
+/** A page of messages that are further away from the newest. */
+export interface OlderPage {
+  readonly messages: readonly ChannelMessage[];
+  /** Whether there are still older ones. */
+  readonly more: boolean;
+}
 
 export interface MessageListOptions {
   /** What scrolls, and in it the list, and above that what leads to older messages. */
@@ -18,16 +28,11 @@ export interface MessageListOptions {
   readonly isMine: (message: ChannelMessage) => boolean;
   readonly showsChannel: boolean;
   /** Reads the messages before an offset; undefined where that cannot be asked for. */
-  readonly loadOlder: ((before: number) => Promise<readonly ChannelMessage[]>) | undefined;
-}
-
-interface Row {
-  message: ChannelMessage;
-  element: HTMLElement;
-  /** The line above it that says what is missing. */
-  gap?: HTMLElement | undefined;
-  /** The line above both that says which day begins. */
-  day?: HTMLElement | undefined;
+  readonly loadOlder: ((before: number) => Promise<OlderPage>) | undefined;
+  /** Called when somebody comes near to the end by scrolling down. */
+  readonly onNearEnd?: () => void;
+  /** Adds to a new item what one can do with its message. */
+  readonly decorate?: ((item: HTMLElement, message: ChannelMessage) => void) | undefined;
 }
 
 export class MessageList {
@@ -37,6 +42,12 @@ export class MessageList {
   #rows: Row[] = [];
   #byPosition = new Map<string, Row>();
   #isExhausted = false;
+  #isLoading = false;
+  #hasFailed = false;
+  /** Whether older messages may be asked for. */
+  #mayLoad = true;
+  /** The positions of messages that this page has seen removed. */
+  readonly #takenBack = new Set<string>();
   /** Whether the newest message is kept in sight. */
   #follows = true;
   #top = 0;
@@ -51,7 +62,7 @@ export class MessageList {
     this.#button.type = "button";
     this.#button.className = "quiet";
     this.#button.textContent = "Show older messages";
-    this.#button.onclick = () => this.#loadOlder();
+    this.#button.onclick = () => this.#loadOlder(true);
   }
 
   /** Whether the newest message is in sight. */
@@ -88,6 +99,68 @@ export class MessageList {
     this.#options.list.replaceChildren();
   }
 
+  /** How many messages are shown. */
+  get size(): number {
+    return this.#rows.length;
+  }
+
+  /** The newest stored message that is shown. */
+  get last(): ChannelMessage | undefined {
+    return this.#rows.findLast(({ message }) => this.#orderOf(message) > 0)?.message;
+  }
+
+  /** Older messages are not for this reader. */
+  denyOlder(): void {
+    this.#mayLoad = false;
+    this.#showOlder();
+  }
+
+  /** Follows the newest message no longer, or again. */
+  set follows(follows: boolean) {
+    this.#follows = follows;
+  }
+
+  /** Takes away what was removed from its channel. */
+  remove({ type, channel, id, offset }: RemovalJson): void {
+    const [epoch = "", digits] = id.split("-");
+    const order = this.#options.showsChannel ? Number(digits) : offset;
+    if (type === "removed") this.#takenBack.add(`${epoch}:${order}`);
+    this.#drop(({ message }) => {
+      const own = this.#orderOf(message);
+      if (own === 0 || message.channel !== channel || message.epoch !== epoch) return false;
+      return type === "removed" ? own === order : own <= order;
+    });
+  }
+
+  /**
+   * Takes away what others removed: of the messages up to an offset, these are the newest that the server has. What is older
+   * stays, as rules may have removed it, unless nothing is left at all.
+   */
+  keepOnly(kept: readonly ChannelMessage[], epoch: string, upTo: number): void {
+    const positions = new Set(kept.map((message) => this.#positionOf(message)));
+    const from = kept[0]?.offset ?? 1;
+    this.#drop(({ message }) => {
+      const { offset } = message;
+      if (message.epoch !== epoch || offset < from || offset > upTo) return false;
+      return !positions.has(this.#positionOf(message));
+    });
+  }
+
+  /** Brings a message into view and marks it. Answers false when it is not among those shown. */
+  reveal(epoch: string, sequence: number, offset: number): boolean {
+    const row = this.#rows.find(({ message }) =>
+      message.epoch === epoch && (message.sequence === sequence || (offset > 0 && message.offset === offset))
+    );
+    if (row === undefined) return false;
+    this.#follows = false;
+    for (const { element } of this.#rows) element.classList.remove("pointed-at");
+    row.element.classList.add("pointed-at");
+    row.element.tabIndex = -1;
+    row.element.scrollIntoView({ block: "center" });
+    row.element.focus({ preventScroll: true });
+    return true;
+  }
+
   /** Says at the end that messages are missing whose number nobody knows. */
   addGap(): void {
     this.#options.list.append(createGap("Some messages are missing here: they are no longer kept"));
@@ -95,10 +168,38 @@ export class MessageList {
 
   /** Only going up is leaving the newest message: the end may also have moved away by itself. */
   #noteScroll(): void {
-    const { scrollTop } = this.#options.scroller;
+    const { scroller, onNearEnd } = this.#options;
+    const { scrollTop } = scroller;
+    const isUp = scrollTop < this.#top;
+    const isDown = scrollTop > this.#top;
     if (this.isAtEnd) this.#follows = true;
-    else if (scrollTop < this.#top) this.#follows = false;
+    else if (isUp) this.#follows = false;
     this.#top = scrollTop;
+    if (isUp && scrollTop < AHEAD) void this.#loadOlder(false);
+    if (isDown && scroller.scrollHeight - scrollTop - scroller.clientHeight < AHEAD) onNearEnd?.();
+  }
+
+  /** Removes rows, and says anew what stands between those that are left. */
+  #drop(isGone: (row: Row) => boolean): void {
+    const gone = this.#rows.filter(isGone);
+    if (gone.length === 0) return;
+    for (const row of gone) this.#discard(row);
+    const left = new Set(gone);
+    this.#rows = this.#rows.filter((row) => !left.has(row));
+    for (const [i, row] of this.#rows.entries()) {
+      this.#markGap(i);
+      row.element.classList.toggle("continued", this.#isContinued(row.message, this.#rows[i - 1]));
+    }
+    this.#markDays();
+    this.#showOlder();
+  }
+
+  #discard(row: Row): void {
+    releaseBytes(row.element);
+    row.gap?.remove();
+    row.day?.remove();
+    row.element.remove();
+    this.#byPosition.delete(this.#positionOf(row.message));
   }
 
   #insert(message: ChannelMessage): void {
@@ -149,12 +250,17 @@ export class MessageList {
   }
 
   #createElement(message: ChannelMessage, previous: Row | undefined): HTMLElement {
-    const { isMine, showsChannel } = this.#options;
+    const { isMine, showsChannel, decorate } = this.#options;
     const element = createMessageView(message, { isMine: isMine(message), showsChannel });
-    const isContinued = previous !== undefined && isMine(message) === isMine(previous.message) &&
-      continues(message, previous.message);
-    element.classList.toggle("continued", isContinued);
+    decorate?.(element, message);
+    element.classList.toggle("continued", this.#isContinued(message, previous));
     return element;
+  }
+
+  #isContinued(message: ChannelMessage, previous: Row | undefined): boolean {
+    const { isMine } = this.#options;
+    return previous !== undefined && isMine(message) === isMine(previous.message) &&
+      continues(message, previous.message);
   }
 
   /** Puts a line above a row when offsets are missing before it, or takes it away when they are there. */
@@ -162,7 +268,11 @@ export class MessageList {
     const row = this.#rows[index];
     if (row === undefined || row.message.offset === 0 || this.#options.showsChannel) return;
     const previous = this.#rows.slice(0, index).findLast(({ message }) => message.offset > 0);
-    const text = previous && describeGap(previous.message, row.message);
+    const text = previous && describeGap(
+      previous.message,
+      row.message,
+      (offset) => this.#takenBack.has(`${row.message.epoch}:${offset}`),
+    );
     row.gap?.remove();
     row.gap = text === undefined ? undefined : createGap(text);
     if (row.gap !== undefined && row.element.parentNode !== null) row.element.before(row.gap);
@@ -194,13 +304,7 @@ export class MessageList {
 
   #trim(count: number): void {
     if (this.#rows.length <= count) return;
-    for (const row of this.#rows.splice(0, this.#rows.length - count)) {
-      releaseBytes(row.element);
-      row.gap?.remove();
-      row.day?.remove();
-      row.element.remove();
-      this.#byPosition.delete(this.#positionOf(row.message));
-    }
+    for (const row of this.#rows.splice(0, this.#rows.length - count)) this.#discard(row);
     const first = this.#rows[0];
     first?.gap?.remove();
     if (first !== undefined) first.gap = undefined;
@@ -215,21 +319,33 @@ export class MessageList {
   #showOlder(): void {
     const { older, loadOlder } = this.#options;
     const first = this.#first();
-    if (first === undefined || loadOlder === undefined) older.replaceChildren();
+    if (first === undefined || loadOlder === undefined || !this.#mayLoad) older.replaceChildren();
     else if (first.offset === 1) older.replaceChildren("This is where it began.");
     else if (this.#isExhausted) older.replaceChildren("Older messages are no longer kept.");
     else if (older.firstChild !== this.#button) older.replaceChildren(this.#button);
   }
 
-  async #loadOlder(): Promise<void> {
+  /** @param isAsked whether somebody pressed the button, who then tries again after an error, too */
+  async #loadOlder(isAsked: boolean): Promise<void> {
     const { loadOlder, list, scroller } = this.#options;
     const first = this.#first();
-    if (first === undefined || loadOlder === undefined) return;
-    this.#button.disabled = true;
+    if (first === undefined || loadOlder === undefined || this.#isLoading) return;
+    if (!this.#mayLoad || this.#isExhausted || first.offset === 1) return;
+    if (this.#hasFailed && !isAsked) return;
+    this.#isLoading = true;
+    const hasFocus = document.activeElement === this.#button;
+    // Not disabled, which would take the focus from it.
+    this.#button.ariaBusy = "true";
+    this.#button.textContent = "Loading older messages…";
     try {
       const page = await loadOlder(first.offset);
-      const messages = page.filter(({ epoch, offset }) => epoch === first.epoch && offset < first.offset);
-      this.#isExhausted = messages.length === 0;
+      this.#hasFailed = false;
+      this.#button.textContent = "Show older messages";
+      if (this.#first() !== first) return;
+      const messages = page.messages.filter(({ epoch, offset }) =>
+        epoch === first.epoch && offset < first.offset
+      );
+      this.#isExhausted = messages.length === 0 || !page.more;
       const height = scroller.scrollHeight;
       const newest = this.#rows;
       this.#rows = [];
@@ -248,36 +364,13 @@ export class MessageList {
       this.#showOlder();
       // What was read stays where it is.
       scroller.scrollTop += scroller.scrollHeight - height;
-      if (this.#button.parentNode === null) scroller.focus();
+      if (hasFocus && this.#button.parentNode === null) scroller.focus();
     } catch (error) {
+      this.#hasFailed = true;
       this.#button.textContent = `Show older messages (${error instanceof Error ? error.message : error})`;
     } finally {
-      this.#button.disabled = false;
+      this.#isLoading = false;
+      this.#button.ariaBusy = null;
     }
   }
-}
-
-function describeGap(previous: ChannelMessage, next: ChannelMessage): string | undefined {
-  if (previous.epoch !== next.epoch) return "The server lost what was here: its history begins anew";
-  const missing = next.offset - previous.offset - 1;
-  if (missing <= 0) return undefined;
-  return missing === 1
-    ? "One message is missing here: it is no longer kept"
-    : `${missing.toLocaleString()} messages are missing here: they are no longer kept`;
-}
-
-function createDay(text: string): HTMLElement {
-  const line = document.createElement("li");
-  line.className = "day";
-  line.textContent = text;
-  return line;
-}
-
-function createGap(text: string): HTMLElement {
-  const line = document.createElement("li");
-  line.className = "gap";
-  const words = document.createElement("span");
-  words.textContent = text;
-  line.append(words);
-  return line;
 }

@@ -1,17 +1,12 @@
 /** One message as an item of the list: who, when, and its content by kind. The message list makes them. */
-import { createBytesView, readBytes } from "./bytes_view.ts";
+import { createBytesView, readAttachment } from "./bytes_view.ts";
 import { type ChannelMessage, labelOf } from "./channel_message.ts";
 import { hueOf } from "./identity.ts";
 import { createJsonView } from "./json_view.ts";
-
-/** A text that is longer is folded until somebody asks for the rest. */
-const LONG_LENGTH = 1_500;
-const LONG_LINES = 16;
+import { createText } from "./text_view.ts";
 
 /** A message that follows another one so soon stands under the same name. */
 const CONTINUED_MS = 5 * 60_000;
-
-const LINK = /https?:\/\/[^\s<>"']*[^\s<>"'.,;:!?)\]}]/g;
 
 export interface MessageViewOptions {
   readonly isMine: boolean;
@@ -31,8 +26,9 @@ export function createMessageView(message: ChannelMessage, options: MessageViewO
 /** What the item of a message says without a head: for drops, announcements and notifications. */
 export function summarize({ data }: Pick<ChannelMessage, "data">): string {
   if (typeof data === "string") return data;
-  const bytes = readBytes(data);
-  return bytes === undefined ? JSON.stringify(data) ?? "" : `${bytes.length} bytes`;
+  const attachment = readAttachment(data);
+  if (attachment === undefined) return JSON.stringify(data) ?? "";
+  return attachment.name ?? `${attachment.bytes.length} bytes`;
 }
 
 /** Whether a message directly under another of the same author needs no name of its own. */
@@ -75,50 +71,31 @@ function createHead(message: ChannelMessage, { isMine, showsChannel }: MessageVi
   return head;
 }
 
-function createContent(message: ChannelMessage): HTMLElement {
+/** What a message holds, by its kind. */
+export function createContent(message: ChannelMessage): HTMLElement {
   const { data, offset } = message;
-  if (typeof data === "string") return createText(data);
-  const bytes = readBytes(data);
-  return bytes === undefined ? createJsonView(data) : createBytesView(bytes, `raindrop-${offset || "live"}`);
-}
-
-/** A text as it was written, its addresses as links. */
-export function createText(text: string): HTMLElement {
-  const body = document.createElement("p");
-  body.dir = "auto";
-  let end = 0;
-  for (const { 0: url, index } of text.matchAll(LINK)) {
-    const link = document.createElement("a");
-    link.href = url;
-    link.target = "_blank";
-    link.rel = "noopener noreferrer";
-    link.textContent = url;
-    body.append(text.slice(end, index), link);
-    end = index + url.length;
+  if (typeof data === "string") {
+    const json = readJson(data);
+    return json === undefined ? createText(data) : createJsonView(json);
   }
-  body.append(text.slice(end));
-  return text.length > LONG_LENGTH || text.split("\n", LONG_LINES).length === LONG_LINES ? fold(body) : body;
+  const attachment = readAttachment(data);
+  return attachment === undefined
+    ? createJsonView(data)
+    : createBytesView(attachment, `raindrop-${offset || "live"}`);
 }
 
-/** Shows the beginning, and the rest on demand. */
-function fold(body: HTMLElement): HTMLElement {
-  const whole = document.createElement("div");
-  whole.className = "fold";
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "quiet";
-  const show = (isOpen: boolean) => {
-    body.classList.toggle("folded", !isOpen);
-    button.textContent = isOpen ? "Show less" : "Show more";
-    button.ariaExpanded = String(isOpen);
-  };
-  button.onclick = () => show(body.classList.contains("folded"));
-  show(false);
-  whole.append(body, button);
-  return whole;
+/** The object or list that a text is: what `curl -d` and people at a box send is text, whatever it says. */
+function readJson(text: string): object | undefined {
+  if (!/^\s*[{[]/.test(text)) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
-function formatExactTime(time: Date): string {
+/** A moment to the second, with its day. */
+export function formatExactTime(time: Date): string {
   return time.toLocaleString(undefined, { dateStyle: "full", timeStyle: "medium" });
 }
 

@@ -9,7 +9,7 @@ import { createId, listKeys, recall, remember } from "./remembered.ts";
 import { authorization } from "./token.ts";
 
 /** The server knows keys for five minutes; after that it is asked what it has stored before anything is repeated. */
-const KEY_LIFE_MS = 4 * 60_000;
+export const KEY_LIFE_MS = 4 * 60_000;
 const ANSWER_TIMEOUT_MS = 15_000;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 15_000;
@@ -34,6 +34,8 @@ export interface OutboxOptions {
   readonly sender: () => { readonly id: string; readonly name: string };
   readonly isMine: (message: ChannelMessage) => boolean;
   readonly lastOffset: () => number;
+  /** Publishes by the subscription, which a rule may allow where it does not allow a request. */
+  readonly publish?: ((text: string) => Promise<void>) | undefined;
   /** Told what the server answers on a channel that has no other readers. */
   readonly onAnswer: (text: string) => void;
   /** Offered a message that the server refuses, with the reason. Whoever answers true has taken it back. */
@@ -56,7 +58,7 @@ export class Outbox {
 
   constructor(options: OutboxOptions) {
     this.#options = options;
-    this.#prefix = `raindrops.outbox ${options.channel} `;
+    this.#prefix = `raindrops.outbox ${options.channel.replaceAll(" ", "%20")} `;
   }
 
   /** What waits, oldest first. */
@@ -138,9 +140,7 @@ export class Outbox {
     const { sentAt = Date.now(), after = this.#options.lastOffset() } = entry;
     this.#keep({ ...entry, sentAt, after });
     const { path, sender } = this.#options;
-    // A token says who its user is; whoever has an API key says so by themselves.
-    const mayChoose = takesKey || Object.keys(authorization()).length === 0;
-    const query = this.#isNamed && mayChoose ? `?${new URLSearchParams({ ...sender() })}` : "";
+    const query = this.#isNamed ? senderQuery(sender()) : "";
     const response = await fetch(path + query, {
       method: "POST",
       headers: {
@@ -161,11 +161,24 @@ export class Outbox {
     const refusal = await readRefusal(response);
     // A server with keys takes names from tokens alone.
     if (refusal.isDenial && query !== "") this.#isNamed = false;
+    else if (refusal.isDenial && await this.#publishSubscribed(entry)) this.discard(entry);
     else if (refusal.status < 500 && refusal.status !== 429) {
       const problem = describeRefusal(refusal);
       if (this.#options.onRefused(entry.text, problem)) this.discard(entry);
       else this.#keep({ ...entry, problem });
     } else throw refusal;
+  }
+
+  /** Publishes as the official client does. Answers whether that was allowed. */
+  async #publishSubscribed({ text }: Entry): Promise<boolean> {
+    const { publish } = this.#options;
+    if (publish === undefined) return false;
+    try {
+      await publish(text);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** Whether a message that may have arrived is among those that came after it was first sent. */
@@ -185,6 +198,12 @@ export class Outbox {
   }
 }
 
+/** The query that says who a message is from: a token says it itself, whoever has an API key says so by themselves. */
+export function senderQuery(sender: { readonly id: string; readonly name: string }): string {
+  const mayChoose = takesKey || Object.keys(authorization()).length === 0;
+  return mayChoose ? `?${new URLSearchParams({ ...sender })}` : "";
+}
+
 /** Why a message may not be sent, if that is known before. */
 export function findProblem(text: string): string | undefined {
   const size = new TextEncoder().encode(text).length;
@@ -192,13 +211,15 @@ export function findProblem(text: string): string | undefined {
   return `Too long: ${formatSize(size)} of ${formatSize(messageLimit)}`;
 }
 
-function describeRefusal({ status, message }: Refusal): string {
+/** Why the server did not take a message, in words for a person. */
+export function describeRefusal({ status, message }: Refusal): string {
   if (status === 401) return `Not sent: writing here takes ${credentialName}`;
+  if (status === 413) return `Not sent: too large. ${message}`;
   if (status === 403) return `Not sent: you may not write here. ${message}`;
   return `Not sent: ${message}`;
 }
 
-function formatSize(bytes: number): string {
+export function formatSize(bytes: number): string {
   return bytes < 1024 ? `${bytes} bytes` : `${Math.ceil(bytes / 1024).toLocaleString()} KB`;
 }
 

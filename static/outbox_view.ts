@@ -1,5 +1,5 @@
 /** Shows under a conversation what is still on its way, and what the server did not take. Conversations fill it. */
-import { createText } from "./message_view.ts";
+import { createText } from "./text_view.ts";
 import type { Entry, Outbox } from "./outbox.ts";
 
 /** Fills a list with the entries that are not hidden. */

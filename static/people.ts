@@ -6,9 +6,16 @@ import { hueOf } from "./identity.ts";
 /** Names shown at once; the rest is counted. */
 const MAX_NAMES = 40;
 
-interface Person {
+/** Whoever comes back within this time was never away: it reloaded the page, or took another name. */
+const AWAY_MS = 2_000;
+
+/** The connections with one client id. */
+interface Connection {
   readonly name: string | undefined;
-  /** Connections with that id. */
+  /** Whose they are: the same for all connections of a user, and for tabs of one browser under the same name. */
+  readonly person: string;
+  /** The same for all of a browser or user, whatever their names. */
+  readonly owner: string;
   count: number;
 }
 
@@ -17,8 +24,8 @@ export interface PeopleOptions {
   readonly count: HTMLElement;
   /** The id of this page's own connection. */
   readonly ownClient: () => string | undefined;
-  /** Told when somebody with a name comes or leaves. */
-  readonly onChange: (name: string, kind: "join" | "leave") => void;
+  /** Told in words when somebody with a name comes, leaves, or takes another name. */
+  readonly onChange: (words: string) => void;
   /** Told whom this page's token names. */
   readonly onOwnUser: (user: string | undefined) => void;
   readonly onLeave: (client: string) => void;
@@ -26,7 +33,12 @@ export interface PeopleOptions {
 
 export class People {
   readonly #options: PeopleOptions;
-  #people = new Map<string, Person>();
+  #people = new Map<string, Connection>();
+  /** Those who left a moment ago, by person. */
+  readonly #leaving = new Map<
+    string,
+    { readonly name: string; readonly owner: string; readonly timer: number }
+  >();
   #isKnown = false;
   #isScheduled = false;
 
@@ -50,29 +62,58 @@ export class People {
   follow(subscription: Subscription): void {
     subscription.on("subscribed", () => this.#load(subscription));
     subscription.on("join", ({ info }) => {
+      const person = personOf(info);
+      const isKnown = this.#isHere(person);
       this.#add(this.#people, info);
-      const name = this.nameOf(info.client);
-      if (name !== undefined && info.client !== this.#options.ownClient()) {
-        this.#options.onChange(name, "join");
-      }
+      if (!isKnown && info.client !== this.#options.ownClient()) this.#welcome(info, person);
       this.#schedule();
     });
     subscription.on("leave", ({ info }) => {
-      const person = this.#people.get(info.client);
-      if (person === undefined) return;
-      if (--person.count > 0) return this.#schedule();
+      const connection = this.#people.get(info.client);
+      if (connection === undefined) return;
+      if (--connection.count > 0) return this.#schedule();
       this.#people.delete(info.client);
-      if (person.name !== undefined) this.#options.onChange(person.name, "leave");
+      this.#seeOff(connection);
       this.#options.onLeave(info.client);
       this.#schedule();
     });
+  }
+
+  #isHere(person: string): boolean {
+    return [...this.#people.values()].some((connection) => connection.person === person);
+  }
+
+  #welcome(info: ClientInfo, person: string): void {
+    const name = this.nameOf(info.client);
+    const owner = ownerOf(info);
+    const back = this.#leaving.has(person)
+      ? person
+      : [...this.#leaving].find(([, left]) => left.owner === owner)?.[0];
+    const left = back === undefined ? undefined : this.#leaving.get(back);
+    clearTimeout(left?.timer);
+    if (back !== undefined) this.#leaving.delete(back);
+    if (name === undefined || name === left?.name) return;
+    this.#options.onChange(left === undefined ? `${name} is here` : `${left.name} is now ${name}`);
+  }
+
+  #seeOff({ person, owner, name }: Connection): void {
+    if (name === undefined || this.#isHere(person) || person === this.#ownPerson) return;
+    const timer = setTimeout(() => {
+      this.#leaving.delete(person);
+      this.#options.onChange(`${name} has left`);
+    }, AWAY_MS);
+    this.#leaving.set(person, { name, owner, timer });
+  }
+
+  get #ownPerson(): string | undefined {
+    return this.#people.get(this.#options.ownClient() ?? "")?.person;
   }
 
   async #load(subscription: Subscription): Promise<void> {
     const own = this.#options.ownClient();
     try {
       const { clients } = await subscription.presence();
-      const people = new Map<string, Person>();
+      const people = new Map<string, Connection>();
       for (const info of Object.values(clients)) this.#add(people, info);
       this.#people = people;
       this.#isKnown = true;
@@ -86,10 +127,15 @@ export class People {
     this.#schedule();
   }
 
-  #add(people: Map<string, Person>, info: ClientInfo): void {
-    const person = people.get(info.client);
-    if (person !== undefined) person.count++;
-    else people.set(info.client, { name: labelOf(readAuthor(info)), count: 1 });
+  #add(people: Map<string, Connection>, info: ClientInfo): void {
+    const known = people.get(info.client);
+    if (known !== undefined) known.count++;
+    else {people.set(info.client, {
+        name: labelOf(readAuthor(info)),
+        person: personOf(info),
+        owner: ownerOf(info),
+        count: 1,
+      });}
   }
 
   /** A thousand who come at once are shown once. */
@@ -103,13 +149,19 @@ export class People {
     this.#isScheduled = false;
     const { list, count, ownClient } = this.#options;
     const own = ownClient() ?? "";
+    const ownPerson = this.#ownPerson;
     const names = new Map<string, number>();
+    const seen = new Set<string>();
     let [unnamed, total] = [0, 0];
-    for (const [client, person] of this.#people) {
-      total += person.count;
-      if (client === own) continue;
-      if (person.name === undefined) unnamed += person.count;
-      else names.set(person.name, (names.get(person.name) ?? 0) + person.count);
+    for (const { name, person, count } of this.#people.values()) {
+      // A client id of its own may stand for several connections, which nothing tells apart.
+      const isTab = seen.has(person);
+      seen.add(person);
+      const times = isTab ? 0 : isBrowser(person) ? 1 : count;
+      total += times;
+      if (person === ownPerson) continue;
+      if (name === undefined) unnamed += times;
+      else if (times > 0) names.set(name, (names.get(name) ?? 0) + times);
     }
     count.textContent = this.#isKnown ? String(total) : "";
     const lines: [string, HTMLElement][] = [];
@@ -124,6 +176,23 @@ export class People {
     for (const note of notes) if (note) lines.push([`note ${note}`, createNote(note)]);
     reconcile(list, lines);
   }
+}
+
+/** Whose connection it is: a token's user, or the browser that a page says it is of; else nobody knows. */
+function ownerOf({ user, client, connInfo }: ClientInfo): string {
+  if (user !== "") return `user ${user}`;
+  const id: unknown = Object(connInfo).id;
+  return typeof id === "string" ? `browser ${id}` : `client ${client}`;
+}
+
+/** A name in an address is for one page alone: whoever tries two names in one browser is two. */
+function personOf(info: ClientInfo): string {
+  const owner = ownerOf(info);
+  return owner.startsWith("browser ") ? `${owner} ${readAuthor(info).name}` : owner;
+}
+
+function isBrowser(person: string): boolean {
+  return !person.startsWith("client ");
 }
 
 /** Changes only the lines that changed, so that those who stay do not flicker. */

@@ -27,8 +27,9 @@ export class Rainfall {
     drop.className = "drop";
     drop.dir = "auto";
     drop.textContent = text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH)}…` : text;
-    // Steps of the golden section spread neighbours in time far apart.
-    const share = (this.#count++ * 0.618) % 1;
+    // Steps of the golden section spread neighbours in time far apart. The first falls through the middle: alone in the
+    // corner of the page it looks like the tooltip of something.
+    const share = (++this.#count * 0.618) % 1;
     drop.style.setProperty("--at", share.toFixed(3));
     drop.style.setProperty("--hue", String(hue));
     drop.style.animationDelay = `${this.#next - now}ms`;

@@ -26,3 +26,20 @@ export function useToken(text: string): void {
 export function authorization(): Record<string, string> {
   return token === "" ? {} : { authorization: `Bearer ${token}` };
 }
+
+/** Whether what was pasted may be an API key: it is there, and no JSON Web Token. */
+export function isKeyLike(): boolean {
+  return token !== "" && token.split(".").length !== 3;
+}
+
+/** Whom the token names, in its claim `sub` (RFC 7519): the server checks it, pages only want to know. */
+export function readTokenUser(): string | undefined {
+  try {
+    const part = token.split(".")[1]?.replaceAll("-", "+").replaceAll("_", "/") ?? "";
+    const bytes = Uint8Array.from(atob(part), (letter) => letter.charCodeAt(0));
+    const { sub } = JSON.parse(new TextDecoder().decode(bytes));
+    return typeof sub === "string" && sub !== "" ? sub : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,7 +1,11 @@
 /** Counts what came while nobody looked, in the title of the tab, and notifies whoever asked for it. */
+import type { Push } from "./push.ts";
 import { recall, remember } from "./remembered.ts";
 
 const NOTIFY = "raindrops.notify";
+
+/** What is pushed is shown by the service worker. */
+let push: Push | undefined;
 
 export class Unread {
   readonly #title = document.title;
@@ -17,7 +21,7 @@ export class Unread {
   add(count: number, text: string): void {
     if (!document.hidden) return;
     this.#set(this.#count + count);
-    if (recall(NOTIFY) !== "on" || !mayNotify()) return;
+    if (push?.isOn || recall(NOTIFY) !== "on" || !mayNotify()) return;
     const body = this.#count > 1 ? `${this.#count} new messages. ${text}` : text;
     try {
       // One tag, one notification: the next one takes its place.
@@ -37,15 +41,27 @@ export class Unread {
   }
 }
 
-/** Makes a button switch notifications on and off. Permission is asked for by its click and never before. */
-export function openNotifyButton(button: HTMLButtonElement): void {
+/**
+ * Makes a button switch notifications on and off. Permission is asked for by its click and never before.
+ *
+ * @param finding the pushes of the channel, where there may be any: they come to this page when it is closed, too
+ */
+export function openNotifyButton(
+  button: HTMLButtonElement,
+  finding: Promise<Push | undefined>,
+  onProblem: (text: string) => void,
+): void {
   if (typeof Notification === "undefined") return;
   button.hidden = false;
   const show = () => {
-    const isOn = recall(NOTIFY) === "on" && mayNotify();
+    const isPushed = push?.isOn === true;
+    // Where pushes are offered, the button is about them.
+    const isOn = isPushed || (push === undefined && recall(NOTIFY) === "on" && mayNotify());
     button.ariaPressed = String(isOn);
     button.title = Notification.permission === "denied"
       ? "Your browser forbids notifications of this site"
+      : isPushed
+      ? "Notifications are on, also while this page is closed"
       : isOn
       ? "Notifications are on"
       : "Notify me of new messages";
@@ -53,10 +69,24 @@ export function openNotifyButton(button: HTMLButtonElement): void {
   button.onclick = async () => {
     const turnsOn = button.ariaPressed !== "true";
     if (turnsOn) await Notification.requestPermission();
-    remember(NOTIFY, turnsOn && mayNotify() ? "on" : undefined);
+    const isOn = turnsOn && mayNotify();
+    try {
+      await push?.turn(isOn);
+    } catch (error) {
+      // This page can notify as long as it is open.
+      push = undefined;
+      onProblem(
+        `No notifications while this page is closed: ${error instanceof Error ? error.message : error}`,
+      );
+    }
+    if (push === undefined) remember(NOTIFY, isOn ? "on" : undefined);
     show();
   };
   show();
+  void finding.then((found) => {
+    push = found;
+    show();
+  });
 }
 
 function mayNotify(): boolean {

@@ -1,9 +1,13 @@
 /** Finds a Chromium for the tests, installing one where it may, and opens it. `run.ts` and the e2e tests use it. */
 import { delimiter, join } from "node:path";
 import { type Browser, chromium } from "playwright";
+import { installMissing } from "./debian.ts";
 import playwright from "playwright/package.json" with { type: "json" };
 
 const NAMES_ON_PATH = ["chromium", "chromium-browser", "google-chrome"];
+
+/** Chromium's engine and network without the windows, profiles and extensions around them: half as much work a page. */
+const HEADLESS_SHELL = "chromium-headless-shell";
 
 const FLAGS = [
   "--disable-gpu",
@@ -28,7 +32,7 @@ export async function findChromium(): Promise<string> {
     if (await starts(given)) return given;
     throw new Error(`CHROMIUM_PATH is ${given}, which does not start: point it at a Chromium, or unset it`);
   }
-  const onPath = await findOnPath();
+  const onPath = await findOnPath(NAMES_ON_PATH);
   if (onPath !== undefined) return onPath;
   const own = chromium.executablePath();
   if (await starts(own)) return own;
@@ -38,26 +42,43 @@ export async function findChromium(): Promise<string> {
   await install(Deno.execPath(), ["run", "--allow-all", "--no-lock", installer, "install", "chromium"]);
   if (await starts(own)) return own;
 
-  if (Deno.build.os === "linux" && Deno.uid() === 0 && await starts("apt-get")) {
-    console.log("Playwright's installer did not work: installing Debian's package chromium with apt-get");
-    await install("apt-get", ["update"]);
-    await install("apt-get", ["install", "-y", "--no-install-recommends", "chromium"]);
-    const installed = await findOnPath();
-    if (installed !== undefined) return installed;
-  }
+  await installMissing({ chromium: "chromium" });
+  const installed = await findOnPath(NAMES_ON_PATH);
+  if (installed !== undefined) return installed;
   throw new Error("No Chromium found: install one and put it on the PATH, or name it in CHROMIUM_PATH");
 }
 
-/** Opens the browser in which pages live; each test opens contexts of its own. Disposing it closes it. */
-export async function openBrowser(): Promise<Browser> {
-  // Chromium refuses to start its sandbox as root, which is what containers run as.
-  const args = Deno.build.os !== "windows" && Deno.uid() === 0 ? ["--no-sandbox", ...FLAGS] : FLAGS;
-  return await chromium.launch({ executablePath: await findChromium(), args });
+/**
+ * The path of a Chromium that shows pages with the least work: the one that `CHROMIUM_PATH` names, else Chromium's own
+ * headless shell, which is installed where it may, else what {@linkcode findChromium} finds.
+ *
+ * @throws {Error} saying what to do, when there is none and none can be installed
+ */
+export async function findShell(): Promise<string> {
+  const known = Deno.env.get("CHROMIUM_SHELL_PATH");
+  if (known !== undefined && known !== "") return known;
+  if (Deno.env.get("CHROMIUM_PATH")) return await findChromium();
+  await installMissing({ [HEADLESS_SHELL]: HEADLESS_SHELL });
+  const shell = await findOnPath([HEADLESS_SHELL]);
+  return shell ?? await findChromium();
 }
 
-async function findOnPath(): Promise<string | undefined> {
+export interface BrowserOptions {
+  /** Whether pages need what is around Chromium's engine: notifications, pushes, installation, permissions. */
+  readonly isWhole?: boolean;
+}
+
+/** Opens the browser in which pages live; each test opens contexts of its own. Disposing it closes it. */
+export async function openBrowser({ isWhole = false }: BrowserOptions = {}): Promise<Browser> {
+  // Chromium refuses to start its sandbox as root, which is what containers run as.
+  const args = Deno.build.os !== "windows" && Deno.uid() === 0 ? ["--no-sandbox", ...FLAGS] : FLAGS;
+  const executablePath = isWhole ? await findChromium() : await findShell();
+  return await chromium.launch({ executablePath, args });
+}
+
+async function findOnPath(names: readonly string[]): Promise<string | undefined> {
   const folders = (Deno.env.get("PATH") ?? "").split(delimiter).filter((folder) => folder !== "");
-  for (const name of NAMES_ON_PATH) {
+  for (const name of names) {
     for (const folder of folders) {
       const path = join(folder, name);
       if (await starts(path)) return path;

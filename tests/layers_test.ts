@@ -29,8 +29,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   pages: ["core", "auth", "http", "base"],
   cli: ["core", "auth", "config", "base"],
   hooks: ["core", "auth", "http", "base"],
-  // The table of settings joins the rows of engines, hooks and protocols.
-  config: ["core", "auth", "engines", "hooks", "protocols", "base"],
+  // A push reads the engine by position, as webhooks do.
+  push: ["core", "auth", "http", "hooks", "base"],
+  // The table of settings joins the rows of engines, hooks, protocols and push.
+  config: ["core", "auth", "engines", "hooks", "protocols", "push", "base"],
   "app.ts": [
     "api",
     "auth",
@@ -44,15 +46,18 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "observe",
     "pages",
     "protocols",
+    "push",
   ],
   "mod.ts": ["app.ts", "base", "config", "core", "engines", "listeners"],
-  "server.ts": ["app.ts", "config", "core", "listeners", "observe"],
+  // Threads of a server: each puts an app and a listener together.
+  workers: ["app.ts", "base", "config", "core", "engines", "listeners", "observe", "protocols"],
+  "server.ts": ["app.ts", "config", "core", "listeners", "observe", "workers"],
 };
 
 /** Folders whose parts can be exchanged: from outside only through `mod.ts`, and no part imports another. */
 const EXCHANGEABLE: Readonly<Record<string, readonly string[]>> = {
   // Each with the files at its top that all parts share.
-  engines: ["stamp.ts"],
+  engines: ["stamp.ts", "forgotten.ts"],
   protocols: ["protocol.ts"],
 };
 
@@ -237,7 +242,7 @@ Deno.test("the guard names every arrow that breaks the table", () => {
     ["lib/base/turn.ts", 'import type { X } from "../core/hub.ts";'],
     ["lib/base/turn.ts", 'import { X } from "node:fs";'],
     ["lib/base/turn.ts", "Deno.env;"],
-    ["lib/core/hub.ts", 'import type { X } from "../engines/memory.ts";'],
+    ["lib/core/hub.ts", 'import type { X } from "../engines/memory/engine.ts";'],
     ["lib/core/hub.ts", 'import { X } from "../auth/tokens.ts";'],
     ["lib/core/hub.ts", 'import { X } from "node:fs";'],
     ["lib/core/hub.ts", 'export { X } from "hono";'],
@@ -246,10 +251,10 @@ Deno.test("the guard names every arrow that breaks the table", () => {
     ["lib/core/hub.ts", 'new WebSocket("ws://x/");'],
     ["lib/core/hub.ts", 'import "../../tests/fakes/socket.ts";'],
     ["lib/core/hub.ts", "await import(name);"],
-    ["lib/engines/memory.ts", 'import { X } from "./sqlite/engine.ts";'],
-    ["lib/engines/memory.ts", 'import { X } from "./mod.ts";'],
-    ["lib/engines/memory.ts", 'import { X } from "../protocols/mod.ts";'],
-    ["lib/engines/stamp.ts", 'import { X } from "./memory.ts";'],
+    ["lib/engines/memory/engine.ts", 'import { X } from "../sqlite/engine.ts";'],
+    ["lib/engines/memory/engine.ts", 'import { X } from "../mod.ts";'],
+    ["lib/engines/memory/engine.ts", 'import { X } from "../../protocols/mod.ts";'],
+    ["lib/engines/stamp.ts", 'import { X } from "./memory/engine.ts";'],
     ["lib/engines/sqlite/engine.ts", 'import { X } from "../jetstream/engine.ts";'],
     ["lib/protocols/url/plain.ts", 'export * from "../centrifuge/session.ts";'],
     ["lib/protocols/centrifuge/codec.ts", 'import { X } from "../url/plain.ts";'],
@@ -266,7 +271,7 @@ Deno.test("the guard names every arrow that breaks the table", () => {
     ["lib/config/config.ts", 'import { X } from "../app.ts";'],
     ["lib/app.ts", 'import manifest from "../deno.json" with { type: "json" };'],
     ["lib/config/config.ts", "Deno.args;"],
-    ["lib/app.ts", 'import { X } from "./engines/memory.ts";'],
+    ["lib/app.ts", 'import { X } from "./engines/memory/engine.ts";'],
     ["lib/app.ts", 'import { X } from "./protocols/url/plain.ts";'],
     ["lib/app.ts", 'import { X } from "./listeners/deno.ts";'],
     ["lib/app.ts", 'import { X } from "../server.ts";'],
@@ -291,7 +296,10 @@ Deno.test("the guard lets every arrow of the table pass", () => {
     ["lib/core/hub.ts", 'import { X } from "./log.ts";\n// Deno.serve'],
     ["lib/core/cluster/bus.ts", 'import { X } from "../../base/turn.ts";'],
     ["lib/engines/sqlite/engine.ts", 'import { X } from "node:sqlite";\nimport { Y } from "../stamp.ts";'],
-    ["lib/engines/mod.ts", 'import { X } from "./memory.ts";\nimport { Y } from "./sqlite/engine.ts";'],
+    [
+      "lib/engines/mod.ts",
+      'import { X } from "./memory/engine.ts";\nimport { Y } from "./sqlite/engine.ts";',
+    ],
     [
       "lib/protocols/url/plain.ts",
       'import { X } from "../protocol.ts";\nimport { Y } from "../../auth/grants.ts";',

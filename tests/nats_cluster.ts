@@ -53,6 +53,11 @@ export class NatsServer {
     await cp(`${this.#folder}/${this.name}.kept`, `${this.#folder}/${this.name}`, { recursive: true });
   }
 
+  /** Sends a signal and does not wait for what comes of it. */
+  signal(signal: Deno.Signal): void {
+    this.#child?.kill(signal);
+  }
+
   /** Ends it without a warning, like a crash. */
   async kill(signal: Deno.Signal = "SIGKILL"): Promise<void> {
     const child = this.#child;

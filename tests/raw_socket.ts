@@ -76,6 +76,11 @@ export class RawSocket implements Disposable {
     }
   }
 
+  /** Says that nothing more will come, and goes on reading. */
+  async closeWrite(): Promise<void> {
+    await this.#connection.closeWrite();
+  }
+
   /**
    * Sends the same bytes over and over, until so many have left or the connection breaks.
    *
@@ -94,19 +99,19 @@ export class RawSocket implements Disposable {
   /** What arrives until the given text has, or one that matches, or the connection ends. */
   async readUntil(text: string | RegExp): Promise<string> {
     const buffer = new Uint8Array(64 * 1024);
-    let received = "";
-    let searched = 0;
-    const isThere = () =>
-      typeof text === "string"
-        ? received.includes(text, searched - text.length)
-        : text.test(received.slice(-2 * buffer.length));
+    const pieces: string[] = [];
+    // What is searched: searching all that has arrived again and again would take longer than the server's work.
+    let end = "";
+    const kept = typeof text === "string" ? text.length - 1 : buffer.length;
+    const isThere = () => typeof text === "string" ? end.includes(text) : text.test(end);
     while (!isThere()) {
-      searched = received.length;
       const count = await this.#connection.read(buffer).catch(() => null);
-      if (count === null) return received;
-      received += BINARY.decode(buffer.subarray(0, count));
+      if (count === null) break;
+      const piece = BINARY.decode(buffer.subarray(0, count));
+      pieces.push(piece);
+      end = (kept === 0 ? "" : end.slice(-kept)) + piece;
     }
-    return received;
+    return pieces.join("");
   }
 
   /** Reads until the server hangs up. */

@@ -6,13 +6,26 @@
  * other arguments are passed on to `deno test`.
  */
 import { existsSync } from "node:fs";
-import { findChromium } from "./browser.ts";
+import { fileURLToPath } from "node:url";
+import { findChromium, findShell } from "./browser.ts";
+import { installMissing, PROGRAMS } from "./debian.ts";
 import { findTestFiles, type Group, selectStages } from "./groups.ts";
 
+const PASSED = / \.\.\. ok \(/;
 const SUMMARY = /^(?:ok|FAILED) \| (\d+) passed.*?\| (\d+) failed(?:.*?\| (\d+) ignored)?/;
 // deno-lint-ignore no-control-regex -- colours are control characters
 const COLOUR = /\x1b\[[0-9;]*m/g;
+/** Told by `deno test` about each test that goes on for 1, 2, 4, 8 ... minutes. */
+const LONG = /'(.+)' has been running for over \((\d+)m/;
+/** A test that runs for so many minutes waits for something that does not come: its run is ended. */
+const LONGEST = 8;
 const GROUPS = "--groups=";
+/** The packages of tests have an import map and a lock file of their own, so that serving fetches none of them. */
+const PACKAGES = [
+  `--import-map=${fromHere("imports.json")}`,
+  `--lock=${fromHere("deno.lock")}`,
+  "--frozen",
+];
 
 interface Run {
   /** Begins each line of what it prints; empty where nothing else runs beside it. */
@@ -29,11 +42,15 @@ interface Result {
   readonly errors: readonly string[];
 }
 
+function fromHere(name: string): string {
+  return fileURLToPath(new URL(name, import.meta.url));
+}
+
 /** Runs `deno test` once. */
 async function runTests({ prefix, args, env }: Run): Promise<Result> {
   const child = new Deno.Command(Deno.execPath(), {
     // The types are checked by `deno check`, which the `ok` task runs first.
-    args: ["test", "--allow-all", "--no-check", ...args],
+    args: ["test", "--allow-all", "--no-check", ...PACKAGES, ...args],
     env: {
       ...env,
       // Standard output is read here on its way, so Deno no longer sees that it is a terminal.
@@ -44,6 +61,9 @@ async function runTests({ prefix, args, env }: Run): Promise<Result> {
 
   let summary: RegExpExecArray | null = null;
   let errors: string[] | undefined;
+  const hung: string[] = [];
+  let passedSoFar = 0;
+  let killTimer: ReturnType<typeof setTimeout> | undefined;
   const takeLine = (line: string) => {
     console.log(prefix + line);
     const plain = line.replace(COLOUR, "");
@@ -51,6 +71,15 @@ async function runTests({ prefix, args, env }: Run): Promise<Result> {
     summary = SUMMARY.exec(plain) ?? summary;
     if (plain.trim() === "ERRORS") errors = [];
     errors?.push(line);
+    if (PASSED.test(plain)) passedSoFar++;
+    const [, test, minutes] = LONG.exec(plain) ?? [];
+    if (test === undefined || Number(minutes) < LONGEST) return;
+    hung.push(`${prefix}Ended, as this test has run for ${LONGEST} minutes: ${test}`);
+    console.log(hung.at(-1));
+    if (killTimer !== undefined) return;
+    // Interrupted, `deno test` still names the tests that were running.
+    child.kill("SIGINT");
+    killTimer = setTimeout(() => child.kill("SIGKILL"), 30_000);
   };
   let unfinished = "";
   for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
@@ -60,9 +89,18 @@ async function runTests({ prefix, args, env }: Run): Promise<Result> {
   }
   if (unfinished !== "") takeLine(unfinished);
   const { code } = await child.status;
+  clearTimeout(killTimer);
+  if (summary === null) {
+    return { passed: passedSoFar, failed: Math.max(hung.length, 1), skipped: 0, errors: hung };
+  }
   const [passed = 0, failed = 0, skipped = 0] = [1, 2, 3].map((part) => Number(summary?.[part] ?? 0));
   // A run that ended badly without a failed test has failed all the same.
-  return { passed, failed: code !== 0 ? Math.max(failed, 1) : failed, skipped, errors: errors ?? [] };
+  return {
+    passed,
+    failed: code !== 0 ? Math.max(failed, 1) : failed,
+    skipped,
+    errors: [...(errors ?? []), ...hung],
+  };
 }
 
 async function runGroup(group: Group, options: readonly string[], isAlone: boolean): Promise<Result> {
@@ -73,7 +111,7 @@ async function runGroup(group: Group, options: readonly string[], isAlone: boole
   const result = await runTests({
     prefix: isAlone ? "" : `[${name}] `,
     args: [...(jobs === 1 ? [] : ["--parallel"]), ...options, ...files],
-    env: { ...env, ...(jobs === undefined ? {} : { DENO_JOBS: String(jobs) }) },
+    env: { ...env, DENO_JOBS: String(jobs) },
   });
   const seconds = Math.round((performance.now() - start) / 1_000);
   console.log(`Group ${name}: ${formatCounts(result)} (${seconds} s)\n`);
@@ -95,10 +133,15 @@ async function run(args: readonly string[]): Promise<Result[]> {
   const options = args.filter((arg) => !arg.startsWith(GROUPS));
   const stages = selectStages(wanted);
   const namesFiles = options.some((arg) => arg.endsWith(".ts") || existsSync(arg));
+  // Once for all, before groups that run side by side each find them missing.
+  if (!namesFiles) await installMissing(PROGRAMS);
   if (namesFiles || stages.flat(2).some(({ name }) => name === "browser")) {
-    const chromiumPath = await findChromium();
-    console.log(`Chromium: ${chromiumPath}`);
-    Deno.env.set("CHROMIUM_PATH", chromiumPath);
+    // Named by hand, one serves for all.
+    const shell = await findShell();
+    const chromium = await findChromium();
+    console.log(`Chromium: ${[...new Set([shell, chromium])].join(", ")}`);
+    Deno.env.set("CHROMIUM_SHELL_PATH", shell);
+    Deno.env.set("CHROMIUM_PATH", chromium);
   }
   return namesFiles
     ? [await runTests({ prefix: "", args: options, env: {} })]

@@ -1,7 +1,9 @@
 /**
  * The `screenshots` task: every page in its states, wide and narrow, light and dark, into `tests/e2e/output/`, which
- * git ignores; names of scenes may follow. With `--readme` also the two that the README shows.
+ * git ignores; names of scenes may follow. With `--readme` also the two that the README shows, with `--icons` those of the
+ * installed page.
  */
+import { Buffer } from "node:buffer";
 import type { Browser, BrowserContextOptions, Page } from "playwright";
 import { expect } from "playwright/test";
 import { openBrowser } from "./browser.ts";
@@ -19,6 +21,8 @@ interface Scene {
   /** 200 when left out. */
   readonly status?: number;
   readonly prepare?: (page: Page, server: ServerProcess) => Promise<unknown>;
+  /** The whole page, also what takes scrolling. */
+  readonly isWhole?: boolean;
 }
 
 const openShare = async (page: Page) => {
@@ -42,8 +46,87 @@ const writeTooMuch = async (page: Page) => {
   await expect(page.locator("#problem")).toBeVisible();
 };
 
+const openMenu = async (page: Page) => {
+  await page.locator("#messages > .message").last().hover();
+  await page.locator("#messages .menu-button").last().click();
+};
+const openRaw = async (page: Page) => {
+  await openMenu(page);
+  await page.getByRole("menuitem", { name: "As it is stored" }).click();
+  await expect(page.locator("#raw-dialog")).toBeVisible();
+};
+const askToDelete = async (page: Page) => {
+  await openMenu(page);
+  await page.getByRole("menuitem", { name: "Delete" }).click();
+  await expect(page.locator("#remove-dialog")).toBeVisible();
+};
+const findRain = async (page: Page) => {
+  await expect(page.locator("#search .message").first()).toBeVisible();
+};
+const sendFiles = async (page: Page) => {
+  const big = { name: "archive.zip", mimeType: "application/zip", buffer: Buffer.alloc(200_000, 7) };
+  const small = { name: "tides.csv", mimeType: "text/csv", buffer: Buffer.from("time,metres\n06:00,1.2\n") };
+  await page.locator("#files").setInputFiles([small, big]);
+  await expect(page.locator(".upload.failed")).toBeVisible();
+  await expect(page.locator("a.file").last()).toBeVisible();
+};
+const openLocked = async (page: Page) => {
+  await page.goto(`${locked.url}/office`);
+  await expect(page.getByRole("alert").first()).toContainText("token");
+};
+const beBusy = async (page: Page, server: ServerProcess) => {
+  for (let number = 1; number <= 40; number++) await post(server, "/busy?name=Ada", `Drop ${number}`);
+  for (let number = 1; number <= 7; number++) {
+    const response = await fetch(`${server.url}/_mine`, { method: "POST", body: "no" });
+    await response.body?.cancel();
+  }
+  await post(server, "/later?delay=2h", "good night");
+  await expect(page.locator("#scheduled")).toBeVisible();
+};
+const beStreamed = async (page: Page, server: ServerProcess) => {
+  await post(server, "/weather/oslo?name=Zoe&event=seen", "A gull on the roof.");
+  await post(server, "/short?name=Ada", "Drop 13");
+  await expect(page.locator("#busiest button")).toHaveCount(2);
+};
+const goOffline = async (page: Page) => {
+  await page.route(/[?&]follow=/, (route) => route.abort());
+  await page.reload();
+  await expect(page.locator("#state")).toContainText("Next try in");
+};
+const openDrawer = async (page: Page) => {
+  await page.locator("#channel-rows").getByRole("button", { name: "weather/bergen", exact: true }).click();
+  await expect(page.locator("#reader-rows tr")).toHaveCount(2);
+};
+const openLockedInspector = async (page: Page) => {
+  await page.goto(`${locked.url}/_inspect`);
+  await expect(page.getByLabel("API key")).toBeVisible();
+};
+const explainToken = async (page: Page) => {
+  await openLockedInspector(page);
+  await page.getByLabel("API key").fill(LOCKED_KEY);
+  await page.getByLabel("API key").press("Enter");
+  await page.locator("#token-make").getByLabel("User").fill("ann");
+  await page.getByLabel("Grants").fill("office=all");
+  await page.getByRole("button", { name: "Make it" }).click();
+  await expect(page.locator("#token-made")).toBeVisible();
+  const token = await page.locator("#token-made code").textContent();
+  await page.locator("#token-explain").getByLabel("Token").fill(token ?? "");
+  await page.getByLabel("What it allows").fill("office");
+  await page.getByRole("button", { name: "Explain it" }).click();
+  await page.locator(".verdict").scrollIntoViewIfNeeded();
+  await page.locator("#tokens").scrollIntoViewIfNeeded();
+};
+const openPicture = async (page: Page) => {
+  await page.locator("a.picture").click();
+  await expect(page.locator("#lightbox img")).toBeVisible();
+};
+
+const LOCKED_KEY = "a-key-of-sixteen-characters";
+
 const SCENES: readonly Scene[] = [
   { name: "home", path: "/" },
+  { name: "home-whole", path: "/", isWhole: true },
+  { name: "home-locked", path: "/", prepare: (page) => page.goto(locked.url) },
   { name: "channel", path: "/weather/bergen?name=Anna" },
   { name: "channel-empty", path: "/quiet?name=Anna" },
   { name: "channel-share", path: "/weather/bergen?name=Anna", prepare: openShare },
@@ -55,9 +138,23 @@ const SCENES: readonly Scene[] = [
   { name: "channel-offline", path: "/weather/bergen?name=Anna", prepare: loseServer },
   { name: "channel-refused", path: "/weather/bergen?name=Anna", prepare: writeTooMuch },
   { name: "channel-long", path: "/long?name=Anna" },
+  { name: "channel-menu", path: "/weather/bergen?name=Anna", prepare: openMenu },
+  { name: "channel-raw", path: "/weather/bergen?name=Anna", prepare: openRaw },
+  { name: "channel-delete", path: "/weather/bergen?name=Anna", prepare: askToDelete },
+  { name: "channel-search", path: "/weather/bergen?name=Anna&q=the", prepare: findRain },
+  { name: "channel-files", path: "/post?name=Anna", prepare: sendFiles },
+  { name: "channel-picture", path: "/weather/bergen?name=Anna", prepare: openPicture },
+  { name: "channel-since", path: "/busy?name=Anna&since=10&limit=20" },
+  { name: "channel-code", path: "/code?name=Anna" },
+  { name: "channel-busy", path: "/busy?name=Anna" },
   { name: "channel-gap", path: "/short?name=Anna" },
-  { name: "pattern", path: "/weather/*" },
-  { name: "error-name", path: "/my%20room", status: 400 },
+  { name: "channel-locked", path: "/weather/bergen?name=Anna", prepare: openLocked },
+  { name: "pattern", path: "/**", prepare: beStreamed },
+  { name: "pattern-empty", path: "/nothing/*" },
+  { name: "pattern-locked", path: "/", prepare: (page) => page.goto(`${locked.url}/weather/*`) },
+  { name: "pattern-offline", path: "/weather/*", prepare: goOffline },
+  { name: "error-name", path: "/my%20room%3F", status: 400 },
+  { name: "offline", path: "/_offline" },
   { name: "error-missing", path: "/_docs/nothing", status: 404 },
   { name: "manual", path: "/_docs" },
   { name: "manual-page", path: "/_docs/channels" },
@@ -71,7 +168,10 @@ const SCENES: readonly Scene[] = [
       await page.getByRole("searchbox").scrollIntoViewIfNeeded();
     },
   },
-  { name: "inspector", path: "/_inspect" },
+  { name: "inspector", path: "/_inspect", prepare: beBusy, isWhole: true },
+  { name: "inspector-channel", path: "/_inspect", prepare: openDrawer },
+  { name: "inspector-locked", path: "/_inspect", prepare: openLockedInspector },
+  { name: "inspector-tokens", path: "/_inspect", prepare: explainToken, isWhole: true },
   { name: "example-hello", path: "/_examples/hello" },
   { name: "example-chat", path: "/_examples/chat?name=Anna" },
   { name: "example-raindrops", path: "/_examples/raindrops", prepare: bringDrops },
@@ -115,6 +215,15 @@ async function fill(server: ServerProcess): Promise<void> {
     Array.from({ length: 40 }, (_, i) => `Line ${i + 1} of the report`).join("\n"),
   );
   await post(server, "/long?name=Ben", "That is long.");
+  await post(
+    server,
+    "/code?name=Ada",
+    "Try `curl -d`:\n```sh\ncurl -d 'it rains' localhost:8000/news\n```\nIt answers at once.",
+  );
+  await post(server, "/code?name=Ben", '{"typed": "as text", "shown": ["as", "JSON"]}');
+  for (let number = 1; number <= 60; number++) {
+    await post(server, `/busy?name=${["Ada", "Ben", "Zoe"][number % 3]}`, `What number ${number} had to say`);
+  }
   for (let number = 1; number <= 12; number++) {
     await post(server, "/short?name=Ada&ttl=" + (number > 4 && number < 9 ? 1 : 600), `Drop ${number}`);
   }
@@ -158,7 +267,7 @@ async function shoot(
       const page = await openScene(browser, server, scene, { viewport, colorScheme }, guests);
       if (page === undefined) return console.log(`${scene.name}: not there`);
       const path = new URL(`${scene.name}-${width}-${colorScheme}.png`, FOLDER);
-      await page.screenshot({ path: path.pathname });
+      await page.screenshot({ path: path.pathname, fullPage: scene.isWhole ?? false });
       await page.context().close();
     }
   }
@@ -191,14 +300,37 @@ async function openScene(
     await expect(page.locator(".cursor")).toHaveCount(guests.length);
   }
   await prepare?.(page, server);
-  // Animations are over, plots have some points.
+  // Animations are over, raindrops have fallen, plots have some points.
+  await expect(page.locator(".drop")).toHaveCount(0);
   await page.waitForTimeout(path === "/_inspect" ? 4_000 : 700);
   return page;
+}
+
+/** Draws the icons of the installed page from the favicon. A maskable one may be cut to a circle. */
+async function drawIcons(browser: Browser): Promise<void> {
+  const svg = await Deno.readTextFile(new URL("favicon.svg", STATIC));
+  for (const [name, size, share] of [["192", 192, 0.9], ["512", 512, 0.9], ["maskable", 512, 0.6]] as const) {
+    const page = await browser.newPage({ viewport: { width: size, height: size } });
+    const isMaskable = name === "maskable";
+    await page.setContent(`<body style="margin:0;display:grid;place-items:center;height:100vh;
+      background:${isMaskable ? "#e7eef1" : "transparent"}"><img style="width:${share * 100}%"
+      src="data:image/svg+xml,${encodeURIComponent(svg)}">`);
+    await page.locator("img").evaluate("(image) => image.decode()");
+    const path = new URL(`icon_${name}.png`, STATIC).pathname;
+    await page.screenshot({ path, omitBackground: !isMaskable });
+    await page.close();
+  }
 }
 
 const names = Deno.args.filter((arg) => !arg.startsWith("--"));
 // The port that everybody's is: it is to be seen in the commands.
 const server = await startServer({ port: 8000 }).catch(() => startServer());
+const locked = await startServer({
+  env: {
+    RAINDROPS_TOKEN_SECRET: "a secret of more than thirty-two bytes",
+    RAINDROPS_API_KEYS: LOCKED_KEY,
+  },
+});
 const browser = await openBrowser();
 try {
   await Deno.mkdir(FOLDER, { recursive: true });
@@ -208,6 +340,7 @@ try {
   for (const scene of SCENES) {
     if (names.length === 0 || names.includes(scene.name)) await shoot(browser, server, scene, guests);
   }
+  if (Deno.args.includes("--icons")) await drawIcons(browser);
   if (Deno.args.includes("--readme")) {
     for (
       const [scene, file] of [["home", "screenshot.png"], ["channel", "screenshot_channel.png"]] as const
@@ -225,5 +358,5 @@ try {
   }
 } finally {
   await browser.close();
-  await server.stop();
+  await Promise.all([server.stop(), locked.stop()]);
 }

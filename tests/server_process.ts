@@ -88,7 +88,10 @@ export class ServerProcess implements AsyncDisposable {
     const { promise, resolve } = Promise.withResolvers<number | undefined>();
     this.#logEnd = this.#readLog(this.#child.stderr, resolve);
     const port = await promise;
-    if (port === undefined) throw new Error(`The server ended before it was up:\n${this.lines.join("\n")}`);
+    if (port === undefined) {
+      await this.ended();
+      throw new Error(`The server ended before it was up:\n${this.lines.join("\n")}`);
+    }
     this.#port = port;
   }
 

@@ -319,6 +319,8 @@ Deno.test("What the start task may not do, it refuses at once and names the task
       ["--token-key", rules],
       ["--token-jwks", "https://keys.example.org/jwks.json"],
       ["--cert", rules, "--key", rules],
+      ["--hooks", rules],
+      ["--pusher-apps", rules],
       ["--engine", "nats://nats.example.org:4222"],
     ]
   ) {

@@ -17,7 +17,7 @@ function formatSettings(): string {
   const rows = Object.entries(OPTIONS).map(([key, setting]: [string, Setting<unknown>]) => {
     const flag = toFlag(key, setting);
     const usage = flag === undefined ? "" : code(`--${flag} ${setting.value ?? ""}`.trimEnd());
-    const fallback = setting.fallback === undefined ? "" : code(setting.fallback);
+    const fallback = setting.fallback === undefined || setting.fallback === "" ? "" : code(setting.fallback);
     return [usage, code(toVariable(key, setting)), fallback, encodeCell(setting.help)];
   });
   const header = ["flag", "variable", "default", "meaning"];

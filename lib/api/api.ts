@@ -1,4 +1,5 @@
 /** The HTTP API for backends, `POST /api/<method>`, compatible with Centrifugo's. `app.ts` routes to it. */
+import { normalizeChannel } from "../core/channel.ts";
 import { MessagingError, toMessagingError } from "../core/errors.ts";
 import type { Pass } from "../auth/pass.ts";
 import { channels } from "./channels.ts";
@@ -8,8 +9,10 @@ import { ApiError, toApiError } from "./error.ts";
 import { Fields } from "./fields.ts";
 import { type JsonMembers, parseJsonObject } from "../base/json_text.ts";
 import { quote } from "../base/quote.ts";
+import { mapClear, mapPublish, mapReadState, mapRemove, mapStats } from "./maps.ts";
 import { broadcast, MAX_BROADCAST_CHANNELS, publish } from "./publish.ts";
 import { history, historyRemove, info, presence, presenceStats } from "./queries.ts";
+import { cancelScheduled, scheduled } from "./scheduled.ts";
 import { readBytes } from "../http/body.ts";
 import { createProblem, NO_SNIFFING } from "../http/problem.ts";
 
@@ -33,7 +36,7 @@ interface CallContext extends ApiContext {
 
 /** All methods except `batch`, which may contain any of them. */
 const METHODS: ReadonlyMap<string, ApiMethod> = new Map<string, ApiMethod>([
-  ["publish", publish],
+  ["publish", (context, fields) => publish(context, fields)],
   [
     "broadcast",
     (context, fields) => broadcast(context, fields, (error) => report(context, "broadcast", error).toJson()),
@@ -48,12 +51,19 @@ const METHODS: ReadonlyMap<string, ApiMethod> = new Map<string, ApiMethod>([
   ["history_remove", historyRemove],
   ["channels", channels],
   ["info", info],
+  ["map_publish", mapPublish],
+  ["map_remove", mapRemove],
+  ["map_read_state", mapReadState],
+  ["map_stats", mapStats],
+  ["map_clear", mapClear],
+  ["scheduled", scheduled],
+  ["cancel_scheduled", cancelScheduled],
 ]);
 
 /**
- * Answers a call; never rejects. If a method fails, the response has status 200 and `{ "error": { code, message } }` or,
- * with `X-Centrifugo-Error-Mode: transport`, the status of the error. A request that is not a valid call gets an HTTP
- * problem: 400, 401, 405, 413.
+ * Answers a call; never rejects. If a method fails, the response has status 200 and `{ "error": { code, message } }`
+ * or, with `X-Centrifugo-Error-Mode: transport`, the status of the error. A request that is not a valid call gets an
+ * HTTP problem: 400, 401, 405, 413.
  */
 export async function handleApi(
   request: Request,
@@ -102,10 +112,10 @@ async function runMethod(context: CallContext, name: string, fields: Fields): Pr
 /** Channels that a protocol keeps private take a key, even where nobody is asked for one. */
 function demandVisible({ pass }: CallContext, fields: Fields): void {
   if (pass.hasKey) return;
-  if (fields.has("channel")) pass.demand("subscribe", fields.string("channel"));
+  if (fields.has("channel")) pass.demand("subscribe", normalizeChannel(fields.string("channel")));
   if (!fields.has("channels")) return;
   for (const name of fields.strings("channels", MAX_BROADCAST_CHANNELS, "names: send several broadcasts")) {
-    pass.demand("subscribe", name);
+    pass.demand("subscribe", normalizeChannel(name));
   }
 }
 
@@ -177,7 +187,7 @@ function parseObject(bytes: Uint8Array): JsonMembers {
 }
 
 function createAnswer(text: string, status = 200): Response {
-  return new Response(text, {
+  return new Response(text + "\n", {
     status,
     headers: { "content-type": "application/json", "cache-control": "no-store", ...NO_SNIFFING },
   });

@@ -1,7 +1,10 @@
 /** `GET /api/backup`: a copy of the log's file, for operators. `app.ts` routes to it after checking the key. */
+import type { Pass } from "../auth/pass.ts";
+import { SliceClock } from "../base/slices.ts";
 import { MessagingError } from "../core/errors.ts";
-import type { Log, LogBackup } from "../core/log.ts";
+import type { Log, LogBackup, LogInsight } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
+import type { ApiContext } from "./context.ts";
 
 /** Streams a copy of all messages acknowledged so far. */
 export async function handleBackup(
@@ -23,4 +26,24 @@ export async function handleBackup(
       "cache-control": "no-store",
     },
   });
+}
+
+/**
+ * Refuses a copy that would hold what the caller may not read: channels that a protocol keeps private take a key, even
+ * where nobody is asked for one.
+ *
+ * @throws {MessagingError} `forbidden`, saying which channel it is
+ */
+export async function demandWhole(
+  pass: Pass,
+  log: Partial<LogInsight>,
+  scheduler: ApiContext["scheduler"],
+): Promise<void> {
+  if (pass.hasKey) return;
+  const clock = new SliceClock();
+  for (const { channel } of log.listStored?.() ?? []) {
+    pass.demand("subscribe", channel);
+    if (clock.isOver) await clock.next();
+  }
+  for (const { channel } of scheduler.list()) pass.demand("subscribe", channel);
 }

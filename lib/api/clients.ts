@@ -10,6 +10,8 @@ import { type Choice, type End, runOnAllNodes } from "./commands.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
 import type { Fields } from "./fields.ts";
+import type { Position } from "../core/log.ts";
+import { compileFilter } from "../core/tag_filter.ts";
 
 const FORCED: End = { code: 3503, reason: "force disconnect" };
 const EXPIRED: End = { code: 3005, reason: "connection expired" };
@@ -23,11 +25,10 @@ const MAX_SECONDS = Number.MAX_SAFE_INTEGER;
 
 export async function subscribe(context: ApiContext, fields: Fields): Promise<string> {
   const channel = fields.channel();
-  for (const name of ["recover_since", "override"]) {
-    if (fields.has(name)) {
-      throw new ApiError("notAvailable", `${name} is not available: channel rules say what a channel has`);
-    }
+  if (fields.has("override")) {
+    throw new ApiError("notAvailable", "override is not available: channel rules say what a channel has");
   }
+  const since = readPosition(fields.object("recover_since"));
   const info = fields.info();
   const data = fields.payload();
   const expires = fields.integer("expire_at", 0, MAX_SECONDS);
@@ -40,6 +41,7 @@ export async function subscribe(context: ApiContext, fields: Fields): Promise<st
     info,
     data,
     expires,
+    since,
   });
 }
 
@@ -71,36 +73,49 @@ export async function disconnect(context: ApiContext, fields: Fields): Promise<s
 export async function refresh(context: ApiContext, fields: Fields): Promise<string> {
   const expired = fields.boolean("expired");
   const expires = fields.integer("expire_at", 0, MAX_SECONDS);
-  if (fields.has("info")) {
-    throw new ApiError("notAvailable", "info is not available: the info of a connection cannot be changed");
-  }
+  const info = fields.info();
   const ends = expired || (expires > 0 && expires * 1_000 <= Date.now());
   const command = { ...parseChoice(fields), method: "refresh" };
   return await runOnAllNodes(
     context,
-    ends ? { ...command, kind: "end", end: EXPIRED, spared: [] } : { ...command, kind: "refresh", expires },
+    ends
+      ? { ...command, kind: "end", end: EXPIRED, spared: [] }
+      : { ...command, kind: "refresh", expires, info },
   );
 }
 
 /**
+ * A position to go on from; undefined when it is left out. One of another epoch recovers nothing, as clients expect.
+ */
+function readPosition(fields: Fields | undefined): Position | undefined {
+  if (fields === undefined) return undefined;
+  const [offset, epoch] = [fields.integer("offset", 0, Number.MAX_SAFE_INTEGER), fields.string("epoch")];
+  return offset === 0 && epoch === "" ? undefined : { offset, epoch };
+}
+
+/**
  * Selects the clients of `user`, "" for those without one, and of them only `client` if given. Without `user`, `client`
- * selects by id alone.
+ * selects by id alone. `all_users` without a user, or with an empty one, selects those of all users and those without
+ * one. Of them all `label_filter` leaves those whose labels pass it.
  *
  * @throws {ApiError} 107 if the request has neither: leaving both out must not mean all clients
  */
 function parseChoice(fields: Fields): Choice {
-  const user = fields.optionalString("user");
+  let user = fields.optionalString("user");
   const client = fields.string("client");
-  if (user === undefined && client === "") {
+  const isForAll = fields.boolean("all_users") && (user ?? "") === "";
+  if (isForAll) user = undefined;
+  else if (user === undefined && client === "") {
     throw fields.refuse("user", 'is required: "" stands for clients without a user');
   }
   // Ignoring a field that changes the choice would act on the wrong clients.
-  for (const name of ["session", "label_filter", "all_users"]) {
-    if (fields.has(name)) {
-      throw new ApiError("notAvailable", `${name} is not available: choose by user and client`);
-    }
+  if (fields.has("session")) {
+    throw new ApiError("notAvailable", "session is not available: choose by user and client");
   }
-  return { user, client };
+  const labels = fields.has("label_filter") ? fields.filter("label_filter") : undefined;
+  // What is wrong with it is said before any node acts.
+  if (labels !== undefined) compileFilter(labels);
+  return { user, client, labels };
 }
 
 function parseEnd(fields: Fields | undefined): End {

@@ -5,7 +5,10 @@
 import type { Client } from "../core/client.ts";
 import type { Cluster } from "../core/cluster/cluster.ts";
 import { MessagingError } from "../core/errors.ts";
+import type { Position } from "../core/log.ts";
 import type { Payload } from "../core/message.ts";
+import { compileFilter, type FilterNode } from "../core/tag_filter.ts";
+import type { Tags } from "../core/tags.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
 
@@ -15,10 +18,12 @@ export interface End {
   readonly reason: string;
 }
 
-/** Selects clients by user, "" for those without one, by client id, or by both. */
+/** Selects clients by user, "" for those without one, by client id, or by both; all by neither. */
 export interface Choice {
   readonly user: string | undefined;
   readonly client: string;
+  /** Of those, the ones whose labels pass it. */
+  readonly labels?: FilterNode | undefined;
 }
 
 /** One command. Plain JSON, except for the bytes of a payload. */
@@ -32,10 +37,11 @@ export type Command =
       readonly info: string | undefined;
       readonly data: Payload | undefined;
       readonly expires: number;
+      readonly since: Position | undefined;
     }
     | { readonly kind: "unsubscribe"; readonly channel: string; readonly end: End }
     | { readonly kind: "end"; readonly end: End; readonly spared: readonly string[] }
-    | { readonly kind: "refresh"; readonly expires: number }
+    | { readonly kind: "refresh"; readonly expires: number; readonly info: string | undefined }
   );
 
 /** The number of clients that a command was for, and of those for which it failed. */
@@ -46,6 +52,8 @@ interface Tally {
 
 /** The method by which nodes send each other commands. */
 const CALL = "api.command";
+
+const NO_LABELS: Tags = new Map();
 
 /** Characters of a user name that are logged. */
 const MAX_LOGGED = 100;
@@ -100,9 +108,11 @@ export async function runOnAllNodes(context: ApiContext, command: Command): Prom
 }
 
 async function runLocally({ hub, logger }: ApiContext, command: Command): Promise<Tally> {
-  const { method, user, client: id } = command;
+  const { method, user, client: id, labels } = command;
+  const passes = labels === undefined ? () => true : compileFilter(labels);
   const clients = [...hub.clients].filter((client) =>
-    (user === undefined || (client.user ?? "") === user) && (id === "" || client.id === id)
+    (user === undefined || (client.user ?? "") === user) && (id === "" || client.id === id) &&
+    passes(client.labels ?? NO_LABELS)
   );
   const outcomes = await Promise.allSettled(clients.map(async (client) => await act(client, command)));
   const present = outcomes.some(({ status }) => status === "rejected") ? new Set(hub.clients) : undefined;
@@ -122,15 +132,17 @@ function act(client: Client, command: Command): unknown {
   const { control } = client;
   switch (command.kind) {
     case "subscribe": {
-      const { channel, info, data, expires } = command;
-      return control?.subscribe(channel, { info, data, expires });
+      const { channel, info, data, expires, since } = command;
+      return control?.subscribe(channel, { info, data, expires, ...(since === undefined ? {} : { since }) });
     }
     case "unsubscribe":
       return control?.unsubscribe(command.channel, command.end.code, command.end.reason);
     case "end":
       return command.spared.includes(client.id) ? undefined : endClient(client, command.end);
     case "refresh":
-      return control?.refresh(command.expires);
+      return command.info === undefined
+        ? control?.refresh(command.expires)
+        : control?.refresh(command.expires, command.info);
   }
 }
 

@@ -3,6 +3,7 @@ import type { Gate } from "../auth/gate.ts";
 import type { Cluster } from "../core/cluster/cluster.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Logger } from "../core/logger.ts";
+import type { Scheduler } from "../core/schedule/scheduler.ts";
 import type { BodyLimits } from "../http/body.ts";
 import type { Fields } from "./fields.ts";
 import type { Versions } from "./versions.ts";
@@ -17,6 +18,8 @@ export interface ApiContext extends BodyLimits {
   /** The other nodes; undefined for a log that has one node only. */
   readonly cluster?: Cluster | undefined;
   readonly logger: Logger;
+  /** Publishes messages later. */
+  readonly scheduler: Pick<Scheduler, "schedule" | "list" | "find" | "cancel">;
 }
 
 /**

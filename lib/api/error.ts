@@ -1,4 +1,7 @@
-/** The errors of the HTTP API: their codes, their HTTP status in transport mode, and the mapping from the server's codes. */
+/**
+ * The errors of the HTTP API: their codes, their HTTP status in transport mode, and the mapping from the server's
+ * codes.
+ */
 import { type ErrorCode, toMessagingError } from "../core/errors.ts";
 
 /**
@@ -52,6 +55,7 @@ const KIND_OF: Readonly<Record<ErrorCode, ApiErrorKind>> = {
   bad_channel: "badRequest",
   bad_body: "badRequest",
   bad_option: "badRequest",
+  too_far_ahead: "badRequest",
   bad_host: "internal",
   bad_handshake: "internal",
   bad_frame: "badRequest",
@@ -77,6 +81,7 @@ const KIND_OF: Readonly<Record<ErrorCode, ApiErrorKind>> = {
   history_off: "notAvailable",
   too_many_subscriptions: "internal",
   body_timeout: "internal",
+  headers_too_large: "internal",
   history_gone: "internal",
   too_large: "badRequest",
   name_too_long: "badRequest",
@@ -88,6 +93,10 @@ const KIND_OF: Readonly<Record<ErrorCode, ApiErrorKind>> = {
   too_many_publishes_from_address: "internal",
   too_many_connections_from_address: "internal",
   too_many_connections: "internal",
+  too_many_scheduled: "internal",
+  too_many_retained: "internal",
+  share_used_up: "internal",
+  too_many_keys: "internal",
   internal: "internal",
   draining: "internal",
   keys_unavailable: "internal",

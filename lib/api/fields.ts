@@ -1,6 +1,13 @@
 /** The fields of one request to the HTTP API, checked as methods read them. Errors name the field that is wrong. */
 import { parseChannel } from "../core/channel.ts";
 import { type Payload, toJsonPayload } from "../core/message.ts";
+import { readTags, type Tags } from "../core/tags.ts";
+import {
+  type FilterNode,
+  MAX_FILTER_DEPTH,
+  MAX_FILTER_NODES,
+  MAX_FILTER_VALUES,
+} from "../core/tag_filter.ts";
 import { ApiError } from "./error.ts";
 import {
   jsonKind,
@@ -51,6 +58,14 @@ export class Fields {
     return value;
   }
 
+  /** A string or number; undefined when left out. */
+  scalar(name: string): string | number | undefined {
+    const value = this.#scalar(name, undefined);
+    if (value === undefined && this.#optional(name) === undefined) return undefined;
+    if (typeof value === "string" || typeof value === "number") return value;
+    throw this.refuse(name, "must be a string or a number");
+  }
+
   boolean(name: string): boolean {
     const value = this.#scalar(name, false);
     if (typeof value === "boolean") return value;
@@ -98,11 +113,14 @@ export class Fields {
   }
 
   object(name: string): Fields | undefined {
-    const json = this.#optional(name);
-    if (json === undefined) return undefined;
-    const members = parseJsonObject(json);
-    if (members === undefined) throw this.refuse(name, "must be an object");
-    return new Fields(members, `${this.#path}${name}.`);
+    const members = this.#members(name);
+    return members && new Fields(members, `${this.#path}${name}.`);
+  }
+
+  /** An object whose values are strings; empty when left out. */
+  tags(name: string): Tags {
+    const members = this.#members(name);
+    return members === undefined ? new Map() : readTags(members);
   }
 
   /** The required field `channel`, a valid name. */
@@ -134,6 +152,36 @@ export class Fields {
     } catch {
       throw this.refuse("b64info", "must be JSON in base64");
     }
+  }
+
+  /** A filter over texts by name, as deep as filters may be. Empty when left out. */
+  filter(name: string): FilterNode {
+    return (this.object(name) ?? new Fields(new Map())).#toFilter(1);
+  }
+
+  #toFilter(depth: number): FilterNode {
+    const node = {
+      op: this.string("op"),
+      key: this.string("key"),
+      cmp: this.string("cmp"),
+      val: this.string("val"),
+      vals: this.strings("vals", MAX_FILTER_VALUES, "values: name fewer"),
+    };
+    if (depth === MAX_FILTER_DEPTH) return { ...node, isTooDeep: this.has("nodes") };
+    const nodes = this.list("nodes", MAX_FILTER_NODES, "nodes: name fewer").map((json, index) => {
+      const members = parseJsonObject(json);
+      if (members === undefined) throw this.refuse(`nodes[${index}]`, "must be an object");
+      return new Fields(members, `${this.#path}nodes[${index}].`).#toFilter(depth + 1);
+    });
+    return { ...node, nodes };
+  }
+
+  #members(name: string): JsonMembers | undefined {
+    const json = this.#optional(name);
+    if (json === undefined) return undefined;
+    const members = parseJsonObject(json);
+    if (members === undefined) throw this.refuse(name, "must be an object");
+    return members;
   }
 
   /** The JSON text of a field; undefined when it is left out or null. */

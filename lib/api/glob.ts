@@ -1,11 +1,15 @@
 /**
- * Glob patterns for the method `channels`, as in Centrifugo: `*` any text, slashes included, `?` one character, `[a-z]` and
- * `[!a-z]` one of a set, `{a,b}` alternatives, `\` before a character that stands for itself.
+ * Glob patterns for the method `channels`, as in Centrifugo: `*` any text, slashes included, `?` one character, `[a-z]`
+ * and `[!a-z]` one of a set, `{a,b}` alternatives, `\` before a character that stands for itself.
  */
+import { normalizeChannel } from "../core/channel.ts";
 
 /** Without regular expressions, a hostile pattern costs at most its length times the name's, for each alternative. */
 const MAX_PATTERN_LENGTH = 255;
 const MAX_ALTERNATIVES = 64;
+
+/** A text of which some characters take two units. */
+const WIDE = /[\ud800-\udfff]/;
 
 /** Any text, or a test for one character. */
 type Token = "any" | ((character: string) => boolean);
@@ -20,17 +24,21 @@ export function compileGlob(pattern: string): (text: string) => boolean {
   if (pattern.length > MAX_PATTERN_LENGTH) {
     throw new SyntaxError(`must have at most ${MAX_PATTERN_LENGTH} characters`);
   }
-  const alternatives = new Parser(pattern).parse();
-  return (text) => alternatives.some((tokens) => matches(tokens, text));
+  const alternatives = new Parser(normalizeChannel(pattern)).parse();
+  return (text) => {
+    const characters = WIDE.test(text) ? Array.from(text) : text;
+    return alternatives.some((tokens) => matches(tokens, characters));
+  };
 }
 
 /** Parses a pattern into sequences of tokens, one for each combination of its alternatives. */
 class Parser {
-  readonly #pattern: string;
+  /** By characters, not units of UTF-16: `?` is one of any script. */
+  readonly #pattern: readonly string[];
   #at = 0;
 
   constructor(pattern: string) {
-    this.#pattern = pattern;
+    this.#pattern = Array.from(pattern);
   }
 
   parse(): readonly Tokens[] {
@@ -90,20 +98,28 @@ class Parser {
     const end = this.#pattern.indexOf("]", this.#at + 1);
     if (end === -1) throw new SyntaxError("has a [ without its ]");
     const negated = this.#pattern[this.#at] === "!";
-    const members = this.#pattern.slice(this.#at + (negated ? 1 : 0), end);
+    const members = this.#pattern.slice(this.#at + (negated ? 1 : 0), end).join("");
     if (members === "") throw new SyntaxError("has an empty []");
     this.#at = end + 1;
-    const ranges = [...members.matchAll(/([^])-([^])|([^])/g)].map(([, from, to, only = ""]) => {
+    const ranges = [...members.matchAll(/([^])-([^])|([^])/gu)].map(([, from, to, only = ""]) => {
       if (from === undefined || to === undefined) return [only, only] as const;
-      if (from > to) throw new SyntaxError(`has the range ${from}-${to}, which is empty`);
+      if (from.codePointAt(0)! > to.codePointAt(0)!) {
+        throw new SyntaxError(`has the range ${from}-${to}, which is empty`);
+      }
       return [from, to] as const;
     });
-    return (character) => ranges.some(([from, to]) => from <= character && character <= to) !== negated;
+    return (character) => ranges.some(([from, to]) => isBetween(from, character, to)) !== negated;
   }
 }
 
+/** By code points: units of UTF-16 are in another order. */
+function isBetween(from: string, character: string, to: string): boolean {
+  const code = character.codePointAt(0)!;
+  return from.codePointAt(0)! <= code && code <= to.codePointAt(0)!;
+}
+
 /** Walks along both; on a mismatch, the last `any` takes one more character. */
-function matches(tokens: Tokens, text: string): boolean {
+function matches(tokens: Tokens, text: ArrayLike<string>): boolean {
   let token = 0;
   let at = 0;
   let retryToken = -1;

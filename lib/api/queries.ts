@@ -3,6 +3,7 @@ import { readHistory } from "../core/history.ts";
 import type { Position } from "../core/log.ts";
 import { encodePayloadJson, type Message, type Sender } from "../core/message.ts";
 import type { Member } from "../core/presence.ts";
+import { encodeTags, listTagsWithEvent } from "../core/tags.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
 import type { Fields } from "./fields.ts";
@@ -78,9 +79,14 @@ function readSince({ hub }: ApiContext, fields: Fields | undefined): Position | 
   );
 }
 
-function encodePublication({ payload, offset, from }: Message): string {
+function encodePublication(message: Message): string {
+  const { payload, offset, from, properties } = message;
+  const tags = listTagsWithEvent(message);
   const info = from === undefined ? "" : `"info":${encodeClientInfo(from)},`;
-  return `{"data":${encodePayloadJson(payload)},${info}"offset":${offset}}`;
+  const { key, removed } = properties ?? {};
+  return `{"data":${encodePayloadJson(payload)},${info}"offset":${offset}${
+    tags === undefined ? "" : `,"tags":${encodeTags(tags)}`
+  }${key === undefined ? "" : `,"key":${JSON.stringify(key)}`}${removed ? `,"removed":true` : ""}}`;
 }
 
 /** Encodes a client as Centrifugo does. For clients without info, their name becomes the info. */

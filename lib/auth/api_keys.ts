@@ -104,8 +104,8 @@ export function parseApiKeys(text: string): readonly HashedKey[] {
 }
 
 /**
- * The key in `X-API-Key: K`, else in `Authorization: apikey K` or `Bearer K`, the one scheme that every monitoring system
- * can send. Not in the URL, which gets logged.
+ * The key in `X-API-Key: K`, else in `Authorization: apikey K` or `Bearer K`, the one scheme that every monitoring
+ * system can send. Not in the URL, which gets logged.
  */
 function findKey(headers: Headers): string | undefined {
   return headers.get("x-api-key") ||

@@ -1,8 +1,9 @@
 /**
- * The Callouts port: an application that is asked who somebody is and what they may do. `hooks/` implements it; the gate
- * alone asks it.
+ * The Callouts port: an application that is asked who somebody is and what they may do. `hooks/` implements it; the
+ * gate alone asks it.
  */
 import type { Payload } from "../core/message.ts";
+import type { Tags } from "../core/tags.ts";
 import type { ConnectionClaims } from "./claims.ts";
 
 /** What can be left to the application, channel by channel. */
@@ -16,6 +17,15 @@ export interface Caller {
   readonly transport: string;
   /** The id of the client. */
   readonly client: string;
+}
+
+/** Who a client is, and what only the server knows of it. */
+export interface Asker {
+  readonly user: string;
+  /** The `meta` of its claims, JSON. */
+  readonly meta?: Payload | undefined;
+  /** The `labels` of its claims, a JSON object. */
+  readonly labels?: Payload | undefined;
 }
 
 /** What a client says of itself when it connects. */
@@ -45,6 +55,7 @@ export interface AllowedSubscription {
 export interface AllowedPublish {
   readonly payload: Payload;
   readonly ephemeral?: boolean;
+  readonly tags?: Tags | undefined;
 }
 
 /**
@@ -64,8 +75,7 @@ export interface Callouts {
   connect(caller: Caller, introduction: Introduction): Promise<Identified | undefined>;
   subscribe(
     caller: Caller,
-    request: {
-      readonly user: string;
+    request: Asker & {
       readonly channel: string;
       readonly token: string;
       readonly data?: Payload | undefined;
@@ -73,8 +83,14 @@ export interface Callouts {
   ): Promise<AllowedSubscription>;
   publish(
     caller: Caller,
-    request: { readonly user: string; readonly channel: string; readonly payload: Payload },
+    request: Asker & { readonly channel: string; readonly payload: Payload },
   ): Promise<AllowedPublish>;
+  /** Whether it is asked when a subscription that it allowed has expired. */
+  readonly renewsSubscriptions: boolean;
+  /**
+   * When a subscription that has expired expires next, in seconds since 1970, 0 for never; undefined when it is to end.
+   */
+  subRefresh(caller: Caller, request: Asker & { readonly channel: string }): Promise<number | undefined>;
   /** The time and info of a connection that has expired; undefined when it is to end. */
   refresh(
     caller: Caller,
@@ -83,6 +99,6 @@ export interface Callouts {
   /** The answer to a call of a client. */
   rpc(
     caller: Caller,
-    request: { readonly user: string; readonly method: string; readonly data?: Payload | undefined },
+    request: Asker & { readonly method: string; readonly data?: Payload | undefined },
   ): Promise<Payload | undefined>;
 }

@@ -1,10 +1,11 @@
 /**
- * Reads the claims of JSON Web Tokens: who the client is, and what it may subscribe to, as Centrifugo's users write them.
- * `tokens.ts` reads a verified token here, `token_explain.ts` any token.
+ * Reads the claims of JSON Web Tokens: who the client is, and what it may subscribe to, as Centrifugo's users write
+ * them. `tokens.ts` reads a verified token here, `token_explain.ts` any token.
  */
 import type { JWTPayload } from "jose";
-import { parseChannel, parseRulePattern } from "../core/channel.ts";
+import { normalizeChannel, parseChannel, parseRulePattern } from "../core/channel.ts";
 import { ACTIONS } from "../core/rules.ts";
+import { checkTags, type Tags } from "../core/tags.ts";
 import type { Grant } from "./grants.ts";
 
 /** A subscription that a token makes for its client. */
@@ -25,6 +26,8 @@ export interface ConnectionClaims {
   readonly info: string | undefined;
   /** JSON text that only the server sees. */
   readonly meta: string | undefined;
+  /** Texts by name, by which the API selects connections. */
+  readonly labels?: Tags;
   /** The channels the client is subscribed to from the start, including those of `subs`, without repeats. */
   readonly channels: readonly string[];
   /** The settings of subscriptions that have any, by channel. */
@@ -63,6 +66,7 @@ export function parseConnectionClaims(payload: JWTPayload): ConnectionClaims {
     expires: parseExpiry(payload),
     info: formatJson(payload.info),
     meta: formatJson(payload.meta),
+    ...parseLabels(payload.labels),
     channels: [...new Set([...parseChannels(payload.channels), ...subs.keys()])],
     subs,
     grants: parseGrants(payload.grants),
@@ -76,7 +80,7 @@ export function parseConnectionClaims(payload: JWTPayload): ConnectionClaims {
  */
 export function parseSubscriptionClaims(payload: JWTPayload): SubscriptionTokenClaims {
   return {
-    channel: parseText(payload, "channel"),
+    channel: normalizeChannel(parseText(payload, "channel")),
     user: parseText(payload, "sub"),
     client: parseText(payload, "client"),
     expires: parseExpiry(payload),
@@ -104,6 +108,24 @@ function parseExpiry(payload: JWTPayload): number {
   return Math.max(0, Math.floor(value));
 }
 
+function parseLabels(value: unknown): { readonly labels?: Tags } {
+  if (value === undefined || value === null) return {};
+  if (!isRecord(value)) throw new SyntaxError('the token\'s "labels" is not an object');
+  const labels = new Map<string, string>();
+  for (const [name, label] of Object.entries(value)) {
+    if (typeof label !== "string") {
+      throw new SyntaxError('the token\'s "labels" has a value that is not a string');
+    }
+    labels.set(name, label);
+  }
+  try {
+    checkTags(labels);
+  } catch (cause) {
+    throw new SyntaxError('the token\'s "labels" are too many or too long', { cause });
+  }
+  return labels.size === 0 ? {} : { labels };
+}
+
 function parseChannels(value: unknown): readonly string[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw new SyntaxError('the token\'s "channels" is not an array');
@@ -129,7 +151,9 @@ function parseSubs(value: unknown): ReadonlyMap<string, TokenSubscription> {
   );
 }
 
-/** Reads `{ "chat/*": ["subscribe", "publish"] }`. An unknown action makes the token invalid rather than being ignored. */
+/**
+ * Reads `{ "chat/*": ["subscribe", "publish"] }`. An unknown action makes the token invalid rather than being ignored.
+ */
 function parseGrants(value: unknown): readonly Grant[] {
   if (value === undefined || value === null) return [];
   if (!isRecord(value)) throw new SyntaxError('the token\'s "grants" is not an object');

@@ -73,6 +73,27 @@ export class Gate {
     return this.#admitOpenly(undefined);
   }
 
+  /**
+   * The pass of a client that an app vouches for, on whose behalf the application can be asked: who it is, where the
+   * application says that, and what it may do on channels.
+   *
+   * @throws {MessagingError} what the application says, or `application_unavailable`
+   */
+  async admitAppClient(caller: Caller | undefined): Promise<Pass> {
+    const { callouts } = this.#options;
+    if (callouts === undefined || caller === undefined) return this.admitApp();
+    const identified = await this.#identify(caller, {});
+    if (identified !== undefined) return identified;
+    return this.hasTokenKeys || callouts.identifies
+      ? this.#createPass(undefined, caller)
+      : this.#admitOpenly(caller);
+  }
+
+  /** Whether the application says who somebody is that has no token. */
+  get asksWhoItIs(): boolean {
+    return this.#options.callouts?.identifies === true;
+  }
+
   /** Whether tokens are checked here. */
   get hasTokenKeys(): boolean {
     return this.#options.verifier !== undefined;
@@ -81,15 +102,20 @@ export class Gate {
   /**
    * Reads the credentials of an HTTP request: an API key, or a token as `Authorization: Bearer`.
    *
-   * @throws {MessagingError} `unauthorized` or `token_expired` for a token that is not good, `keys_unavailable` when
-   * that cannot be told
+   * @returns the pass itself where nobody has to be waited for
+   * @throws {MessagingError} or rejects with it: `unauthorized` or `token_expired` for a token that is not good,
+   * `keys_unavailable` when that cannot be told
    */
-  async admit(request: Request): Promise<Pass> {
+  admit(request: Request): Pass | Promise<Pass> {
     const decision = this.#options.apiKeys.check(request.headers);
     if (decision.allowed) return this.#findOperatorPass(decision.keyId);
     const caller = this.describeCaller(request);
     if (this.isOpen) return this.#admitOpenly(caller);
-    const token = /^Bearer (.+)$/i.exec(request.headers.get("authorization") ?? "")?.[1];
+    return this.#admitByToken(request, caller);
+  }
+
+  async #admitByToken({ headers }: Request, caller: Caller | undefined): Promise<Pass> {
+    const token = /^Bearer (.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
     if (token !== undefined) return await this.#admitToken(token, caller);
     return await this.#identify(caller, {}) ?? this.#createPass(undefined, caller);
   }
@@ -98,12 +124,12 @@ export class Gate {
    * Who sends a request, for the application that decides; undefined where there is none. Read before an upgrade, after
    * which a request has no headers any more.
    */
-  describeCaller(request: Request, transport?: string): Caller | undefined {
+  describeCaller({ headers }: Pick<Request, "headers">, transport?: string): Caller | undefined {
     const { callouts } = this.#options;
     if (callouts === undefined) return undefined;
-    const upgrades = request.headers.get("upgrade")?.toLowerCase() === "websocket";
+    const upgrades = headers.get("upgrade")?.toLowerCase() === "websocket";
     return {
-      headers: callouts.pickHeaders(request.headers),
+      headers: callouts.pickHeaders(headers),
       transport: transport ?? (upgrades ? "websocket" : "http"),
       client: crypto.randomUUID(),
     };
@@ -168,7 +194,7 @@ export class Gate {
     if (callouts === undefined || pass.caller === undefined) {
       throw new MessagingError("not_available", `No method ${JSON.stringify(method)} here`);
     }
-    return await callouts.rpc(pass.caller, { user: pass.user ?? "", method, data });
+    return await callouts.rpc(pass.caller, { ...pass.asker, method, data });
   }
 
   /**

@@ -1,6 +1,6 @@
 /**
- * Decides what a client may do on a channel, as a pure function of its token and the channel's rules. Only the gate calls
- * it; a denial says which rule denied and what would allow it.
+ * Decides what a client may do on a channel, as a pure function of its token and the channel's rules. Only the gate
+ * calls it; a denial says which rule denied and what would allow it.
  *
  * On an open server everything is allowed. On any other, nothing is allowed unless a token or a channel rule allows it:
  *
@@ -45,8 +45,8 @@ export interface Grant {
 }
 
 /**
- * Whether the client has a token for this channel besides its connection token: one sent now or with its subscription. A
- * subscription made by the HTTP API counts as one.
+ * Whether the client has a token for this channel besides its connection token: one sent now or with its subscription.
+ * A subscription made by the HTTP API counts as one.
  */
 export type Tie = "none" | "token";
 

@@ -30,7 +30,9 @@ const CURVE_ALGORITHMS: ReadonlyMap<string, readonly string[]> = new Map([
   ["Ed25519", ["EdDSA", "Ed25519"]],
 ]);
 
-/** Shortest secret for HS256 (RFC 7518 section 3.2), in bytes. A shorter one draws a warning only, as such are in use. */
+/**
+ * Shortest secret for HS256 (RFC 7518 section 3.2), in bytes. A shorter one draws a warning only, as such are in use.
+ */
 const ADVISED_SECRET_BYTES = 32;
 /** Smallest RSA modulus (RFC 7518 section 3.3), in bits. */
 const MIN_RSA_BITS = 2048;

@@ -1,6 +1,6 @@
 /**
- * Decides which web pages may use the server, by the Origin header and the Fetch Metadata headers of browsers, which pages
- * cannot forge. Other clients send none of them and are admitted. Cookies are not used.
+ * Decides which web pages may use the server, by the Origin header and the Fetch Metadata headers of browsers, which
+ * pages cannot forge. Other clients send none of them and are admitted. Cookies are not used.
  */
 import { MessagingError } from "../core/errors.ts";
 
@@ -45,33 +45,34 @@ export function isLoopback(hostname: string): boolean {
 /**
  * Refuses requests of pages whose origin is not allowed.
  *
- * An open server on loopback must also be addressed by a loopback name: otherwise a page could point its own host name at
- * 127.0.0.1 and pass for the same origin (DNS rebinding).
+ * An open server on loopback must also be addressed by a loopback name: otherwise a page could point its own host name
+ * at 127.0.0.1 and pass for the same origin (DNS rebinding).
  *
+ * @param origin the Origin header, if it was read already
  * @throws {MessagingError} `bad_host`, `wrong_host` or `origin_refused`
  */
-export function checkOrigin(request: Request, policy: OriginPolicy): void {
-  const url = parseAuthority(request);
+export function checkOrigin(
+  request: Request,
+  policy: OriginPolicy,
+  origin: string | null = request.headers.get("origin"),
+): void {
+  const { host, hostname, port, isLocal } = parseAuthority(request);
   const allowsAll = policy.origins.includes("*");
-  const port = /:(\d+)$/.exec(request.headers.get("host") ?? "")?.[1] ?? url.port;
-  const isAddressed = (origin: string) => isSameHost(origin, url.hostname, port);
-  if (
-    policy.openOnLoopback && !isLoopback(url.hostname) && !allowsAll && !policy.origins.some(isAddressed)
-  ) {
+  const isAddressed = (origin: string) => isSameHost(origin, hostname, port);
+  if (policy.openOnLoopback && !isLocal && !allowsAll && !policy.origins.some(isAddressed)) {
     throw new MessagingError(
       "wrong_host",
-      `This server listens on loopback and was addressed as ${JSON.stringify(url.host)}: ` +
-        `behind a proxy start it with --trusted-proxy, else allow that name with --origins https://${url.host}`,
+      `This server listens on loopback and was addressed as ${JSON.stringify(host)}: ` +
+        `behind a proxy start it with --trusted-proxy, else allow that name with --origins https://${host}`,
     );
   }
-  const origin = request.headers.get("origin");
   if (origin !== null && (allowsAll || policy.origins.includes(origin.toLowerCase()))) return;
-  checkNavigation(request);
   if (origin === null) return checkFetchMetadata(request, policy);
+  checkNavigation(request);
   if (origin !== "null" && URL.canParse(origin)) {
     if (isAddressed(origin) || (policy.openOnLoopback && isLoopback(new URL(origin).hostname))) return;
   } else if (policy.openOnLoopback && origin === "null" && !policy.noNullOrigin) {
-    return checkNullOrigin(request, url.host);
+    return checkNullOrigin(request, host);
   }
   throw new MessagingError(
     "origin_refused",
@@ -95,7 +96,8 @@ function checkNavigation({ method, headers }: Request): void {
 
 /**
  * Pages from disk have the origin "null", and so have frames in a sandbox, whose page may be of any site. Browsers call
- * requests of both cross-site. A WebSocket is let in all the same: browsers say nothing more of it, or the same of both.
+ * requests of both cross-site. A WebSocket is let in all the same: browsers say nothing more of it, or the same of
+ * both.
  *
  * @throws {MessagingError} `origin_refused`
  */
@@ -114,8 +116,8 @@ function checkNullOrigin({ headers }: Request, host: string): void {
 }
 
 /**
- * Whether a web origin has the host name and port that a request is addressed to. Behind a TLS proxy the request's scheme
- * is not the page's, so that a port that is left out is the default of the origin's scheme.
+ * Whether a web origin has the host name and port that a request is addressed to. Behind a TLS proxy the request's
+ * scheme is not the page's, so that a port that is left out is the default of the origin's scheme.
  *
  * @param port empty if the request names none
  */
@@ -127,39 +129,59 @@ function isSameHost(origin: string, hostname: string, port: string): boolean {
     (page.port || standard) === (port || standard);
 }
 
+/** What a request is addressed to. */
+interface Authority {
+  readonly host: string;
+  readonly hostname: string;
+  /** Empty if the request names none. */
+  readonly port: string;
+  /** Whether it means this machine. */
+  readonly isLocal: boolean;
+}
+
 // Nearly all requests have the same authority, and parsing a URL costs as much as storing a message.
 let lastHost: string | null = null;
-let lastAuthority = "";
-let lastUrl: URL | undefined;
+let lastOrigin = "";
+let lastAuthority: Authority | undefined;
 
 /**
- * The scheme, host and port that a request is addressed to.
+ * The host and port that a request is addressed to.
  *
  * @throws {MessagingError} `bad_host`
  */
-function parseAuthority({ url, headers }: Request): URL {
+function parseAuthority({ url, headers }: Request): Authority {
   // The runtime builds the URL from the Host header, whatever that holds.
-  const host = headers.get("host");
+  const header = headers.get("host");
   const end = url.indexOf("/", url.indexOf("//") + 2);
-  const authority = end < 0 ? url : url.slice(0, end);
-  if (lastUrl !== undefined && host === lastHost && authority === lastAuthority) return lastUrl;
-  if ((host !== null && !/^[\w.\-:[\]]+$/.test(host)) || !URL.canParse(url)) {
+  const origin = end < 0 ? url : url.slice(0, end);
+  if (lastAuthority !== undefined && header === lastHost && origin === lastOrigin) return lastAuthority;
+  if ((header !== null && !/^[\w.\-:[\]]+$/.test(header)) || !URL.canParse(url)) {
     throw new MessagingError(
       "bad_host",
       "The Host header must be a host name or address, and a port if need be",
     );
   }
-  lastHost = host;
-  lastAuthority = authority;
-  return lastUrl = new URL(authority);
+  const { host, hostname, port } = new URL(origin);
+  lastHost = header;
+  lastOrigin = origin;
+  return lastAuthority = {
+    host,
+    hostname,
+    port: /:(\d+)$/.exec(header ?? "")?.[1] ?? port,
+    isLocal: isLoopback(hostname),
+  };
 }
 
 /**
  * Browsers send no Origin for what a page embeds, such as an image: Fetch Metadata says whether the page is of another
  * site. Links from other sites are allowed.
  */
-function checkFetchMetadata({ headers }: Request, policy: OriginPolicy): void {
+function checkFetchMetadata(request: Request, policy: OriginPolicy): void {
+  const { headers } = request;
   const site = headers.get("sec-fetch-site");
+  // Programs send none of these headers, and browsers all of them.
+  if (site === null) return;
+  checkNavigation(request);
   const isForeign = site === "cross-site" || (site === "same-site" && !policy.openOnLoopback);
   if (!isForeign || headers.get("sec-fetch-mode") === "navigate" || policy.origins.includes("*")) return;
   throw new MessagingError(

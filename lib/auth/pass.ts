@@ -1,13 +1,21 @@
 /**
- * A pass: what one request or connection may do. The gate makes it from credentials; protocols, the API and the inspector
- * ask it for each action.
+ * A pass: what one request or connection may do. The gate makes it from credentials; protocols, the API and the
+ * inspector ask it for each action.
  */
 import type { Selector } from "../core/channel.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Action, Rules } from "../core/rules.ts";
 import type { Payload } from "../core/message.ts";
-import type { AllowedPublish, AllowedSubscription, AskedAction, Caller, Callouts } from "./callouts.ts";
+import type {
+  AllowedPublish,
+  AllowedSubscription,
+  AskedAction,
+  Asker,
+  Caller,
+  Callouts,
+} from "./callouts.ts";
+import { encodeTags, type Tags } from "../core/tags.ts";
 import { type Denial, mayReach, mayUse, type Requester, type Tie } from "./grants.ts";
 import type { ConnectionClaims } from "./claims.ts";
 
@@ -109,6 +117,26 @@ export class Pass {
     return this.claims?.info;
   }
 
+  /** What the API selects its connection by. */
+  get labels(): Tags | undefined {
+    return this.claims?.labels;
+  }
+
+  /** Who it is for the application that is asked. */
+  get asker(): Asker {
+    const { meta, labels } = this;
+    return {
+      user: this.user ?? "",
+      ...(meta === undefined ? {} : { meta: { kind: "json", text: meta } }),
+      ...(labels === undefined ? {} : { labels: { kind: "json", text: encodeTags(labels) } }),
+    };
+  }
+
+  /** What only the server knows of its user, as JSON text. */
+  get meta(): string | undefined {
+    return this.claims?.meta;
+  }
+
   /** When the token expires, in seconds since 1970; 0 for never. */
   get expires(): number {
     return this.claims?.expires ?? 0;
@@ -117,6 +145,11 @@ export class Pass {
   /** Whether its token names a channel to be subscribed to. */
   names(channel: string): boolean {
     return this.#requester.kind === "keyed" && this.#requester.channels.has(channel);
+  }
+
+  /** Whether the application decides about anything, so that {@linkcode asks} may be true. */
+  get mayAsk(): boolean {
+    return this.#callouts !== undefined && this.#requester.kind !== "operator";
   }
 
   /**
@@ -146,7 +179,7 @@ export class Pass {
       const channel = pattern.join("/");
       if (channel.includes("*") || !this.asks("subscribe", channel)) continue;
       const { callouts, caller } = this.#demandCaller(channel);
-      allowed = await callouts.subscribe(caller, { user: this.user ?? "", channel, token, data });
+      allowed = await callouts.subscribe(caller, { ...this.asker, channel, token, data });
       (this.#allowed ??= new Set()).add(channel);
     }
     this.demand("subscribe", selector);
@@ -165,7 +198,23 @@ export class Pass {
       return { payload };
     }
     const { callouts, caller } = this.#demandCaller(channel);
-    return await callouts.publish(caller, { user: this.user ?? "", channel, payload });
+    return await callouts.publish(caller, { ...this.asker, channel, payload });
+  }
+
+  /** Whether the application is asked again when a subscription that it allowed has expired. */
+  get renewsSubscriptions(): boolean {
+    return this.#callouts?.renewsSubscriptions === true;
+  }
+
+  /**
+   * Asks the application whether a subscription that it allowed may go on.
+   *
+   * @returns when it expires next, in seconds since 1970, 0 for never; undefined when it is to end
+   * @throws {MessagingError} what the application says
+   */
+  async renewSubscription(channel: string): Promise<number | undefined> {
+    const { callouts, caller } = this.#demandCaller(channel);
+    return await callouts.subRefresh(caller, { ...this.asker, channel });
   }
 
   /** Forgets that the application allowed a subscription: the next one is asked for anew. */
@@ -293,8 +342,10 @@ function isOperatorAction(action: Action | OperatorAction): action is OperatorAc
 
 function describePrivacy(channel: string): Pick<Denial, "message" | "clientMessage"> {
   const message =
-    `${JSON.stringify(channel)} is a private channel of an app: it is open to those whom the app lets in, ` +
-    "and to API keys (X-API-Key)";
+    `${
+      JSON.stringify(channel)
+    } is a private channel of an app or a user: it is open to those whom that app, or ` +
+    "the server, lets in, and to API keys (X-API-Key)";
   return { message, clientMessage: message };
 }
 

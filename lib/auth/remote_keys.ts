@@ -15,7 +15,7 @@ import {
 } from "./key_parsing.ts";
 
 export interface KeyOptions {
-  /** Milliseconds since 1970. */
+  /** A clock in milliseconds that nobody sets: its differences count. */
   readonly now?: () => number;
   /** Least seconds between two requests to one URL, whatever tokens ask for. */
   readonly cooldown?: number;
@@ -53,7 +53,7 @@ export class RemoteKeySet implements Disposable {
 
   constructor(url: URL, options: KeyOptions) {
     this.#url = url;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? (() => performance.now());
     this.#cooldown = (options.cooldown ?? 30) * 1000;
     this.#maxAge = (options.maxAge ?? 10 * 60) * 1000;
     this.#maxStale = (options.maxStale ?? 24 * 60 * 60) * 1000;

@@ -1,6 +1,6 @@
 /**
- * Explains how the server judges a token, check by check. `deno task token explain` prints it. The checks are independent,
- * so that all faults show at once; the verdict is that of the verifier.
+ * Explains how the server judges a token, check by check. `deno task token explain` prints it. The checks are
+ * independent, so that all faults show at once; the verdict is that of the verifier.
  */
 import { compactVerify, decodeJwt, decodeProtectedHeader, type JWTPayload } from "jose";
 import type { Keys } from "./keys.ts";

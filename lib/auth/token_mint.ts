@@ -1,8 +1,11 @@
-/** Signs tokens that the server accepts. `deno task token` calls it, for experiments and small backends. */
+/**
+ * Signs tokens that the server accepts, for experiments and small backends. `deno task token` and the inspector call
+ * it.
+ */
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { SignJWT } from "jose";
 import { parseChannel, parseRulePattern } from "../core/channel.ts";
-import type { Action } from "../core/rules.ts";
+import { type Action, ACTIONS } from "../core/rules.ts";
 
 /** A signing key. */
 export interface SigningKey {
@@ -80,15 +83,14 @@ export function toPublicPem(text: string): string {
  * @throws {SyntaxError} for an invalid name or pattern, or contents that exclude each other
  */
 export async function mintToken(request: TokenRequest, key: SigningKey, now: number): Promise<string> {
-  const { user, lifetime, channel, channels = [], grants = new Map(), info, audience, issuer, keyId } =
-    request;
+  const { user, lifetime, grants = new Map(), info, audience, issuer, keyId } = request;
+  const channel = request.channel === undefined ? undefined : parseChannel(request.channel);
+  const channels = (request.channels ?? []).map(parseChannel);
   if (channel !== undefined) {
-    parseChannel(channel);
     if (channels.length > 0 || grants.size > 0) {
       throw new SyntaxError("A subscription token is for one channel: leave out channels and grants");
     }
   }
-  for (const name of channels) parseChannel(name);
   for (const pattern of grants.keys()) parseRulePattern(pattern);
   const seconds = Math.floor(now / 1_000);
   const claims = {
@@ -104,4 +106,43 @@ export async function mintToken(request: TokenRequest, key: SigningKey, now: num
   };
   const header = { alg: key.algorithm, typ: "JWT", ...(keyId === undefined ? {} : { kid: keyId }) };
   return await new SignJWT(claims).setProtectedHeader(header).sign(key.material);
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
+
+/**
+ * Parses a lifetime: `90s`, `15m`, `1h`, `7d` or `never`.
+ *
+ * @returns seconds; undefined for never
+ * @throws {SyntaxError} for anything else
+ */
+export function parseSpan(text: string): number | undefined {
+  if (text === "never") return undefined;
+  const [, count, unit = ""] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
+  const seconds = Number(count) * (UNITS[unit] ?? 0);
+  if (!(seconds > 0)) {
+    throw new SyntaxError(`${JSON.stringify(text)} is no lifetime: write 90s, 15m, 1h, 7d or never`);
+  }
+  return seconds;
+}
+
+/**
+ * Parses a grant, such as `chat/*=subscribe,publish` or `news=all`.
+ *
+ * @returns the pattern and what it allows
+ * @throws {SyntaxError} for anything else
+ */
+export function parseGrant(text: string): [string, readonly Action[]] {
+  // A pattern may contain "=", too.
+  const [, pattern, list = ""] = /^(.+)=([a-z,]*)$/.exec(text) ?? [];
+  const words = list === "all" ? [...ACTIONS] : list.split(",");
+  const actions = ACTIONS.filter((action) => words.includes(action));
+  if (pattern === undefined || actions.length !== words.length) {
+    throw new SyntaxError(
+      `${JSON.stringify(text)} is no grant: write PATTERN=LIST, of ${
+        ACTIONS.join(", ")
+      }, such as 'chat/*=subscribe'`,
+    );
+  }
+  return [pattern, actions];
 }

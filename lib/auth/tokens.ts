@@ -1,6 +1,6 @@
 /**
- * Verifies the JSON Web Tokens that clients connect and subscribe with, as Centrifugo's users sign them. The gate and the
- * Centrifuge session call it to learn who a client is; `grants.ts` decides what that client may do.
+ * Verifies the JSON Web Tokens that clients connect and subscribe with, as Centrifugo's users sign them. The gate and
+ * the Centrifuge session call it to learn who a client is; `grants.ts` decides what that client may do.
  */
 import { decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from "jose";
 import {

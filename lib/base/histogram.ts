@@ -1,4 +1,6 @@
-/** A histogram of durations with fixed bounds: cheap to update, precise enough for percentiles. `Metrics` holds them. */
+/**
+ * A histogram of durations with fixed bounds: cheap to update, precise enough for percentiles. `Metrics` holds them.
+ */
 
 /** Upper bounds of the buckets in milliseconds, each twice the one before: from 1/16 ms to 16 s. */
 export const DURATION_BOUNDS: readonly number[] = Array.from({ length: 19 }, (_, i) => 2 ** (i - 4));
@@ -24,8 +26,8 @@ export class Histogram {
 }
 
 /**
- * Estimates a percentile, assuming that durations are spread evenly over a bucket. Durations beyond the last bound count
- * as that bound.
+ * Estimates a percentile, assuming that durations are spread evenly over a bucket. Durations beyond the last bound
+ * count as that bound.
  *
  * @param counts as those of a Histogram, or the difference of two
  * @param fraction such as 0.99

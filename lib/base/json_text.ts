@@ -1,6 +1,6 @@
 /**
- * JSON as text: checked in one pass and cut into the source texts of its members, never rebuilt. All JSON from clients is
- * read here, so that what a publisher wrote goes out as it was written.
+ * JSON as text: checked in one pass and cut into the source texts of its members, never rebuilt. All JSON from clients
+ * is read here, so that what a publisher wrote goes out as it was written.
  */
 
 /** Deepest nesting that is accepted. */

@@ -1,6 +1,6 @@
 /**
- * Redacts whatever looks like a credential. A safety net below the rule that no code logs one: foreign text, such as what
- * a client sent or the message of a library, passes through here before it is logged or shown to operators.
+ * Redacts whatever looks like a credential. A safety net below the rule that no code logs one: foreign text, such as
+ * what a client sent or the message of a library, passes through here before it is logged or shown to operators.
  */
 
 /** Replaces a credential. */

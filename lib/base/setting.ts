@@ -5,7 +5,10 @@
 
 /** One setting. Its flag and its environment variable are derived from its key in the table. */
 export interface Setting<T> {
-  /** Stands for the value in the help, such as `N` or `FILE`. A setting without one is a switch: its flag takes no value. */
+  /**
+   * Stands for the value in the help, such as `N` or `FILE`. A setting without one is a switch: its flag takes no
+   * value.
+   */
   readonly value?: string;
   /** One line for the help, without a capital and a full stop. */
   readonly help: string;

@@ -8,6 +8,11 @@ export class Tally {
     return this.#counts.size;
   }
 
+  /** The names with a count above 0. */
+  names(): Iterable<string> {
+    return this.#counts.keys();
+  }
+
   /** The count of a name. */
   count(name: string): number {
     return this.#counts.get(name) ?? 0;

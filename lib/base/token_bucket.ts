@@ -46,7 +46,9 @@ export class TokenBucket {
 
   #fill(now: number): void {
     const { perSecond, burst } = this.#rate;
-    this.#tokens = Math.min(burst, this.#tokens + (now - this.#time) / 1_000 * perSecond);
+    // Never less than before: a clock that was set back takes nothing away.
+    const elapsed = Math.max(0, now - this.#time);
+    this.#tokens = Math.min(burst, this.#tokens + elapsed / 1_000 * perSecond);
     this.#time = now;
   }
 }

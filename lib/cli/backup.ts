@@ -1,12 +1,16 @@
 /**
- * Copies the messages of a running server into a file and checks the copy. Run by `deno task backup FILE [URL]`, with the
- * server's API key, if it has one, in RAINDROPS_API_KEYS.
+ * Copies the messages of a running server into a file and checks the copy. Run by `deno task backup FILE [URL]`, with
+ * the server's API key, if it has one, in RAINDROPS_API_KEYS.
  */
 import { DatabaseSync } from "node:sqlite";
+import { formatTask } from "../base/task.ts";
 
 const DEFAULT_URL = "http://localhost:8000";
-const USAGE = "Usage: deno task backup FILE [URL], such as deno task backup raindrops-backup.db " +
-  DEFAULT_URL;
+const USAGE = `Usage: ${formatTask("backup", Deno.execPath())} FILE [URL], such as ${
+  formatTask("backup", Deno.execPath())
+} raindrops.backup ${DEFAULT_URL}
+
+Copies the messages of a running server into FILE. Its API key, where it has one, comes from RAINDROPS_API_KEYS.`;
 
 /** An error that the user can fix. */
 class BackupError extends Error {}
@@ -35,7 +39,8 @@ async function request(url: URL, key: string | undefined): Promise<Response> {
   try {
     response = await fetch(url, { headers: key === undefined ? {} : { "x-api-key": key } });
   } catch (error) {
-    throw new BackupError(`No server answers at ${url}: ${error instanceof Error ? error.message : error}`);
+    const reason = error instanceof Error ? error.message : error;
+    throw new BackupError(`No server answers at ${url}: start it, or name its URL after FILE (${reason})`);
   }
   if (response.ok) return response;
   const { detail } = await response.json().catch(() => ({ detail: undefined }));
@@ -56,6 +61,10 @@ function check(file: string): void {
 
 if (import.meta.main) {
   const [file, url = DEFAULT_URL, ...rest] = Deno.args;
+  if (file === "--help" || file === "-h") {
+    console.log(USAGE);
+    Deno.exit(0);
+  }
   if (file === undefined || file.startsWith("-") || rest.length > 0 || !URL.canParse(url)) {
     console.error(USAGE);
     Deno.exit(2);

@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VERSION } from "../config/version.ts";
+import { formatTask } from "../base/task.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const DEFAULT_FILE = "raindrops";
@@ -106,12 +107,14 @@ async function compile(file: string): Promise<number> {
 if (import.meta.main) {
   const [file = DEFAULT_FILE, ...rest] = Deno.args;
   if (file.startsWith("-") || rest.length > 0) {
-    console.error(`Usage: deno task compile [FILE], ${DEFAULT_FILE} when left out`);
+    console.error(`Usage: ${formatTask("compile", Deno.execPath())} [FILE], ${DEFAULT_FILE} when left out`);
     Deno.exit(2);
   }
   if (Deno.build.os === "windows") {
     console.error(
-      "The executable is a shell script at heart, which Windows does not run: use deno task start",
+      `The executable is a shell script at heart, which Windows does not run: use ${
+        formatTask("start", Deno.execPath())
+      }`,
     );
     Deno.exit(1);
   }

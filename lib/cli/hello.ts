@@ -1,7 +1,12 @@
 /** The terminal client: says Hello every 3 seconds and prints what comes back. Run by `deno task hello [URL]`. */
+import { formatTask } from "../base/task.ts";
 
 /** A channel of its own: whoever opens the Hello example is not to meet a Hello every three seconds. */
 const DEFAULT_URL = "ws://localhost:8000/hello/terminal";
+
+const USAGE = `Usage: ${formatTask("hello", Deno.execPath())} [URL]
+
+Says Hello every 3 seconds on a channel, and prints what comes back; ${DEFAULT_URL} when URL is left out.`;
 
 const PAUSE_MILLISECONDS = 3_000;
 const LONGEST_RETRY_MILLISECONDS = 30_000;
@@ -41,8 +46,12 @@ async function run(url: string): Promise<never> {
 
 if (import.meta.main) {
   const url = Deno.args[0] ?? DEFAULT_URL;
+  if (url === "--help" || url === "-h") {
+    console.log(USAGE);
+    Deno.exit(0);
+  }
   if (!URL.canParse(url) || !/^(ws|http)s?:$/.test(new URL(url).protocol)) {
-    console.error(`${JSON.stringify(url)} is not a WebSocket URL: write it like ${DEFAULT_URL}`);
+    console.error(`${JSON.stringify(url)} is not a WebSocket URL: write it like ${DEFAULT_URL}\n\n${USAGE}`);
     Deno.exit(2);
   }
   await run(url);

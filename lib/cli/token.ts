@@ -1,20 +1,31 @@
 /**
- * Signs tokens and explains them, with the settings of a server. Run by `deno task token`; see `--help`. Prints only the
- * token or explanation to standard output.
+ * Signs tokens and explains them, with the settings of a server. Run by `deno task token`; see `--help`. Prints only
+ * the token or explanation to standard output.
  */
 import { parseArgs } from "node:util";
-import { type AccessRules, mayUse, toRequester } from "../auth/grants.ts";
 import { type Keys, type KeySource, openKeys } from "../auth/keys.ts";
-import { explainToken, type Explanation, type TokenPurpose } from "../auth/token_explain.ts";
-import { mintToken, parsePrivateKey, type SigningKey, toPublicPem, toSecretKey } from "../auth/token_mint.ts";
+import { describeChannel, describePurpose } from "../auth/token_describe.ts";
+import { explainToken, type Explanation } from "../auth/token_explain.ts";
+import {
+  mintToken,
+  parseGrant,
+  parsePrivateKey,
+  parseSpan,
+  type SigningKey,
+  toPublicPem,
+  toSecretKey,
+} from "../auth/token_mint.ts";
 import { parseChannel } from "../core/channel.ts";
-import { type Action, ACTIONS, parseRules, Rules } from "../core/rules.ts";
+import { parseRules, Rules } from "../core/rules.ts";
+import { formatTask } from "../base/task.ts";
 
 const HELP = `Signs tokens for Raindrops, and explains them.
 
-  deno task token --sub USER [--expires 1h] [--grant 'chat/*=subscribe,publish']...
-  deno task token --sub USER --channel NAME [--expires 1h]
-  deno task token explain [TOKEN] [--on CHANNEL]      reads standard input without TOKEN
+  ${formatTask("token", Deno.execPath())} --sub USER [--expires 1h] [--grant 'chat/*=subscribe,publish']...
+  ${formatTask("token", Deno.execPath())} --sub USER --channel NAME [--expires 1h]
+  ${
+  formatTask("token", Deno.execPath())
+} explain [TOKEN] [--on CHANNEL]      reads standard input without TOKEN
 
 To sign a token:
   --sub USER           the user; "" for an anonymous one
@@ -52,8 +63,6 @@ const OPTIONS = {
   audience: { type: "string" },
   issuer: { type: "string" },
 } as const;
-
-const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
 
 /** Shortest secret that cannot be guessed, in characters (RFC 7518 section 3.2). */
 const ADVISED_SECRET_LENGTH = 32;
@@ -112,14 +121,14 @@ async function mint(values: Values): Promise<number> {
     throw new SyntaxError('Name the user: --sub USER, or --sub "" for an anonymous one');
   }
   const key = await readSigningKey(values);
-  const lifetime = parseSpan(values.expires ?? "1h");
+  const lifetime = named("--expires", parseSpan, values.expires ?? "1h");
   const token = await mintToken(
     {
       user: sub,
       lifetime,
       channel,
       channels: values.channels?.split(",").map((name) => name.trim()) ?? [],
-      grants: new Map((values.grant ?? []).map(parseGrant)),
+      grants: new Map((values.grant ?? []).map((text) => named("--grant", parseGrant, text))),
       info: values.info === undefined ? undefined : parseInfo(values.info),
       audience: findSetting(values.audience, "RAINDROPS_TOKEN_AUDIENCE"),
       issuer: findSetting(values.issuer, "RAINDROPS_TOKEN_ISSUER"),
@@ -147,31 +156,6 @@ async function readSigningKey({ key }: Values): Promise<SigningKey> {
   return toSecretKey(secret);
 }
 
-function parseSpan(text: string): number | undefined {
-  if (text === "never") return undefined;
-  const [, count, unit = ""] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
-  const seconds = Number(count) * (UNITS[unit] ?? 0);
-  if (!(seconds > 0)) {
-    throw new SyntaxError(`--expires ${JSON.stringify(text)}: write 90s, 15m, 1h, 7d or never`);
-  }
-  return seconds;
-}
-
-function parseGrant(text: string): [string, readonly Action[]] {
-  // A pattern may contain "=", too.
-  const [, pattern, list = ""] = /^(.+)=([a-z,]*)$/.exec(text) ?? [];
-  const words = list === "all" ? [...ACTIONS] : list.split(",");
-  const actions = ACTIONS.filter((action) => words.includes(action));
-  if (pattern === undefined || actions.length !== words.length) {
-    throw new SyntaxError(
-      `--grant ${JSON.stringify(text)}: write PATTERN=LIST, of ${
-        ACTIONS.join(", ")
-      }, such as 'chat/*=subscribe'`,
-    );
-  }
-  return [pattern, actions];
-}
-
 function parseInfo(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -181,8 +165,7 @@ function parseInfo(text: string): unknown {
 }
 
 async function explain(values: Values, token: string): Promise<number> {
-  const { on } = values;
-  if (on !== undefined) parseChannel(on);
+  const on = values.on === undefined ? undefined : parseChannel(values.on);
   const rules = values.rules === undefined
     ? new Rules()
     : new Rules(named("--rules", parseRules, await readFile("--rules", values.rules)));
@@ -229,39 +212,18 @@ function formatExplanation(
   }
   if (purpose !== undefined) {
     lines.push("", ...describePurpose(purpose).map(escape));
-    if (on !== undefined) lines.push("", ...describeChannel(purpose, on, rules.for(on)).map(escape));
+    if (on !== undefined) {
+      lines.push("");
+      for (const { action, allowed, reason } of describeChannel(purpose, on, rules.for(on))) {
+        lines.push(escape(allowed ? `yes   ${action}` : `no    ${action}: ${reason}`));
+      }
+    }
   }
   lines.push(
     "",
     verdict.accepted ? "The server takes it." : `The server refuses it: ${escape(verdict.reason)}.`,
   );
   return lines.join("\n");
-}
-
-function describePurpose({ kind, claims }: TokenPurpose): string[] {
-  const who = claims.user === "" ? "nobody in particular" : `the user ${JSON.stringify(claims.user)}`;
-  if (kind === "subscription") {
-    const client = claims.client === "" ? "" : ` as the client ${JSON.stringify(claims.client)}`;
-    return [`It is for ${who}${client}, to subscribe to ${JSON.stringify(claims.channel)}.`];
-  }
-  const { channels, grants } = claims;
-  return [
-    `It is for ${who}, who may do what channel rules allow ${claims.user === "" ? "anybody" : "users"}.`,
-    ...(channels.length === 0 ? [] : [`It puts a Centrifuge connection on ${channels.join(", ")}.`]),
-    ...grants.map(({ pattern, actions }) => `It grants ${actions.join(", ") || "nothing"} on ${pattern}.`),
-  ];
-}
-
-/** What the server would answer on one channel. */
-function describeChannel(purpose: TokenPurpose, channel: string, rules: AccessRules): string[] {
-  const isFor = purpose.kind === "subscription" && purpose.claims.channel === channel;
-  const requester = toRequester(
-    purpose.kind === "connection" ? purpose.claims : { user: purpose.claims.user, channels: [], grants: [] },
-  );
-  return ACTIONS.map((action) => {
-    const decision = mayUse(action, channel, requester, rules, isFor ? "token" : "none");
-    return decision.allowed ? `yes   ${action}` : `no    ${action}: ${decision.message}`;
-  });
 }
 
 function show(value: unknown): string {

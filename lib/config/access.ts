@@ -25,6 +25,12 @@ export function describeCredential(config: Config): "none" | "token" | "key" {
   return open || !isExposed(config) ? "none" : "key";
 }
 
+/** Who is an operator: everybody where nobody else comes near, or whoever has an API key. */
+export function describeOperators(config: Config): "all" | "key" {
+  const isOpen = describeCredential(config) === "none" && !isExposed(config) && config.apiKeys.length === 0;
+  return isOpen ? "all" : "key";
+}
+
 /** Opens the gate of a server, and warns of what an operator should know about it. */
 export function openGate(
   config: Config,
@@ -33,7 +39,8 @@ export function openGate(
   logger: Logger,
   callouts: Callouts | undefined,
 ): Gate {
-  // A server with token keys, or an application that knows its users, is not open, even where only this machine reaches it.
+  // A server with token keys, or an application that knows its users, is not open, even where only this machine reaches
+  // it.
   const open = keys === undefined && callouts?.identifies !== true && (config.open || !isExposed(config));
   // Once others reach it nobody is an operator without a key, however open the server is.
   const apiKeys = new ApiKeys(config.apiKeys, { open: isOpenOnLoopback(config, keys, callouts) });

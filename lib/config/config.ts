@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { isLoopback } from "../auth/origin.ts";
 import { type Setting, toFlag, toVariable } from "../base/setting.ts";
 import { type Config, OPTIONS, RENAMED } from "./options.ts";
+import { formatTask } from "../base/task.ts";
 
 export type { Config } from "./options.ts";
 
@@ -84,7 +85,9 @@ export function isExposed({ host, trustedProxy }: Config): boolean {
   return !isLoopback(host) || trustedProxy.length > 0;
 }
 
-/** The listener that serves: under `auto` the runtime's own on this machine, and `node` once others reach the server. */
+/**
+ * The listener that serves: under `auto` the runtime's own on this machine, and `node` once others reach the server.
+ */
 export function chooseListener(config: Config): "deno" | "node" {
   if (config.listener !== "auto") return config.listener;
   return isExposed(config) ? "node" : "deno";
@@ -99,20 +102,27 @@ export function listSecrets(config: Config): readonly string[] {
 
 /** The text that `--help` prints. */
 export function formatHelp(): string {
-  const rows = SETTINGS.map(({ flag, variable, setting: { value = "", fallback = "", help } }) => {
-    const usage = flag === undefined ? "" : `--${flag} ${value}`.trimEnd();
-    const shown = fallback === "" ? "" : ` (${fallback})`;
-    return `  ${usage.padEnd(30)} ${variable.padEnd(29)} ${help}${shown}`;
-  });
+  const settings = SETTINGS.map(({ flag, variable, setting: { value = "", fallback = "", help } }) => [
+    flag === undefined ? "" : `--${flag} ${value}`.trimEnd(),
+    variable,
+    help + (fallback === "" ? "" : ` (${fallback})`),
+  ]);
+  const rows = [
+    ["flag", "or environment variable", "meaning (default)"],
+    ...settings,
+    ["--help", "", "print this and exit"],
+    ["--version", "", "print the version and exit"],
+  ];
+  const width = (column: number) => Math.max(...rows.map((row) => row[column]!.length));
+  const [flags, variables] = [width(0), width(1)];
   return [
     "Raindrops: every URL path is a live channel.",
     "",
-    "Usage: deno task start [--flag value ...]",
+    `Usage: ${formatTask("start", Deno.execPath())} [--flag value ...]`,
     "",
-    `  ${"flag".padEnd(30)} ${"or environment variable".padEnd(29)} meaning (default)`,
-    ...rows,
-    `  ${"--help".padEnd(60)} print this and exit`,
-    `  ${"--version".padEnd(60)} print the version and exit`,
+    ...rows.map(([flag, variable, meaning]) =>
+      `  ${flag!.padEnd(flags)}  ${variable!.padEnd(variables)}  ${meaning}`
+    ),
   ].join("\n");
 }
 

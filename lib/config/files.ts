@@ -7,6 +7,21 @@ import { type Config, isExposed } from "./config.ts";
 import { parseRules, Rules } from "../core/rules.ts";
 import { type Hooks, parseHooks } from "../hooks/mod.ts";
 import type { NatsCredentials } from "../engines/mod.ts";
+import { formatPermissionCure } from "../base/task.ts";
+
+/** The files that were read here, by path, and those that another thread has read. */
+const filesRead = new Map<string, string>();
+const filesGiven = new Map<string, string>();
+
+/** Every file that was read so far, for a thread that starts later. */
+export function listFilesRead(): ReadonlyMap<string, string> {
+  return filesRead;
+}
+
+/** Takes files as the thread has read them that started this one, whatever has become of them since. */
+export function useFilesRead(files: ReadonlyMap<string, string>): void {
+  for (const [path, text] of files) filesGiven.set(path, text);
+}
 
 /**
  * Reads a text file.
@@ -15,12 +30,15 @@ import type { NatsCredentials } from "../engines/mod.ts";
  * @throws {SyntaxError} for a file that cannot be read, saying why, or which permission is missing
  */
 export async function readSettingFile(flag: string, path: string): Promise<string> {
+  const given = filesGiven.get(path);
+  if (given !== undefined) return given;
   try {
-    return await Deno.readTextFile(path);
+    const text = await Deno.readTextFile(path);
+    filesRead.set(path, text);
+    return text;
   } catch (cause) {
     const reason = cause instanceof Deno.errors.NotCapable
-      ? `use deno task serve instead of deno task start, or start with deno run --allow-read=${path} and the ` +
-        "other flags of the start task"
+      ? formatPermissionCure(`--allow-read=${path}`, Deno.execPath())
       : cause instanceof Error
       ? cause.message
       : cause;
@@ -33,8 +51,8 @@ function demandHost(flag: string, { hostname, port, protocol }: URL): void {
   const host = `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`;
   if (Deno.permissions.querySync({ name: "net", host }).state === "granted") return;
   throw new SyntaxError(
-    `Deno's permissions do not cover ${hostname} of ${flag}: use deno task serve instead of deno task start, or ` +
-      `start with deno run --allow-net=${hostname} and the other flags of the start task`,
+    `Deno's permissions do not cover ${hostname} of ${flag}: ` +
+      formatPermissionCure(`--allow-net=${hostname}`, Deno.execPath()),
   );
 }
 

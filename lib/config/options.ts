@@ -18,9 +18,12 @@ import {
 } from "../base/setting.ts";
 import { MAX_CHANNEL_LENGTH } from "../core/channel.ts";
 import type { Bound } from "../core/limits.ts";
+import { MAP_SETTINGS } from "../core/maps/settings.ts";
+import { SCHEDULE_SETTINGS } from "../core/schedule/settings.ts";
 import { ENGINE_SETTINGS, parseEngineUrl } from "../engines/mod.ts";
 import { HOOKS_SETTINGS } from "../hooks/mod.ts";
 import { PROTOCOL_SETTINGS } from "../protocols/mod.ts";
+import { PUSH_SETTINGS } from "../push/mod.ts";
 
 /** All settings by their key, in the order of the help. */
 export const OPTIONS = {
@@ -41,6 +44,13 @@ export const OPTIONS = {
   reusePort: {
     help: "share the port with other nodes on this machine, among which connections are divided",
     parse: onOrOff,
+  },
+  workers: {
+    value: "N",
+    fallback: "1",
+    help:
+      "threads that serve, each with connections of its own; auto for as many as there are cores; Linux only",
+    parse: (text: string) => text === "auto" ? text as "auto" : parseWorkers(text),
   },
   listener: {
     value: "NAME",
@@ -162,6 +172,15 @@ export const OPTIONS = {
     help: "how many seconds' worth of messages may come at once",
     parse: wholeNumber(1, 3_600),
   },
+  maxShare: {
+    value: "PERCENT",
+    help:
+      "most of a pool, such as of scheduled messages, for one user or address (10, no limit for this machine)",
+    parse: (text: string) => ({
+      value: text === "" ? 10 : wholeNumber(1, 100)(text),
+      sparesLoopback: text === "",
+    }),
+  },
   maxSubscriptions: {
     value: "N",
     fallback: "1000",
@@ -174,10 +193,16 @@ export const OPTIONS = {
     help: "channels the engine keeps, some 1.5 KB of memory each; 0 for no limit",
     parse: limit,
   },
+  forgetChannels: {
+    value: "SECONDS",
+    fallback: String(24 * 60 * 60),
+    help: "how long after its newest message a channel in which nothing is stored is forgotten",
+    parse: wholeNumber(600, 365 * 24 * 60 * 60),
+  },
   maxChannelLength: {
     value: "N",
     fallback: String(MAX_CHANNEL_LENGTH),
-    help: "longest channel name, in characters",
+    help: "longest channel name, in bytes of UTF-8, which for ASCII are characters",
     parse: wholeNumber(1, MAX_CHANNEL_LENGTH),
   },
   trustedProxy: {
@@ -240,10 +265,22 @@ export const OPTIONS = {
     parse: oneOf("debug", "info", "warn", "error"),
   },
   // Joined last: the compiler refuses a key that is stated above and in one of them.
+  ...MAP_SETTINGS,
+  ...SCHEDULE_SETTINGS,
   ...ENGINE_SETTINGS,
   ...HOOKS_SETTINGS,
+  ...PUSH_SETTINGS,
   ...PROTOCOL_SETTINGS,
 } satisfies Settings;
+
+/** More threads than cores only cost memory. */
+const MAX_WORKERS = 256;
+
+function parseWorkers(text: string): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= 1 && value <= MAX_WORKERS) return value;
+  throw new SyntaxError(`give a whole number from 1 to ${MAX_WORKERS}, or auto`);
+}
 
 /** What all settings are set to. */
 export type Config = Values<typeof OPTIONS>;

@@ -3,29 +3,25 @@
  * publish and subscription is parsed here.
  */
 import { quote } from "../base/quote.ts";
+import { isSegment, normalizeChannel, RESERVED_SEGMENTS, splitSegments } from "./channel_name.ts";
+
+export {
+  checkNameLimit,
+  MAX_CHANNEL_LENGTH,
+  normalizeChannel,
+  RESERVED_SEGMENTS,
+  suggestName,
+} from "./channel_name.ts";
 
 /** The channel behind the root path `/`. */
 export const LOBBY = "lobby";
 
-/** Longest channel name, in characters. */
-export const MAX_CHANNEL_LENGTH = 255;
-
-/** First path segments reserved for the server: no channel's name begins with one. */
-export const RESERVED_SEGMENTS: ReadonlySet<string> = new Set([
-  "api",
-  "app",
-  "apps",
-  "connection",
-  "emulation",
-  "metrics",
-  "mqtt",
-  "healthz",
-  "readyz",
-  "favicon.ico",
-  "robots.txt",
-]);
-
-const SEGMENT = /^[A-Za-z0-9_\-=@,.;:#$~!'()+]+$/;
+/** Whether a path is the server's own rather than a channel or a list of them. */
+export function isReservedPath(pathname: string): boolean {
+  const end = pathname.indexOf("/", 1);
+  const first = pathname.slice(1, end === -1 ? undefined : end);
+  return first.startsWith("_") || RESERVED_SEGMENTS.has(first);
+}
 
 /**
  * What a subscription is to: one channel, or several by list and pattern.
@@ -43,13 +39,16 @@ export interface Selector {
 }
 
 /**
- * Checks a channel name against the grammar: 1 to 255 characters, segments separated by `/`, none of them empty, `.` or
- * `..`, and the first one not reserved for the server.
+ * Parses a channel name: 1 to 255 bytes of UTF-8 in segments separated by `/`, none of them empty, `.` or `..`, the
+ * first one not reserved for the server. Segments have letters, digits, marks and symbols of any script, and spaces
+ * inside.
  *
+ * @returns the name in normal form, which is the channel's; callers use it instead of what they were given
  * @throws {SyntaxError} saying what is wrong and how to fix it
  */
-export function parseChannel(name: string): string {
-  parseSegments(name, () => false, "Channel name");
+export function parseChannel(text: string): string {
+  const name = normalizeChannel(text);
+  splitSegments(name, () => false, "Channel name");
   return name;
 }
 
@@ -60,6 +59,23 @@ export function parseChannel(name: string): string {
  * @throws {SyntaxError} for an invalid name, and for lists and patterns, which one can only subscribe to
  */
 export function parseChannelPath(path: string): string {
+  let name = PARSED_PATHS.get(path);
+  if (name === undefined) {
+    name = parseNewPath(path);
+    if (path.length > MAX_PARSED_LENGTH) return name;
+    if (PARSED_PATHS.size === MAX_PARSED_PATHS) PARSED_PATHS.clear();
+    PARSED_PATHS.set(path, name);
+  }
+  return name;
+}
+
+// Backends publish on the same channels again and again. All their messages share the text of the name.
+const PARSED_PATHS = new Map<string, string>();
+const MAX_PARSED_PATHS = 1_000;
+/** Longer paths are mostly refused later, and would fill the memory. */
+const MAX_PARSED_LENGTH = 256;
+
+function parseNewPath(path: string): string {
   if (path === "/") return LOBBY;
   const raw = path.slice(1);
   if (raw.includes(",")) {
@@ -107,18 +123,40 @@ export function selectChannel(name: string): Selector {
  * @throws {SyntaxError} for a name or pattern outside the grammar
  */
 export function selectPatterns(names: readonly string[]): Selector {
-  const unique = [...new Set(names)].sort();
+  const unique = [...new Set(names.map(normalizeChannel))].sort();
   const [only] = unique;
   if (unique.length === 1 && only !== undefined && !only.includes("*")) {
     return selectChannel(parseChannel(only));
   }
   const patterns = unique.map(parsePattern);
-  return { key: unique.join(" "), channel: undefined, patterns };
+  return { key: joinKey(unique), channel: undefined, patterns };
 }
 
-/** The names and patterns of a selector as one text, for people and other nodes. */
-export function formatSelector({ channel, patterns }: Selector): string {
-  return channel ?? patterns.map((pattern) => pattern.join("/")).join(" ");
+/** The key of a selector of several names and patterns: no name has a line end. */
+export function joinKey(names: readonly string[]): string {
+  return names.length === 1 ? names[0]! : names.join("\n");
+}
+
+/** The names and patterns of a selector, each as one text. */
+export function listNames({ patterns }: Selector): readonly string[] {
+  return patterns.map((pattern) => pattern.join("/"));
+}
+
+/**
+ * A selector as one text for people: a name as it is; several with a space between, and `%20` for spaces of their own.
+ */
+export function formatSelector(selector: Selector): string {
+  return selector.channel ?? encodeSelector(selector);
+}
+
+/** A selector as one text for other nodes, which `decodeSelector` reads back. No name has a percent sign of its own. */
+export function encodeSelector(selector: Selector): string {
+  return listNames(selector).map((name) => name.replaceAll(" ", "%20")).join(" ");
+}
+
+/** @throws {SyntaxError} for names and patterns outside the grammar */
+export function decodeSelector(text: string): Selector {
+  return selectPatterns(text.split(" ").map((name) => name.replaceAll("%20", " ")));
 }
 
 /** Whether a selector selects a channel. */
@@ -145,20 +183,21 @@ export function parsePattern(pattern: string): readonly string[] {
 
 /**
  * Splits a pattern of a rule or a grant into its segments. Here text may precede the wildcard: `chat:*` matches one
- * segment that begins with `chat:`, `chat:**` every channel whose name does. Selectors may not contain such patterns, as
- * they could not be indexed: the cost of a message would grow with their number.
+ * segment that begins with `chat:`, `chat:**` every channel whose name does. Selectors may not contain such patterns,
+ * as they could not be indexed: the cost of a message would grow with their number.
  *
  * @throws {SyntaxError} for a pattern outside the grammar
  */
 export function parseRulePattern(pattern: string): readonly string[] {
   return splitPattern(pattern, (segment) => {
     const text = segment.replace(/\*\*?$/, "");
-    return text.length < segment.length && (text === "" || SEGMENT.test(text));
+    // Something follows it in every name: it may end in a space.
+    return text.length < segment.length && isSegment(`${text}x`);
   });
 }
 
 function splitPattern(pattern: string, isWildcard: (segment: string) => boolean): readonly string[] {
-  const segments = parseSegments(pattern, isWildcard, "Pattern");
+  const segments = splitSegments(normalizeChannel(pattern), isWildcard, "Pattern");
   const tail = segments.findIndex((segment) => segment.endsWith("**"));
   if (tail !== -1 && tail !== segments.length - 1) {
     throw new SyntaxError(`Pattern ${quote(pattern)}: "**" may only be the last segment`);
@@ -196,47 +235,9 @@ function matchesSegment(pattern: string, segment: string): boolean {
   return segment.length > start.length && segment.startsWith(start);
 }
 
-function parseSegments(
-  name: string,
-  isWildcard: (segment: string) => boolean,
-  kind: "Channel name" | "Pattern",
-): readonly string[] {
-  if (name.length === 0) throw new SyntaxError("A channel name must not be empty");
-  if (name.length > MAX_CHANNEL_LENGTH) {
-    throw new SyntaxError(
-      `${
-        quote(name.slice(0, 40))
-      }... has ${name.length} characters: a channel name has at most ${MAX_CHANNEL_LENGTH}`,
-    );
-  }
-  const segments = name.split("/");
-  for (const segment of segments) {
-    if (segment === "") {
-      throw new SyntaxError(
-        `${kind} ${quote(name)} has an empty segment: remove the doubled, leading or trailing slash`,
-      );
-    }
-    if (segment === "." || segment === "..") {
-      throw new SyntaxError(`${kind} ${quote(name)} has the segment "${segment}", which a URL cannot carry`);
-    }
-    if (isWildcard(segment)) continue;
-    if (!SEGMENT.test(segment)) {
-      throw new SyntaxError(
-        `${kind} ${quote(name)} has a character outside A-Z a-z 0-9 _ - = @ , . ; : # $ ~ ! ' ( ) +`,
-      );
-    }
-  }
-  const first = segments[0] ?? "";
-  if (/^[_@.]/.test(first) || RESERVED_SEGMENTS.has(first)) {
-    throw new SyntaxError(
-      `${kind} ${quote(name)} is the server's own: begin the name with something other than "${first}"`,
-    );
-  }
-  return segments;
-}
-
 /** @throws {SyntaxError} for a path that is not percent-encoded UTF-8 */
 export function decodePath(raw: string): string {
+  if (!raw.includes("%")) return raw;
   try {
     return decodeURIComponent(raw);
   } catch (cause) {

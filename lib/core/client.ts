@@ -1,9 +1,11 @@
 /** The Client port: one connection of a person or program, as the hub sees it in any protocol. */
 import { MessagingError } from "./errors.ts";
 import type { Connection } from "./limits.ts";
+import type { Position } from "./log.ts";
 import type { Payload, Sender } from "./message.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Member } from "./presence.ts";
+import type { Tags } from "./tags.ts";
 import type { Encoder, Socket } from "./socket.ts";
 
 /** Built by a protocol when a socket opens. The hub compares clients by object identity: several may share an id. */
@@ -12,11 +14,15 @@ export interface Client extends Member {
   readonly address: string;
   /** Whether the client chose its id, on an open server, and no token confirms it. */
   readonly choseId?: boolean;
+  /** Texts by name, by which operators select it. */
+  readonly labels?: Tags | undefined;
   readonly socket: Socket;
   readonly outbox: Outbox;
   readonly encoder: Encoder;
   /** Whether the client receives the messages that it published on this socket. */
   readonly echo: boolean;
+  /** Whether the client wants to know what is removed from its channels, in the words of its encoder. */
+  readonly hearsRemovals?: boolean;
   /** Ends the connection and tells the client why, as its protocol does. Must not throw. */
   end(error: MessagingError): void;
   /** Commands to the client; undefined if its protocol has none. */
@@ -24,8 +30,12 @@ export interface Client extends Member {
 }
 
 /** What a protocol says of a client it has let in. */
-export interface ClientOptions
-  extends Pick<Client, "choseId" | "socket" | "outbox" | "encoder" | "echo" | "end" | "control">, Sender {
+export interface ClientOptions extends
+  Pick<
+    Client,
+    "choseId" | "labels" | "socket" | "outbox" | "encoder" | "echo" | "hearsRemovals" | "end" | "control"
+  >,
+  Sender {
   /** Shown in presence and logs. */
   readonly protocol: string;
   readonly connection: Pick<Connection, "address">;
@@ -34,7 +44,7 @@ export interface ClientOptions
 /** Builds a client, from now on. Every protocol's come from here. */
 export function createClient(options: ClientOptions): Client {
   const { id, name, user, info, choseId = false, connection, protocol } = options;
-  const { socket, outbox, encoder, echo, end, control } = options;
+  const { socket, outbox, encoder, echo, hearsRemovals, end, control, labels } = options;
   for (const text of [id, name, user, info]) {
     // Protocols and tokens check what they read: this is for one that forgets to.
     if (text?.isWellFormed() === false) throw new MessagingError("bad_option", "A client's name is no text");
@@ -53,7 +63,9 @@ export function createClient(options: ClientOptions): Client {
     encoder,
     echo,
     end,
+    ...(hearsRemovals === true ? { hearsRemovals } : {}),
     ...(control === undefined ? {} : { control }),
+    ...(labels === undefined ? {} : { labels }),
   };
 }
 
@@ -70,8 +82,12 @@ export interface ClientControl {
   subscribe(channel: string, options: ServerSubscribeOptions): Promise<boolean>;
   /** Ends a subscription with a code and reason of its protocol. Returns whether there was one. */
   unsubscribe(channel: string, code: number, reason: string): boolean;
-  /** Sets when the connection expires, in seconds since 1970; 0 for never. Ends it if that has passed. */
-  refresh(expires: number): void;
+  /**
+   * Sets when the connection expires, in seconds since 1970; 0 for never. Ends it if that has passed.
+   *
+   * @param info JSON text that others see of the client from now on; left out, it stays as it is
+   */
+  refresh(expires: number, info?: string): void;
 }
 
 export interface ServerSubscribeOptions {
@@ -81,6 +97,8 @@ export interface ServerSubscribeOptions {
   readonly data?: Payload | undefined;
   /** When the subscription ends, in seconds since 1970; 0 for never. */
   readonly expires?: number;
+  /** Where to go on from: what was stored after it is sent. */
+  readonly since?: Position | undefined;
 }
 
 /** Longest client id and name, in characters. */

@@ -15,8 +15,8 @@ export interface EngineTop {
 }
 
 /**
- * Whether a cursor is of another epoch, or beyond everything this engine has assigned. Whoever has it knows messages that
- * this engine does not: what is stored here has to be read from the beginning.
+ * Whether a cursor is of another epoch, or beyond everything this engine has assigned. Whoever has it knows messages
+ * that this engine does not: what is stored here has to be read from the beginning.
  */
 export function isForeignCursor(after: Cursor, top: EngineTop): boolean {
   switch (after.kind) {
@@ -24,7 +24,7 @@ export function isForeignCursor(after: Cursor, top: EngineTop): boolean {
     case "latest":
       return false;
     case "id":
-      return after.epoch !== top.epoch || after.sequence > top.sequence;
+      return after.epoch !== top.epoch || Math.max(after.sequence, after.told?.upTo ?? 0) > top.sequence;
     case "offset":
       return (after.epoch ?? top.epoch) !== top.epoch || after.offset > top.offset;
     case "time":

@@ -1,6 +1,6 @@
 /**
- * The table of all errors that a client can get, each with its HTTP status, WebSocket close code, and whether a retry may
- * help. Protocols and APIs derive their own codes from it.
+ * The table of all errors that a client can get, each with its HTTP status, WebSocket close code, and whether a retry
+ * may help. Protocols and APIs derive their own codes from it.
  */
 
 interface ErrorKind {
@@ -18,6 +18,7 @@ const KINDS = {
   bad_channel: { status: 400, close: 4400, retry: false, title: "Bad channel name" },
   bad_body: { status: 400, close: 4400, retry: false, title: "Bad body" },
   bad_option: { status: 400, close: 4400, retry: false, title: "Bad option" },
+  too_far_ahead: { status: 400, close: 4400, retry: false, title: "Scheduled too far ahead" },
   bad_host: { status: 400, close: 4400, retry: false, title: "Bad Host header" },
   bad_handshake: { status: 400, close: 4400, retry: false, title: "Bad WebSocket handshake" },
   wrong_version: { status: 426, close: 4426, retry: false, title: "Wrong WebSocket version" },
@@ -41,6 +42,7 @@ const KINDS = {
   too_many_subscriptions: { status: 400, close: 4400, retry: false, title: "Too many subscriptions" },
   handshake_timeout: { status: 408, close: 1013, retry: true, title: "Handshake too slow" },
   idle: { status: 408, close: 1001, retry: true, title: "No sign of life" },
+  headers_too_large: { status: 431, close: 1009, retry: false, title: "Headers too large" },
   body_timeout: { status: 408, close: 1013, retry: true, title: "Too slow" },
   history_gone: { status: 410, close: 4410, retry: false, title: "History gone" },
   too_large: { status: 413, close: 1009, retry: false, title: "Too large" },
@@ -64,6 +66,10 @@ const KINDS = {
     title: "Too many connections from one address",
   },
   too_many_connections: { status: 503, close: 1013, retry: true, title: "Too many connections" },
+  too_many_scheduled: { status: 503, close: 1013, retry: true, title: "Too many scheduled messages" },
+  too_many_retained: { status: 503, close: 1013, retry: true, title: "Too many retained messages" },
+  share_used_up: { status: 429, close: 1013, retry: true, title: "Share used up" },
+  too_many_keys: { status: 507, close: 1013, retry: true, title: "Too many keys" },
   internal: { status: 500, close: 1011, retry: true, title: "Internal error" },
   draining: { status: 503, close: 1012, retry: true, title: "Restarting" },
   keys_unavailable: { status: 503, close: 1013, retry: true, title: "Keys unavailable" },

@@ -4,8 +4,10 @@
  */
 import type { Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
+import type { ClientRegistry } from "./client_registry.ts";
 import { MessagingError } from "./errors.ts";
-import type { Message } from "./message.ts";
+import type { Interest } from "./interest.ts";
+import type { Message, Removal } from "./message.ts";
 import type { Metrics } from "./metrics/metrics.ts";
 import { PatternIndex } from "./pattern_index.ts";
 import type { Rules } from "./rules.ts";
@@ -16,27 +18,37 @@ interface FanOutOptions {
   readonly rules: Rules;
   /** Where deliveries are counted. */
   readonly metrics: Metrics;
+  /** Where the senders of messages are looked up. */
+  readonly clients: Pick<ClientRegistry, "withoutEcho">;
+  /** Where it says which channels have subscriptions. */
+  readonly interest: Interest;
 }
 
 /** The subscriptions to one selector, by encoder. */
 interface Group {
   readonly selector: Selector;
   readonly subscriptions: Map<Encoder, Set<Subscription>>;
+  /** Whether the channel is conflated; undefined for a list or pattern, where each channel decides. */
+  readonly conflate: boolean | undefined;
   size: number;
 }
 
-/** The frames of each list of messages by encoder, during one delivery. */
-type FrameCache = Map<readonly Message[], Map<Encoder, readonly Frame[]>>;
+/** The frames of each list of messages by encoder, during one delivery; undefined where no two groups share a list. */
+type FrameCache = Map<readonly Message[], Map<Encoder, readonly Frame[]>> | undefined;
 
 export class FanOut {
   readonly #rules: Rules;
   readonly #metrics: Metrics;
+  readonly #clients: FanOutOptions["clients"];
+  readonly #interest: Interest;
   readonly #groups = new Map<string, Group>();
   readonly #patterns = new PatternIndex<Group>();
 
-  constructor({ rules, metrics }: FanOutOptions) {
+  constructor({ rules, metrics, clients, interest }: FanOutOptions) {
     this.#rules = rules;
     this.#metrics = metrics;
+    this.#clients = clients;
+    this.#interest = interest;
   }
 
   /** The number of subscriptions. */
@@ -123,21 +135,32 @@ export class FanOut {
    * Delivers a batch to all subscriptions to its channels, in order. Encodes each list of messages once per encoder.
    */
   deliver(messages: readonly Message[]): void {
-    if (messages.length === 0) return;
+    const [first] = messages;
+    if (first === undefined) return;
+    if (this.#patterns.size > 0) return this.#deliverByPattern(messages);
+    if (isOfOneChannel(messages, first.channel)) {
+      return this.#deliverByName(first.channel, messages, undefined);
+    }
+    for (const [channel, list] of groupByChannel(messages)) this.#deliverByName(channel, list, undefined);
+  }
+
+  #deliverByName(channel: string, messages: readonly Message[], cache: FrameCache): void {
+    const group = this.#groups.get(channel);
+    if (group !== undefined) this.#deliverTo(group, messages, cache);
+  }
+
+  #deliverByPattern(messages: readonly Message[]): void {
     const cache: FrameCache = new Map();
     const byChannel = groupByChannel(messages);
     const byPattern = new Map<Group, number[]>();
     const lists = [...byChannel.values()];
     let index = 0;
     for (const [channel, list] of byChannel) {
-      const group = this.#groups.get(channel);
-      if (group !== undefined) this.#deliverTo(group, list, cache);
-      if (this.#patterns.size > 0) {
-        for (const pattern of this.#matchPatterns(channel)) {
-          const indices = byPattern.get(pattern);
-          if (indices === undefined) byPattern.set(pattern, [index]);
-          else indices.push(index);
-        }
+      this.#deliverByName(channel, list, cache);
+      for (const pattern of this.#matchPatterns(channel)) {
+        const indices = byPattern.get(pattern);
+        if (indices === undefined) byPattern.set(pattern, [index]);
+        else indices.push(index);
       }
       index++;
     }
@@ -159,19 +182,41 @@ export class FanOut {
   }
 
   #deliverTo(group: Group, messages: readonly Message[], cache: FrameCache): void {
-    const conflated = messages.every((message) => this.#rules.for(message.channel).conflate);
+    const conflated = group.conflate ?? this.#isConflated(messages);
     if (conflated) messages = conflate(messages);
-    const senders = socketIds(messages);
+    // Comparing with the only one, as is usual, reads nothing of the clients.
+    const sender = messages.length === 1 ? this.#findSender(messages[0]!) : undefined;
+    const senders = messages.length === 1 ? undefined : this.#findSenders(messages);
     for (const [encoder, subscriptions] of group.subscriptions) {
       const frames = encodeOnce(cache, encoder, messages);
       this.#countDelivered(messages.length, frames, subscriptions.size);
       for (const subscription of subscriptions) {
         const { client } = subscription;
-        if (senders !== undefined && !client.echo && senders.has(client.socket.id)) {
+        if (client === sender || senders?.has(client)) {
           this.#deliverOthers(subscription, messages, frames, conflated);
         } else subscription.take(messages, frames, conflated);
       }
     }
+  }
+
+  #isConflated(messages: readonly Message[]): boolean {
+    for (const { channel } of messages) if (!this.#rules.for(channel).conflate) return false;
+    return true;
+  }
+
+  /** The client that must not get back a message. */
+  #findSender({ socketId }: Message): Client | undefined {
+    return socketId === undefined ? undefined : this.#clients.withoutEcho(socketId);
+  }
+
+  /** The clients that must not get back some of these messages. */
+  #findSenders(messages: readonly Message[]): ReadonlySet<Client> | undefined {
+    let senders: Set<Client> | undefined;
+    for (const message of messages) {
+      const client = this.#findSender(message);
+      if (client !== undefined) (senders ??= new Set()).add(client);
+    }
+    return senders;
   }
 
   /** Delivers a batch except for the client's own messages. */
@@ -192,15 +237,41 @@ export class FanOut {
     subscription.take(others, theirs, conflated);
   }
 
+  /**
+   * Keeps a direct message for a client whose subscriptions to its channel are all being opened still: it comes after
+   * the answer. Returns whether it did.
+   */
+  hold(message: Message, subscriptions: Iterable<Subscription>): boolean {
+    const groups = this.#groupsOf(message.channel);
+    const matching = [...subscriptions].filter(({ selector }) => groups.has(this.#groups.get(selector.key)!));
+    const [first] = matching;
+    if (first === undefined || !matching.every(({ isOpening }) => isOpening)) return false;
+    first.take([message], [], false);
+    return true;
+  }
+
   /** Delivers a direct message to clients, whatever they are subscribed to. */
   deliverDirect(message: Message, clients: Iterable<Client>): void {
-    const cache: FrameCache = new Map();
+    const cache = new Map();
     const list = [message];
     for (const client of clients) {
       const frames = encodeOnce(cache, client.encoder, list);
       this.#countDelivered(1, frames, 1);
       if (!client.outbox.offer(frames)) {
         client.end(new MessagingError("slow_subscriber", "Too many messages are waiting for you: reconnect"));
+      }
+    }
+  }
+
+  /** Tells the subscribers of a channel that want to know what was removed from it. */
+  deliverRemoval(removal: Removal): void {
+    for (const group of this.#groupsOf(removal.channel)) {
+      for (const [encoder, subscriptions] of group.subscriptions) {
+        let frame: Frame | undefined;
+        for (const subscription of subscriptions) {
+          const isTold = subscription.client.hearsRemovals === true;
+          subscription.takeRemoval(removal, isTold ? frame ??= encoder.encodeRemoval?.(removal) : undefined);
+        }
       }
     }
   }
@@ -229,8 +300,11 @@ export class FanOut {
   #openGroup(selector: Selector): Group {
     let group = this.#groups.get(selector.key);
     if (group === undefined) {
-      group = { selector, subscriptions: new Map(), size: 0 };
+      const { channel } = selector;
+      const conflate = channel === undefined ? undefined : this.#rules.for(channel).conflate;
+      group = { selector, subscriptions: new Map(), conflate, size: 0 };
       this.#groups.set(selector.key, group);
+      this.#interest.add(selector);
       if (selector.channel === undefined) {
         for (const pattern of selector.patterns) this.#patterns.add(pattern, group);
       }
@@ -240,6 +314,7 @@ export class FanOut {
 
   #closeGroup(group: Group): void {
     this.#groups.delete(group.selector.key);
+    this.#interest.remove(group.selector);
     if (group.selector.channel === undefined) {
       for (const pattern of group.selector.patterns) this.#patterns.delete(pattern, group);
     }
@@ -247,6 +322,7 @@ export class FanOut {
 }
 
 function encodeOnce(cache: FrameCache, encoder: Encoder, messages: readonly Message[]): readonly Frame[] {
+  if (cache === undefined) return encodeBatch(encoder, messages);
   let byEncoder = cache.get(messages);
   if (byEncoder === undefined) cache.set(messages, byEncoder = new Map());
   let frames = byEncoder.get(encoder);
@@ -254,9 +330,15 @@ function encodeOnce(cache: FrameCache, encoder: Encoder, messages: readonly Mess
   return frames;
 }
 
+function isOfOneChannel(messages: readonly Message[], channel: string): boolean {
+  for (const message of messages) if (message.channel !== channel) return false;
+  return true;
+}
+
+/** Keeps a batch of one channel as it is. */
 function groupByChannel(messages: readonly Message[]): ReadonlyMap<string, readonly Message[]> {
   const channel = messages[0]?.channel ?? "";
-  if (messages.every((message) => message.channel === channel)) return new Map([[channel, messages]]);
+  if (isOfOneChannel(messages, channel)) return new Map([[channel, messages]]);
   // Map.groupBy is several times slower.
   const groups = new Map<string, Message[]>();
   for (const message of messages) {
@@ -265,12 +347,4 @@ function groupByChannel(messages: readonly Message[]): ReadonlyMap<string, reado
     else group.push(message);
   }
   return groups;
-}
-
-function socketIds(messages: readonly Message[]): ReadonlySet<string> | undefined {
-  let ids: Set<string> | undefined;
-  for (const { socketId } of messages) {
-    if (socketId !== undefined) (ids ??= new Set()).add(socketId);
-  }
-  return ids;
 }

@@ -2,92 +2,74 @@
  * The hub: the connected clients, their subscriptions, and the path of every message from its publisher through the log
  * to the sockets. Protocols and HTTP handlers call it; it knows neither.
  */
-import { directChannel, MAX_CHANNEL_LENGTH, type Selector } from "./channel.ts";
+import { checkNameLimit, directChannel, MAX_CHANNEL_LENGTH, type Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
+import { ClientRegistry, describeTakenId } from "./client_registry.ts";
 import type { Cluster, NodeInfo } from "./cluster/cluster.ts";
 import type { NodeSummary } from "./cluster/codec.ts";
 import { MessagingError } from "./errors.ts";
-import type { Log, LogPage, LogQuery, Receipt } from "./log.ts";
+import { ALL_CHANNELS, type Channels, type Interest, NO_INTEREST, ofDirect } from "./interest.ts";
+import type { HubOptions, NodeIdentity, Published, PublishTracer, Retainer } from "./hub_options.ts";
+import type { Log, LogPage, LogQuery } from "./log.ts";
 import type { Logger } from "./logger.ts";
+import { type ChannelMaps, createMaps } from "./maps/maps.ts";
 import { Metrics } from "./metrics/metrics.ts";
-import { describePayload, type Draft, isTransient, type Message, payloadSize } from "./message.ts";
+import type { Draft, Message, MessageId, Removal } from "./message.ts";
 import { Presence } from "./presence.ts";
+import { summarize } from "./summary.ts";
 import { FanOut } from "./fan_out.ts";
+import { Publisher } from "./publisher.ts";
 import type { Rules } from "./rules.ts";
 import { type SubscribeOptions, Subscription } from "./subscription.ts";
-import { Tally } from "../base/tally.ts";
 
-export interface HubOptions {
-  readonly log: Log;
-  readonly rules: Rules;
-  readonly logger: Logger;
-  /** Largest payload, in bytes. */
-  readonly maxMessageBytes: number;
-  /** Longest channel name, in characters; by default the limit of the grammar. */
-  readonly maxChannelLength?: number;
-  /** Where the hub counts; by default in metrics of its own. */
-  readonly metrics?: Metrics;
-  /** Traces each publish, if telemetry is on. */
-  readonly tracePublish?: PublishTracer | undefined;
-  /** The identity of this node. */
-  readonly identity?: NodeIdentity;
-  /** The other nodes; undefined for a log that has one node only. */
-  readonly cluster?: Cluster | undefined;
-}
-
-/** Identifies a node: one run of one process. */
-export interface NodeIdentity extends Pick<NodeSummary, "name" | "version" | "startedAt"> {
-  /** The id of this run, unique among all runs. */
-  readonly node: string;
-}
-
-/** Runs a publish and returns its result. */
-export type PublishTracer = (draft: Draft, publish: () => Promise<Published>) => Promise<Published>;
-
-/** The log's receipt, and the number of sockets that the message was offered to. */
-export interface Published extends Receipt {
-  readonly subscribers: number;
-}
-
-/** How most subscriptions start: from now on, without a limit. */
-const LIVE: SubscribeOptions = {};
+export type { HubOptions, NodeIdentity, Published, PublishTracer, Retainer };
 
 export class Hub {
   /** The members of all channels, on all nodes. */
   readonly presence: Presence;
   readonly metrics: Metrics;
+  /** The maps of all channels. */
+  readonly maps: ChannelMaps;
   readonly identity: NodeIdentity;
   readonly #cluster: Cluster | undefined;
   readonly #log: Log;
   readonly #rules: Rules;
   readonly #logger: Logger;
-  readonly #maxMessageBytes: number;
   readonly #maxChannelLength: number;
-  readonly #clients = new Map<Client, Set<Subscription>>();
-  readonly #clientsById = new Map<string, Set<Client>>();
+  readonly #clients = new ClientRegistry();
   readonly #fanOut: FanOut;
-  readonly #users = new Tally();
-  readonly #tracePublish: PublishTracer | undefined;
+  readonly #interest: Interest;
+  readonly #publisher: Publisher;
   readonly #observers = new Set<(messages: readonly Message[]) => void>();
+  readonly #removalObservers = new Set<(removal: Removal) => void>();
   #draining = false;
-  /** When the last batch had been sent to all sockets, by `performance.now()`. */
   #deliveredAt = 0;
 
   constructor(options: HubOptions) {
     this.#log = options.log;
     this.#rules = options.rules;
     this.#logger = options.logger;
-    this.#maxMessageBytes = options.maxMessageBytes;
     this.#maxChannelLength = options.maxChannelLength ?? MAX_CHANNEL_LENGTH;
     this.metrics = options.metrics ?? new Metrics();
-    this.#fanOut = new FanOut({ rules: options.rules, metrics: this.metrics });
+    const interest = this.#interest = options.log.narrow?.() ?? NO_INTEREST;
+    const { rules } = options;
+    this.#fanOut = new FanOut({ rules, metrics: this.metrics, clients: this.#clients, interest });
     this.identity = options.identity ??
       { node: crypto.randomUUID(), name: "raindrops", version: "raindrops", startedAt: Date.now() };
     this.#cluster = options.cluster;
     this.presence = options.cluster?.presence ?? new Presence();
     this.#cluster?.start(() => this.#summarize());
-    this.#tracePublish = options.tracePublish;
+    this.maps = options.maps ?? createMaps(options);
+    const { metrics, maps } = this;
+    this.#publisher = new Publisher({ ...options, metrics, maps, audience: this });
+    // Before it is delivered: whoever asks for a map afterwards finds it there.
+    this.#observers.add((messages) => this.maps.observe(messages));
     this.#log.onStored = (messages) => this.deliver(messages);
+    this.#log.onRemoved = (removal) => {
+      this.maps.forget(removal);
+      for (const observe of this.#removalObservers) observe(removal);
+      this.#fanOut.deliverRemoval(removal);
+    };
     this.#log.onReset = (reason) => this.#endAll(new MessagingError("log_unavailable", reason));
   }
 
@@ -97,29 +79,29 @@ export class Hub {
     return [{ ...this.#summarize(), node: this.identity.node, self: true, silent: 0 }];
   }
 
-  #summarize(): NodeSummary {
-    const { name, version, startedAt } = this.identity;
-    return {
-      name,
-      version,
-      startedAt,
-      clients: this.#clients.size,
-      users: this.#users.size,
-      subscriptions: this.#fanOut.subscriptionCount,
-      channels: this.#fanOut.channelCount,
-      published: this.metrics.publishedMessages,
-      delivered: this.metrics.deliveredMessages,
-    };
+  /** The threads of this process as nodes, this one first; none where it has no workers. */
+  threads(): readonly NodeInfo[] {
+    return this.identity.process === undefined ? [] : this.#cluster?.threads() ?? [];
   }
 
-  /** The number of clients connected to this node. */
+  #summarize(): NodeSummary {
+    const { identity, metrics } = this;
+    return summarize({ identity, clients: this.#clients, fanOut: this.#fanOut, metrics });
+  }
+
+  /** The number of clients connected to this process. */
   get clientCount(): number {
-    return this.#clients.size;
+    return this.#clients.size + (this.#others?.countOwn().clients ?? 0);
+  }
+
+  /** The cluster, where this node is a thread of a process with workers. */
+  get #others(): Cluster | undefined {
+    return this.identity.process === undefined ? undefined : this.#cluster;
   }
 
   /** The clients connected to this node, the oldest first. */
   get clients(): Iterable<Client> {
-    return this.#clients.keys();
+    return this.#clients.all;
   }
 
   /** The channels with subscribers by exact name, on any node, and the number of subscribers of each. */
@@ -140,34 +122,72 @@ export class Hub {
 
   /** The subscriptions of a local client. */
   listSubscriptionsOf(client: Client): Iterable<Subscription> {
-    return this.#clients.get(client) ?? [];
+    return this.#clients.subscriptionsOf(client) ?? [];
   }
 
   /**
    * Calls an observer with every batch before it is delivered, for counting. It must be quick and must not throw.
    *
+   * @param extent `delivered` for one that can do without what has no subscriber on this node, is not watched, and has
+   * neither a key nor is to be retained: a worker thread need not be told of that
    * @returns a function that removes the observer
    */
-  observe(observer: (messages: readonly Message[]) => void): () => void {
+  observe(
+    observer: (messages: readonly Message[]) => void,
+    extent: "all" | "delivered" = "all",
+  ): () => void {
+    const ignore = extent === "all" ? this.watch(ALL_CHANNELS) : undefined;
     this.#observers.add(observer);
-    return () => this.#observers.delete(observer);
+    return () => {
+      if (this.#observers.delete(observer)) ignore?.();
+    };
   }
 
-  /** The number of local subscriptions. */
+  /**
+   * Has this node told of what is stored in some channels, as if they had a subscriber.
+   *
+   * @returns ends that, at the end of the turn of the event loop in which it is called
+   */
+  watch(channels: Channels): () => void {
+    this.#interest.add(channels);
+    let isOn = true;
+    return () => {
+      if (isOn) this.#interest.remove(channels);
+      isOn = false;
+    };
+  }
+
+  /** The same with what is removed from channels on request. */
+  observeRemovals(observer: (removal: Removal) => void): () => void {
+    this.#removalObservers.add(observer);
+    return () => this.#removalObservers.delete(observer);
+  }
+
+  /** Sets who keeps retained messages. Without one, none are kept. */
+  retainBy(retainer: Retainer): void {
+    this.#publisher.retainer = retainer;
+  }
+
+  /** The number of subscriptions of this process. */
   get subscriptionCount(): number {
-    return this.#fanOut.subscriptionCount;
+    return this.#fanOut.subscriptionCount + (this.#others?.countOwn().subscriptions ?? 0);
   }
 
-  /** The number of different selectors with local subscriptions. */
+  /** The number of different selectors with subscriptions of this process; with workers, of all nodes. */
   get groupCount(): number {
-    return this.#fanOut.groupCount;
+    return Math.max(this.#fanOut.groupCount, this.#others?.remote.groupCount ?? 0);
   }
 
   get draining(): boolean {
     return this.#draining;
   }
 
-  /** The id up to which everything has been delivered. */
+  /** When the last batch had been sent to all sockets, by `performance.now()`. */
+  get deliveredAt(): number {
+    return this.#deliveredAt;
+  }
+
+  /** The id of the last message that was stored. */
   get top(): Log["top"] {
     return this.#log.top;
   }
@@ -177,7 +197,7 @@ export class Hub {
    * its direct messages.
    */
   isIdTaken(id: string, address: string): boolean {
-    for (const client of this.#clientsById.get(id) ?? []) {
+    for (const client of this.#clients.withId(id)) {
       if (client.address !== address) return true;
     }
     return this.#cluster?.remote.isIdTaken(id, address) ?? false;
@@ -198,11 +218,8 @@ export class Hub {
       client.end(describeTakenId(client.id));
       return false;
     }
-    this.#clients.set(client, new Set());
-    let sameId = this.#clientsById.get(client.id);
-    if (sameId === undefined) this.#clientsById.set(client.id, sameId = new Set());
-    sameId.add(client);
-    this.#users.add(client.user ?? "");
+    this.#clients.add(client);
+    this.#interest.add(ofDirect(client.id));
     this.#cluster?.connected(client);
     const { id, name, protocol } = client;
     this.metrics.connected(protocol);
@@ -210,17 +227,22 @@ export class Hub {
     return true;
   }
 
+  /** See {@linkcode Cluster.untilCurrent}: whoever asks who is where waits for it. */
+  untilCurrent(): Promise<void> | undefined {
+    return this.#cluster?.untilCurrent();
+  }
+
   /** Removes a client and its subscriptions. Removing it again does nothing. */
   disconnect(client: Client, code?: number): void {
-    const subscriptions = this.#clients.get(client);
+    const subscriptions = this.#clients.subscriptionsOf(client);
     if (subscriptions === undefined) return;
     this.#cluster?.disconnected(client, subscriptions);
-    for (const subscription of subscriptions) this.unsubscribe(subscription);
-    this.#clients.delete(client);
-    const sameId = this.#clientsById.get(client.id);
-    sameId?.delete(client);
-    if (sameId?.size === 0) this.#clientsById.delete(client.id);
-    this.#users.remove(client.user ?? "");
+    for (const subscription of subscriptions) this.#end(subscription);
+    for (const { selector: { channel }, member } of subscriptions) {
+      if (channel !== undefined) this.presence.leave(channel, member);
+    }
+    this.#clients.remove(client);
+    this.#interest.remove(ofDirect(client.id));
     this.metrics.disconnected(client.protocol);
     this.#logger.write("info", "client disconnected", { id: client.id, code });
   }
@@ -229,8 +251,8 @@ export class Hub {
    * Subscribes a connected client to the channels of a selector, from now on or, with `since`, from an earlier
    * position.
    */
-  subscribe(client: Client, selector: Selector, options: SubscribeOptions = LIVE): Subscription {
-    const subscriptions = this.#clients.get(client);
+  subscribe(client: Client, selector: Selector, options: SubscribeOptions = {}): Subscription {
+    const subscriptions = this.#clients.subscriptionsOf(client);
     if (subscriptions === undefined) throw new TypeError("A client must be connected before it subscribes");
     const subscription = new Subscription(client, selector, options);
     subscriptions.add(subscription);
@@ -244,58 +266,29 @@ export class Hub {
   /** Ends a subscription. Ending it again does nothing. */
   unsubscribe(subscription: Subscription): void {
     const { client, selector, member } = subscription;
-    const subscriptions = this.#clients.get(client);
+    const subscriptions = this.#clients.subscriptionsOf(client);
     if (!subscriptions?.delete(subscription)) return;
-    subscription.close();
-    this.#cluster?.unsubscribed(subscription);
-    this.#fanOut.remove(subscription);
+    this.#end(subscription);
     const { channel } = selector;
     const isSame = (other: Subscription) => other.selector.channel === channel && other.member === member;
     if (channel !== undefined && ![...subscriptions].some(isSame)) this.presence.leave(channel, member);
   }
 
+  #end(subscription: Subscription): void {
+    subscription.close();
+    this.#cluster?.unsubscribed(subscription);
+    this.#fanOut.remove(subscription);
+  }
+
   /**
    * Publishes a draft: the log stores it, then it is delivered.
    *
-   * @returns the receipt, once the message is stored
-   * @throws {MessagingError} `draining`, `too_large`, `name_too_long`, `no_such_client`, or what the log rejects with
+   * @returns the receipt, once the message is stored, and kept where it is retained
+   * @throws {MessagingError} `draining`, `too_large`, `name_too_long`, `no_such_client`, `too_many_retained`,
+   * `share_used_up`, or what the log rejects with
    */
   publish(draft: Draft): Promise<Published> {
-    const trace = this.#tracePublish;
-    return trace === undefined ? this.#publish(draft) : trace(draft, () => this.#publish(draft));
-  }
-
-  async #publish(draft: Draft): Promise<Published> {
-    if (this.#draining) {
-      throw new MessagingError("draining", "The server is restarting: try again in a moment");
-    }
-    const size = payloadSize(draft.payload);
-    if (size > this.#maxMessageBytes) {
-      throw new MessagingError(
-        "too_large",
-        `The message has ${size} bytes and the limit is ${this.#maxMessageBytes}: send less, ` +
-          "or raise --max-message-bytes",
-      );
-    }
-    // The limit of a direct channel is that of client ids.
-    if (draft.to === undefined) this.checkName(draft.channel);
-    const directed = draft.to === undefined ? undefined : this.#countRecipients(draft.channel, draft.to);
-    if (directed === 0) {
-      throw new MessagingError("no_such_client", this.#describeMissing(draft.channel, draft.to ?? ""));
-    }
-    const rules = this.#rules.for(draft.channel);
-    if (rules.ephemeral && !isTransient(draft)) draft = { ...draft, ephemeral: true };
-    this.#logger.write(draft.ephemeral ? "debug" : "info", "message received", {
-      channel: draft.channel,
-      data: describePayload(draft.payload),
-    });
-    const start = performance.now();
-    const receipt = await this.#log.append(draft);
-    this.metrics.publishedMessages++;
-    this.metrics.publishedBytes += size;
-    // The log resolves right after it announced the batch, so one reading of the clock serves all of its messages.
-    if (!receipt.duplicate) this.metrics.latency.observe(this.#deliveredAt - start);
-    return { ...receipt, subscribers: directed ?? this.countSubscribers(draft.channel) };
+    return this.#publisher.publish(draft);
   }
 
   /**
@@ -304,12 +297,7 @@ export class Hub {
    * @throws {MessagingError} `name_too_long`
    */
   checkName(channel: string): void {
-    if (channel.length <= this.#maxChannelLength) return;
-    throw new MessagingError(
-      "name_too_long",
-      `The channel name has ${channel.length} characters and the limit is ${this.#maxChannelLength}: ` +
-        "choose a shorter one, or raise --max-channel-length",
-    );
+    checkNameLimit(channel, this.#maxChannelLength);
   }
 
   /** Reads stored messages. */
@@ -317,12 +305,28 @@ export class Hub {
     return this.#log.read(query);
   }
 
-  /** Removes the stored messages of a channel and resolves to their number. */
+  /** Removes the stored messages of a channel, and the keys of its map, and resolves to the number of messages. */
   async clear(channel: string): Promise<number> {
-    if (this.#draining) {
-      throw new MessagingError("draining", "The server is restarting: try again in a moment");
-    }
-    return await this.#log.clear(channel);
+    this.refuseWhileDraining();
+    const { top } = this;
+    const count = await this.#log.clear(channel);
+    await this.maps.clear(channel, top);
+    return count;
+  }
+
+  /** Removes one stored message of a channel, and the key that it set, and resolves to whether there was one. */
+  async remove(channel: string, id: MessageId): Promise<boolean> {
+    this.refuseWhileDraining();
+    await this.maps.load();
+    const isRemoved = await this.#log.remove(channel, id);
+    await this.maps.settled(channel);
+    return isRemoved;
+  }
+
+  /** @throws {MessagingError} `draining` */
+  refuseWhileDraining(): void {
+    if (!this.#draining) return;
+    throw new MessagingError("draining", "The server is restarting: try again in a moment");
   }
 
   /** The number of sockets, on all nodes, that a message to a channel is offered to. */
@@ -341,7 +345,7 @@ export class Hub {
       const message = messages[i]!;
       if (message.to === undefined) continue;
       this.#fanOut.deliver(messages.slice(start, i));
-      this.#fanOut.deliverDirect(message, this.#recipients(message.channel, message.to));
+      this.#deliverDirect(message, message.to);
       start = i + 1;
     }
     this.#fanOut.deliver(start === 0 ? messages : messages.slice(start));
@@ -355,12 +359,12 @@ export class Hub {
   }
 
   #endAll(error: MessagingError): void {
-    for (const client of [...this.#clients.keys()]) client.end(error);
+    for (const client of [...this.#clients.all]) client.end(error);
   }
 
   /** Ends a client whose history cannot be read: it would miss messages without knowing. */
   #failReplay(client: Client, cause: unknown): void {
-    if (!this.#clients.has(client)) return;
+    if (this.#clients.subscriptionsOf(client) === undefined) return;
     const error = cause instanceof MessagingError
       ? cause
       : new MessagingError("internal", "Reading the history failed: reconnect to try again", { cause });
@@ -369,7 +373,8 @@ export class Hub {
     client.end(error);
   }
 
-  #countRecipients(channel: string, to: string): number {
+  /** The number of sockets, on all nodes, that a direct message is offered to. */
+  countRecipients(channel: string, to: string): number {
     const remote = this.#cluster?.remote.countConnections(
       to,
       channel === directChannel(to) ? undefined : channel,
@@ -377,24 +382,20 @@ export class Hub {
     return this.#recipients(channel, to).size + (remote ?? 0);
   }
 
+  #deliverDirect(message: Message, to: string): void {
+    const { channel } = message;
+    const clients = [...this.#recipients(channel, to)];
+    const isHeld = (client: Client) => this.#fanOut.hold(message, this.listSubscriptionsOf(client));
+    this.#fanOut.deliverDirect(
+      message,
+      channel === directChannel(to) ? clients : clients.filter((client) => !isHeld(client)),
+    );
+  }
+
   /** The local connections with a client id: all of them for its direct channel, else those subscribed to the channel. */
-  #recipients(channel: string, to: string): Set<Client> {
-    const clients = this.#clientsById.get(to) ?? new Set<Client>();
+  #recipients(channel: string, to: string): ReadonlySet<Client> {
+    const clients = this.#clients.withId(to);
     if (channel === directChannel(to)) return clients;
     return this.#fanOut.filter(channel, clients, (client) => this.listSubscriptionsOf(client));
   }
-
-  #describeMissing(channel: string, to: string): string {
-    return channel === directChannel(to)
-      ? `No client has the id "${to}": it is not connected, and direct messages are not kept`
-      : `No client with the id "${to}" is subscribed to "${channel}": direct messages are not kept`;
-  }
-}
-
-/** The error for a client that chose the id of another one. */
-export function describeTakenId(id: string): MessagingError {
-  return new MessagingError(
-    "id_taken",
-    `The id "${id}" is taken by a client that is connected: choose another`,
-  );
 }

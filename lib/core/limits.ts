@@ -1,19 +1,17 @@
 /**
  * Limits the number of connections, in total and per address, and the rate of publishing, per client and per address.
  * The app counts each connection and each message by HTTP here, protocols each message on a connection. The state of an
- * address is a few numbers, dropped once it has no connection and its rate has recovered.
+ * address is a few numbers, dropped once it has no connection and its rate has recovered; with workers all threads
+ * share it.
  */
-import { isLoopbackAddress, toLimitKey } from "../base/address.ts";
+import { toLimitKey } from "../base/address.ts";
+import { applies, type Bound } from "./bound.ts";
 import { type ErrorCode, MessagingError } from "./errors.ts";
 import { type Rate, TokenBucket } from "../base/token_bucket.ts";
+import { type LimitState, type LimitStates, LocalLimitStates } from "./limit_states.ts";
+import { Shares } from "./shares.ts";
 
-/** A limit per client or address. */
-export interface Bound {
-  /** Infinity for no limit. */
-  readonly value: number;
-  /** Whether clients on this machine are exempt. */
-  readonly sparesLoopback: boolean;
-}
+export type { Bound };
 
 export interface LimitSettings {
   /** WebSockets and streams in total. */
@@ -24,6 +22,10 @@ export interface LimitSettings {
   readonly maxPublishRatePerAddress: Bound;
   /** Size of a burst, in seconds at the full rate. */
   readonly publishBurst: number;
+  /** Percent of each pool that one user or address may take; no limit if left out. */
+  readonly maxShare?: Bound;
+  /** See `Shares`. */
+  readonly digestOwner?: (whose: string) => string;
 }
 
 /** One counted connection. */
@@ -40,40 +42,35 @@ export interface Connection {
   release(): void;
 }
 
-/** The state of one address, or of one user who publishes by HTTP. */
-interface LimitState {
-  connections: number;
-  readonly bucket: TokenBucket | undefined;
-}
-
-/** States that are checked for removal whenever one is added. */
-const SWEPT_STATES = 4;
-
 export class Limits {
+  /** How much of what is kept for all one user or address may take. */
+  readonly shares: Shares;
   readonly #settings: LimitSettings;
   readonly #clientRate: Rate;
   readonly #addressRate: Rate;
   readonly #now: () => number;
-  readonly #states = new Map<string, LimitState>();
-  #sweep: Iterator<[string, LimitState]> = [].values();
-  #connections = 0;
+  readonly #states: LimitStates;
 
-  /** @param now a monotonic clock in milliseconds */
-  constructor(settings: LimitSettings, now: () => number = () => performance.now()) {
+  /**
+   * @param now a monotonic clock in milliseconds
+   * @param states of all threads that share the limits
+   */
+  constructor(
+    settings: LimitSettings,
+    now: () => number = () => performance.now(),
+    states: LimitStates = new LocalLimitStates(),
+  ) {
     this.#settings = settings;
+    this.shares = new Shares(settings.maxShare, settings.digestOwner);
     this.#clientRate = toRate(settings.maxPublishRate, settings.publishBurst);
     this.#addressRate = toRate(settings.maxPublishRatePerAddress, settings.publishBurst);
     this.#now = now;
+    this.#states = states;
   }
 
   /** The number of connections. */
   get connections(): number {
-    return this.#connections;
-  }
-
-  /** The number of addresses and users with a state. */
-  get stateCount(): number {
-    return this.#states.size;
+    return this.#states.connections;
   }
 
   /**
@@ -82,40 +79,36 @@ export class Limits {
    * @throws {MessagingError} `too_many_connections` or `too_many_connections_from_address`
    */
   connect(address: string): Connection {
-    const { maxConnections, maxConnectionsPerAddress } = this.#settings;
-    if (this.#connections >= maxConnections) {
+    const { maxConnections, maxConnectionsPerAddress, maxPublishRatePerAddress } = this.#settings;
+    if (!this.#states.connect(maxConnections)) {
       throw new MessagingError(
         "too_many_connections",
         `The server has ${maxConnections} connections, the limit of --max-connections: try again later`,
       );
     }
     const now = this.#now();
-    const state = this.#openState(
-      toLimitKey(address),
-      now,
-      applies(this.#settings.maxPublishRatePerAddress, address),
-    );
-    if (applies(maxConnectionsPerAddress, address) && state.connections >= maxConnectionsPerAddress.value) {
+    const state = this.#states.open(toLimitKey(address), now);
+    const most = applies(maxConnectionsPerAddress, address) ? maxConnectionsPerAddress.value : Infinity;
+    if (!state.connect(most)) {
+      this.#states.disconnect();
       throw new MessagingError(
         "too_many_connections_from_address",
-        `Your address has ${state.connections} connections, the limit of --max-connections-per-address: ` +
-          "close some",
+        `Your address has ${most} connections, the limit of --max-connections-per-address: close some`,
       );
     }
-    state.connections++;
-    this.#connections++;
     const bucket = applies(this.#settings.maxPublishRate, address)
       ? new TokenBucket(this.#clientRate, now)
       : undefined;
+    const ofAddress = applies(maxPublishRatePerAddress, address) ? state : undefined;
     let released = false;
     return {
       address,
-      countPublish: () => this.#take(bucket, state.bucket),
+      countPublish: () => this.#take(bucket, ofAddress),
       release: () => {
         if (released) return;
         released = true;
-        state.connections--;
-        this.#connections--;
+        state.disconnect();
+        this.#states.disconnect();
       },
     };
   }
@@ -128,17 +121,22 @@ export class Limits {
    */
   countPublish(address: string, user: string | undefined): void {
     const { maxPublishRate, maxPublishRatePerAddress } = this.#settings;
-    const client = user !== undefined && applies(maxPublishRate, address)
+    if (user !== undefined && applies(maxPublishRate, address)) {
       // The space keeps it apart from addresses.
-      ? this.#openState(`user ${user}`, this.#now(), true, this.#clientRate).bucket
-      : undefined;
-    const addressBucket = applies(maxPublishRatePerAddress, address)
-      ? this.#openState(toLimitKey(address), this.#now(), true).bucket
-      : undefined;
-    this.#take(client, addressBucket);
+      const state = this.#states.open(`user ${user}`, this.#now());
+      const client = {
+        take: (now: number) => state.take(this.#clientRate, now),
+        giveBack: () => state.giveBack(this.#clientRate),
+      };
+      this.#take(client, this.#openRate(address, maxPublishRatePerAddress));
+    } else this.#take(undefined, this.#openRate(address, maxPublishRatePerAddress));
   }
 
-  #take(client: TokenBucket | undefined, address: TokenBucket | undefined): void {
+  #openRate(address: string, bound: Bound): LimitState | undefined {
+    return applies(bound, address) ? this.#states.open(toLimitKey(address), this.#now()) : undefined;
+  }
+
+  #take(client: Pick<TokenBucket, "take" | "giveBack"> | undefined, address: LimitState | undefined): void {
     if (client === undefined && address === undefined) return;
     const now = this.#now();
     const { maxPublishRate, maxPublishRatePerAddress } = this.#settings;
@@ -151,7 +149,7 @@ export class Limits {
         wait,
       );
     }
-    wait = address?.take(now) ?? 0;
+    wait = address?.take(this.#addressRate, now) ?? 0;
     if (wait === 0) return;
     client?.giveBack();
     throw tooFast(
@@ -161,29 +159,6 @@ export class Limits {
       wait,
     );
   }
-
-  #openState(key: string, now: number, isLimited: boolean, rate = this.#addressRate): LimitState {
-    let state = this.#states.get(key);
-    if (state === undefined) {
-      this.#forgetSome(now);
-      state = { connections: 0, bucket: isLimited ? new TokenBucket(rate, now) : undefined };
-      this.#states.set(key, state);
-    }
-    return state;
-  }
-
-  /** Checks a few states for each one added, so that unused ones cannot pile up. */
-  #forgetSome(now: number): void {
-    for (let i = 0; i < SWEPT_STATES; i++) {
-      const next = this.#sweep.next();
-      if (next.done) {
-        this.#sweep = this.#states.entries();
-        return;
-      }
-      const [key, { connections, bucket }] = next.value;
-      if (connections === 0 && (bucket?.isFull(now) ?? true)) this.#states.delete(key);
-    }
-  }
 }
 
 /** The error for a client that subscribes to more channels than one connection may. */
@@ -192,10 +167,6 @@ export function describeSubscriptionLimit(limit: number): MessagingError {
     "too_many_subscriptions",
     `One connection may subscribe to ${limit} channels: open another, or raise --max-subscriptions`,
   );
-}
-
-function applies({ value, sparesLoopback }: Bound, address: string): boolean {
-  return value !== Infinity && !(sparesLoopback && isLoopbackAddress(address));
 }
 
 function toRate({ value }: Bound, burst: number): Rate {

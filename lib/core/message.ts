@@ -20,10 +20,21 @@ export interface Sender {
   readonly info?: string | undefined;
 }
 
-/** What MQTT says of a message beside its payload. It travels with the message, and only MQTT clients get it. */
+/**
+ * What a publisher says of a message beside its payload. It travels with the message; all but tags and key is MQTT's
+ * alone, or the server's own.
+ */
 export interface MessageProperties {
+  /** The key of the channel's map that the message sets or removes. */
+  readonly key?: string;
+  /** Whether the key is removed. */
+  readonly removed?: true;
+  /** Seconds after its time at which the key is removed, unless set anew. */
+  readonly keyTtl?: number;
   /** The message becomes the retained one of its channel. */
   readonly retain?: true;
+  /** Whose share a retained message, or one that sets a key, counts for, as `Shares.ownerOf` says. Nobody is told. */
+  readonly owner?: string;
   /** The quality of service it was published with. */
   readonly qos?: 0 | 1 | 2;
   /** Seconds after its time at which it expires. */
@@ -36,7 +47,7 @@ export interface MessageProperties {
   readonly responseTopic?: string;
   /** Correlation data, in base64. */
   readonly correlation?: string;
-  /** User properties, in order; a name may repeat. */
+  /** Tags, which MQTT calls user properties, in order; with MQTT a name may repeat. */
   readonly user?: readonly (readonly [name: string, value: string])[];
 }
 
@@ -63,6 +74,13 @@ export interface Draft {
    * the key that they sent, so that no publisher can use the key of another.
    */
   readonly idempotencyKey?: string;
+  /**
+   * Key of an entry of the log's state, `LogState`, that is written with the message in one transaction: a draft whose
+   * entry is there is not stored again, and gets the receipt of the first. What the entry holds is the engine's. It is
+   * valid until somebody deletes it. With an idempotency key too, a draft is stored unless either was seen; a draft
+   * whose key was seen gets its entry all the same.
+   */
+  readonly marker?: string;
   /** What a keyed draft says beside its payload: its key is refused with another fingerprint or payload. */
   readonly fingerprint?: string;
   /** What MQTT says of the message. */
@@ -86,6 +104,19 @@ export interface Message {
   readonly socketId: string | undefined;
   readonly to: string | undefined;
   readonly properties?: MessageProperties | undefined;
+}
+
+/** Names one stored message of a log. */
+export interface MessageId {
+  readonly epoch: string;
+  readonly sequence: number;
+}
+
+/** What was removed from a channel on request: one message, or all of them up to and including one. */
+export interface Removal extends MessageId {
+  readonly kind: "message" | "all";
+  readonly channel: string;
+  readonly offset: number;
 }
 
 /** Whether a draft is for a transient message, which is delivered but not stored. */
@@ -114,6 +145,16 @@ export function showPayload(payload: Exclude<Payload, { readonly kind: "bytes" }
   return kind === "json" && jsonKind(text) === "string" ? JSON.parse(text) as string : text;
 }
 
+/**
+ * Reads an id as `formatId` writes it.
+ *
+ * @returns undefined for a text that is none
+ */
+export function parseMessageId(text: string): MessageId | undefined {
+  const [, epoch, sequence] = /^([0-9a-z]+)-(\d{1,15})$/.exec(text) ?? [];
+  return epoch === undefined ? undefined : { epoch, sequence: Number(sequence) };
+}
+
 /** The id of a stored message, unique in its log: `<epoch>-<sequence>`. */
 export function formatId(epoch: string, sequence: number): string {
   return `${epoch}-${sequence}`;
@@ -130,20 +171,32 @@ export function describePayload(payload: Payload): string {
 }
 
 /**
- * Encodes a message as the object of all JSON formats: `{ channel, id, offset, time, data, event?, from? }`. Bytes become
- * `{ "base64": "..." }`; a transient message has no id and no offset.
+ * Encodes a message as the object of all JSON formats: `{ channel, id, offset, time, data, event?, key?, removed?,
+ * tags?, from? }`. Bytes become `{ "base64": "..." }`; a transient message has no id and no offset.
  *
  * @returns JSON text without newlines
  */
 export function encodeMessageJson(message: Message): string {
-  let json = `{"channel":${encodeChannel(message.channel)}`;
+  return `{${encodeMessageMembers(message)}}`;
+}
+
+/** The members of that object, without the braces around them: for an object that has more. */
+export function encodeMessageMembers(message: Message): string {
+  let json = `"channel":${encodeChannel(message.channel)}`;
   if (message.sequence > 0) {
     json += `,"id":"${formatId(message.epoch, message.sequence)}","offset":${message.offset}`;
   }
   json += `,"time":"${formatTime(message.time)}","data":${encodePayloadJson(message.payload)}`;
   if (message.event !== undefined) json += `,"event":${JSON.stringify(message.event)}`;
+  if (message.properties !== undefined) json += encodeProperties(message.properties);
   if (message.from !== undefined) json += `,"from":${encodeSender(message.from)}`;
-  return json + "}";
+  return json;
+}
+
+function encodeProperties({ key, removed, user }: MessageProperties): string {
+  let json = key === undefined ? "" : `,"key":${JSON.stringify(key)}`;
+  if (removed === true) json += `,"removed":true`;
+  return user === undefined ? json : `${json},"tags":${JSON.stringify(Object.fromEntries(user))}`;
 }
 
 // Consecutive messages mostly share channel and millisecond: caching the last of each halves the cost of a message.
@@ -172,6 +225,17 @@ export function formatTime(time: number): string {
 function encodeSender({ id, name, user, info }: Sender): string {
   const head = JSON.stringify({ id, name, user });
   return info === undefined ? head : `${head.slice(0, -1)},"info":${info}}`;
+}
+
+/**
+ * Encodes a removal as all JSON formats tell of it: `{ type, channel, id, offset }`. Of type `removed` is one message,
+ * of type `cleared` everything up to and including that id and offset.
+ *
+ * @returns JSON text without newlines
+ */
+export function encodeRemovalJson({ kind, channel, epoch, sequence, offset }: Removal): string {
+  const type = kind === "message" ? "removed" : "cleared";
+  return JSON.stringify({ type, channel, id: formatId(epoch, sequence), offset });
 }
 
 /** The payload as one JSON value on one line: text as a string, JSON as itself, bytes as `{ "base64": "..." }`. */

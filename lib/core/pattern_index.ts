@@ -1,4 +1,7 @@
-/** An index of values by pattern, which finds those that match a channel. Fan-out and cluster look up subscriptions here. */
+/**
+ * An index of values by pattern, which finds those that match a channel. Fan-out and cluster look up subscriptions
+ * here.
+ */
 
 interface Node<T> {
   readonly children: Map<string, Node<T>>;
@@ -12,7 +15,9 @@ function createNode<T>(): Node<T> {
   return { children: new Map(), exact: new Set(), below: new Set() };
 }
 
-/** A trie of pattern segments: the cost of a lookup depends on the depth of the channel, not on the number of patterns. */
+/**
+ * A trie of pattern segments: the cost of a lookup depends on the depth of the channel, not on the number of patterns.
+ */
 export class PatternIndex<T> {
   #root: Node<T> = createNode();
   #size = 0;

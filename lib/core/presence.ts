@@ -1,6 +1,6 @@
 /**
- * Presence: the members of channels. The hub adds local members and the cluster remote ones; pages, `/who` and protocols
- * read them. Counts are maintained, never computed by a scan.
+ * Presence: the members of channels. The hub adds local members and the cluster remote ones; pages, `/who` and
+ * protocols read them. Counts are maintained, never computed by a scan.
  */
 import { Tally } from "../base/tally.ts";
 
@@ -63,14 +63,19 @@ export class Presence {
     this.#announce({ kind: "leave", channel, member });
   }
 
+  /** The channels that have members. */
+  channels(): Iterable<string> {
+    return this.#channels.keys();
+  }
+
   /** The members of a channel, in the order they joined. */
   list(channel: string): readonly Member[] {
     return [...this.#channels.get(channel)?.members ?? []];
   }
 
   /**
-   * The members of a channel by client id. Members that share an id are numbered by when they connected, the same on all
-   * nodes: `id`, `id#2`, `id#3`.
+   * The members of a channel by client id. Members that share an id are numbered by when they connected, the same on
+   * all nodes: `id`, `id#2`, `id#3`.
    */
   listById(channel: string): ReadonlyMap<string, Member> {
     const counts = new Map<string, number>();
@@ -118,8 +123,8 @@ export class Presence {
   }
 
   /**
-   * Calls back for each join and leave on any channel, after it has taken effect. The observer must be quick and must not
-   * throw.
+   * Calls back for each join and leave on any channel, after it has taken effect. The observer must be quick and must
+   * not throw.
    *
    * @returns a function that removes the observer
    */

@@ -1,7 +1,9 @@
 /** Replays history and then goes live: no gap, duplicate or reordering, in bounded memory. Subscriptions run it. */
+import { nextSlice } from "../base/slices.ts";
 import type { Selector } from "./channel.ts";
 import type { Cursor, Log, LogPage } from "./log.ts";
-import { formatId, type Message, payloadSize } from "./message.ts";
+import { type Message, payloadSize } from "./message.ts";
+import { formatResumeId } from "./resume_id.ts";
 
 /** Size of a page of a replay: this is what a subscription costs while it catches up. */
 const PAGE_MESSAGES = 256;
@@ -13,19 +15,14 @@ const MAX_BUFFERED_BYTES = 1024 * 1024;
 /** A page of the log that reports a gap. */
 export type Gap = LogPage & { readonly kind: "gap" };
 
-/**
- * The id to resume from after a gap: everything that is stored follows it, and nothing that is gone already. Resuming is
- * exclusive, so that it is the id before the first message that is left.
- */
-export function findResumeId({ messages: [first], next }: Gap): string {
-  return first === undefined
-    ? formatId(next.epoch, next.sequence)
-    : formatId(first.epoch, first.sequence - 1);
+/** The id to resume from after a gap: everything that is stored follows it, and the same gap is not told again. */
+export function findResumeId({ resume }: Gap): string {
+  return formatResumeId(resume);
 }
 
 /**
- * Buffers live messages while history is replayed. Beyond its bounds it drops them all: stored messages are read from the
- * log instead, and transient ones carry no guarantee.
+ * Buffers live messages while history is replayed. Beyond its bounds it drops them all: stored messages are read from
+ * the log instead, and transient ones carry no guarantee.
  */
 export class LiveBuffer {
   #messages: Message[] = [];
@@ -46,6 +43,11 @@ export class LiveBuffer {
       this.#forget();
       this.#overflowed = true;
     } else this.#messages.push(...messages);
+  }
+
+  /** Drops messages that need not be sent any more. */
+  remove(isRemoved: (message: Message) => boolean): void {
+    this.#messages = this.#messages.filter((message) => !isRemoved(message));
   }
 
   /** Resets an overflow, before a read that covers the dropped messages. */
@@ -82,8 +84,8 @@ interface ReplayOptions {
 /**
  * Replays stored messages as fast as the client takes them until none is left, then goes live.
  *
- * Together, a page that reached the end of the log and the buffer are complete: messages announced before the read are in
- * the page, later ones in the buffer. Going live is one synchronous step.
+ * Together, a page that reached the end of the log and the buffer are complete: messages announced before the read are
+ * in the page, later ones in the buffer. Going live is one synchronous step.
  *
  * @throws whatever reading the log throws
  */
@@ -96,7 +98,11 @@ export async function replay(options: ReplayOptions): Promise<void> {
     if (page.kind === "gap" && !onGap(page)) return;
     if (page.messages.length > 0 && !await write(page.messages)) return;
     after = page.next;
-    if (page.more) continue;
+    if (page.more) {
+      // Neither an engine nor a client that reads as fast makes a replay wait: others are served meanwhile.
+      await nextSlice();
+      continue;
+    }
     const held = buffer.release(page.next.sequence);
     if (held !== undefined) return goLive(held);
   }

@@ -1,5 +1,8 @@
-/** Channel rules: retention, delivery and permissions of channels, by name pattern. Hub, gate and engines look them up. */
+/**
+ * Channel rules: retention, delivery and permissions of channels, by name pattern. Hub, gate and engines look them up.
+ */
 import { matchesPattern, parseRulePattern } from "./channel.ts";
+import { MAX_TTL_SECONDS } from "./draft.ts";
 
 /** How much of a channel the log keeps. Messages beyond either bound are removed. */
 interface Retention {
@@ -21,12 +24,23 @@ interface Allowance {
 /** The rules in force for one channel. */
 export interface ChannelRules {
   readonly history: Retention;
+  /** Seconds after which a key of the channel's map is removed, unless set anew; undefined for never. */
+  readonly keyTtl?: number | undefined;
   /** All messages are transient: delivered, never stored. */
   readonly ephemeral: boolean;
   /** A slow subscriber gets only the newest message of each sender, instead of being cut off. */
   readonly conflate: boolean;
   /** Whether clients may read the presence of the channel. */
   readonly presence: boolean;
+  /** Centrifuge clients get the joins and leaves of the channel without asking, whatever else they may know of it. */
+  readonly forceJoinLeave: boolean;
+  /**
+   * For a channel `#user`: Centrifuge clients of that user are subscribed to it as they connect, and it is private to
+   * them.
+   */
+  readonly personalChannel: boolean;
+  /** Stored messages are pushed to browsers that subscribed to that, closed ones too. */
+  readonly push: boolean;
   /** What users may do without a token that names the channel. This and the next two apply once a key is set. */
   readonly allow: Allowance;
   /** What else clients may do that are subscribed, or have a token that names the channel. */
@@ -49,11 +63,17 @@ const DEFAULTS: ChannelRules = {
   ephemeral: false,
   conflate: false,
   presence: true,
+  forceJoinLeave: false,
+  personalChannel: false,
+  push: false,
   allow: { actions: [], rule: undefined },
   // They can get the history anyway, by recovering from an early position; presence would reveal who others are.
   allowSubscribers: { actions: ["history"], rule: undefined },
   allowAnonymous: { actions: [], rule: undefined },
 };
+
+/** What is on or off. */
+const SWITCHES = ["ephemeral", "conflate", "presence", "forceJoinLeave", "personalChannel", "push"] as const;
 
 const ALLOWANCES = ["allow", "allowSubscribers", "allowAnonymous"] as const;
 
@@ -78,6 +98,11 @@ export class Rules {
   /** Whether any rule allows anything to clients without a token. */
   get admitsAnonymous(): boolean {
     return this.#entries.some(({ entry }) => (entry.allowAnonymous ?? []).length > 0);
+  }
+
+  /** The patterns of the entries that push. What `for` says of a channel decides, as another entry may come first. */
+  get pushPatterns(): readonly (readonly string[])[] {
+    return this.#entries.filter(({ entry }) => entry.push === true).map(({ pattern }) => pattern);
   }
 
   for(channel: string): ChannelRules {
@@ -128,11 +153,12 @@ function parseEntry(value: unknown, index: number): RuleEntry {
   for (const [key, setting] of Object.entries(value)) {
     if (key === "channels") continue;
     if (key === "history") parseRetention(setting, where);
+    else if (key === "keyTtl") parseKeyTtl(setting, where);
     else if (ALLOWANCES.some((known) => known === key)) parseActions(key, setting, where);
-    else if (key !== "ephemeral" && key !== "conflate" && key !== "presence") {
+    else if (!SWITCHES.some((known) => known === key)) {
       throw new SyntaxError(
-        `${where} has the unknown key "${key}": use channels, history, ephemeral, conflate, presence, ` +
-          ALLOWANCES.join(", "),
+        `${where} has the unknown key "${key}": use channels, history, keyTtl, ` +
+          [...SWITCHES, ...ALLOWANCES].join(", "),
       );
     } else if (typeof setting !== "boolean") {
       throw new SyntaxError(`${where}: "${key}" must be true or false`);
@@ -159,6 +185,11 @@ function parseRetention(value: unknown, where: string): void {
       throw new SyntaxError(`${where}: "history.${key}" must be a whole number of at least 1`);
     }
   }
+}
+
+function parseKeyTtl(value: unknown, where: string): void {
+  if (Number.isSafeInteger(value) && Number(value) >= 1 && Number(value) <= MAX_TTL_SECONDS) return;
+  throw new SyntaxError(`${where}: "keyTtl" must be a whole number of seconds from 1 to ${MAX_TTL_SECONDS}`);
 }
 
 function parseActions(key: string, value: unknown, where: string): void {

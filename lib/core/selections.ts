@@ -6,10 +6,19 @@ import { nextSlice, SliceClock } from "../base/slices.ts";
 import { matchesPattern, type Selector } from "./channel.ts";
 import { PatternIndex } from "./pattern_index.ts";
 
+/** A channel, as far as selecting it goes. */
+export interface Selectable {
+  readonly name: string;
+  /** Above that of every channel that came before it. A channel that was forgotten and comes back is a new one. */
+  readonly id: number;
+}
+
 /** The channels of an engine. */
-export interface ChannelSource<C> {
-  /** All channels. The list only grows. */
+export interface ChannelSource<C extends Selectable> {
+  /** All channels, in the order of their ids. */
   readonly all: readonly C[];
+  /** How often channels were taken out of the list. */
+  readonly forgets: number;
   get(name: string): C | undefined;
 }
 
@@ -22,20 +31,23 @@ const CHANNEL_BYTES = 24;
 const SEGMENT_BYTES = 300;
 
 /** The channels of one selector. */
-export class Selection<C extends { readonly name: string }> {
+export class Selection<C extends Selectable> {
   readonly #source: ChannelSource<C>;
   readonly #names = new Set<string>();
   readonly #patterns = new PatternIndex<true>();
   /** Patterns of rules such as `chat:*`. There are few of them, and the index has no place for them. */
   readonly #rulePatterns: (readonly string[])[] = [];
-  readonly #channels: C[] = [];
+  #channels: C[] = [];
   readonly #hides: Selector["hides"];
   readonly #ownBytes: number;
-  /** How many of all channels were looked at. */
+  /** How many of all channels were looked at, and the id of the last of them. */
   #seen = 0;
+  #lastId = 0;
+  #forgets: number;
 
   constructor(selector: Selector, source: ChannelSource<C>) {
     this.#source = source;
+    this.#forgets = source.forgets;
     this.#hides = selector.hides;
     let segments = 0;
     for (const pattern of selector.patterns) {
@@ -45,18 +57,29 @@ export class Selection<C extends { readonly name: string }> {
       else this.#names.add(pattern.join("/"));
     }
     this.#ownBytes = segments * SEGMENT_BYTES;
-    if (this.#patterns.size > 0 || this.#rulePatterns.length > 0) return;
+    if (this.isOpen) return;
     for (const name of this.#names) {
       const channel = source.get(name);
       if (channel !== undefined && !this.#hides?.(name)) this.#channels.push(channel);
     }
     this.#seen = source.all.length;
+    this.#lastId = source.all.at(-1)?.id ?? 0;
+  }
+
+  /** Whether it has patterns, which may have selected channels that are forgotten by now. */
+  get isOpen(): boolean {
+    return this.#patterns.size > 0 || this.#rulePatterns.length > 0;
+  }
+
+  /** The names among its patterns that are of no channel now. */
+  get unknown(): readonly string[] {
+    return [...this.#names].filter((name) => this.#source.get(name) === undefined && !this.#hides?.(name));
   }
 
   /** Looks at all channels, but for those that come while this returns. @returns undefined when it is done already */
   update(): Promise<void> | undefined {
     const clock = new SliceClock();
-    while (this.#seen < this.#source.all.length) {
+    while (this.#hasMore()) {
       this.#look();
       if (clock.isOver) return this.#goOn(clock);
     }
@@ -64,16 +87,19 @@ export class Selection<C extends { readonly name: string }> {
   }
 
   async #goOn(clock: SliceClock): Promise<void> {
-    while (this.#seen < this.#source.all.length) {
+    while (this.#hasMore()) {
       // Another read of the same selector may have gone on meanwhile.
       if (clock.isOver) await clock.next();
       else this.#look();
     }
   }
 
-  /** All channels that the selector selects now. After an update this looks at the few that came since. */
+  /**
+   * All channels that the selector selects now. After an update this looks at the few that came since. The list of an
+   * earlier call may grow; when channels are forgotten, another takes its place.
+   */
   get channels(): readonly C[] {
-    while (this.#seen < this.#source.all.length) this.#look();
+    while (this.#hasMore()) this.#look();
     return this.#channels;
   }
 
@@ -82,9 +108,21 @@ export class Selection<C extends { readonly name: string }> {
     return this.#ownBytes + this.#channels.length * CHANNEL_BYTES;
   }
 
+  /** Whether there are channels to look at, after leaving out those that were forgotten. */
+  #hasMore(): boolean {
+    const { all, forgets } = this.#source;
+    if (forgets !== this.#forgets) {
+      this.#forgets = forgets;
+      this.#channels = this.#channels.filter((channel) => this.#source.get(channel.name) === channel);
+      this.#seen = countUpTo(all, this.#lastId);
+    }
+    return this.#seen < all.length;
+  }
+
   #look(): void {
     const channel = this.#source.all[this.#seen++]!;
     const { name } = channel;
+    this.#lastId = channel.id;
     if (!this.#names.has(name) && !this.#matchesPattern(name)) return;
     if (!this.#hides?.(name)) this.#channels.push(channel);
   }
@@ -97,13 +135,25 @@ export class Selection<C extends { readonly name: string }> {
   }
 }
 
-interface Cached<C extends { readonly name: string }> {
+/** How many channels have ids up to this one. */
+function countUpTo(all: readonly Selectable[], id: number): number {
+  let low = 0;
+  let high = all.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (all[middle]!.id <= id) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+interface Cached<C extends Selectable> {
   readonly selection: Selection<C>;
   bytes: number;
 }
 
 /** The selections that were asked for lately. */
-export class Selections<C extends { readonly name: string }> {
+export class Selections<C extends Selectable> {
   readonly #source: ChannelSource<C>;
   readonly #maxBytes: number;
   readonly #cache = new Map<string, Cached<C>>();
@@ -121,8 +171,8 @@ export class Selections<C extends { readonly name: string }> {
   }
 
   /**
-   * The selection of a list or pattern, up to date: at once where there are few channels. Else others go first, as reads
-   * of many channels take long, and the pages of a replay follow each other in one turn.
+   * The selection of a list or pattern, up to date: at once where there are few channels. Else others go first, as
+   * reads of many channels take long, and the pages of a replay follow each other in one turn.
    */
   select(selector: Selector): Selection<C> | Promise<Selection<C>> {
     if (this.#source.all.length <= FEW_CHANNELS) return this.#select(selector);

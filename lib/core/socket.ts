@@ -1,6 +1,6 @@
 /** The Socket and Encoder ports: what the hub needs of a connection, and what listeners and protocols implement. */
 import { utf8Length } from "../base/utf8.ts";
-import type { Message } from "./message.ts";
+import type { Message, Removal } from "./message.ts";
 
 /** A unit written to sockets, as text or bytes. Built once and shared by all sockets that get it. */
 export class Frame {
@@ -42,14 +42,20 @@ export interface Socket {
 }
 
 /**
- * Turns messages into frames. Encoders are constants of a module, compared by identity: all sockets with the same encoder
- * share its frames, so that a batch is encoded once.
+ * Turns messages into frames. Encoders are constants of a module, compared by identity: all sockets with the same
+ * encoder share its frames, so that a batch is encoded once.
  */
 export type Encoder =
-  /** One message, one frame, as plain WebSockets need. */
-  | { readonly kind: "single"; encode(message: Message): Frame }
-  /** A whole batch in one frame. */
-  | { readonly kind: "joined"; encode(messages: readonly Message[]): Frame };
+  & (
+    /** One message, one frame, as plain WebSockets need. */
+    | { readonly kind: "single"; encode(message: Message): Frame }
+    /** A whole batch in one frame. */
+    | { readonly kind: "joined"; encode(messages: readonly Message[]): Frame }
+  )
+  & {
+    /** Tells that stored messages were removed; left out by protocols that have no word for it. */
+    encodeRemoval?(removal: Removal): Frame;
+  };
 
 /** Encodes a batch with either kind of encoder. */
 export function encodeBatch(encoder: Encoder, messages: readonly Message[]): readonly Frame[] {
@@ -70,6 +76,12 @@ export interface SocketHandler {
   close(code: number, reason: string): void;
 }
 
+/** A request whose body has arrived with it, as far as the listener makes such. */
+export interface WholeRequest extends Request {
+  /** Reads the body, which may be a view of more, at once; undefined once it was read. */
+  takeBytes(): Uint8Array<ArrayBuffer> | undefined;
+}
+
 /** The other end of one HTTP request, as the listener knows it. */
 export interface Peer {
   /** IP address of the other end. */
@@ -80,4 +92,11 @@ export interface Peer {
    * @throws {MessagingError} `bad_handshake` when the request is not a valid handshake
    */
   upgrade(handler: SocketHandler, options?: { subprotocol?: string }): Response;
+  /**
+   * Makes a response with the status 200, for answers that are asked for often. Left out where `new Response()` is as
+   * good.
+   *
+   * @param headers with names in lower case, without a length
+   */
+  createResponse?(text: string, headers: Readonly<Record<string, string>>): Response;
 }

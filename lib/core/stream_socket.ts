@@ -6,9 +6,16 @@ const JOINED_BYTES = 64 * 1024;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
+const ENDLESS = new WeakSet<ReadableStream>();
+
+/** Whether a body is that of a stream socket, which waits for what comes and mostly has no end of its own. */
+export function isEndless(body: ReadableStream): boolean {
+  return ENDLESS.has(body);
+}
+
 /**
- * A Socket whose frames become the chunks of a response body. Frames must be of bytes. It keeps its own queue instead of
- * the stream's: ending a slow subscriber drops the queue and ends the body between two frames.
+ * A Socket whose frames become the chunks of a response body. Frames must be of bytes. It keeps its own queue instead
+ * of the stream's: ending a slow subscriber drops the queue and ends the body between two frames.
  */
 export class StreamSocket implements Socket {
   readonly id = crypto.randomUUID();
@@ -43,6 +50,7 @@ export class StreamSocket implements Socket {
         onEnd();
       },
     }, { highWaterMark: 0 });
+    ENDLESS.add(this.body);
   }
 
   send(frames: readonly Frame[]): void {

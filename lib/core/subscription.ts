@@ -3,13 +3,16 @@ import type { Selector } from "./channel.ts";
 import type { Client } from "./client.ts";
 import { MessagingError } from "./errors.ts";
 import type { Cursor, Log, LogPage } from "./log.ts";
-import { type Message, payloadSize } from "./message.ts";
+import { type Message, payloadSize, type Removal } from "./message.ts";
+import type { Outbox } from "./outbox.ts";
 import type { Member } from "./presence.ts";
 import { type Gap, LiveBuffer, replay } from "./replay.ts";
 import { encodeBatch, type Frame } from "./socket.ts";
 
 /** Most messages, the newest of each sender, pending for a client that is behind on conflated channels. */
 const PENDING_MESSAGES = 4_096;
+/** Most removals that wait for a replay to end. */
+const PENDING_REMOVALS = 1_024;
 /** Bytes of pending messages sent at once; the rest waits until these have left. */
 const PENDING_SLICE_BYTES = 256 * 1024;
 
@@ -19,8 +22,8 @@ export interface Opening {
   readonly limit: number;
   readonly maxBytes?: number;
   /**
-   * Called once, when the subscription goes live: with the page of history and the messages announced since it was read,
-   * all after the page's `next`. No message is missing, none is in both.
+   * Called once, when the subscription goes live: with the page of history and the messages announced since it was
+   * read, all after the page's `next`. No message is missing, none is in both.
    */
   onOpen(page: LogPage, announced: readonly Message[]): void;
 }
@@ -41,12 +44,19 @@ export interface SubscribeOptions {
    * false if there is no room: the client is ended then. Must not throw.
    */
   readonly receive?: (messages: readonly Message[]) => boolean;
+  /** Drops what was received and waits still, of those messages that were taken back. Must not throw. */
+  readonly takeBack?: (isTakenBack: (message: Message) => boolean) => void;
   /** Called when the limit is reached. */
   readonly onLimit?: () => void;
 }
 
 export class Subscription {
   readonly client: Client;
+  /**
+   * The client's outbox while batches go there as they come: nothing is replayed or pending, and there is no limit.
+   * Most subscriptions are like that, and touching less memory for each shows in the time of a fan-out.
+   */
+  #direct: Outbox | undefined;
   readonly selector: Selector;
   readonly member: Member;
   readonly #options: SubscribeOptions;
@@ -54,6 +64,8 @@ export class Subscription {
   #left: number;
   #pending: Map<string, Message> | undefined;
   #unkeyed = 0;
+  /** What is to be told of removals once the replay is over: messages that it has read already may still come. */
+  #removals: Frame[] | undefined;
   #closed = false;
 
   constructor(client: Client, selector: Selector, options: SubscribeOptions) {
@@ -63,6 +75,12 @@ export class Subscription {
     this.#options = options;
     this.#left = options.limit ?? Infinity;
     if (options.since !== undefined || options.opening !== undefined) this.#buffer = new LiveBuffer();
+    this.#goDirect();
+  }
+
+  /** Whether its client waits for the page that it opens with. */
+  get isOpening(): boolean {
+    return this.#options.opening !== undefined && this.#buffer !== undefined;
   }
 
   /**
@@ -87,6 +105,8 @@ export class Subscription {
       if (announced === undefined || this.#closed) continue;
       this.#buffer = undefined;
       onOpen(page, announced);
+      this.#sendRemovals();
+      this.#goDirect();
     }
   }
 
@@ -111,6 +131,8 @@ export class Subscription {
       goLive: (messages) => {
         this.#buffer = undefined;
         if (messages.length > 0) this.#send(messages, undefined);
+        this.#sendRemovals();
+        this.#goDirect();
       },
     });
   }
@@ -120,16 +142,56 @@ export class Subscription {
    * `conflate`, a client that is behind gets only the newest message of each sender, once its queue has drained.
    */
   take(messages: readonly Message[], frames: readonly Frame[], conflate: boolean): void {
-    if (this.#buffer !== undefined) this.#buffer.add(messages);
+    const direct = this.#direct;
+    if (direct !== undefined && !(conflate && direct.isBehind)) {
+      if (!direct.offer(frames)) this.#cutOff();
+    } else if (this.#buffer !== undefined) this.#buffer.add(messages);
     else if (this.#pending !== undefined || (conflate && this.client.outbox.isBehind)) {
       this.#postpone(messages, conflate);
     } else this.#send(messages, frames);
   }
 
+  /**
+   * Sends a message no more that was taken back, and tells the client of it, after the messages it is about.
+   *
+   * @param frame shared with other clients; undefined for a client that is not told
+   */
+  takeRemoval(removal: Removal, frame: Frame | undefined): void {
+    if (this.#closed) return;
+    for (const [key, message] of this.#pending ?? []) {
+      if (isTakenBack(message, removal)) this.#pending?.delete(key);
+    }
+    this.#buffer?.remove((message) => isTakenBack(message, removal));
+    if (removal.kind === "message") this.#options.takeBack?.((message) => isTakenBack(message, removal));
+    if (frame === undefined) return;
+    if (this.#buffer === undefined) this.#offer(frame);
+    else {
+      if ((this.#removals ??= []).push(frame) > PENDING_REMOVALS) this.#cutOff();
+    }
+  }
+
+  #offer(frame: Frame): void {
+    if (!this.client.outbox.offer([frame])) this.#cutOff();
+  }
+
+  /** Sends what waited for the replay to end. */
+  #sendRemovals(): void {
+    for (const frame of this.#removals?.splice(0) ?? []) this.#offer(frame);
+    this.#removals = undefined;
+  }
+
   /** Ends the subscription: nothing more is sent. */
   close(): void {
     this.#closed = true;
+    this.#direct = undefined;
     this.#pending = undefined;
+  }
+
+  #goDirect(): void {
+    const isPlain = this.#left === Infinity && this.#options.receive === undefined;
+    if (isPlain && !this.#closed && this.#buffer === undefined && this.#pending === undefined) {
+      this.#direct = this.client.outbox;
+    }
   }
 
   #send(messages: readonly Message[], frames: readonly Frame[] | undefined): void {
@@ -158,6 +220,7 @@ export class Subscription {
 
   #postpone(messages: readonly Message[], conflate: boolean): void {
     if (this.#pending === undefined) {
+      this.#direct = undefined;
       this.#pending = new Map();
       void this.#sendPending(this.#pending);
     }
@@ -185,7 +248,7 @@ export class Subscription {
       if (slice.length > 0) this.#send(slice, undefined);
       if (pending.size > 0) continue;
       this.#pending = undefined;
-      return;
+      return this.#goDirect();
     }
   }
 
@@ -200,9 +263,20 @@ export class Subscription {
   }
 }
 
-/** On a conflated channel, a message replaces earlier ones with the same key. All without a sender share one. */
+/**
+ * Whether a message was taken back. What was cleared is sent to the end: left out, it would be a gap nobody is told of.
+ */
+function isTakenBack(message: Message, { kind, channel, epoch, sequence }: Removal): boolean {
+  return kind === "message" && message.sequence === sequence && message.epoch === epoch &&
+    message.channel === channel;
+}
+
+/**
+ * On a conflated channel, a message replaces earlier ones with the same key. All without a sender share one. No name of
+ * a channel has a line end.
+ */
 export function conflationKey(message: Message): string {
-  return `${message.channel} ${message.from?.id ?? message.socketId ?? ""}`;
+  return `${message.channel}\n${message.from?.id ?? message.socketId ?? ""}`;
 }
 
 /** The newest message of each sender, in order. */

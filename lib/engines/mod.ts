@@ -7,13 +7,15 @@ import { openJetStreamEngine } from "./jetstream/engine.ts";
 import type { NatsCredentials } from "./jetstream/link.ts";
 import { JETSTREAM_SETTINGS } from "./jetstream/settings.ts";
 import { JETSTREAM_SCHEMES, type JetStreamUrl, parseJetStreamUrl } from "./jetstream/url.ts";
-import { MemoryEngine } from "./memory.ts";
+import { MemoryEngine } from "./memory/engine.ts";
 import { openSqliteEngine } from "./sqlite/engine.ts";
 
 export interface OpenEngineOptions {
   readonly rules: Rules;
   /** The limit on channels; a message that would create one more is refused. No limit by default. */
   readonly maxChannels?: number;
+  /** How long after its newest message an empty channel is forgotten, in milliseconds; a day by default. */
+  readonly forgetAfter?: number;
   readonly logger: Logger;
   readonly metrics?: Metrics;
   /** How to authenticate at a NATS server. */
@@ -32,6 +34,8 @@ const KNOWN =
   'use "memory:", "sqlite:PATH", "sqlite:PATH?synchronous=full" or "nats://HOST:PORT?stream=NAME&replicas=3"';
 
 export type { NatsCredentials };
+export { EngineHost } from "./worker/host.ts";
+export { openWorkerEngine } from "./worker/engine.ts";
 
 /** The settings of all engines, for the table of settings. */
 export const ENGINE_SETTINGS = { ...JETSTREAM_SETTINGS };

@@ -18,7 +18,9 @@ export function fingerprintOf(draft: Draft): string {
   return createHash("sha256").update(`${head}\n`).update(content).digest("base64url");
 }
 
-/** The error for a key that comes again with another message (draft-ietf-httpapi-idempotency-key-header, section 2.7). */
+/**
+ * The error for a key that comes again with another message (draft-ietf-httpapi-idempotency-key-header, section 2.7).
+ */
 export function createReuseError(channel: string): MessagingError {
   return new MessagingError(
     "key_reused",
@@ -27,6 +29,17 @@ export function createReuseError(channel: string): MessagingError {
     } with this idempotency key, less than 5 minutes ago: ` +
       "send a key of its own with each message, and repeat a message unchanged",
   );
+}
+
+/** The value of the state entry that a draft's marker names: the receipt of its message. */
+export function encodeMarker({ epoch, offset, sequence, time }: Receipt): string {
+  return JSON.stringify([epoch, offset, sequence, time]);
+}
+
+/** The receipt for another draft with a marker. */
+export function decodeMarker(value: string): Receipt {
+  const [epoch, offset, sequence, time] = JSON.parse(value) as [string, number, number, number];
+  return { epoch, offset, sequence, time, duplicate: true };
 }
 
 /** Creates a random epoch, of letters and digits only, as ids are split at "-". */
@@ -65,7 +78,7 @@ export function stampMessage(
   sequence: number,
   time: number,
 ): Message {
-  return {
+  const message: Message = {
     channel: draft.channel,
     payload: draft.payload,
     epoch,
@@ -76,6 +89,6 @@ export function stampMessage(
     from: draft.from,
     socketId: draft.socketId,
     to: draft.to,
-    ...(draft.properties === undefined ? {} : { properties: draft.properties }),
   };
+  return draft.properties === undefined ? message : { ...message, properties: draft.properties };
 }

@@ -6,6 +6,7 @@ import { type JsonMembers, parseJsonObject } from "../base/json_text.ts";
 import type { Logger } from "../core/logger.ts";
 import { Breaker } from "./breaker.ts";
 import type { CalloutDefinition } from "./callout_file.ts";
+import { describeFailure } from "./fields.ts";
 import { signWebhook, type WebhookSecret } from "./signature.ts";
 
 /** Requests under way at a time, and those that may wait, for each kind of question. */
@@ -96,7 +97,7 @@ export class Questions {
         : error instanceof SyntaxError
         ? "its answer is not JSON"
         : error instanceof Error
-        ? error.message
+        ? describeFailure(error, url)
         : String(error);
       const isOpened = this.#breaker.reportFailure();
       logger.write("warn", "callout failed", { callout: kind, reason });

@@ -3,7 +3,7 @@ import { parseRulePattern } from "../core/channel.ts";
 import { isRecord, parseTargetUrl, refuseUnknown } from "./fields.ts";
 import { parseSecret, type WebhookSecret } from "./signature.ts";
 
-export const CALLOUT_KINDS = ["connect", "subscribe", "publish", "refresh", "rpc"] as const;
+export const CALLOUT_KINDS = ["connect", "subscribe", "publish", "refresh", "sub_refresh", "rpc"] as const;
 
 export type CalloutKind = (typeof CALLOUT_KINDS)[number];
 
@@ -34,6 +34,7 @@ const KEYS: Readonly<Record<CalloutKind, readonly string[]>> = {
   subscribe: ["url", "timeout", "whenAway", "channels", "cache"],
   publish: ["url", "timeout", "whenAway", "channels"],
   refresh: ["url", "timeout", "whenAway"],
+  sub_refresh: ["url", "timeout", "whenAway"],
   rpc: ["url", "timeout"],
 };
 const DEFAULT_TIMEOUT_SECONDS = 2;

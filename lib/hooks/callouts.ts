@@ -3,6 +3,7 @@ import type {
   AllowedPublish,
   AllowedSubscription,
   AskedAction,
+  Asker,
   Caller,
   Callouts,
   Identified,
@@ -15,6 +16,7 @@ import { ApplicationError, MessagingError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Gauge } from "../core/metrics/metrics.ts";
 import type { Payload } from "../core/message.ts";
+import { encodeTags } from "../core/tags.ts";
 import { ApplicationAway, Questions } from "./application.ts";
 import type { CalloutKind, CalloutsDefinition } from "./callout_file.ts";
 import { DecisionCache } from "./decision_cache.ts";
@@ -27,6 +29,7 @@ import {
   readExpiry,
   readInfo,
   readResult,
+  readTagsOf,
 } from "./proxy_format.ts";
 
 /** How long a connection goes on whose application is away when it is to be asked. */
@@ -95,7 +98,7 @@ export class HttpCallouts implements Callouts, Disposable {
 
   async subscribe(
     caller: Caller,
-    request: Question & { readonly user: string; readonly channel: string; readonly token: string },
+    request: Question & Asker & { readonly channel: string; readonly token: string },
   ): Promise<AllowedSubscription> {
     // The same for every connection of a user, but not for what they are known by.
     const question = encodeQuestion({ ...caller, client: "" }, request) + JSON.stringify(caller.headers);
@@ -121,15 +124,12 @@ export class HttpCallouts implements Callouts, Disposable {
 
   async publish(
     caller: Caller,
-    { user, channel, payload }: {
-      readonly user: string;
-      readonly channel: string;
-      readonly payload: Payload;
-    },
+    { payload, ...request }: Asker & { readonly channel: string; readonly payload: Payload },
   ): Promise<AllowedPublish> {
-    return await this.#ask("publish", caller, { user, channel, data: payload }, (result) => ({
+    return await this.#ask("publish", caller, { ...request, data: payload }, (result) => ({
       payload: readData(result) ?? payload,
       ...(result.get("skip_history") === "true" ? { ephemeral: true } : {}),
+      ...readTagsOf(result),
     }), () => ({ payload }));
   }
 
@@ -138,8 +138,12 @@ export class HttpCallouts implements Callouts, Disposable {
     claims: ConnectionClaims,
   ): Promise<Pick<ConnectionClaims, "expires" | "info"> | undefined> {
     if (!this.#questions.has("refresh")) return undefined;
-    const { user, meta, info } = claims;
-    const question = { user, ...(meta === undefined ? {} : { meta: { kind: "json", text: meta } as const }) };
+    const { user, meta, labels, info } = claims;
+    const question: Question = {
+      user,
+      ...(meta === undefined ? {} : { meta: { kind: "json", text: meta } }),
+      ...(labels === undefined ? {} : { labels: { kind: "json", text: encodeTags(labels) } }),
+    };
     const read = (result: JsonMembers) =>
       result.get("expired") === "true"
         ? undefined
@@ -148,18 +152,27 @@ export class HttpCallouts implements Callouts, Disposable {
     return await this.#ask("refresh", caller, question, read, extend);
   }
 
+  get renewsSubscriptions(): boolean {
+    return this.#questions.has("sub_refresh");
+  }
+
+  async subRefresh(
+    caller: Caller,
+    request: Question & Asker & { readonly channel: string },
+  ): Promise<number | undefined> {
+    const read = (result: JsonMembers) => result.get("expired") === "true" ? undefined : readExpiry(result);
+    const extend = () => Math.ceil(Date.now() / 1_000) + EXTENSION_SECONDS;
+    return await this.#ask("sub_refresh", caller, request, read, extend);
+  }
+
   async rpc(
     caller: Caller,
-    { user, method, data }: {
-      readonly user: string;
-      readonly method: string;
-      readonly data?: Payload | undefined;
-    },
+    request: Question & Asker & { readonly method: string },
   ): Promise<Payload | undefined> {
     if (!this.#questions.has("rpc")) {
-      throw new MessagingError("not_available", `No method ${JSON.stringify(method)} here`);
+      throw new MessagingError("not_available", `No method ${JSON.stringify(request.method)} here`);
     }
-    return await this.#ask("rpc", caller, { user, method, data }, readData);
+    return await this.#ask("rpc", caller, request, readData);
   }
 
   /** What `/metrics` tells of them. */

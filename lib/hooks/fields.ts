@@ -1,4 +1,5 @@
 /** What the readers of the `--hooks` file share: objects, their keys, and URLs that may be called. */
+import { formatPermissionCure } from "../base/task.ts";
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -35,14 +36,24 @@ export function parseTargetUrl(value: unknown, where: string): URL {
 /**
  * Refuses a target that Deno's permissions do not cover, at start rather than with each call.
  *
+ * @param setting that names the target
  * @throws {SyntaxError} saying which flag is missing
  */
-export function demandPermission(url: URL): void {
+export function demandPermission(url: URL, setting = "--hooks"): void {
   const port = url.port === "" ? (url.protocol === "https:" ? "443" : "80") : url.port;
   const host = `${url.hostname}:${port}`;
   if (Deno.permissions.querySync({ name: "net", host }).state === "granted") return;
   throw new SyntaxError(
-    `Deno's permissions do not cover ${host} of --hooks: use deno task node instead of deno task start, or ` +
-      `start with deno run --allow-net=${host} and the other flags of the start task`,
+    `Deno's permissions do not cover ${host} of ${setting}: ` +
+      formatPermissionCure(`--allow-net=${host}`, Deno.execPath()),
   );
+}
+
+/**
+ * Why a request could not be made, for the log: what is behind the "fetch failed" of Deno, without the query of the URL that
+ * it names, which may hold a secret.
+ */
+export function describeFailure({ message, cause }: Error, { search }: URL): string {
+  const text = cause instanceof Error ? cause.message : message;
+  return search === "" ? text : text.replaceAll(search, "?...");
 }

@@ -2,11 +2,14 @@
  * Sends who comes and goes on a webhook's channels, in order. These events are of this moment and kept in memory: when the
  * node that sends them is replaced, or too many wait, a `gap` tells the target to ask for presence anew.
  */
-import { matchesSelector, type Selector } from "../core/channel.ts";
+import { Pause } from "../base/pause.ts";
+import { listNames, matchesSelector, type Selector } from "../core/channel.ts";
 import type { LogState } from "../core/log.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Presence, PresenceChange } from "../core/presence.ts";
-import { sleep, type Target } from "./target.ts";
+import type { WebhookControl } from "./control.ts";
+import { sleep } from "../base/sleep.ts";
+import type { Target } from "./target.ts";
 import type { WebhookEvent } from "./webhook_file.ts";
 
 /** Events that may wait; beyond, they are dropped for a gap. */
@@ -16,6 +19,8 @@ const MAX_EVENTS = 100;
 /** Pause after the engine failed, in milliseconds. */
 const ENGINE_PAUSE_MILLISECONDS = 1_000;
 
+const encoder = new TextEncoder();
+
 export interface PresenceLaneOptions {
   readonly key: string;
   readonly selector: Selector;
@@ -24,6 +29,7 @@ export interface PresenceLaneOptions {
   readonly presence: Presence;
   readonly state: LogState;
   readonly logger: Logger;
+  readonly control: WebhookControl;
   leads(): boolean;
   untilLeading(): Promise<void>;
   readonly signal: AbortSignal;
@@ -39,7 +45,7 @@ export class PresenceLane {
   readonly #options: PresenceLaneOptions;
   #queue: Waiting[] = [];
   #isLeading = false;
-  #wake: () => void = () => {};
+  readonly #pause = new Pause();
 
   constructor(options: PresenceLaneOptions) {
     this.#options = options;
@@ -57,9 +63,10 @@ export class PresenceLane {
 
   /** Runs until the server stops; never rejects. */
   async run(): Promise<void> {
-    const { signal, presence, leads, untilLeading, target } = this.#options;
+    const { signal, presence, leads, untilLeading, target, control } = this.#options;
     const stopObserving = presence.observe((change) => this.#notice(change));
-    signal.addEventListener("abort", () => this.#wake());
+    signal.addEventListener("abort", () => this.#pause.end());
+    control.listen(() => this.#pause.end());
     while (!signal.aborted) {
       if (!leads()) {
         this.#isLeading = false;
@@ -73,24 +80,28 @@ export class PresenceLane {
       }
       const batch = this.#queue.slice(0, MAX_EVENTS);
       const [only] = batch;
-      if (only === undefined) {
+      if (only === undefined || control.current.paused) {
         await this.#untilWoken();
         continue;
       }
-      const body = batch.length === 1 ? only.json : `{"events":[${batch.map(({ json }) => json).join(",")}]}`;
+      const text = batch.length === 1 ? only.json : `{"events":[${batch.map(({ json }) => json).join(",")}]}`;
+      const body = encoder.encode(text);
       const delivery = { id: `${this.#options.key}-${crypto.randomUUID()}`, body, count: batch.length };
       // Meanwhile the queue may only grow, or be replaced by a gap.
       const queue = this.#queue;
-      if (await target.deliver(delivery, leads) && queue === this.#queue) queue.splice(0, batch.length);
+      if (await target.deliver(delivery, () => leads() && !control.current.paused) && queue === this.#queue) {
+        queue.splice(0, batch.length);
+      }
     }
     stopObserving();
   }
 
   /** Tells the target that events may be missing, unless there were none before. */
   async #takeOver(): Promise<void> {
-    const { state, key, signal, logger } = this.#options;
+    const { state, key, signal, logger, control } = this.#options;
     while (!signal.aborted) {
       try {
+        await control.refresh();
         const entry = await state.read(`${key}-presence`);
         if (entry !== undefined) this.#queue.unshift(this.#createGap("another process sent them until now"));
         else await state.write(`${key}-presence`, "{}", 0);
@@ -137,12 +148,12 @@ export class PresenceLane {
       });
       this.#queue = [this.#createGap("too many events waited"), event];
     }
-    this.#wake();
+    this.#pause.end();
   }
 
   #createGap(reason: string): Waiting {
     const time = Date.now();
-    const channels = this.#options.selector.key.split(" ");
+    const channels = listNames(this.#options.selector);
     // Not "events", by which targets know a batch.
     const missing = [...this.#options.events].filter((event) => event !== "message" && event !== "gap");
     const gap = { type: "gap", channels, missing, reason, time: new Date(time).toISOString() };
@@ -150,13 +161,9 @@ export class PresenceLane {
   }
 
   #untilWoken(): Promise<void> {
-    if (this.#queue.length > 0 || this.#options.signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ENGINE_PAUSE_MILLISECONDS);
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+    if (this.#options.signal.aborted || (this.#queue.length > 0 && !this.#options.control.current.paused)) {
+      return Promise.resolve();
+    }
+    return this.#pause.wait(ENGINE_PAUSE_MILLISECONDS);
   }
 }

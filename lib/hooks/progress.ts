@@ -13,6 +13,8 @@ export interface Progress {
   readonly epoch: string;
   readonly sequence: number;
   readonly batch?: Batch;
+  /** The run of the webhook that it belongs to; the first one if left out. */
+  readonly run?: number;
 }
 
 export function encodeProgress(progress: Progress): string {
@@ -22,9 +24,14 @@ export function encodeProgress(progress: Progress): string {
 /** @throws {SyntaxError} for a text that is not ours */
 export function parseProgress(text: string): Progress {
   const value = JSON.parse(text) as Partial<Progress>;
-  const { epoch, sequence, batch } = value;
+  const { epoch, sequence, batch, run } = value;
   if (typeof epoch !== "string" || typeof sequence !== "number") {
     throw new SyntaxError("The position of a webhook in the engine is not understood");
   }
-  return batch === undefined ? { epoch, sequence } : { epoch, sequence, batch };
+  return {
+    epoch,
+    sequence,
+    ...(batch === undefined ? {} : { batch }),
+    ...(run === undefined ? {} : { run }),
+  };
 }

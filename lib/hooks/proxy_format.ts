@@ -13,6 +13,7 @@ import {
 import { parseChannel } from "../core/channel.ts";
 import { ApplicationError } from "../core/errors.ts";
 import { type Payload, toJsonPayload } from "../core/message.ts";
+import { checkTags, readTags, type Tags } from "../core/tags.ts";
 import type { Caller } from "../auth/callouts.ts";
 import type { ConnectionClaims, TokenSubscription } from "../auth/claims.ts";
 import { ApplicationAway } from "./application.ts";
@@ -86,6 +87,7 @@ export function readClaims(result: JsonMembers): ConnectionClaims {
     expires: readExpiry(result),
     info: readInfo(result),
     meta: readJson(result, "meta"),
+    ...readLabels(result),
     channels: [...new Set([...channels.map((json) => readChannel(parseJsonScalar(json))), ...subs.keys()])],
     subs,
     grants: [],
@@ -117,6 +119,29 @@ export function readInfo(result: JsonMembers): string | undefined {
     return toJsonLine(parseJsonText(new TextDecoder().decode(readBase64(base64))));
   } catch (cause) {
     throw new ApplicationAway('its "b64info" does not hold JSON', { cause });
+  }
+}
+
+/** `tags`, as the fields of an answer; without any, there is no field. */
+export function readTagsOf(result: JsonMembers): { readonly tags?: Tags } {
+  const members = readObject(result, "tags");
+  if (members === undefined) return {};
+  try {
+    return { tags: readTags(members) };
+  } catch (cause) {
+    throw new ApplicationAway('its "tags" has a value that is not a string', { cause });
+  }
+}
+
+function readLabels(result: JsonMembers): { readonly labels?: Tags } {
+  const members = readObject(result, "labels");
+  if (members === undefined) return {};
+  try {
+    const labels = readTags(members);
+    checkTags(labels);
+    return { labels };
+  } catch (cause) {
+    throw new ApplicationAway('its "labels" is not an object of short texts by name', { cause });
   }
 }
 

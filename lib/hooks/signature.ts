@@ -42,9 +42,24 @@ export function signWebhook(
   secrets: readonly WebhookSecret[],
   id: string,
   timestamp: number,
-  body: string,
+  body: string | Uint8Array,
 ): string {
-  const content = `${id}.${timestamp}.${body}`;
-  return secrets.map(({ bytes }) => `v1,${createHmac("sha256", bytes).update(content).digest("base64")}`)
-    .join(" ");
+  const head = `${id}.${timestamp}.`;
+  return secrets.map(({ bytes }) =>
+    `v1,${createHmac("sha256", bytes).update(head).update(body).digest("base64")}`
+  ).join(" ");
+}
+
+/** The headers that sign a request which is sent now: with the time of each attempt, as targets refuse old ones. */
+export function createSignatureHeaders(
+  secrets: readonly WebhookSecret[],
+  id: string,
+  body: string | Uint8Array,
+): Readonly<Record<string, string>> {
+  const timestamp = Math.floor(Date.now() / 1_000);
+  return {
+    "webhook-id": id,
+    "webhook-timestamp": String(timestamp),
+    "webhook-signature": signWebhook(secrets, id, timestamp, body),
+  };
 }

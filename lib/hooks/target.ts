@@ -3,13 +3,14 @@
  * of the webhook call it.
  */
 import type { Logger } from "../core/logger.ts";
-import { signWebhook } from "./signature.ts";
-import type { WebhookDefinition } from "./webhook_file.ts";
+import { sleep } from "../base/sleep.ts";
+import { describeFailure } from "./fields.ts";
 
 /** One request to the target. Repeats have the same id, by which the target recognises them. */
 export interface Delivery {
   readonly id: string;
-  readonly body: string;
+  /** JSON in UTF-8. */
+  readonly body: Uint8Array<ArrayBuffer>;
   /** The number of events in it. */
   readonly count: number;
 }
@@ -21,7 +22,13 @@ const LONGEST_PAUSE_MILLISECONDS = 30_000;
 const MAX_ANSWER_BYTES = 16 * 1024;
 
 export interface TargetOptions {
-  readonly definition: WebhookDefinition;
+  /** Names the webhook in logs. */
+  readonly name: string;
+  readonly url: URL;
+  /** Seconds that the target has to answer. */
+  readonly timeout: number;
+  /** The headers that sign a request which is sent now. */
+  readonly sign: (delivery: Delivery) => Readonly<Record<string, string>>;
   readonly logger: Logger;
   readonly client: Deno.HttpClient;
   /** Aborted when the server stops. */
@@ -34,6 +41,8 @@ export class Target {
   failures = 0;
   /** Failures since the last request that was taken. */
   #failedInRow = 0;
+  /** Why the last request failed; undefined when it was taken. */
+  #reason: string | undefined;
   readonly #options: TargetOptions;
 
   constructor(options: TargetOptions) {
@@ -41,12 +50,17 @@ export class Target {
   }
 
   get name(): string {
-    return this.#options.definition.name;
+    return this.#options.name;
   }
 
   /** Whether the last request failed. */
   get isFailing(): boolean {
     return this.#failedInRow > 0;
+  }
+
+  /** Why the last request failed; undefined when it was taken. */
+  get failure(): string | undefined {
+    return this.#reason;
   }
 
   /**
@@ -65,11 +79,13 @@ export class Target {
           logger.write("info", "webhook is taken again", { hook: this.name, failures: this.#failedInRow });
         }
         this.#failedInRow = 0;
+        this.#reason = undefined;
         return true;
       }
       if (signal.aborted) return false;
       this.failures++;
       this.#failedInRow++;
+      this.#reason = outcome.reason;
       const pause = Math.max(choosePause(attempt), outcome.retryAfter);
       logger.write("warn", "webhook failed", {
         hook: this.name,
@@ -85,28 +101,26 @@ export class Target {
   }
 
   async #send(
-    { id, body }: Delivery,
+    delivery: Delivery,
   ): Promise<{ kind: "taken" } | { kind: "failed"; reason: string; retryAfter: number }> {
-    const { definition: { url, secrets, timeout }, client, signal } = this.#options;
-    const timestamp = Math.floor(Date.now() / 1_000);
-    // The time of each attempt, as targets refuse old ones.
-    const signature = signWebhook(secrets, id, timestamp, body);
-    const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(), timeout * 1_000);
+    const { url, timeout, sign, client, signal } = this.#options;
+    // One controller for both reasons, as AbortSignal.any() would take two more signals for each request.
+    const ending = new AbortController();
+    const end = () => ending.abort();
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      end();
+    }, timeout * 1_000);
+    signal.addEventListener("abort", end);
     try {
       const response = await fetch(url, {
         method: "POST",
-        body,
+        body: delivery.body,
         client,
         redirect: "manual",
-        signal: AbortSignal.any([signal, deadline.signal]),
-        headers: {
-          "content-type": "application/json",
-          "user-agent": "Raindrops",
-          "webhook-id": id,
-          "webhook-timestamp": String(timestamp),
-          "webhook-signature": signature,
-        },
+        signal: ending.signal,
+        headers: { "content-type": "application/json", "user-agent": "Raindrops", ...sign(delivery) },
       });
       if (response.ok) {
         await discardBody(response).catch(() => {});
@@ -120,14 +134,15 @@ export class Target {
         retryAfter: readRetryAfter(response.headers),
       };
     } catch (error) {
-      const reason = deadline.signal.aborted
+      const reason = isLate
         ? `no answer within ${timeout} seconds`
         : error instanceof Error
-        ? withoutQuery(error.message, url)
+        ? describeFailure(error, url)
         : String(error);
       return { kind: "failed", reason, retryAfter: 0 };
     } finally {
       clearTimeout(timer);
+      signal.removeEventListener("abort", end);
     }
   }
 }
@@ -151,23 +166,4 @@ async function discardBody(response: Response): Promise<void> {
   const length = Number(response.headers.get("content-length") ?? Infinity);
   if (length <= MAX_ANSWER_BYTES) await response.arrayBuffer();
   else await response.body?.cancel();
-}
-
-/** Errors of fetch name the URL, whose query may hold a secret. */
-function withoutQuery(message: string, url: URL): string {
-  return url.search === "" ? message : message.replaceAll(url.search, "?...");
-}
-
-/** Resolves after a pause, or at once when the server stops. */
-export function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, milliseconds);
-    signal.addEventListener("abort", end);
-  });
 }

@@ -1,5 +1,5 @@
 /** Reads the webhooks of the `--hooks` file and of the environment. `mod.ts` calls it. */
-import { parseRulePattern, type Selector } from "../core/channel.ts";
+import { joinKey, parseRulePattern, type Selector } from "../core/channel.ts";
 import { parseSecret, type WebhookSecret } from "./signature.ts";
 import { isRecord, parseTargetUrl, refuseUnknown } from "./fields.ts";
 
@@ -68,7 +68,7 @@ export function createMessageWebhook(url: string, secret: string): WebhookDefini
 }
 
 /** @throws {SyntaxError} when two have the same name: they would share a position */
-export function demandUniqueNames(webhooks: readonly WebhookDefinition[]): void {
+export function demandUniqueNames(webhooks: readonly Pick<WebhookDefinition, "name">[]): void {
   const names = new Set<string>();
   for (const { name } of webhooks) {
     if (names.has(name)) throw new SyntaxError(`Two webhooks are called "${name}": give each a "name"`);
@@ -110,7 +110,7 @@ function parseEvent(name: string, where: string): WebhookEvent {
 function parseSelector(names: readonly string[], where: string): Selector {
   try {
     const patterns = names.map(parseRulePattern);
-    return { key: names.join(" "), channel: undefined, patterns };
+    return { key: joinKey(names), channel: undefined, patterns };
   } catch (cause) {
     throw new SyntaxError(`${where}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }

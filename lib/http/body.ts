@@ -1,20 +1,23 @@
 /** Reads the body of a request within limits, and parses that of a publish into a payload by its content type. */
+import { Buffer, isUtf8 } from "node:buffer";
 import { MessagingError } from "../core/errors.ts";
 import { decodeFormText, splitForm } from "../base/form.ts";
-import { parseJsonObject, parseJsonScalar } from "../base/json_text.ts";
+import { jsonKind, parseJsonObject, parseJsonScalar } from "../base/json_text.ts";
+import { nextSlice } from "../base/slices.ts";
+import type { WholeRequest } from "../core/socket.ts";
 import { toJsonPayload } from "../core/message.ts";
 import type { Payload } from "../core/message.ts";
 import { parseOr } from "./problem.ts";
 import { withTimeout } from "./timeout.ts";
-
-/** Made once: a decoder costs more than what it decodes. */
-const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** A payload, and the options beside it in a JSON object or form. */
 interface Body {
   readonly payload: Payload;
   readonly options: Readonly<Record<string, unknown>>;
 }
+
+/** Bytes from which parsing a body can take a millisecond and more. */
+const LARGE_BODY_BYTES = 65_536;
 
 /** Limits of a request's body. */
 export interface BodyLimits {
@@ -24,26 +27,47 @@ export interface BodyLimits {
 }
 
 /**
- * Reads a whole body. A body with a Content-Length is read in one go, as the listener enforces that length; any other is
- * counted as it arrives.
+ * Reads a whole body; what it returns may be a view of more. A body with a Content-Length is read in one go, as the
+ * listener enforces that length; any other is counted as it arrives. Large bodies are handed out one in each turn of
+ * the event loop, as their reader parses them at once: many that arrive together hold up nobody for longer than one of
+ * them.
  *
- * @throws {MessagingError} `too_large`, `unsupported_media`, `body_timeout`, or `bad_body` if the client disconnected
+ * @returns the bytes themselves where they are there already
+ * @throws {MessagingError} or rejects with it: `too_large`, `unsupported_media`, `body_timeout`, or `bad_body` if the
+ * client disconnected
  */
-export async function readBytes(request: Request, limits: BodyLimits): Promise<Uint8Array<ArrayBuffer>> {
-  const { maxBodyBytes, bodyTimeout } = limits;
-  const announced = request.headers.get("content-length");
+export function readBytes(
+  request: Request,
+  limits: BodyLimits,
+): Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>> {
+  const { maxBodyBytes } = limits;
+  const { headers } = request;
+  const announced = headers.get("content-length");
   if (Number(announced ?? 0) > maxBodyBytes) throw tooLarge(maxBodyBytes);
-  const coding = request.headers.get("transfer-encoding") ?? "chunked";
+  const coding = headers.get("transfer-encoding") ?? "chunked";
   if (coding.toLowerCase() !== "chunked") {
     throw new MessagingError(
       "unsupported_media",
       `Bodies with the transfer coding ${coding} are not accepted: send the body without it`,
     );
   }
+  // Of the length that was announced.
+  const arrived = announced === null ? undefined : (request as Partial<WholeRequest>).takeBytes?.();
+  if (arrived !== undefined) {
+    return arrived.byteLength > LARGE_BODY_BYTES ? nextSlice().then(() => arrived) : arrived;
+  }
   const reading = announced === null ? readCounting(request.body, maxBodyBytes) : request.bytes();
+  return awaitBytes(reading, limits);
+}
+
+async function awaitBytes(
+  reading: Promise<Uint8Array<ArrayBuffer>>,
+  { maxBodyBytes, bodyTimeout }: BodyLimits,
+): Promise<Uint8Array<ArrayBuffer>> {
   try {
     const bytes = await withTimeout(bodyTimeout, reading, () => tooLate(bodyTimeout));
     if (bytes.byteLength > maxBodyBytes) throw tooLarge(maxBodyBytes);
+    if (bytes.byteLength > LARGE_BODY_BYTES) await nextSlice();
     return bytes;
   } catch (cause) {
     if (cause instanceof MessagingError) throw cause;
@@ -120,7 +144,9 @@ export function parseBody(
   if (kind === "" || kind.startsWith("text/") || kind === "application/x-www-form-urlencoded") {
     return withoutOptions({ kind: "text", text: decodeText(bytes) });
   }
-  return withoutOptions({ kind: "bytes", bytes });
+  // A view would keep everything alive that came with it.
+  const isView = bytes.byteLength < bytes.buffer.byteLength;
+  return withoutOptions({ kind: "bytes", bytes: isView ? bytes.slice() : bytes });
 }
 
 // Consecutive requests mostly have the same type.
@@ -152,6 +178,13 @@ function checkLength(length: number, maxMessageBytes: number, factor = 1): void 
   );
 }
 
+/** No object beside the data has so many members that are good. */
+const MAX_MEMBERS = 1_000;
+
+function keepsTag(_name: string, kept: number): boolean {
+  return kept < MAX_MEMBERS;
+}
+
 /** Beside the data there are few options: of more, one is unknown. */
 const MAX_OPTIONS = 16;
 
@@ -173,7 +206,7 @@ function parseJson(text: string, maxMessageBytes: number, isWhole: boolean): Bod
     const options = [...members].filter(([name]) => name !== "data");
     return {
       payload: toJsonPayload(data),
-      options: Object.fromEntries(options.map(([name, value]) => [name, parseJsonScalar(value)])),
+      options: Object.fromEntries(options.map(([name, value]) => [name, parseOption(value)])),
     };
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
@@ -183,6 +216,11 @@ function parseJson(text: string, maxMessageBytes: number, isWhole: boolean): Bod
       { cause },
     );
   }
+}
+
+/** A plain value, the members of an object, or undefined for an array. */
+function parseOption(json: string): unknown {
+  return jsonKind(json) === "object" ? parseJsonObject(json, keepsTag) : parseJsonScalar(json);
 }
 
 function parseForm(text: string, maxMessageBytes: number): Body {
@@ -201,14 +239,13 @@ function withoutOptions(payload: Payload): Body {
   return { payload, options: {} };
 }
 
-function decodeText(bytes: Uint8Array): string {
-  try {
-    return UTF8.decode(bytes);
-  } catch (cause) {
+function decodeText(bytes: Uint8Array<ArrayBuffer>): string {
+  if (!isUtf8(bytes)) {
     throw new MessagingError(
       "bad_body",
       "The body is not UTF-8: convert it, or send bytes with the type application/octet-stream",
-      { cause },
     );
   }
+  // A TextDecoder takes three times as long for a short text.
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
 }

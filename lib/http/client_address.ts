@@ -47,8 +47,8 @@ function parseForwarded(value: string): string[] {
 }
 
 /**
- * Pairs quotes from the right, where the proxies write: otherwise a client could send an opening quote that swallows what
- * the proxy appends. Addresses need no escapes.
+ * Pairs quotes from the right, where the proxies write: otherwise a client could send an opening quote that swallows
+ * what the proxy appends. Addresses need no escapes.
  */
 function splitOutsideQuotes(text: string, separator: "," | ";"): string[] {
   const parts = reverse(text).match(separator === "," ? /(?:"[^"]*"|[^,"]|")+/g : /(?:"[^"]*"|[^;"]|")+/g);

@@ -1,6 +1,6 @@
 /**
- * Opens WebSockets and streams: counts them against the limits until they end, by the address of the client, which may be
- * behind a proxy. Protocols open their connections here.
+ * Opens WebSockets and streams: counts them against the limits until they end, by the address of the client, which may
+ * be behind a proxy. Protocols open their connections here.
  */
 import type { Connection, Limits } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";
@@ -32,7 +32,12 @@ export class Connections {
       return peer;
     }
     const address = findClientAddress(peer.address, request.headers, proxies);
-    return { address, upgrade: (handler, options) => peer.upgrade(handler, options) };
+    const { createResponse } = peer;
+    return {
+      address,
+      upgrade: (handler, options) => peer.upgrade(handler, options),
+      ...createResponse && { createResponse },
+    };
   }
 
   /**
@@ -74,7 +79,8 @@ export class Connections {
   /** Behind an unknown proxy on this machine, all clients would count as local and be exempt from limits by address. */
   #warnOfProxy({ headers }: Request, { address }: Peer): void {
     if (this.#hasWarned || !isLoopbackAddress(address)) return;
-    if (!headers.has("x-forwarded-for") && !headers.has("forwarded")) return;
+    // Not has(), for which the runtime lists all headers.
+    if (headers.get("x-forwarded-for") === null && headers.get("forwarded") === null) return;
     this.#hasWarned = true;
     this.#options.logger.write(
       "warn",

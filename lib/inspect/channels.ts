@@ -1,4 +1,5 @@
 /** The inspector's table of channels: one page, filtered and sorted, computed without blocking the hub. */
+import { SliceClock } from "../base/slices.ts";
 import { selectChannel } from "../core/channel.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Log } from "../core/log.ts";
@@ -53,8 +54,6 @@ export interface ChannelSources {
   readonly traffic: Traffic;
 }
 
-/** Channels processed per turn of the event loop. */
-const CHANNELS_A_TURN = 1_000;
 /** Rows collected beyond the page before they are sorted and truncated. */
 const SPARE_ROWS = 1_000;
 const SHOWN_CHARACTERS = 1_000;
@@ -65,9 +64,9 @@ export async function listChannels(sources: ChannelSources, query: ChannelQuery)
   const compare = comparison(query);
   let found: ChannelRow[] = [];
   let total = 0;
-  let looked = 0;
+  const slice = new SliceClock();
   for (const row of listRows(sources)) {
-    if (++looked % CHANNELS_A_TURN === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    if (slice.isOver) await slice.next();
     if (filter !== "" && !row.channel.toLowerCase().includes(filter)) continue;
     total++;
     if (found.push(row) < wanted * 2 + SPARE_ROWS) continue;

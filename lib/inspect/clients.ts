@@ -16,7 +16,7 @@ export interface ClientRow {
   readonly since: number;
 }
 
-interface SubscriberRow extends ClientRow {
+export interface SubscriberRow extends ClientRow {
   /** The selector of its subscription: name, list or pattern. */
   readonly by: string;
 }
@@ -30,7 +30,7 @@ export interface ClientDetails extends ClientRow {
 }
 
 /** Most rows of one answer. */
-const SHOWN_CLIENTS = 100;
+export const SHOWN_CLIENTS = 100;
 const SHOWN_SUBSCRIPTIONS = 100;
 
 /** The first local subscribers of a channel. */

@@ -1,10 +1,11 @@
 /**
- * The endpoints of the inspector at `/_inspect`: samples, refusals and messages as NDJSON streams, channels and clients as
- * documents, and disconnecting a client. All of them are for operators. `app.ts` routes to it.
+ * The endpoints of the inspector at `/_inspect`: samples, refusals and messages as NDJSON streams, channels and clients
+ * as documents, and disconnecting a client. All of them are for operators. `app.ts` routes to it.
  */
 import { Hono } from "hono";
 import type { Gate } from "../auth/gate.ts";
-import { parseChannel } from "../core/channel.ts";
+import { normalizeChannel, parseChannel, selectChannel, selectPatterns } from "../core/channel.ts";
+import type { Cluster } from "../core/cluster/cluster.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
 import type { Log } from "../core/log.ts";
@@ -24,12 +25,17 @@ import {
   readNewest,
   showMessage,
 } from "./channels.ts";
-import { describeClient, disconnectClient, listClients, listSubscribers } from "./clients.ts";
+import { findLively } from "./lively.ts";
+import { ProcessClients } from "./process_clients.ts";
 import { type Sample, Sampler } from "./sampler.ts";
+import { addTokenRoutes, type TokenSources } from "./tokens.ts";
+import { addWorkRoutes, type WorkSources } from "./work.ts";
 import { parseOr } from "../http/problem.ts";
 
-interface InspectorOptions {
+interface InspectorOptions extends Pick<WorkSources, "scheduler" | "webhooks">, Pick<TokenSources, "tokens"> {
   readonly hub: Hub;
+  /** Its other threads have clients of this process too. */
+  readonly cluster?: Cluster | undefined;
   readonly log: Log;
   readonly gate: Gate;
   readonly logger: Logger;
@@ -57,14 +63,17 @@ export class Inspector implements Disposable {
   readonly #logger: Logger;
   readonly #sampler: Sampler;
   readonly #sources: ChannelSources;
+  readonly #clients: ProcessClients;
   readonly #streams = new Set<LineStream>();
   #look: { readonly timer: ReturnType<typeof setTimeout>; readonly release: () => void } | undefined;
   #listing = Promise.resolve<unknown>(undefined);
 
-  constructor({ hub, log, gate, logger, readCpuSeconds }: InspectorOptions) {
+  constructor(options: InspectorOptions) {
+    const { hub, cluster, log, gate, logger, readCpuSeconds } = options;
     this.#hub = hub;
     this.#logger = logger;
     this.#sampler = new Sampler(hub, readCpuSeconds);
+    const clients = this.#clients = new ProcessClients(hub, cluster);
     this.#sources = { hub, log, traffic: new Traffic(hub) };
     const { routes } = this;
     routes.onError((error) => {
@@ -98,13 +107,23 @@ export class Inspector implements Disposable {
       );
       return c.json({ ...page, rows });
     });
+    routes.get("/lively", async (c) => {
+      const pass = await gate.admit(c.req.raw);
+      const everything = gate.restrict(selectPatterns(["**"]), pass);
+      return c.json(await this.#takeTurn(() => findLively(this.#sources, pass, everything)));
+    });
     routes.get(
       "/channel",
       async (c) => c.json(await this.#describeChannel(await readVisible(c.req.raw, c.req.query("channel")))),
     );
-    routes.get("/clients", (c) => c.json(listClients(hub, (c.req.query("filter") ?? "").toLowerCase())));
-    routes.get("/client", (c) => c.json(describeClient(hub, c.req.query("connection") ?? "")));
-    routes.post("/disconnect", (c) => c.json(this.#disconnect(c.req.query("connection") ?? "")));
+    routes.get(
+      "/clients",
+      async (c) => c.json(await clients.list((c.req.query("filter") ?? "").toLowerCase())),
+    );
+    routes.get("/client", async (c) => c.json(await clients.describe(c.req.query("connection") ?? "")));
+    addWorkRoutes(routes, options);
+    addTokenRoutes(routes, options);
+    routes.post("/disconnect", async (c) => c.json(await this.#disconnect(c.req.query("connection") ?? "")));
   }
 
   /** Ends all streams, when the server drains. */
@@ -117,7 +136,9 @@ export class Inspector implements Disposable {
   }
 
   /** Sends the samples of the last minutes, then one per second, each with the refusals since the last. */
-  #openStream(): Response {
+  async #openStream(): Promise<Response> {
+    // What workers have counted so far.
+    await this.#hub.metrics.refresh();
     const stream = this.#openLines(() => forget());
     let refusal = this.#hub.metrics.lastRefusal - SHOWN_REFUSALS;
     const send = (samples: readonly Sample[]) => {
@@ -131,6 +152,7 @@ export class Inspector implements Disposable {
         missed,
         totals: this.#total(),
         nodes: this.#hub.nodes(),
+        threads: this.#hub.threads(),
       });
       if (isSent) refusal = metrics.lastRefusal;
     };
@@ -141,7 +163,6 @@ export class Inspector implements Disposable {
 
   /** Sends the newest messages of a channel, then live ones a few times per second, not all if there are many. */
   async #openTail(channel: string): Promise<Response> {
-    const newest = await readNewest(this.#hub, channel, SHOWN_MESSAGES);
     let waiting: Message[] = [];
     let missed = 0;
     const take = (messages: readonly Message[]) => {
@@ -151,7 +172,18 @@ export class Inspector implements Disposable {
         if (waiting.length > SHOWN_MESSAGES * 2) missed += waiting.splice(0, SHOWN_MESSAGES).length;
       }
     };
-    const ignore = this.#hub.observe(take);
+    // Before the newest are read: what is stored meanwhile is in one or the other.
+    const stops = [this.#hub.watch(selectChannel(channel)), this.#hub.observe(take, "delivered")];
+    const ignore = () => stops.forEach((stop) => stop());
+    let newest: readonly Message[];
+    try {
+      newest = await readNewest(this.#hub, channel, SHOWN_MESSAGES);
+    } catch (error) {
+      ignore();
+      throw error;
+    }
+    const shownUpTo = newest.at(-1)?.sequence ?? 0;
+    waiting = waiting.filter(({ sequence }) => sequence === 0 || sequence > shownUpTo);
     const timer = setInterval(() => {
       if (waiting.length === 0) return;
       const shown = waiting.slice(-SHOWN_MESSAGES);
@@ -169,11 +201,15 @@ export class Inspector implements Disposable {
   }
 
   async #listChannels(query: ChannelQuery) {
+    return await this.#takeTurn(() => listChannels(this.#sources, query));
+  }
+
+  /** Goes through all channels, one page at a time, however many are open. */
+  async #takeTurn<T>(list: () => Promise<T>): Promise<T> {
     this.#keepCounting();
-    // One at a time, however many pages are open.
-    const page = this.#listing.then(() => listChannels(this.#sources, query));
-    this.#listing = page.catch(() => {});
-    return await page;
+    const listing = this.#listing.then(list);
+    this.#listing = listing.catch(() => {});
+    return await listing;
   }
 
   async #describeChannel(channel: string) {
@@ -187,12 +223,12 @@ export class Inspector implements Disposable {
       stored: log.findStored === undefined ? undefined : stored?.stored ?? 0,
       offset: stored?.offset,
       last: await findLast(this.#sources, channel),
-      readers: listSubscribers(hub, channel),
+      readers: await this.#clients.listSubscribers(channel),
     };
   }
 
-  #disconnect(connection: string) {
-    const client = disconnectClient(this.#hub, connection);
+  async #disconnect(connection: string) {
+    const client = await this.#clients.disconnect(connection);
     this.#logger.write("info", "client disconnected by operator", { id: client.id });
     return client;
   }
@@ -269,7 +305,7 @@ function readChannelQuery(query: Readonly<Record<string, string>>): ChannelQuery
     throw new MessagingError("bad_option", `sort must be one of ${CHANNEL_ORDERS.join(", ")}`);
   }
   return {
-    filter: filter.toLowerCase(),
+    filter: normalizeChannel(filter).toLowerCase(),
     sort: known,
     descending: order === "descending",
     offset: readNumber("offset", offset, 0, Number.MAX_SAFE_INTEGER),

@@ -4,6 +4,7 @@
  */
 import type { Logger } from "../core/logger.ts";
 import { type Frame, IDLE_CLOSE, type Peer, type Socket, type SocketHandler } from "../core/socket.ts";
+import { closeSocket } from "./closing_watch.ts";
 import { checkHandshake } from "./handshake.ts";
 import type { Fetch, Listener, ListenOptions } from "./listener.ts";
 
@@ -148,33 +149,62 @@ function upgradeSocket(
   if (subprotocol !== undefined) response.headers.set("sec-websocket-protocol", subprotocol);
   webSocket.binaryType = "arraybuffer";
   open.add(webSocket);
-  const guard = (run: () => void) => runGuarded(webSocket, logger, run);
-  webSocket.onopen = () => guard(() => handler.open(new DenoSocket(webSocket)));
-  webSocket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) =>
-    guard(() => handler.message(typeof data === "string" ? data : new Uint8Array(data)));
-  let isClosed = false;
-  webSocket.onclose = (event) => {
-    // The event may fire twice.
-    if (isClosed) return;
-    isClosed = true;
-    const isIdle = !event.wasClean && event.reason === IDLE_REASON;
-    const { code, reason } = isIdle ? IDLE_CLOSE : event;
-    guard(() => handler.close(code, reason));
-    open.delete(webSocket);
-  };
-  // Always followed by close, which is handled.
-  webSocket.onerror = (event) => event.preventDefault();
+  const events = new SocketEvents(webSocket, handler, logger, open);
+  for (const type of ["open", "message", "close", "error"]) webSocket.addEventListener(type, events);
   return response;
 }
 
-/** Catches exceptions of handlers, which would end the process. */
-function runGuarded(webSocket: WebSocket, logger: Logger, run: () => void): void {
-  try {
-    run();
-  } catch (error) {
-    const reason = error instanceof Error ? error.stack : String(error);
-    logger.write("error", "socket handler failed", { reason });
-    if (webSocket.readyState < WebSocket.CLOSING) webSocket.close(1011, "internal error");
+/** Hands a socket's events to its handler. An object, as a closure for each event would cost every idle socket more. */
+class SocketEvents implements EventListenerObject {
+  readonly #webSocket: WebSocket;
+  readonly #handler: SocketHandler;
+  readonly #logger: Logger;
+  readonly #open: Set<WebSocket>;
+
+  constructor(webSocket: WebSocket, handler: SocketHandler, logger: Logger, open: Set<WebSocket>) {
+    this.#webSocket = webSocket;
+    this.#handler = handler;
+    this.#logger = logger;
+    this.#open = open;
+  }
+
+  /** Catches exceptions of handlers, which would end the process. */
+  handleEvent(event: Event): void {
+    try {
+      this.#handle(event);
+    } catch (error) {
+      const reason = error instanceof Error ? error.stack : String(error);
+      this.#logger.write("error", "socket handler failed", { reason });
+      if (this.#webSocket.readyState < WebSocket.CLOSING) {
+        closeSocket(this.#webSocket, 1011, "internal error");
+      }
+    }
+  }
+
+  #handle(event: Event): void {
+    switch (event.type) {
+      case "open":
+        this.#handler.open(new DenoSocket(this.#webSocket));
+        break;
+      case "message": {
+        const { data } = event as MessageEvent<string | ArrayBuffer>;
+        this.#handler.message(typeof data === "string" ? data : new Uint8Array(data));
+        break;
+      }
+      case "close":
+        // The event may fire twice.
+        if (this.#open.delete(this.#webSocket)) this.#close(event as CloseEvent);
+        break;
+      case "error":
+        // Always followed by close, which is handled.
+        event.preventDefault();
+    }
+  }
+
+  #close(event: CloseEvent): void {
+    const isIdle = !event.wasClean && event.reason === IDLE_REASON;
+    const { code, reason } = isIdle ? IDLE_CLOSE : event;
+    this.#handler.close(code, reason);
   }
 }
 
@@ -191,7 +221,8 @@ class DenoSocket implements Socket {
   send(frames: readonly Frame[]): void {
     const webSocket = this.#webSocket;
     for (const { data } of frames) {
-      if (this.#isClosing || webSocket.readyState !== WebSocket.OPEN) return;
+      if (this.#isClosing) return;
+      // Does nothing once the socket is closed.
       webSocket.send(data);
       this.#unseenFrames = data.length === 0 ? this.#unseenFrames + 1 : 0;
     }
@@ -219,16 +250,17 @@ class DenoSocket implements Socket {
   close(code: number, reason: string): void {
     if (this.#isClosing) return;
     this.#isClosing = true;
-    // The runtime resets a connection that it closes with frames unread, and the close frame is lost. One more turn lets
-    // it read what has arrived; otherwise a client that sends too fast would not learn why it was disconnected.
+    // Once close() is called, the runtime drops the connection at the next frame that it has read, even if the close
+    // frame is not written yet; the client would see 1006. An immediate runs when the frames that were read in this
+    // turn have been handed over, and the close frame is then written before the runtime reads again.
     const webSocket = this.#webSocket;
-    const timer = setTimeout(() => {
-      if (webSocket.readyState < WebSocket.CLOSING) webSocket.close(code, reason);
-    }, 0);
-    webSocket.addEventListener("close", () => clearTimeout(timer));
+    const immediate = setImmediate(() => {
+      if (webSocket.readyState < WebSocket.CLOSING) closeSocket(webSocket, code, reason);
+    });
+    webSocket.addEventListener("close", () => clearImmediate(immediate));
   }
 
-  /** The runtime cannot drop a WebSocket: its queue remains until the peer reads it or disconnects. */
+  /** The runtime cannot drop what it is writing: the queue remains until the peer reads it or disconnects. */
   terminate(): void {
     this.close(1013, "");
   }

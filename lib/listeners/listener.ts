@@ -1,5 +1,6 @@
 /** The Listener port: owns the TCP port, and turns HTTP requests and upgrades into calls of the app. */
 import type { Logger } from "../core/logger.ts";
+import type { Metrics } from "../core/metrics/metrics.ts";
 import type { Peer } from "../core/socket.ts";
 import type { Certificate } from "./certificate.ts";
 
@@ -22,6 +23,8 @@ export interface ListenOptions {
   /** Serves https and wss with this certificate; http and ws if left out. */
   readonly certificate?: Certificate | undefined;
   readonly logger: Logger;
+  /** Counts what a listener refuses before a request reaches the app. */
+  readonly metrics?: Pick<Metrics, "refused"> | undefined;
 }
 
 /** A listening server. */

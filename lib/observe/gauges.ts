@@ -9,6 +9,7 @@ export function createGauges(hub: Hub): readonly Gauge[] {
     name,
     help,
     kind: "gauge",
+    ofProcess: true,
     read,
   });
   return [

@@ -1,4 +1,6 @@
-/** `GET /healthz` and `/readyz`: whether the process is alive, and whether it accepts messages. `app.ts` routes to them. */
+/**
+ * `GET /healthz` and `/readyz`: whether the process is alive, and whether it accepts messages. `app.ts` routes to them.
+ */
 import { MessagingError } from "../core/errors.ts";
 import type { Hub } from "../core/hub.ts";
 import type { LogInsight } from "../core/log.ts";

@@ -11,7 +11,9 @@ const MAX_WAITING_CHARACTERS = 1024 * 1024;
 
 const UTF8 = new TextEncoder();
 
-/** A queue of lines before a sink. After the sink has failed, lines are dropped: a broken log must not stop the server. */
+/**
+ * A queue of lines before a sink. After the sink has failed, lines are dropped: a broken log must not stop the server.
+ */
 export class LineWriter {
   readonly #sink: Sink;
   #waiting = "";

@@ -11,7 +11,8 @@ import type { Metrics } from "../core/metrics/metrics.ts";
 /** https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format */
 const CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-export function handleMetrics(metrics: Metrics): Response {
+export async function handleMetrics(metrics: Metrics): Promise<Response> {
+  await metrics.refresh();
   return new Response(renderFamilies(listFamilies(metrics)), {
     headers: { "content-type": CONTENT_TYPE, "cache-control": "no-store" },
   });

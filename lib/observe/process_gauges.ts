@@ -13,6 +13,7 @@ export function createProcessGauges(
       name: "raindrops_build_info",
       help: "1, labelled with the version that runs",
       kind: "gauge",
+      ofProcess: true,
       labels: { version },
       read: () => 1,
     },
@@ -20,6 +21,7 @@ export function createProcessGauges(
       name: "process_resident_memory_bytes",
       help: "Resident memory of the process",
       kind: "gauge",
+      ofProcess: true,
       read: () => Deno.memoryUsage().rss,
     },
     {
@@ -32,18 +34,21 @@ export function createProcessGauges(
       name: "process_cpu_seconds_total",
       help: "CPU time used by the process",
       kind: "counter",
+      ofProcess: true,
       read: readCpuSeconds,
     },
     {
       name: "process_open_fds",
       help: "Open file descriptors; needs --allow-all",
       kind: "gauge",
+      ofProcess: true,
       read: countOpenFiles,
     },
     {
       name: "process_start_time_seconds",
       help: "When the server started, in seconds since 1970",
       kind: "gauge",
+      ofProcess: true,
       read: () => startedAt / 1_000,
     },
   ];

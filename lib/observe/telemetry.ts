@@ -1,6 +1,6 @@
 /**
- * Reports to OpenTelemetry what Deno does not report itself: the metrics, and a span for each publish. `app.ts` opens it at
- * start; without OTEL_DENO it is off, and its package is not loaded.
+ * Reports to OpenTelemetry what Deno does not report itself: the metrics, and a span for each publish. `app.ts` opens
+ * it at start; without OTEL_DENO it is off, and its package is not loaded.
  */
 import type { Attributes, BatchObservableResult, Meter, Observable, Span } from "@opentelemetry/api";
 import { toMessagingError } from "../core/errors.ts";

@@ -1,6 +1,7 @@
 /**
- * Loads the files of `static/` and of the browser packages: strips types from TypeScript, turns bare imports into URLs of
- * this origin, and puts the version of all files into every URL. `pages.ts` serves them.
+ * Loads the files of `static/` and of the browser packages: strips types from TypeScript, turns bare imports into URLs
+ * of this origin, joins the parts of pages and styles, and puts the version of all files into every URL. `pages.ts`
+ * serves them.
  */
 import { createHash } from "node:crypto";
 import { stripTypeScriptTypes } from "node:module";
@@ -30,6 +31,7 @@ const TYPES: Readonly<Record<string, string>> = {
   svg: "image/svg+xml",
   ts: "text/javascript; charset=utf-8",
   txt: "text/plain; charset=utf-8",
+  webmanifest: "application/manifest+json",
 };
 
 /** Smallest asset that is compressed: below it, the headers cost more than is saved. */
@@ -40,6 +42,17 @@ const BROTLI_QUALITY = 9;
 /** Static imports, as deno fmt formats them, and dynamic ones. */
 const STATIC_IMPORT = /^(?:import\b|export [{*])[^;"`]*?"([^"\n]+)"/gm;
 const DYNAMIC_IMPORT = /\bimport\("([^"\n]+)"\)/g;
+
+/** A line of a page that stands for what it shares with others: a file of `parts/`. */
+const PAGE_PART = /^ *<!-- part: (\w+\.html) -->$/gm;
+const PARTS = "parts/";
+/**
+ * How the head of every page begins, before its title and what is its own. The script comes before the styles, so that
+ * the colours are there at the first paint.
+ */
+const HEAD = "parts/head.html";
+/** A line of a style that stands for another file. */
+const STYLE_IMPORT = /^@import "(\.[^"\n]+)";\n/gm;
 
 const UTF8 = new TextEncoder();
 
@@ -93,10 +106,15 @@ export async function loadAssets(
   // Not part of the pages: it is there for the type checker.
   sources.delete("deno.json");
   addManual(sources);
+  const head = new TextDecoder().decode(sources.get(HEAD)).trimEnd().replaceAll(/^/gm, "    ");
+  sources.delete(HEAD);
+  joinParts(sources);
   for (const path of [...sources.keys()].filter((path) => path.endsWith(".html"))) {
     const text = new TextDecoder().decode(sources.get(path));
     const attributes = Object.entries(facts).map(([name, value]) => ` data-${name}="${value}"`).join("");
-    sources.set(path, UTF8.encode(text.replace('<html lang="en"', `$&${attributes}`)));
+    const html = text.replace('<html lang="en"', `$&${attributes}`)
+      .replace("<head>", (start) => `${start}\n${head}`);
+    sources.set(path, UTF8.encode(html));
   }
   const paths = [...sources.keys()].sort();
   // One version for all files, so that relative imports of a module resolve within its version.
@@ -132,6 +150,26 @@ async function readFolder(
 
 function isManual(path: string): boolean {
   return path.startsWith(DOCS) && path.endsWith(".md");
+}
+
+/** Puts the parts of each page and style where it names them, so that one request brings all. Parts have no parts. */
+function joinParts(sources: Map<string, Uint8Array<ArrayBuffer>>): void {
+  const parts = new Set<string>();
+  const find = (path: string, part: string) => {
+    const content = sources.get(part);
+    if (content === undefined) throw new TypeError(`${path} has the part ${part}, which is not there`);
+    parts.add(part);
+    return new TextDecoder().decode(content);
+  };
+  for (const [path, bytes] of sources) {
+    const extension = extensionOf(path);
+    if ((extension !== "css" && extension !== "html") || path.startsWith(VENDOR)) continue;
+    const text = new TextDecoder().decode(bytes)
+      .replaceAll(PAGE_PART, (_, name: string) => find(path, PARTS + name).trimEnd())
+      .replaceAll(STYLE_IMPORT, (_, name: string) => find(path, posix.join(posix.dirname(path), name)));
+    sources.set(path, UTF8.encode(text));
+  }
+  for (const part of parts) sources.delete(part);
 }
 
 /** Puts the rendered pages of the manual in the place of their sources. */

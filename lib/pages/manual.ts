@@ -1,6 +1,6 @@
 /**
- * Renders the manual: each Markdown file of `static/docs/` becomes a page with the list of all pages, the contents of the
- * page and an index to search. `assets.ts` calls it once, at start.
+ * Renders the manual: each Markdown file of `static/docs/` becomes a page with the list of all pages, the contents of
+ * the page and an index to search. `assets.ts` calls it once, at start.
  */
 import { Marked, type Token, type Tokens } from "marked";
 import { encodeHtml } from "./html.ts";

@@ -16,7 +16,11 @@ const FILES: Readonly<Record<string, string>> = {
   [`${MANUAL}/README.md`]: "docs/index.html",
   [`${MANUAL}/search.json`]: "docs/search.json",
   "/_inspect": "inspect.html",
+  "/_offline": "offline.html",
+  // At the root, as a worker is for the paths below its own.
+  "/_offline.js": "offline_worker.ts",
   "/favicon.ico": "favicon.svg",
+  "/_push/worker.js": "push_worker.ts",
   "/robots.txt": "robots.txt",
 };
 const EXAMPLES = "/_examples/";
@@ -24,6 +28,7 @@ const STATIC = "/_static/";
 /** Where the Open box of the home page goes: on to the channel that its text names. */
 const OPEN = "/_open";
 const CHANNEL_PAGE = "channel.html";
+const PATTERN_PAGE = "pattern.html";
 const ERROR_PAGE = "error.html";
 
 /** For pages and images: strict enough that injected markup could neither run scripts nor send data elsewhere. */
@@ -49,6 +54,10 @@ export interface Facts {
   readonly credential: "none" | "token" | "key";
   /** Largest message, in bytes. */
   readonly maxMessageBytes: number;
+  /** Whether the messages of any channel are pushed. */
+  readonly pushes: boolean;
+  /** Who is an operator: everybody, or whoever has an API key. */
+  readonly operators: "all" | "key";
 }
 
 /** The pages and their assets. */
@@ -64,8 +73,16 @@ export class Pages {
    *
    * @param facts what pages tell people about this server
    */
-  static async load(folder: URL, { credential, maxMessageBytes }: Facts): Promise<Pages> {
-    const facts = { "credential": credential, "max-message-bytes": String(maxMessageBytes) };
+  static async load(
+    folder: URL,
+    { credential, maxMessageBytes, operators, pushes }: Facts,
+  ): Promise<Pages> {
+    const facts = {
+      credential,
+      operators,
+      "max-message-bytes": String(maxMessageBytes),
+      ...(pushes ? { pushes: "true" } : {}),
+    };
     return new Pages(await loadAssets(folder, BROWSER_PACKAGES, facts));
   }
 
@@ -76,7 +93,7 @@ export class Pages {
   }
 
   /**
-   * Serves the file of a path; any path without one gets the page of a channel.
+   * Serves the file of a path; any path without one gets the page of a channel, or of a list or pattern.
    *
    * @throws {MessagingError} `not_found`
    */
@@ -155,7 +172,12 @@ function toFile(pathname: string): string {
     // With the file's name too, so that links work here as they do in a repository.
     return `docs/${pathname.slice(MANUAL.length + 1).replace(/\.md$/, "")}.html`;
   }
-  return CHANNEL_PAGE;
+  return isPattern(pathname) ? PATTERN_PAGE : CHANNEL_PAGE;
+}
+
+/** Whether a path reads several channels: a list, or a pattern, whose star may be escaped. */
+function isPattern(pathname: string): boolean {
+  return /[,*]|%2a/i.test(pathname);
 }
 
 /** Whether `Accept-Encoding` names a coding without refusing it (RFC 9110 section 12.5.3). */

@@ -2,19 +2,11 @@
  * Finds the channel that somebody may have meant: by a name that no channel can have, or by an address that was pasted.
  * Pages of errors suggest it, and the Open box of the home page goes there.
  */
-import { LOBBY, MAX_CHANNEL_LENGTH, parseChannel, parseSelectorPath } from "../core/channel.ts";
+import { LOBBY, normalizeChannel, parseChannel, parseSelectorPath, suggestName } from "../core/channel.ts";
 
-/** A valid name that is close to a text: `my-room` for `my room`. Undefined when nothing of it can be kept. */
+/** A valid name that is close to a text: `my room` for `my room?`. Undefined when nothing of it can be kept. */
 export function suggestChannel(text: string): string | undefined {
-  if (isChannel(text)) return text;
-  const segments = text.trim().split(/[/\\]+/).map(tidySegment).filter((segment) => !/^\.*$/.test(segment));
-  const [first = "", ...others] = segments;
-  const start = first.replace(/^[_@.-]+/, "");
-  for (const name of [start, `${start || "my"}-channel`]) {
-    const candidate = [name, ...others].join("/").slice(0, MAX_CHANNEL_LENGTH).replace(/\/$/, "");
-    if (segments.length > 0 && isChannel(candidate)) return candidate;
-  }
-  return undefined;
+  return isChannel(text) ? normalizeChannel(text) : suggestName(text);
 }
 
 /** A channel's URL path as a browser sends it. */
@@ -27,13 +19,13 @@ function encodePath(name: string): string {
 }
 
 /**
- * The path that a text in the Open box leads to: that of an address, of a name, list or pattern, or of the name suggested
- * in its place. Undefined when nothing of it can be kept.
+ * The path that a text in the Open box leads to: that of an address, of a name, list or pattern, or of the name
+ * suggested in its place. Undefined when nothing of it can be kept.
  *
  * @param host this server's own, with which an address may begin without a scheme
  */
 export function findPath(text: string, host: string): string | undefined {
-  const name = readAddress(text.trim(), host);
+  const name = normalizeChannel(readAddress(text.trim(), host));
   if (name === "") return "/";
   const path = name === LOBBY ? "/" : encodePath(name);
   try {
@@ -57,21 +49,6 @@ function readAddress(text: string, host: string): string {
   } catch {
     return path;
   }
-}
-
-function tidySegment(segment: string): string {
-  const words = segment.normalize("NFC").trim().replaceAll(/\s+/g, "-");
-  const plain = words.normalize("NFKD").replaceAll(/\p{M}/gu, "");
-  if (/^[\x20-\x7e]*$/.test(plain)) return tidyAscii(plain);
-  // Letters of other scripts become what they are in the names of hosts (RFC 3492): one name for each text.
-  const letters = words.replaceAll(/[^\p{L}\p{M}\p{N}]+/gu, "-").replaceAll(/^-+|-+$/g, "");
-  return letters === "" || !URL.canParse(`http://${letters}`)
-    ? tidyAscii(plain.replaceAll(/[^\x20-\x7e]/g, " "))
-    : new URL(`http://${letters}`).hostname;
-}
-
-function tidyAscii(text: string): string {
-  return text.replaceAll(/[^\w\-=@,.;:#$~!'()+]+/g, "-").replaceAll(/^-+|-+$/g, "");
 }
 
 function isChannel(name: string): boolean {

@@ -1,6 +1,6 @@
 /**
- * The protocols in the order in which `app.ts` mounts them, and their settings. Channels as URLs come last, as they take
- * every path that is left.
+ * The protocols in the order in which `app.ts` mounts them, and their settings. Channels as URLs come last, as they
+ * take every path that is left.
  */
 import type { Settings, Values } from "../base/setting.ts";
 import type { OpenProtocol, Protocol, ProtocolSettings, Services } from "./protocol.ts";
@@ -24,6 +24,16 @@ export const PROTOCOL_SETTINGS = Object.assign(
 
 /** What all protocols together read of the configuration. */
 type AllProtocolSettings = ProtocolSettings & Values<AllSettings>;
+
+/**
+ * What the thread of the engine opens where workers serve: the protocols that keep channels private, to know which, and
+ * what is decided in one place for all workers.
+ */
+export const ENGINE_PROTOCOLS: readonly OpenProtocol<AllProtocolSettings>[] = [
+  registry.centrifuge.open,
+  registry.pusher.open,
+  registry.mqtt.openSeats,
+];
 
 const PROTOCOLS: readonly OpenProtocol<AllProtocolSettings>[] = [...Object.values(others), urls]
   .map(({ open }) => open);

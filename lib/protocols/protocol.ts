@@ -4,16 +4,20 @@
  */
 import type { Hono } from "hono";
 import type { Gate } from "../auth/gate.ts";
+import type { Pass } from "../auth/pass.ts";
 import type { Client } from "../core/client.ts";
+import { changeInfo } from "../core/client_info.ts";
 import type { Cluster } from "../core/cluster/cluster.ts";
-import { MessagingError } from "../core/errors.ts";
+import { MessagingError, toMessagingError } from "../core/errors.ts";
 import { Deadline } from "../base/deadline.ts";
 import type { Hub } from "../core/hub.ts";
 import type { LogState } from "../core/log.ts";
 import type { Limits } from "../core/limits.ts";
 import type { Logger } from "../core/logger.ts";
+import type { ProtocolWebhook } from "../core/protocol_webhook.ts";
 import type { OutboxLimits } from "../core/outbox.ts";
 import type { Rules } from "../core/rules.ts";
+import type { Scheduler } from "../core/schedule/scheduler.ts";
 import type { Peer } from "../core/socket.ts";
 import type { BodyLimits } from "../http/body.ts";
 import type { Connections } from "../http/connections.ts";
@@ -28,6 +32,13 @@ export interface Protocol extends AsyncDisposable {
    * names in `core/channel.ts`.
    */
   readonly routes: Hono<Env>;
+  /**
+   * Answers a request that can be nobody else's, before it is routed; undefined for any other. Most requests of a busy
+   * server are such, and routing costs as much as storing. It throws and rejects as routes do.
+   */
+  direct?(request: Request, peer: Peer): Promise<Response> | undefined;
+  /** Its own webhooks, which `lib/hooks` sends. */
+  readonly webhooks?: readonly ProtocolWebhook[];
   /** The server drains: ends the sessions of which the hub does not know. The hub ends its clients itself. */
   drain?(): void;
 }
@@ -47,6 +58,8 @@ export interface ProtocolSettings extends BodyLimits {
   readonly keepAlive: number;
   /** The address that the server listens on, for protocols with a port of their own; this machine if left out. */
   readonly host?: string;
+  /** Whether such ports are shared with other threads or nodes of this machine. */
+  readonly reusePort?: boolean;
   /** Files with the certificate and its key, in PEM, for such ports. */
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
@@ -74,23 +87,53 @@ export interface Services<Settings = ProtocolSettings> {
   readonly pages: PageSource;
   /** What services remember across restarts; kept in memory where the engine keeps nothing but messages. */
   readonly state: LogState;
+  /** Publishes messages later. */
+  readonly scheduler: Scheduler;
   readonly settings: Settings;
 }
 
 /**
- * Ends a client when its token expires.
+ * Ends a client with `token_expired` when its time is up. One that the application let in goes on for as long as the
+ * application then says, which its callout `refresh` asks.
  *
- * @param expires in seconds since 1970; 0 for never
+ * @param takesInfo whether an `info` that the application answers becomes that of the client
  * @returns cancels that
  */
-export function endAtExpiry(expires: number, client: Client): () => void {
-  if (expires === 0) return cancelNothing;
+export function watchExpiry(
+  { gate, hub, cluster }: Pick<Services, "gate" | "hub" | "cluster">,
+  pass: Pass,
+  client: Client,
+  takesInfo = true,
+): () => void {
+  if (pass.expires === 0) return cancelNothing;
   const deadline = new Deadline();
-  deadline.set(
-    expires * 1_000,
-    () => client.end(new MessagingError("token_expired", "The token has expired")),
-  );
-  return () => deadline.clear();
+  let current = pass;
+  let isCancelled = false;
+  const wait = () => deadline.set(current.expires * 1_000, expire);
+  const expire = () => {
+    if (!current.isIdentified) {
+      return client.end(new MessagingError("token_expired", "The token has expired"));
+    }
+    renew().catch((error) => {
+      if (!isCancelled) client.end(toMessagingError(error));
+    });
+  };
+  const renew = async () => {
+    const renewed = await gate.renewByApplication(current);
+    if (isCancelled) return;
+    // An answer in the past would ask again at once, and again.
+    if (renewed.expires !== 0 && renewed.expires * 1_000 <= Date.now()) {
+      throw new MessagingError("token_expired", "The connection has expired: connect again");
+    }
+    current = renewed;
+    if (takesInfo && renewed.info !== undefined) changeInfo(hub, cluster, client, renewed.info);
+    if (renewed.expires !== 0) wait();
+  };
+  wait();
+  return () => {
+    isCancelled = true;
+    deadline.clear();
+  };
 }
 
 function cancelNothing(): void {}

@@ -1,9 +1,10 @@
-/** One channel: its numbers, its messages as they come, and who reads it. */
+/** The drawer of one channel: its numbers, a form to publish to it, its messages as they come, and who reads it. */
 import { describe, type ShownMessage } from "./channels.ts";
 import type { ClientRow } from "./clients.ts";
 import { read, readLines, repeat } from "./connection.ts";
-import { create, createRowButton, find, Rows, setText, showFacts } from "./elements.ts";
+import { create, createRowButton, createText, find, Rows, setText, showFacts } from "./elements.ts";
 import { formatAge, formatCount, formatShort, formatTime } from "./format.ts";
+import { openPublish } from "./publish.ts";
 
 interface ReaderRow extends ClientRow {
   readonly by: string;
@@ -33,7 +34,9 @@ export function openChannel(channel: string, onChoose: (client: ClientRow) => vo
   const link = find<HTMLAnchorElement>("channel-link");
   const tail = find("tail");
   setText(title, channel);
-  link.href = `/${channel.split("/").map(encodeURIComponent).join("/")}`;
+  const path = `/${channel.split("/").map(encodeURIComponent).join("/")}`;
+  link.href = path;
+  openPublish(channel, path);
   tail.replaceChildren();
   find("channel").hidden = false;
 
@@ -99,7 +102,7 @@ function show(tail: HTMLElement, { messages, missed }: TailLine): void {
 function createLine(message: ShownMessage): HTMLLIElement {
   const time = create("time", "", formatTime(message.time));
   time.dateTime = new Date(message.time).toISOString();
-  const line = create("li", "", time, create("span", "text", describe(message)));
+  const line = create("li", "", time, createText(describe(message)));
   if (message.from !== undefined) line.append(create("bdi", "", message.from));
   return line;
 }

@@ -26,18 +26,31 @@ const PAGE_ROWS = 10;
 const RENEW_MILLISECONDS = 2_000;
 const TYPING_MILLISECONDS = 200;
 
-/** Opens the table. Returns what closes it. */
-export function openChannels(onChoose: (channel: string) => void): () => void {
+/** The table, to its neighbours. */
+export interface ChannelTable {
+  /** Marks the channel that is looked into. */
+  mark(channel: string | undefined): void;
+  /** Puts the focus on the row of a channel, or where channels are looked for if it has none. */
+  focus(channel: string | undefined): void;
+}
+
+/** Opens the table. */
+export function openChannels(onChoose: (channel: string) => void): ChannelTable {
   const filter = find<HTMLInputElement>("channel-filter");
   const [back, on] = [find<HTMLButtonElement>("channels-back"), find<HTMLButtonElement>("channels-on")];
   const heads = [...find("channel-heads").querySelectorAll<HTMLElement>("[data-sort]")];
+  const open = find<HTMLButtonElement>("channel-open");
+  const typed = () => filter.value.trim().replaceAll(/^\/+|\/+$/g, "");
   let [sort, descending, offset] = ["rate", true, 0];
+  let marked: string | undefined;
 
   const rows = new Rows<ChannelRow>(
     find("channel-rows"),
     ({ channel }) => channel,
     ({ channel }) => {
-      const head = create("th", "", createRowButton(channel, () => onChoose(channel)));
+      const button = createRowButton(channel, () => onChoose(channel));
+      button.dataset.channel = channel;
+      const head = create("th", "", button);
       head.scope = "row";
       return [head, ...["number", "number", "number", "last"].map((name) => create("td", name))];
     },
@@ -51,13 +64,18 @@ export function openChannels(onChoose: (channel: string) => void): () => void {
 
   const renew = async () => {
     const order = descending ? "descending" : "ascending";
-    const query = { filter: filter.value, sort, order, offset: String(offset), limit: String(PAGE_ROWS) };
+    const query = { filter: typed(), sort, order, offset: String(offset), limit: String(PAGE_ROWS) };
     const page = await read<{ rows: ChannelRow[]; total: number }>("channels", query);
     if (page.rows.length === 0 && offset > 0) {
       offset = Math.max(0, Math.floor((page.total - 1) / PAGE_ROWS) * PAGE_ROWS);
       return await renew();
     }
     rows.show(page.rows, filter.value === "" ? "No channels yet." : "No channel has that in its name.");
+    rows.mark(marked);
+    // A channel need not be there to be published to.
+    open.hidden = typed() === "" || /[*,]/.test(typed()) ||
+      page.rows.some(({ channel }) => channel === typed());
+    setText(open, `Open ${typed()}`);
     const shown = `${formatCount(offset + 1)} to ${formatCount(offset + page.rows.length)}`;
     setText(find("channel-count"), page.total === 0 ? "" : `${shown} of ${formatCount(page.total)}`);
     back.disabled = offset === 0;
@@ -91,10 +109,21 @@ export function openChannels(onChoose: (channel: string) => void): () => void {
       change();
     }, TYPING_MILLISECONDS);
   };
+  open.onclick = () => onChoose(typed());
   back.onclick = () => move(-1);
   on.onclick = () => move(1);
   showOrder();
-  return repeat(RENEW_MILLISECONDS, renew);
+  repeat(RENEW_MILLISECONDS, renew);
+  return {
+    mark(channel) {
+      marked = channel;
+      rows.mark(channel);
+    },
+    focus(channel) {
+      const buttons = [...find("channel-rows").querySelectorAll("button")];
+      (buttons.find(({ dataset }) => dataset.channel === channel) ?? filter).focus();
+    },
+  };
 }
 
 /** A message in one line. */

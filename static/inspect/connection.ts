@@ -17,6 +17,16 @@ export function rememberKey(key: string): void {
   sessionStorage.setItem(KEY, key);
 }
 
+/** Whether this server takes everybody for an operator, or this tab has a key. */
+export function mayInspect(): boolean {
+  if (document.documentElement.dataset.operators === "all") return true;
+  try {
+    return sessionStorage.getItem(KEY) !== null;
+  } catch {
+    return false;
+  }
+}
+
 export function forgetKey(): void {
   sessionStorage.removeItem(KEY);
 }
@@ -38,22 +48,32 @@ export async function read<T>(name: string, query: Readonly<Record<string, strin
   return await response.json();
 }
 
-/** Reads a stream of JSON lines until it ends or the signal fires. */
+/** Reads a stream of JSON lines until it ends, the signal fires, or the browser is offline. */
 export async function readLines<T>(
   name: string,
   query: Readonly<Record<string, string>>,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
   onLine: (value: T) => void,
 ): Promise<void> {
-  const response = await ask(`/_inspect/${name}?${new URLSearchParams(query)}`, { signal });
-  let rest = "";
-  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const lines = (rest + value).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) onLine(JSON.parse(line));
+  const abort = new AbortController();
+  const hangUp = () => abort.abort();
+  signal?.addEventListener("abort", hangUp);
+  // The stream itself would only fall silent.
+  addEventListener("offline", hangUp);
+  try {
+    const response = await ask(`/_inspect/${name}?${new URLSearchParams(query)}`, { signal: abort.signal });
+    let rest = "";
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const lines = (rest + value).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) onLine(JSON.parse(line));
+    }
+  } finally {
+    removeEventListener("offline", hangUp);
+    signal?.removeEventListener("abort", hangUp);
   }
 }
 

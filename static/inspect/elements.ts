@@ -1,5 +1,9 @@
 /** Small helpers to build and renew parts of the page without losing the reader's place. */
 
+/** A text with more characters or lines is folded. */
+const LONG_CHARACTERS = 240;
+const LONG_LINES = 4;
+
 /** The element with an id, which the page is known to have. */
 export function find<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T;
@@ -17,6 +21,24 @@ export function create<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** A text, of which a long one shows its beginning, and the rest on demand. */
+export function createText(text: string): HTMLElement {
+  const body = create("span", "", text);
+  const whole = create("span", "text", body);
+  if (text.length <= LONG_CHARACTERS && text.split("\n", LONG_LINES + 1).length <= LONG_LINES) return whole;
+  const button = create("button", "quiet");
+  button.type = "button";
+  const fold = (isFolded: boolean) => {
+    body.classList.toggle("folded", isFolded);
+    button.ariaExpanded = String(!isFolded);
+    button.textContent = isFolded ? "Show all" : "Show less";
+  };
+  button.onclick = () => fold(!body.classList.contains("folded"));
+  fold(true);
+  whole.append(button);
+  return whole;
+}
+
 /** A button that looks like a link, for the first cell of a row. */
 export function createRowButton(text: string, onClick: () => void): HTMLButtonElement {
   const button = create("button", "link", text);
@@ -31,6 +53,7 @@ export class Rows<T> {
   readonly #keyOf: (row: T) => string;
   readonly #create: (row: T) => HTMLTableCellElement[];
   readonly #update: (row: T, cells: readonly HTMLTableCellElement[]) => void;
+  readonly #heads: readonly string[];
   #shown = new Map<string, { element: HTMLTableRowElement; cells: HTMLTableCellElement[] }>();
 
   constructor(
@@ -40,9 +63,18 @@ export class Rows<T> {
     update: (row: T, cells: readonly HTMLTableCellElement[]) => void,
   ) {
     this.#body = body;
+    this.#heads = nameTable(body.closest("table")!);
     this.#keyOf = keyOf;
     this.#create = create;
     this.#update = update;
+  }
+
+  /** Marks the row with a key as the one that is looked into; none for undefined. */
+  mark(key: string | undefined): void {
+    for (const [name, { element }] of this.#shown) {
+      if (name === key) element.setAttribute("aria-current", "true");
+      else element.removeAttribute("aria-current");
+    }
   }
 
   show(rows: readonly T[], whenEmpty: string): void {
@@ -53,14 +85,14 @@ export class Rows<T> {
       let entry = this.#shown.get(key);
       if (entry === undefined) {
         const cells = this.#create(row);
-        entry = { element: create("tr", "", ...cells), cells };
+        entry = { element: createRow(cells, this.#heads), cells };
       }
       this.#update(row, entry.cells);
       shown.set(key, entry);
     }
     this.#shown = shown;
     const elements = [...shown.values()].map(({ element }) => element);
-    if (elements.length === 0) elements.push(createEmptyRow(whenEmpty));
+    if (elements.length === 0) elements.push(createEmptyRow(whenEmpty, this.#heads.length));
     const isSame = elements.length === this.#body.children.length &&
       elements.every((element, i) => element === this.#body.children[i]);
     if (isSame) return;
@@ -89,8 +121,28 @@ export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-function createEmptyRow(text: string): HTMLTableRowElement {
-  const cell = create("td", "empty", text);
-  cell.colSpan = 5;
-  return create("tr", "", cell);
+/** On a phone a row is a card, and each cell says for itself what it is. It stays a table to screen readers. */
+function nameTable(table: HTMLTableElement): readonly string[] {
+  table.role = "table";
+  for (const group of table.querySelectorAll("thead, tbody")) group.role = "rowgroup";
+  for (const row of table.tHead!.rows) row.role = "row";
+  const heads = [...table.tHead!.querySelectorAll("th")];
+  for (const head of heads) head.role = "columnheader";
+  return heads.map((head) => head.textContent?.trim() ?? "");
+}
+
+function createRow(cells: readonly HTMLTableCellElement[], heads: readonly string[]): HTMLTableRowElement {
+  for (const [i, cell] of cells.entries()) {
+    cell.role = cell.tagName === "TH" ? "rowheader" : "cell";
+    if (i > 0) cell.dataset.label = heads[i] ?? "";
+  }
+  const row = create("tr", "", ...cells);
+  row.role = "row";
+  return row;
+}
+
+function createEmptyRow(text: string, columns: number): HTMLTableRowElement {
+  const cell = create("td", "nothing", text);
+  cell.colSpan = columns;
+  return createRow([cell], []);
 }

@@ -1,6 +1,7 @@
 /** The live plots: one card each, with its numbers in words, which is what a screen reader gets. */
 import uPlot from "uplot";
 import { create, setText } from "./elements.ts";
+import { alignSamples, findLonely } from "./plot_data.ts";
 import { formatBytes, formatCount, formatMilliseconds, formatShort } from "./format.ts";
 
 export interface Percentiles {
@@ -39,11 +40,15 @@ interface PlotKind {
   describe?(totals: Totals): string;
 }
 
+/** 1, 2, 5, 10 and so on: half a connection would be nonsense. */
+const WHOLE_STEPS = Array.from({ length: 10 }, (_, i) => [1, 2, 5].map((digit) => digit * 10 ** i)).flat();
+
 const KINDS: readonly PlotKind[] = [
   {
     id: "connections",
     title: "Connections",
     lines: [["open", ({ connections }) => connections]],
+    steps: WHOLE_STEPS,
     format: formatCount,
     describe({ connections }) {
       const open = Object.entries(connections).filter(([, count]) => count.open > 0);
@@ -54,6 +59,7 @@ const KINDS: readonly PlotKind[] = [
     id: "published",
     title: "Messages in, a second",
     lines: [["in", ({ published }) => published]],
+    steps: WHOLE_STEPS,
     format: formatShort,
     describe: ({ published }) => `${formatCount(published)} in all`,
   },
@@ -61,6 +67,7 @@ const KINDS: readonly PlotKind[] = [
     id: "delivered",
     title: "Deliveries a second",
     lines: [["out", ({ delivered }) => delivered]],
+    steps: WHOLE_STEPS,
     format: formatShort,
     describe: ({ delivered }) => `${formatCount(delivered)} in all`,
   },
@@ -101,9 +108,11 @@ export class Plots {
     section.replaceChildren(...this.#cards.map(({ element }) => element));
     // Plots are drawn in colours, which they do not look up again by themselves.
     const dark = matchMedia("(prefers-color-scheme: dark)");
-    dark.onchange = () => {
+    const redraw = () => {
       for (const card of this.#cards) card.draw(this.#samples);
     };
+    dark.onchange = redraw;
+    new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
     new ResizeObserver(() => {
       for (const card of this.#cards) card.resize();
     }).observe(section);
@@ -165,14 +174,18 @@ class Card {
       words.forEach((word, i) => setText(this.#note.children[i]!, word));
     }
     if (this.#plot === undefined) this.draw(samples);
-    else this.#plot.setData(toData(this.#kind, samples));
+    else this.#plot.setData(alignSamples(samples, this.#kind.lines.map(([, value]) => value)));
   }
 
   /** Draws anew, in the colours of the moment. */
   draw(samples: readonly Sample[]): void {
     this.#plot?.destroy();
-    const style = getComputedStyle(this.element);
-    const colour = (name: string) => style.getPropertyValue(name).trim();
+    const style = getComputedStyle(this.#drawing);
+    // What a name stands for at this moment is told of properties that use it.
+    const colour = (name: string) => {
+      this.#drawing.style.color = `var(${name})`;
+      return style.color;
+    };
     const colours = ["--plot-1", "--plot-2", "--plot-3"].map(colour);
     const { lines, format, steps } = this.#kind;
     const grid = { stroke: colour("--line"), width: 1 };
@@ -186,8 +199,8 @@ class Card {
         cursor: { show: false },
         scales: {
           x: { range: (_, __, newest) => [newest - WINDOW_SECONDS, newest] },
-          // The floor is always in sight: a flat line must not look like mountains.
-          y: { range: (_, __, highest) => [0, Math.max(highest * 1.15, 1e-3)] },
+          // The floor is always in sight, and so is one of what is measured: a flat line must not look like mountains.
+          y: { range: (_, __, highest) => [0, Math.max(highest * 1.15, 1)] },
         },
         series: [
           {},
@@ -195,8 +208,14 @@ class Card {
             label,
             stroke: colours[lines.length === 1 ? 0 : i]!,
             width: 1.5,
-            points: { show: false },
-            spanGaps: true,
+            // A second alone between others of which nothing is known makes no line, but is there.
+            points: {
+              show: true,
+              size: 3,
+              stroke: colours[i]!,
+              fill: colours[i]!,
+              filter: ({ data }: uPlot, i: number) => findLonely(data[i] ?? []),
+            },
             ...(lines.length === 1 ? { fill: `color-mix(in srgb, ${colours[0]} 15%, transparent)` } : {}),
           })),
         ],
@@ -215,7 +234,7 @@ class Card {
           },
         ],
       },
-      toData(this.#kind, samples),
+      alignSamples(samples, this.#kind.lines.map(([, value]) => value)),
       this.#drawing,
     );
   }
@@ -227,11 +246,4 @@ class Card {
   get #width(): number {
     return Math.max(160, this.#drawing.clientWidth);
   }
-}
-
-function toData({ lines }: PlotKind, samples: readonly Sample[]): uPlot.AlignedData {
-  return [
-    samples.map(({ time }) => time / 1_000),
-    ...lines.map(([, value]) => samples.map((sample) => value(sample) ?? null)),
-  ];
 }

@@ -1,5 +1,5 @@
-/** What was refused or went wrong, newest first, each with its reason. */
-import { create, find, setText } from "./elements.ts";
+/** What was refused or went wrong, newest first, equal ones in one line. */
+import { create, createText, find, setText } from "./elements.ts";
 import { formatCount, formatTime } from "./format.ts";
 
 export interface Refusal {
@@ -12,7 +12,22 @@ export interface Refusal {
   readonly address?: string;
 }
 
+/** Lines kept. */
 const KEPT = 100;
+
+/** Equal refusals, in one line. */
+interface Line {
+  readonly element: HTMLElement;
+  readonly time: HTMLTimeElement;
+  readonly times: HTMLElement;
+  readonly who: HTMLElement;
+  /** Of whom they were, as far as is known. */
+  readonly sources: Set<string>;
+  count: number;
+}
+
+/** By what was refused and why, the newest last. */
+const lines = new Map<string, Line>();
 
 /** Adds what is new, and says how often each reason came up. */
 export function showRefusals(
@@ -21,9 +36,14 @@ export function showRefusals(
   totals: Readonly<Record<string, number>>,
 ): void {
   const list = find("refusals");
+  for (const missing of list.querySelectorAll(".missed")) if (missed > 0) missing.remove();
+  for (const refusal of refusals) add(list, refusal);
   if (missed > 0) list.prepend(create("li", "missed", `${formatCount(missed)} more in the same second`));
-  for (const refusal of refusals) list.prepend(createLine(refusal));
-  while (list.children.length > KEPT) list.lastElementChild!.remove();
+  for (const [key, { element }] of lines) {
+    if (lines.size <= KEPT) break;
+    element.remove();
+    lines.delete(key);
+  }
   const counts = Object.entries(totals).sort(([, a], [, b]) => b - a);
   const words = counts.map(([reason, count]) => `${formatCount(count)} ${reason}`);
   setText(
@@ -32,16 +52,36 @@ export function showRefusals(
   );
 }
 
-function createLine({ time, reason, what, message, client, address }: Refusal): HTMLLIElement {
-  const moment = create("time", "", formatTime(time));
-  moment.dateTime = new Date(time).toISOString();
+function add(list: HTMLElement, refusal: Refusal): void {
+  const { time, reason, what, message, client, address } = refusal;
+  const key = JSON.stringify([reason, what, message]);
+  const line = lines.get(key) ?? createLine(refusal);
+  lines.delete(key);
+  lines.set(key, line);
+  line.count++;
   const who = [client, address].filter((text) => text !== undefined).join(" at ");
-  return create(
+  if (who !== "") line.sources.add(who);
+  setText(line.time, formatTime(time));
+  line.time.dateTime = new Date(time).toISOString();
+  setText(line.times, line.count === 1 ? "" : `${formatCount(line.count)} times`);
+  setText(line.who, line.sources.size > 1 ? `${who} and ${formatCount(line.sources.size - 1)} more` : who);
+  if (list.firstElementChild !== line.element) list.prepend(line.element);
+}
+
+function createLine({ reason, what, message }: Refusal): Line {
+  const parts = {
+    time: create("time", ""),
+    times: create("strong", "times"),
+    who: create("bdi", ""),
+  };
+  const element = create(
     "li",
     reason === "internal" ? "error" : "",
-    moment,
+    parts.time,
     create("strong", "", reason),
-    create("span", "text", [what, message].filter((text) => text !== undefined).join(": ")),
-    create("bdi", "", who),
+    createText([what, message].filter((text) => text !== undefined).join(": ")),
+    parts.times,
+    parts.who,
   );
+  return { ...parts, element, sources: new Set(), count: 0 };
 }

@@ -7,6 +7,7 @@ import { Rules } from "../../lib/core/rules.ts";
 import { answerCommands, type ApiContext, handleApi, Versions } from "../../lib/api/api.ts";
 import { type FakeNode, FakeNodes, runUntil, toSelector } from "../fakes/nodes.ts";
 import { createClient } from "../fakes/socket.ts";
+import { NO_SCHEDULER } from "../fakes/scheduler.ts";
 
 /** Two nodes with the API in front of them. */
 class Bench {
@@ -66,6 +67,7 @@ function createContext({ hub, cluster, logger }: FakeNode): ApiContext {
     maxBodyBytes: 100_000,
     bodyTimeout: 10,
     logger,
+    scheduler: NO_SCHEDULER,
   };
 }
 

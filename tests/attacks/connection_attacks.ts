@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHandshake, RawSocket } from "../raw_socket.ts";
 import type { ServerProcess } from "../server_process.ts";
-import type { Attack } from "./attack.ts";
+import type { Attack, Target } from "./attack.ts";
 
 const BODY = "x".repeat(60_000);
 
@@ -78,17 +78,21 @@ export const CONNECTION_ATTACKS: readonly Attack[] = [
       const head = "POST /attacked HTTP/1.1\r\nHost: localhost\r\n";
       const announced = await openMany(port, 10, `${head}Content-Length: 90000\r\n\r\n`);
       using _announced = announced.open;
+      const short = await openMany(port, 10, `${head}Content-Length: 9000\r\n\r\n`);
+      using _short = short.open;
       const chunked = await openMany(port, 10, `${head}Transfer-Encoding: chunked\r\n\r\n`);
       using _chunked = chunked.open;
-      await Promise.all([...announced.sockets, ...chunked.sockets].map(async (socket, i) => {
-        let isAnswered = false;
-        const answer = socket.readUntil("\r\n\r\n").finally(() => isAnswered = true);
-        for (let sent = 0; !isAnswered; sent++) {
-          await socket.write(i < 10 ? "x" : "1\r\nx\r\n").catch(() => {});
-          await new Promise((resolve) => setTimeout(resolve, DRIP_MILLISECONDS));
-        }
-        assert.match(await answer, /^HTTP\/1\.1 408 /);
-      }));
+      await Promise.all(
+        [...announced.sockets, ...short.sockets, ...chunked.sockets].map(async (socket, i) => {
+          let isAnswered = false;
+          const answer = socket.readUntil("\r\n\r\n").finally(() => isAnswered = true);
+          for (let sent = 0; !isAnswered; sent++) {
+            await socket.write(i < 20 ? "x" : "1\r\nx\r\n").catch(() => {});
+            await new Promise((resolve) => setTimeout(resolve, DRIP_MILLISECONDS));
+          }
+          assert.match(await answer, /^HTTP\/1\.1 408 /);
+        }),
+      );
     },
   },
   {
@@ -158,13 +162,17 @@ export const CONNECTION_ATTACKS: readonly Attack[] = [
       }
     },
   },
-  {
-    name: "a flood of requests in one connection whose answers nobody reads",
-    async run({ port }) {
+  ...[
+    { kind: "requests", request: "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" },
+    {
+      kind: "messages",
+      request: "POST /flood?ephemeral HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi",
+    },
+  ].map(({ kind, request: one }) => ({
+    name: `a flood of ${kind} in one connection whose answers nobody reads`,
+    async run({ port }: Target) {
       using socket = await RawSocket.open(port);
-      const request = new TextEncoder().encode(
-        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100),
-      );
+      const request = new TextEncoder().encode(one.repeat(100));
       const flooding = socket.flood(request, 16 * 1024 * 1024);
       let timer: ReturnType<typeof setTimeout> | undefined;
       await Promise.race([flooding, new Promise((resolve) => timer = setTimeout(resolve, 2_000))]);
@@ -172,5 +180,5 @@ export const CONNECTION_ATTACKS: readonly Attack[] = [
       socket[Symbol.dispose]();
       await flooding;
     },
-  },
+  })),
 ];

@@ -18,8 +18,6 @@ testUnderAttack({
     "headers sent a byte at a time": NO_TIMEOUTS,
     "bodies that stop in the middle and stay": NO_TIMEOUTS,
     "connections kept alive for nothing": NO_TIMEOUTS,
-    "sockets that stay and answer no close frame":
-      "the runtime waits for the answer as long as the client stays",
     "sockets that stall and stay": NO_TERMINATE,
     "streams that stall and stay": NO_TERMINATE,
     "downloads that stall and stay": NO_TERMINATE,

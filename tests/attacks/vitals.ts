@@ -1,4 +1,4 @@
-/** What a process holds: memory and open files, as Linux counts them. */
+/** What a process holds and how long it worked, as Linux counts it: memory, open files, time of the processor. */
 
 const POLL_MILLISECONDS = 50;
 
@@ -14,6 +14,12 @@ export async function readVitals(pid: number): Promise<Vitals> {
   let files = 0;
   for await (const _ of Deno.readDir(`/proc/${pid}/fd`)) files++;
   return { memory: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024, files };
+}
+
+/** How long the main thread of a process has been at work, in milliseconds (Documentation/scheduler/sched-stats.rst). */
+export function readThreadMilliseconds(pid: number): number {
+  const [nanoseconds] = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/schedstat`).split(" ");
+  return Number(nanoseconds) / 1e6;
 }
 
 /**

@@ -343,7 +343,7 @@ const BAD_CONNECTION_CLAIMS: readonly [string, unknown, RegExp][] = [
   ["subs", ["news"], /"subs" is not an object/],
   ["subs", { news: null }, /"subs" has a value that is not an object/],
   ["subs", { news: true }, /"subs" has a value that is not an object/],
-  ["subs", { "no spaces": {} }, /"subs" has a bad name/],
+  ["subs", { "no?marks": {} }, /"subs" has a bad name/],
   ["grants", ["chat/*"], /"grants" is not an object/],
   ["grants", { "chat/*": "publish" }, /"grants" has a value that is not an array of subscribe, publish/],
   ["grants", { "chat/*": ["pub"] }, /"grants" has a value that is not an array of subscribe, publish/],

@@ -4,8 +4,11 @@ import { pause } from "./measure.ts";
 const START_DEADLINE = 10_000;
 const STOP_DEADLINE = 3_000;
 
-/** Cores of the load generator and of the server; undefined where there are no two, or no taskset. */
-let cores: { readonly generator: string; readonly server: string } | undefined;
+/** Cores of the load generator, of the server, and of what they need; undefined where there are no two, or no taskset. */
+let cores: { readonly generator: string; readonly server: string; readonly aside: string } | undefined;
+/** All cores, as a list for taskset. */
+let allCores: readonly string[] = [];
+let isPinned = true;
 const running = new Set<Deno.ChildProcess>();
 
 export interface Command {
@@ -37,8 +40,21 @@ export class Server implements AsyncDisposable {
    * @throws {Error} with what the server said, when it does not start
    */
   static async start(command: (port: number) => Command, cleanUp = async () => {}): Promise<Server> {
+    return await Server.#startOn(chooseCores("server"), command, cleanUp);
+  }
+
+  /** The same with one that is not measured: it leaves the measured ones their core. */
+  static async startAside(command: (port: number) => Command): Promise<Server> {
+    return await Server.#startOn(chooseCores("aside"), command, async () => {});
+  }
+
+  static async #startOn(
+    core: string | undefined,
+    command: (port: number) => Command,
+    cleanUp: () => Promise<void>,
+  ): Promise<Server> {
     const port = findFreePort();
-    const server = new Server(port, spawn(command(port), cores?.server, "null"), cleanUp);
+    const server = new Server(port, spawn(command(port), core, "null"), cleanUp);
     try {
       await server.#waitUntilListening();
     } catch (error) {
@@ -90,7 +106,7 @@ export class Server implements AsyncDisposable {
 
 /** Runs a program on the generator's core, and resolves to what it printed. */
 export async function runOnGeneratorCore(command: Command): Promise<string> {
-  const { success, stdout, stderr } = await spawn(command, cores?.generator, "piped").output();
+  const { success, stdout, stderr } = await spawn(command, chooseCores("generator"), "piped").output();
   const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
   if (!success) throw new Error(decode(stderr) || "The load generator failed and said nothing");
   return decode(stdout);
@@ -107,8 +123,9 @@ export function killChildren(): void {
  * @returns what was done, for the head of the report
  */
 export async function pinCores(): Promise<string> {
-  const [generator, server] = await listAllowedCores();
-  if (generator === undefined || server === undefined) {
+  allCores = await listAllowedCores();
+  const [generator, server, aside = generator] = allCores;
+  if (generator === undefined || server === undefined || aside === undefined) {
     return "not pinned: there are no two cores; rates are too low, CPU times hold";
   }
   const args = ["--all-tasks", "--pid", "--cpu-list", generator, String(Deno.pid)];
@@ -118,8 +135,24 @@ export async function pinCores(): Promise<string> {
   } catch {
     return "not pinned: there is no taskset";
   }
-  cores = { generator, server };
+  cores = { generator, server, aside };
   return `load generator on core ${generator}, server on core ${server}`;
+}
+
+/** From now on, servers and the load generator have a core each, or share all of them. */
+export function setPinned(value: boolean): void {
+  isPinned = value;
+}
+
+/** The number of cores that this program was started with. */
+export function countCores(): number {
+  return Math.max(1, allCores.length);
+}
+
+/** Undefined where nothing is pinned, as there are no two cores or no taskset. */
+function chooseCores(whose: "generator" | "server" | "aside"): string | undefined {
+  if (cores === undefined) return undefined;
+  return isPinned ? cores[whose] : allCores.join();
 }
 
 function spawn(

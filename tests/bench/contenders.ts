@@ -1,8 +1,8 @@
 /** Who is measured: Raindrops in its forms, and its peers. Each says how it is started and talked to. */
 import { Server } from "./child.ts";
 import type { Endpoint } from "./generator/endpoint.ts";
-import { findNginx, findPrograms } from "./peers/packages.ts";
-import { type ListenerKind, startRaindrops } from "./raindrops.ts";
+import { findMosquitto, findNginx, findPrograms } from "./peers/packages.ts";
+import { type ListenerKind, PUSHER_APP, startRaindrops } from "./raindrops.ts";
 
 export interface Contender {
   readonly name: string;
@@ -32,6 +32,28 @@ export const WS: Contender = {
   reader: PATH,
   publisher: PATH,
   start: () => startNpm(({ node }) => node, "ws.mjs", "loop"),
+};
+
+/** How `ws` uses several cores. */
+export function createWsCluster(processes: number): Contender {
+  return {
+    name: `ws on Node, cluster of ${processes}`,
+    reader: PATH,
+    publisher: PATH,
+    start: () => startNpm(({ node }) => node, "ws_cluster.mjs", String(processes)),
+  };
+}
+
+/** The runtime without a server on it. */
+export const BARE: Contender = {
+  name: "Deno.serve, bare",
+  reader: PATH,
+  publisher: PATH,
+  start: () =>
+    Server.start((port) => ({
+      program: Deno.execPath(),
+      args: ["run", "--allow-all", `${PEERS}deno.mjs`, String(port)],
+    })),
 };
 
 export const WS_FRAMED: Contender = {
@@ -73,14 +95,15 @@ export const NCHAN_EVENTS: Contender = {
 /** What cannot be had from npm or Debian, and is named so that nobody misses it. */
 export const NOT_RUN = ["Centrifugo: neither in npm nor in Debian, so that it was not run"];
 
-/** The protocols of Raindrops, over either listener. An id of its own keeps what JSON readers get short and alike. */
-export function createRaindrops(listener: ListenerKind) {
+/** The protocols of Raindrops, over either listener, with so many workers. An id of its own keeps what JSON readers get short and alike. */
+export function createRaindrops(listener: ListenerKind, workers = 1) {
+  const threads = workers === 1 ? "" : `, ${workers} workers`;
   const create = (protocol: string, reader: Endpoint): Contender => ({
-    name: `Raindrops, ${listener} listener${protocol}`,
+    name: `Raindrops, ${listener} listener${threads}${protocol}`,
     reader,
     publisher: { path: "/{channel}?id=p", kind: "WebSocket" },
     poster: POST,
-    start: () => startRaindrops({ listener }),
+    start: () => startRaindrops({ listener, workers }),
   });
   return {
     plain: create("", PATH),
@@ -94,11 +117,46 @@ export function createRaindrops(listener: ListenerKind) {
         { send: '{"id":2,"subscribe":{"channel":"{channel}"}}', answer: '"id":2' },
       ],
     }),
+    pusher: create(", Pusher", {
+      path: `/app/${PUSHER_APP.key}?protocol=7`,
+      kind: "WebSocket",
+      opening: [{
+        send: '{"event":"pusher:subscribe","data":{"channel":"{channel}"}}',
+        answer: "subscription_succeeded",
+      }],
+    }),
   };
 }
 
 export const DENO_LISTENER = createRaindrops("deno");
 export const NODE_LISTENER = createRaindrops("node");
+
+const MQTT: Pick<Contender, "reader" | "publisher"> = {
+  reader: { path: "{channel}", kind: "MQTT", subscribes: true },
+  publisher: { path: "{channel}", kind: "MQTT" },
+};
+
+export const RAINDROPS_MQTT: Contender = {
+  name: "Raindrops, MQTT QoS 0",
+  ...MQTT,
+  start: () => startRaindrops({ mqtt: true }),
+};
+
+export const MOSQUITTO: Contender = { name: "Mosquitto, QoS 0", ...MQTT, start: startMosquitto };
+
+async function startMosquitto(): Promise<Server> {
+  const { program, libraries } = await findMosquitto();
+  const directory = await Deno.makeTempDir({ prefix: "raindrops-bench-" });
+  const path = `${directory}/mosquitto.conf`;
+  return await Server.start((port) => {
+    Deno.writeTextFileSync(
+      path,
+      `listener ${port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nlog_type none\npersistence false\n` +
+        (Deno.uid() === 0 ? "user root\n" : ""),
+    );
+    return { program, args: ["-c", path], env: { LD_LIBRARY_PATH: libraries } };
+  }, () => Deno.remove(directory, { recursive: true }));
+}
 
 async function startNpm(
   choose: (programs: Awaited<ReturnType<typeof findPrograms>>) => string,

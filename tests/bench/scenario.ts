@@ -10,6 +10,8 @@ export interface Scenario {
   readonly summary: string;
   /** Longest that one run may take, in seconds; then its servers are stopped, and the run has failed. */
   readonly deadline: number;
+  /** False where servers and generators share all cores, instead of one for each. */
+  readonly isPinned?: boolean;
   /**
    * Runs once, against servers it starts and stops itself.
    *

@@ -1,21 +1,39 @@
 /** Lays the medians out as the one table that the benchmark prints. */
 import type { Figure } from "./measure.ts";
 
-const HEADINGS = ["scenario", "case", "median", "CPU us/op", "server", "generator", "ratios"] as const;
+const HEADINGS = [
+  "scenario",
+  "runs",
+  "case",
+  "median",
+  "CPU us/op",
+  "server",
+  "generator",
+  "ratios",
+] as const;
 
-/** Formats the medians of all scenarios: name, figures by label. */
+/** Columns of words. */
+const LEFT: ReadonlySet<string> = new Set(["scenario", "case", "ratios"]);
+
+/** Formats the medians of all scenarios: name, number of runs, figures by label. */
 export function formatTable(
-  scenarios: readonly { readonly name: string; readonly medians: ReadonlyMap<string, Figure> }[],
+  scenarios: readonly {
+    readonly name: string;
+    readonly runs: number;
+    readonly medians: ReadonlyMap<string, Figure>;
+  }[],
 ): string {
-  const rows = scenarios.flatMap(({ name, medians }) =>
-    Array.from(medians.values(), (figure) => formatRow(name, figure, medians))
+  const rows = scenarios.flatMap(({ name, runs, medians }) =>
+    Array.from(medians.values(), (figure) => [name, String(runs), ...formatRow(figure, medians)])
   );
   const widths = HEADINGS.map((heading, i) =>
     Math.max(heading.length, ...rows.map((row) => row[i]?.length ?? 0))
   );
   // Words to the left, numbers to the right.
   const formatLine = (cells: readonly string[]) =>
-    cells.map((cell, i) => i < 2 || i > 5 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))
+    cells.map((cell, i) =>
+      LEFT.has(HEADINGS[i]!) ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)
+    )
       .join("  ").trimEnd();
   return [
     formatLine(HEADINGS),
@@ -24,14 +42,13 @@ export function formatTable(
   ].join("\n");
 }
 
-function formatRow(name: string, figure: Figure, medians: ReadonlyMap<string, Figure>): readonly string[] {
+function formatRow(figure: Figure, medians: ReadonlyMap<string, Figure>): readonly string[] {
   const { label, value, unit, cost, ratios = [] } = figure;
   const shown = ratios.map((ratio) => {
     const other = medians.get(ratio.label)?.value;
     return other === undefined ? "" : `${formatRatio(value / other)} of ${ratio.name}`;
   });
   return [
-    name,
     label,
     `${formatNumber(value)}${unit === "/s" ? "" : " "}${unit}`,
     cost === undefined ? "" : formatNumber(cost.microseconds),

@@ -157,7 +157,7 @@ const REFUSED: readonly [
     ["signature"],
     /none of the keys/,
   ],
-  ["one that has expired", () => sign({ exp: now - 90 }), ["expiry"], /expired at .*90|91|9\d s ago/],
+  ["one that has expired", () => sign({ exp: now - 90 }), ["expiry"], /expired at .*, (9\d|\d{3,}) s ago/],
   ["one that is not good yet", () => sign({ nbf: now + 900 }), ["not before"], /is not yet valid: from 2/],
   [
     "one that grants nonsense",
@@ -207,8 +207,8 @@ Deno.test("deno task token explain without a key says so, and lets no token writ
 const MISTAKES: readonly [args: string[], message: RegExp, env?: Record<string, string>][] = [
   [[], /--sub USER/],
   [["--sub", "ann"], /nothing to sign with: set RAINDROPS_TOKEN_SECRET/, {}],
-  [["--sub", "ann", "--expires", "soon"], /--expires "soon": write 90s/],
-  [["--sub", "ann", "--grant", "chat/*=pub"], /--grant "chat\/\*=pub": write PATTERN=LIST/],
+  [["--sub", "ann", "--expires", "soon"], /--expires: "soon" is no lifetime: write 90s/],
+  [["--sub", "ann", "--grant", "chat/*=pub"], /--grant: "chat\/\*=pub" is no grant: write PATTERN=LIST/],
   [["--sub", "ann", "--grant", "@x=publish"], /Pattern "@x" is the server's own/],
   [["--sub", "ann", "--channel", "a", "--grant", "b=publish"], /leave out channels and grants/],
   [["--sub", "ann", "--info", "{"], /--info "\{" is not JSON/],

@@ -3,6 +3,9 @@ import { TcpProxy } from "../fakes/tcp_proxy.ts";
 import { NatsCluster } from "../nats_cluster.ts";
 import { type ServerProcess, startServer } from "../server_process.ts";
 
+/** The name of the stream. */
+export const STREAM = "test";
+
 export interface NodesOptions {
   /** How many servers. */
   readonly nodes: number;
@@ -10,6 +13,8 @@ export interface NodesOptions {
   readonly natsServers: 1 | 3;
   /** Channel rules. */
   readonly rules?: readonly unknown[];
+  /** Flags beyond those of the cluster. */
+  readonly flags?: readonly string[];
 }
 
 export class Nodes implements AsyncDisposable {
@@ -27,16 +32,26 @@ export class Nodes implements AsyncDisposable {
   }
 
   /** Starts everything; resolves when the servers know each other. */
-  static async start({ nodes, natsServers, rules = [] }: NodesOptions): Promise<Nodes> {
+  static async start({ nodes, natsServers, rules = [], flags = [] }: NodesOptions): Promise<Nodes> {
     const nats = await NatsCluster.start(natsServers);
     const file = await Deno.makeTempFile();
     await Deno.writeTextFile(file, JSON.stringify(rules));
-    const log = `nats://${nats.hosts}?stream=test&replicas=${natsServers}`;
+    const log = `nats://${nats.hosts}?stream=${STREAM}&replicas=${natsServers}`;
     const servers: ServerProcess[] = [];
     for (let i = 0; i < nodes; i++) {
       servers.push(
         await startServer({
-          flags: ["--engine", log, "--rules", file, "--node-name", `node${i + 1}`, "--log-level", "debug"],
+          flags: [
+            "--engine",
+            log,
+            "--rules",
+            file,
+            "--node-name",
+            `node${i + 1}`,
+            "--log-level",
+            "debug",
+            ...flags,
+          ],
         }),
       );
       // The first creates the stream; each later one hears of those before it.
@@ -84,5 +99,21 @@ export async function waitForPresence(
   channel: string,
   count: number,
 ): Promise<void> {
-  for (const { url } of servers) while ((await getPresence(url, channel)).length < count);
+  for (const { url } of servers) {
+    while ((await getPresence(url, channel)).length < count) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+/** The node that sends webhooks, as all say. */
+export async function findSender(servers: readonly ServerProcess[]): Promise<ServerProcess> {
+  while (true) {
+    const sends = await Promise.all(servers.map(async ({ url }) => {
+      const { webhooks } = await (await fetch(`${url}/_inspect/webhooks`)).json();
+      return webhooks[0].sends === true;
+    }));
+    const [sender, ...others] = servers.filter((_, i) => sends[i]);
+    if (sender !== undefined && others.length === 0) return sender;
+  }
 }

@@ -71,8 +71,11 @@ Deno.test(
     const ready = await fetch(`${node.url}/readyz`);
     assert.equal(ready.status, 503);
     await ready.body?.cancel();
-    await using socket = await TestSocket.open(`${node.socketUrl}/news`);
+    await using early = await TestSocket.open(`${node.socketUrl}/news`);
     await server.start();
+    // What other nodes stored meanwhile was not announced here: it must reconnect, and resume.
+    assert.equal((await early.closed).code, 1013);
+    await using socket = await TestSocket.open(`${node.socketUrl}/news`);
     await postUntilStored(`${node.url}/news`, "at last");
     assert.equal(await socket.next(), "at last");
   },

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { isDeepStrictEqual } from "node:util";
-import { toFlag, toVariable } from "../../lib/base/setting.ts";
+import { type Setting, toFlag, toVariable } from "../../lib/base/setting.ts";
 import {
   completeConfig,
   type Config,
@@ -187,4 +187,14 @@ Deno.test("formatHelp() lists every variable, says log of nothing but stderr, an
     assert.ok(!/\blog\b/i.test(line) || /--log-(format|level)/.test(line), line);
   }
   for (const variable of ENVIRONMENT_VARIABLES) assert.ok(formatHelp().includes(` ${variable} `), variable);
+});
+
+Deno.test("Every setting that is on by default can be switched off by its flag", () => {
+  const settings: [string, Setting<unknown>][] = Object.entries(OPTIONS);
+  const stuck = settings.filter(([, { value, fallback, secret }]) =>
+    value === undefined && fallback === "true" && secret !== true
+  );
+  assert.deepEqual(stuck.map(([key]) => key), []);
+  assert.equal(parse(["--mqtt-assign-ids", "false"]).mqttAssignIds, false);
+  assert.equal(parse([]).mqttAssignIds, true);
 });

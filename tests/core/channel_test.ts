@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
   coversPattern,
+  decodeSelector,
   directChannel,
+  encodeSelector,
   LOBBY,
   matchesPattern,
   matchesSelector,
@@ -18,7 +20,7 @@ import {
   selectPatterns,
 } from "../../lib/core/channel.ts";
 
-const ALPHABET = "ABCXYZabcxyz0189_-=@,.;:#$~!'()+";
+const ALPHABET = "ABCXYZabcxyz0189_-=@,.;:#$~!'()+éß新עअ🌧";
 
 const arbitrarySegment = fc.string({ unit: fc.constantFrom(...ALPHABET), minLength: 1, maxLength: 12 });
 const arbitraryName = fc.array(arbitrarySegment, { minLength: 1, maxLength: 8 })
@@ -52,8 +54,47 @@ Deno.test("parseChannel() accepts every name of the grammar", () => {
     "metrics2",
     "news/api",
     "a/metrics",
+    "my room",
+    "a  b/c d",
+    "café",
+    "新闻",
+    "новости/погода",
+    "הודעות",
+    "أخبار",
+    "समाचार",
+    "ราคา",
+    "ᎣᏏᏲ",
+    "٣",
+    "½",
+    "🌧",
+    "❤️",
+    "🇺🇦",
+    "𝔘𝔫𝔦",
+    "€→∑",
+    "l’été",
+    "カ・タ",
+    "c·l",
+    "ａｐｉ",
+    "é".repeat(127),
+    "🌧".repeat(63),
   ];
   for (const name of names) assert.equal(parseChannel(name), name);
+});
+
+Deno.test("parseChannel() gives one name for all normal forms of it", () => {
+  const letters = fc.constantFrom(..."aeounAEOUNd\u0301\u0308\u0323\u0327\u212a\u2126가각각新🌧 /");
+  fc.assert(fc.property(fc.string({ unit: letters, minLength: 1, maxLength: 30 }), (text) => {
+    if (!isAccepted(text)) return;
+    const name = parseChannel(text);
+    for (const form of ["NFC", "NFD"] as const) assert.equal(parseChannel(text.normalize(form)), name);
+    assert.equal(name, name.normalize("NFC"));
+    assert.deepEqual(selectPatterns([text.normalize("NFD"), name]), selectChannel(name));
+    assert.deepEqual(parseRulePattern(text.normalize("NFD")), name.split("/"));
+  }));
+  // What only looks alike stays another name.
+  assert.notEqual(parseChannel("ｎｅｗｓ"), parseChannel("news"));
+  assert.equal(parseChannel("\u212a"), "K");
+  assert.throws(() => parseChannel("a/\u1fef"), SyntaxError, "it is a backquote in normal form");
 });
 
 Deno.test("parseChannel() refuses every name outside the grammar", () => {
@@ -67,11 +108,32 @@ Deno.test("parseChannel() refuses every name outside the grammar", () => {
     "..",
     "a/.",
     "a/../b",
-    "a b",
+    " a",
+    "a ",
+    "a/ b",
+    "a /b",
+    " ",
     "a\n",
     "a\0",
-    "é",
-    "🌧",
+    // Controls, formats, other spaces, what looks like nothing, and what is no text.
+    "a\x7f",
+    "a\x85b",
+    "a\u00adb",
+    "a\u200bb",
+    "👨\u200d👩",
+    "a\u202eb",
+    "\ufeffa",
+    "a\u00a0b",
+    "a\u3000b",
+    "a\u2028b",
+    "\u3164",
+    "\u{e0061}",
+    "a\ud83d",
+    "\udc00a",
+    "caf\ufffd",
+    "\ue000",
+    "\u{10ffff}",
+    "\u0378",
     "a%20",
     "a?b",
     "a*",
@@ -83,6 +145,13 @@ Deno.test("parseChannel() refuses every name outside the grammar", () => {
     "a&b",
     "a[0]",
     "x".repeat(MAX_CHANNEL_LENGTH + 1),
+    "é".repeat(128),
+    "🌧".repeat(64),
+    "e\u0301".repeat(100_000),
+    "a^b",
+    "a`b",
+    "a|b",
+    "a{b}",
   ];
   for (const name of names) assert.throws(() => parseChannel(name), SyntaxError, JSON.stringify(name));
 });
@@ -101,7 +170,13 @@ Deno.test("parseChannel() keeps the server's own first segments for the server",
 Deno.test("parseChannel() names what is wrong in a short line", () => {
   assert.throws(() => parseChannel("a//b"), /"a\/\/b" has an empty segment/);
   assert.throws(() => parseChannel("a/.."), /segment ".."/);
-  assert.throws(() => parseChannel("a b"), /character outside/);
+  assert.throws(() => parseChannel("a?b"), /has the character "\?": names have .*\. Try "a-b"/);
+  assert.throws(() => parseChannel("news "), /a space at the beginning or end.*Try "news"/);
+  assert.throws(() => parseChannel("a\u200bb"), /U\+200B, which cannot be seen.*Try "ab"/);
+  assert.throws(() => parseChannel("a\u3000b"), /the space U\+3000: write spaces as U\+0020\. Try "a b"/);
+  assert.throws(() => parseChannel("a\ud83d"), /half a surrogate pair \(U\+D83D\)/);
+  assert.throws(() => parseChannel("caf\ufffd"), /no UTF-8/);
+  assert.throws(() => parseChannel("é".repeat(128)), /256 bytes in UTF-8: a channel name has at most 255/);
   assert.throws(() => parseChannel("x".repeat(300)), /300 characters: a channel name has at most 255/);
   assert.throws(() => parseChannel("\n".repeat(200)), (error: SyntaxError) => error.message.length < 300);
 });
@@ -130,7 +205,9 @@ Deno.test("parseChannelPath() refuses lists, patterns and bad encodings, and say
   assert.equal(parseChannelPath("/news%2Cops"), "news,ops");
   assert.throws(() => parseChannelPath("/orders/*"), /patterns are for reading/);
   assert.throws(() => parseChannelPath("/orders/%2A"), /patterns are for reading/);
-  for (const path of ["/%", "/%zz", "/%ff", "/a%c3"]) {
+  // Overlong forms, halves of surrogate pairs and bytes without their others are no UTF-8 (RFC 3629).
+  const paths = ["/%", "/%zz", "/%ff", "/a%c3", "/%c0%af", "/%e0%80%af", "/%ed%a0%bd", "/%f5%80%80%80"];
+  for (const path of paths) {
     assert.throws(() => parseChannelPath(path), (error: SyntaxError) => {
       assert.ok(error instanceof SyntaxError && error.cause instanceof URIError);
       return /percent-encoded/.test(error.message);
@@ -152,12 +229,14 @@ Deno.test("selectPatterns() has one key for one set of names, and it is never a 
   assert.deepEqual(selectPatterns(["a", "a"]), selectChannel("a"));
   const arbitraryPattern = fc.oneof(
     arbitraryName,
+    fc.constantFrom("my room", "my", "room", "my room/*"),
     arbitraryName.map((name) => `${name}/*`),
     fc.constant("**"),
   );
   fc.assert(fc.property(fc.array(arbitraryPattern, { minLength: 1, maxLength: 4 }), (names) => {
     const selector = selectPatterns(names.filter((name) => name.length <= MAX_CHANNEL_LENGTH));
     assert.equal(isAccepted(selector.key), selector.channel !== undefined);
+    assert.deepEqual(decodeSelector(encodeSelector(selector)), selector);
   }));
 });
 
@@ -190,7 +269,7 @@ for (const [pattern, matching, other] of RULE_PATTERNS) {
 }
 
 Deno.test("parseRulePattern() takes a wildcard at the end of a segment alone, and parsePattern() only by itself", () => {
-  for (const pattern of ["*a", "a*b", "a***", "***", "a**/b", "chat:**/x", "", "@*", "_*", "a b*", "a//*"]) {
+  for (const pattern of ["*a", "a*b", "a***", "***", "a**/b", "chat:**/x", "", "@*", "_*", " b*", "a//*"]) {
     assert.throws(() => parseRulePattern(pattern), SyntaxError, pattern);
   }
   for (const pattern of ["chat:*", "chat:**"]) {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { MAX_HISTORY_MESSAGES, readHistory } from "../../lib/core/history.ts";
 import { Rules } from "../../lib/core/rules.ts";
-import { MemoryEngine } from "../../lib/engines/memory.ts";
+import { MemoryEngine } from "../../lib/engines/memory/engine.ts";
 
 async function openLog(count: number): Promise<MemoryEngine> {
   const log = new MemoryEngine({ rules: new Rules([]) });

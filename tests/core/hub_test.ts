@@ -8,7 +8,7 @@ import { PatternIndex } from "../../lib/core/pattern_index.ts";
 import { type RuleEntry, Rules } from "../../lib/core/rules.ts";
 import { Frame } from "../../lib/core/socket.ts";
 import type { SubscribeOptions } from "../../lib/core/subscription.ts";
-import { MemoryEngine } from "../../lib/engines/memory.ts";
+import { MemoryEngine } from "../../lib/engines/memory/engine.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
 import { createDraft, createMessage } from "../fakes/message.ts";
 import { ManualSchedule, settle } from "../fakes/schedule.ts";
@@ -157,6 +157,23 @@ Deno.test("Hub logs clients coming and going, and messages with their data", asy
     { level: "info", event: "message received", fields: { channel: "news", data: "it rains" } },
     { level: "info", event: "client disconnected", fields: { id: "id1", code: 1000 } },
   ]);
+});
+
+Deno.test("Hub logs each message that was accepted once, and none that was refused", async () => {
+  const rules = new Rules([{ channels: "cursors", conflate: true }]);
+  const log = new MemoryEngine({ rules });
+  const logger = new RecordingLogger();
+  const hub = new Hub({ log, rules, logger, maxMessageBytes: 100 });
+  const key = { properties: { key: "k" } };
+  await rejects(hub.publish(createDraft("no map", { channel: "cursors", ...key })), "not_available", /keys/);
+  await rejects(hub.publish(createDraft("transient", { ephemeral: true, ...key })), "bad_option", /stored/);
+  await hub.publish(createDraft("set", key));
+  const repeated = createDraft("repeated", { idempotencyKey: "1" });
+  await Promise.all([hub.publish(repeated), hub.publish(repeated)]);
+  await hub.publish(repeated);
+  await log[Symbol.asyncDispose]();
+  await rejects(hub.publish(createDraft("late")), "log_unavailable", /closed/);
+  assert.deepEqual(logger.find("message received").map(({ data }) => data), ["set", "repeated"]);
 });
 
 Deno.test("Hub.deliver() leaves out the socket a message came from, unless it wants its echo", async () => {

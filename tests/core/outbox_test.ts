@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Outbox } from "../../lib/core/outbox.ts";
-import { Frame } from "../../lib/core/socket.ts";
+import { Frame, type Socket } from "../../lib/core/socket.ts";
 import { FakeSocket } from "../fakes/socket.ts";
 
 function frames(count: number, size = 1): Frame[] {
@@ -68,6 +68,28 @@ Deno.test("Outbox.offer() refuses when as many frames without bytes may wait as 
   assert.equal(outbox.offer(frames(1)), false);
   socket.unseenFrames = 0;
   assert.equal(outbox.offer(frames(9)), true, "an empty queue has room for anything");
+});
+
+Deno.test("Outbox.offer() asks its socket only when more than a third of a limit may wait", () => {
+  let asked = 0;
+  const socket = new FakeSocket();
+  const counting: Socket = {
+    id: socket.id,
+    send: (sent) => socket.send(sent),
+    get queuedBytes() {
+      asked++;
+      return socket.queuedBytes;
+    },
+    drained: () => socket.drained(),
+    close: (code, reason) => socket.close(code, reason),
+    terminate: () => socket.terminate(),
+  };
+  for (const limits of [{ messages: 300, bytes: 1e6 }, { messages: 1e6, bytes: 300 }]) {
+    const outbox = new Outbox(counting, limits);
+    asked = 0;
+    for (let i = 0; i < 1_010; i++) assert.equal(outbox.offer(frames(1)), true);
+    assert.equal(asked, 10);
+  }
 });
 
 Deno.test("Outbox.isBehind is whether anything waits", () => {

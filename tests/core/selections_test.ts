@@ -2,21 +2,29 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { matchesSelector, selectPatterns } from "../../lib/core/channel.ts";
-import { Selections } from "../../lib/core/selections.ts";
+import { type Selectable, Selections } from "../../lib/core/selections.ts";
 
 class Channels {
-  readonly all: { readonly name: string }[] = [];
+  all: Selectable[] = [];
+  forgets = 0;
   lookups = 0;
-  readonly #byName = new Map<string, { readonly name: string }>();
+  #id = 0;
+  readonly #byName = new Map<string, Selectable>();
 
   add(name: string): void {
     if (this.#byName.has(name)) return;
-    const channel = { name };
+    const channel = { name, id: ++this.#id };
     this.all.push(channel);
     this.#byName.set(name, channel);
   }
 
-  get(name: string): { readonly name: string } | undefined {
+  forget(names: readonly string[]): void {
+    for (const name of names) this.#byName.delete(name);
+    this.all = this.all.filter((channel) => this.#byName.get(channel.name) === channel);
+    this.forgets++;
+  }
+
+  get(name: string): Selectable | undefined {
     this.lookups++;
     return this.#byName.get(name);
   }
@@ -28,12 +36,13 @@ const pattern = fc.array(fc.constantFrom("a", "b", "*"), { minLength: 1, maxLeng
   fc.boolean().map((deep) => (deep ? [...segments, "**"] : segments).join("/"))
 );
 
-Deno.test("Selections.select() agrees with matchesSelector() on any list, also of channels that come later", async () => {
+Deno.test("Selections.select() agrees with matchesSelector() on any list, also of channels that come and go", async () => {
   await fc.assert(fc.asyncProperty(
     fc.array(fc.oneof(name, pattern), { minLength: 1, maxLength: 5 }),
     fc.array(name, { maxLength: 20 }),
     fc.array(name, { maxLength: 20 }),
-    async (names, before, after) => {
+    fc.array(name, { maxLength: 20 }),
+    async (names, before, after, gone) => {
       const plain = selectPatterns(names);
       if (plain.channel !== undefined) return;
       const selector = { ...plain, hides: (channel: string) => channel.startsWith("c/b") };
@@ -46,6 +55,14 @@ Deno.test("Selections.select() agrees with matchesSelector() on any list, also o
         assert.equal(found.length, expected.length);
       };
       before.forEach((added) => channels.add(added));
+      await check();
+      after.forEach((added) => channels.add(added));
+      await check();
+      channels.forget(gone);
+      // Some of them come back, and are other channels.
+      [...gone.slice(5), ...before].forEach((added) => channels.add(added));
+      await check();
+      channels.forget([...before, ...after]);
       await check();
       after.forEach((added) => channels.add(added));
       await check();
@@ -81,6 +98,23 @@ Deno.test("Selections lets others go first while it looks at many channels", asy
   const total = performance.now() - start;
   // In one piece it would be all of the time, on a busy machine, too.
   assert.ok(longest < Math.max(40, total / 4), `the loop was held for ${longest} ms of ${total}`);
+});
+
+Deno.test("Selections finds all that is left when channels go while it looks at them", async () => {
+  const channels = new Channels();
+  for (let i = 0; i < 50_000; i++) channels.add(`room/${i}`);
+  const looking = new Selections(channels).select(selectPatterns(["*/*"]));
+  assert.ok(looking instanceof Promise);
+  let turns = 0;
+  const timer = setInterval(() => {
+    if (turns === 10) return;
+    channels.forget([`room/${turns}`, `room/${49_999 - turns}`]);
+    channels.add(`late/${turns++}`);
+  }, 0);
+  const selection = await looking;
+  clearInterval(timer);
+  assert.ok(turns > 0);
+  assert.deepEqual(new Set(selection.channels), new Set(channels.all));
 });
 
 Deno.test("Selections forgets what was not asked for lately, beyond its limit in bytes", async () => {

@@ -8,8 +8,9 @@ import type { Cursor, Log } from "../../lib/core/log.ts";
 import type { Message } from "../../lib/core/message.ts";
 import type { Gap } from "../../lib/core/replay.ts";
 import { Rules } from "../../lib/core/rules.ts";
+import { type Encoder, Frame } from "../../lib/core/socket.ts";
 import { conflate, conflationKey, type SubscribeOptions } from "../../lib/core/subscription.ts";
-import { MemoryEngine } from "../../lib/engines/memory.ts";
+import { MemoryEngine } from "../../lib/engines/memory/engine.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
 import { createDraft, createMessage } from "../fakes/message.ts";
 import { ManualSchedule, settle } from "../fakes/schedule.ts";
@@ -101,6 +102,33 @@ Deno.test("Subscription delivers ephemeral messages of the meantime once, after 
   await bench.finish();
   bench.publish(1, "news", true);
   assert.deepEqual(socket.texts, ["1", "2", "e3", "e4"]);
+});
+
+Deno.test("Subscription tells of a removal behind the history it is about, and of the meantime sends no more of it", async () => {
+  const bench = new Bench();
+  bench.publish(2);
+  const encoder: Encoder = { ...TEXT, encodeRemoval: ({ offset }) => new Frame(`-${offset}`) };
+  const client = Object.assign(createClient({ encoder }), { hearsRemovals: true });
+  const deaf = createClient({ encoder });
+  for (const each of [client, deaf]) {
+    bench.hub.connect(each);
+    bench.hub.subscribe(each, NEWS, { since: { kind: "earliest" } });
+  }
+  bench.publish(2);
+  const remove = async (offset: number) => {
+    const { epoch, sequence } = bench.announced[offset - 1]!;
+    assert.equal(await bench.hub.remove("news", { epoch, sequence }), true);
+  };
+  // The read that is under way has the first; the fourth has only been announced.
+  await remove(1);
+  await remove(4);
+  assert.deepEqual(client.socket.texts, []);
+  await bench.finish();
+  assert.deepEqual(client.socket.texts, ["1", "2", "3", "-1", "-4"]);
+  await remove(3);
+  bench.publish(1);
+  assert.deepEqual(client.socket.texts.slice(5), ["-3", "5"]);
+  assert.deepEqual(deaf.socket.texts, ["1", "2", "3", "5"]);
 });
 
 Deno.test("Subscription tells of a gap before what follows it, and goes on", async () => {
@@ -373,3 +401,31 @@ Deno.test("Subscription tells of a gap, and only then misses anything, when the 
 function wants(patterns: readonly string[], { channel }: Message): boolean {
   return patterns.includes("**") || patterns.includes(channel);
 }
+
+Deno.test("Subscription tells nothing of its channel before the page it opens with: direct messages wait too", async () => {
+  for (const isList of [false, true]) {
+    const bench = new Bench();
+    bench.publish(1);
+    const opened: unknown[] = [];
+    const client = createClient({ id: "jane", onEnd: () => {} });
+    bench.hub.connect(client);
+    bench.hub.subscribe(client, isList ? selectPatterns(["news", "other"]) : NEWS, {
+      opening: {
+        after: { kind: "latest" },
+        limit: 10,
+        onOpen: ({ messages }, announced) => opened.push(messages.map(textOf), announced.map(textOf)),
+      },
+    });
+    await settle();
+    void bench.hub.publish(createDraft("for you", { channel: "news", to: "jane", ephemeral: true }));
+    bench.publish(1);
+    await settle();
+    assert.deepEqual([client.socket.texts, opened], [[], []]);
+    await bench.finish();
+    assert.deepEqual(opened, [["1"], ["for you", "2"]]);
+    // From then on, and to a subscription that opens with nothing, at once.
+    void bench.hub.publish(createDraft("and again", { channel: "news", to: "jane", ephemeral: true }));
+    bench.loop.run();
+    assert.deepEqual(client.socket.texts, ["and again"]);
+  }
+});

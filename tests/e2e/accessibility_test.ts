@@ -10,7 +10,7 @@ const site = new Site();
 
 const EXAMPLES = ["hello", "chat", "raindrops", "cursors"].map((name) => `/_examples/${name}`);
 
-const ERRORS = ["/my%20room", "/_docs/nothing"];
+const ERRORS = ["/my%20room%3F", "/_docs/nothing", "/_offline"];
 const MANUAL = ["/_docs", "/_docs/channels", "/_docs/benchmarks", "/_docs/configuration"];
 
 for (const path of ["/", "/empty", "/orders/*", "/_inspect", ...EXAMPLES, ...MANUAL, ...ERRORS]) {
@@ -24,7 +24,10 @@ for (const path of ["/", "/empty", "/orders/*", "/_inspect", ...EXAMPLES, ...MAN
     }
     await expectAccessible(page, path);
     await page.setViewportSize({ width: 320, height: 640 });
-    await expectAccessible(page, `${path} at 320 px`);
+    await expectAccessible(page, `${path} at 320 px`, ["light"]);
+    assert.equal(await page.evaluate("document.documentElement.scrollWidth > innerWidth"), false);
+    await page.setViewportSize({ width: 1920, height: 1080 });
+    await expectAccessible(page, `${path} at 1920 px`, ["light"]);
     assert.equal(await page.evaluate("document.documentElement.scrollWidth > innerWidth"), false);
   });
 }
@@ -85,7 +88,7 @@ site.test("Everything of the channel page is reached by keyboard, in the order o
   const reached: string[] = [];
   // The box has the focus at first: from the top.
   await page.locator(".skip").focus();
-  for (let step = 0; step < 12; step++) {
+  for (let step = 0; step < 15; step++) {
     if (step > 0) await page.keyboard.press("Tab");
     reached.push(
       await page.evaluate(
@@ -93,7 +96,20 @@ site.test("Everything of the channel page is reached by keyboard, in the order o
       ),
     );
   }
-  const order = ["skip", "brand", "notify", "share", "scroller", "SUMMARY", "SUMMARY", "box"];
+  const order = [
+    "skip",
+    "brand",
+    "find",
+    "notify",
+    "share",
+    "quiet theme",
+    "scroller",
+    "menu-button",
+    "SUMMARY",
+    "SUMMARY",
+    "attach",
+    "box",
+  ];
   assert.deepEqual(reached.slice(0, order.length), order);
   assert(reached.includes("name"), reached.join(", "));
   // The skip link leads to the box.

@@ -9,6 +9,11 @@ export function shownMessages(page: Page): Locator {
   return page.locator("#messages > .message > :last-child");
 }
 
+/** The data of the rows on the page of a list or pattern, the newest first. */
+export function shownRows(page: Page): Locator {
+  return page.locator("#rows > tr:not([hidden]) > .data > :not(.by, .unfold)");
+}
+
 /** Writes into the box and sends by Enter. */
 export async function write(page: Page, text: string): Promise<void> {
   await page.locator("#box").fill(text);

@@ -1,5 +1,6 @@
 /** The channel page's people: who is here, under which name, their cursors, and their posts that fall as raindrops. */
 import assert from "node:assert/strict";
+import type { Page } from "playwright";
 import { expect } from "playwright/test";
 import { expectCursors, openAs, post, shownMessages, write } from "./channel_page.ts";
 import { curl, expectLive, Site } from "./site.ts";
@@ -54,6 +55,54 @@ site.test("A name is given once, remembered, and changed for everybody", async (
   await expect(anna.locator("#people li")).toHaveText(["Anna you"]);
 });
 
+site.test("Two tabs of one person are one person, and two names in one browser are two", async ({ open }) => {
+  const anna = await open("/tabs");
+  await expectLive(anna);
+  const name = await anna.locator("#people .person bdi").textContent() ?? "";
+  const [ben] = await openAs(open, "/tabs", "Ben");
+  assert(ben);
+  await expect(ben.locator("#people li")).toHaveText(["Ben you", name]);
+  const heard = await collectAnnouncements(ben);
+  const second = await anna.context().newPage();
+  await second.goto(anna.url());
+  await expectLive(second);
+  await expect(second.locator("#people li")).toHaveText([`${name} you`, "Ben"]);
+  await expect(ben.locator("#people-count")).toHaveText("2");
+  await expect(ben.locator("#people li")).toHaveText(["Ben you", name]);
+  await second.close();
+  const third = await anna.context().newPage();
+  await third.goto(`${anna.url()}?name=Other`);
+  await expectLive(third);
+  await expect(ben.locator("#people li")).toHaveText(["Ben you", name, "Other"]);
+  await expect(ben.locator("#people-count")).toHaveText("3");
+  await expect.poll(heard).toEqual(["Other is here"]);
+});
+
+site.test("Whoever takes another name is not said to come, whoever reloads neither", async ({ open }) => {
+  const anna = await open("/renamed");
+  await expectLive(anna);
+  const name = await anna.locator("#people .person bdi").textContent() ?? "";
+  const [ben] = await openAs(open, "/renamed", "Ben");
+  assert(ben);
+  const heard = await collectAnnouncements(ben);
+  await anna.getByRole("button", { name: "Change name" }).click();
+  await anna.getByRole("dialog").getByLabel("Your name").fill("Anna");
+  await anna.getByRole("dialog").getByLabel("Your name").press("Enter");
+  await expect.poll(heard).toEqual([`${name} is now Anna`]);
+  await anna.reload();
+  await expectLive(anna);
+  await anna.close();
+  await expect.poll(heard).toEqual([`${name} is now Anna`, "Anna has left"]);
+});
+
+/** What the page says of people who come and go, from now on. */
+async function collectAnnouncements(page: Page): Promise<() => Promise<string[]>> {
+  await page.evaluate(`globalThis.heard = [];
+    new MutationObserver(() => heard.push(document.querySelector("#coming").textContent))
+      .observe(document.querySelector("#coming"), { childList: true, characterData: true, subtree: true })`);
+  return () => page.evaluate("heard");
+}
+
 site.test("Everyone's cursor moves on everyone's page under its name, and leaves with them", async ({ open }) => {
   const [anna, ben] = await openAs(open, "/pond", "Anna", "Ben");
   assert(anna && ben);
@@ -65,7 +114,7 @@ site.test("Everyone's cursor moves on everyone's page under its name, and leaves
   await expect(ben.locator(".cursor")).toHaveCSS("translate", "400px 300px");
   await anna.mouse.move(600, 200, { steps: 8 });
   await expect(ben.locator(".cursor")).toHaveCSS("translate", "600px 200px");
-  await expect(anna.locator(".cursor")).toHaveCount(0);
+  await expect(anna.locator(".cursor").filter({ hasText: "Anna" })).toHaveCount(0);
   // It is in nobody's way.
   assert.equal(await ben.evaluate("document.elementFromPoint(600, 200).closest('.layer')"), null);
   await anna.close();
@@ -92,6 +141,8 @@ site.test("A curl falls as a raindrop on every page, and hinders nobody", async 
     await expect(page.locator(".drop")).toHaveText(["it rains"]);
     await expect(shownMessages(page)).toHaveText(["it rains"]);
     await expect(page.locator(".drop")).toHaveCSS("pointer-events", "none");
+    const { x } = (await page.locator(".drop").boundingBox())!;
+    assert(x > page.viewportSize()!.width / 4, `the first drop falls at ${x}, over the name of the page`);
     assert.equal(await page.evaluate("document.documentElement.scrollWidth > innerWidth"), false);
   }
   await anna.evaluate("document.querySelector('.drop').getAnimations()[0].finish()");

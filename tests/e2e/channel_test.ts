@@ -99,22 +99,43 @@ site.test("Every kind of content is shown as what it is, live and as history", a
   }
 });
 
-site.test("Older messages come a page at a time, down to where it began", async ({ open, server }) => {
+site.test("Older messages come a page at a time by their button, which keeps the focus", async ({ open, server }) => {
   const url = `${server.url}/diary`;
-  for (let number = 1; number <= 120; number++) await post(url, `entry ${number}`);
+  for (let number = 1; number <= 320; number++) await post(url, `entry ${number}`);
   const page = await open("/diary");
   await expectLive(page);
   await expect(shownMessages(page)).toHaveCount(50);
   await expect(shownMessages(page).last()).toBeInViewport();
   const older = page.getByRole("button", { name: "Show older messages" });
-  await older.click();
-  await expect(shownMessages(page)).toHaveCount(100);
+  // It comes into sight with the focus, which is scrolling up: the first page comes by itself.
+  await older.focus();
+  await expect(shownMessages(page)).toHaveCount(250);
   // What was on top is still in sight: what came lies above it.
-  await expect(page.getByText("entry 71", { exact: true })).toBeInViewport();
-  await older.click();
+  await expect(page.getByText("entry 271", { exact: true })).toBeInViewport();
+  await expect(older).toBeFocused();
+  await page.keyboard.press("Enter");
   await expect(page.locator("#older")).toHaveText("This is where it began.");
-  await expect(shownMessages(page)).toHaveText(Array.from({ length: 120 }, (_, i) => `entry ${i + 1}`));
+  await expect(page.locator("#scroller")).toBeFocused();
+  await expect(shownMessages(page)).toHaveText(Array.from({ length: 320 }, (_, i) => `entry ${i + 1}`));
   await expect(page.locator(".gap")).toHaveCount(0);
+});
+
+site.test("Older messages come by scrolling up, and what is read stays where it is", async ({ open, server }) => {
+  const url = `${server.url}/roll`;
+  for (let number = 1; number <= 270; number++) await post(url, `entry ${number}`);
+  const page = await open("/roll");
+  await expectLive(page);
+  await expect(shownMessages(page)).toHaveCount(50);
+  const first = page.getByText("entry 221", { exact: true });
+  const scroller = page.locator("#scroller");
+  await scroller.hover();
+  await page.mouse.wheel(0, -100_000);
+  await expect(shownMessages(page)).toHaveCount(250);
+  await expect(first).toBeInViewport();
+  // Whoever goes on scrolling comes to the beginning.
+  await page.mouse.wheel(0, -100_000);
+  await expect(page.locator("#older")).toHaveText("This is where it began.");
+  await expect(shownMessages(page)).toHaveCount(270);
 });
 
 site.test("What is written on /echo comes back", async ({ open }) => {
@@ -177,24 +198,4 @@ site.test("A thousand messages at once leave the page in order, bounded and at h
   assert(changes < 500, `the list changed ${changes} times`);
   assert(await page.locator(".drop").count() <= 20);
   await expect(page.getByRole("button", { name: "Show older messages" })).toBeAttached();
-});
-
-site.test("Page of a list or pattern reads only, says which channel, and resumes", async ({ open, server }) => {
-  await post(`${server.url}/orders/41`, "before");
-  const page = await open("/orders/*");
-  await expectLive(page);
-  await expect(page.locator("#composer")).toBeHidden();
-  await expect(page.locator("#who")).toBeHidden();
-  await expect(page.locator("#share-curl")).toHaveText(`curl -N '${server.url}/orders/*?follow'`);
-  await post(`${server.url}/orders/42?event=sold`, "one umbrella");
-  await expect(shownMessages(page)).toHaveText(["before", "one umbrella"]);
-  await expect(page.locator(".where")).toHaveText(["/orders/41", "/orders/42"]);
-  await expect(page.locator(".event")).toHaveText(["sold"]);
-
-  await page.context().setOffline(true);
-  await page.context().setOffline(false);
-  await post(`${server.url}/orders/43`, "and another");
-  await expect(shownMessages(page)).toHaveText(["before", "one umbrella", "and another"]);
-  await page.getByRole("link", { name: "/orders/42" }).click();
-  await expect(page.locator("h1")).toHaveText("orders/42");
 });

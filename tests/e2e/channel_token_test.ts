@@ -14,6 +14,7 @@ const KEYS = {
 const RULES = [
   { channels: "office", allow: ["subscribe", "publish", "presence", "history"] },
   { channels: "ticker", allowAnonymous: ["subscribe"] },
+  { channels: "club", allow: ["subscribe"], allowSubscribers: ["publish"] },
   { channels: "wall", allowAnonymous: ["subscribe", "publish", "presence", "history"] },
 ];
 
@@ -49,7 +50,10 @@ site.test("Page says that it takes a token, takes one, and is then whom the toke
   await expect(page.locator("#state")).toHaveText("Not connected");
   await expect(page.locator("#box")).toBeDisabled();
   await expect(page.locator("#box")).toHaveAttribute("placeholder", "Writing here takes a token");
-  await expect(page.getByRole("button", { name: "Share" })).toBeDisabled();
+  for (const name of ["Search", "Share", "Change name"]) {
+    await expect(page.getByRole("button", { name })).toBeDisabled();
+    await expect(page.getByRole("button", { name })).toHaveAttribute("title", "This takes a token");
+  }
   await useToken(page, await sign("ann", "Ann", "1h", "another secret, of the same length"));
   await expect(page.getByRole("alert")).toContainText("not valid");
   await useToken(page, await sign("ann", "Ann"));
@@ -57,6 +61,7 @@ site.test("Page says that it takes a token, takes one, and is then whom the toke
   await expect(page.getByRole("alert")).toBeHidden();
   await expect(page.locator("#people li")).toHaveText(["Ann you"]);
   await expect(page.getByRole("button", { name: "Change name" })).toBeHidden();
+  for (const name of ["Search", "Share"]) await expect(page.getByRole("button", { name })).toBeEnabled();
   await write(page, "hello");
   await expect(page.locator(".message.mine > p")).toHaveText(["hello"]);
   assert(!page.url().includes("ey"), "a token does not belong into an address");
@@ -98,6 +103,24 @@ site.test("Page does without what is not for it: history, presence, names", asyn
   await write(wall, "I was here");
   await expect(shownMessages(wall)).toHaveText(["I was here"]);
   await expect(wall.locator("#outbox .message")).toHaveCount(0);
+});
+
+site.test("Page publishes as its subscription may, knows what it sent, and offers no history that is denied", async ({ open }) => {
+  await using server = await startKeyedServer();
+  const headers = { "x-api-key": KEYS.RAINDROPS_API_KEYS };
+  await (await fetch(`${server.url}/club`, { method: "POST", body: "before", headers })).body?.cancel();
+  const [anna, ben] = [await open(`${server.url}/club`), await open(`${server.url}/club`)];
+  for (const [page, name] of [[anna, "Anna"], [ben, "Ben"]] as const) {
+    await useToken(page, await sign(name.toLowerCase(), name));
+    await expectLive(page);
+  }
+  await write(anna, "by subscription");
+  await expect(shownMessages(ben)).toHaveText(["by subscription"]);
+  await expect(anna.locator("#messages > .mine")).toHaveCount(1);
+  await expect(ben.locator("#messages > .mine")).toHaveCount(0);
+  await expect(anna.locator("#outbox .message")).toHaveCount(0);
+  await expect(anna.locator("#problem")).toBeHidden();
+  await expect(anna.getByRole("button", { name: "Show older messages" })).toHaveCount(0);
 });
 
 site.test("Page whose token expires asks for another one", async ({ open }) => {

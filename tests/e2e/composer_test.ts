@@ -67,6 +67,25 @@ site.test("A long message is folded until somebody asks for the rest", async ({ 
   assert((await body.boundingBox())!.height > 2 * folded);
 });
 
+site.test("JSON that is typed is shown as JSON, code as code, and both are stored as text", async ({ open, server }) => {
+  const page = await open("/typed?name=Anna");
+  await expectLive(page);
+  await write(page, '{"mm": 12, "<b>": [1]}');
+  await expect(page.locator(".message .json .key")).toHaveText(["mm", "<b>"]);
+  const code = "see `<i>` here:\n```js\nconst url = 'http://a.example';\n```\nand https://example.org/x.";
+  await write(page, code);
+  const message = page.locator("#messages > .message").last();
+  await expect(message.locator("p code")).toHaveText(["<i>"]);
+  await expect(message.locator("pre")).toHaveText("const url = 'http://a.example';");
+  await expect(message.locator("pre a")).toHaveCount(0);
+  await expect(message.locator("a")).toHaveAttribute("href", "https://example.org/x");
+  for (const text of ["{not json}", "[1, 2", "a `b", "``` ```"]) {
+    await write(page, text);
+    await expect(shownMessages(page).last()).toHaveText(text);
+  }
+  assert.deepEqual((await readStored(`${server.url}/typed`)).slice(0, 2), ['{"mm": 12, "<b>": [1]}', code]);
+});
+
 site.test("A line says where another day begins, and each message its exact time", async ({ open, server }) => {
   await post(`${server.url}/days`, "first");
   const page = await open("/days?name=Anna");

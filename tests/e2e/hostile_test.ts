@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright";
 import { expect } from "playwright/test";
-import { expectCursors } from "./channel_page.ts";
+import { expectCursors, post, shownMessages } from "./channel_page.ts";
 import { expectLive, Site } from "./site.ts";
 
 const TEXTS: Readonly<Record<string, string>> = {
@@ -108,6 +108,29 @@ site.test("Hostile names, keys, events and channels are text wherever the channe
   await expect(page.locator("#share-url")).toContainText("/a'(b);$c:d");
   await expect(page.locator("main img, main script, #cursors img, #cursors script, #sky img")).toHaveCount(0);
   await expectHarmless(page, "#messages li p");
+});
+
+site.test("Removals that anybody makes up hide nothing and break nothing", async ({ open, server }) => {
+  const page = await open("/made-up?name=Anna");
+  await expectLive(page);
+  await post(`${server.url}/made-up`, "still here");
+  await expect(shownMessages(page)).toHaveText(["still here"]);
+  const { members } = await (await fetch(`${server.url}/made-up?presence`)).json();
+  const removals = [1, null, "x", {}, { type: "removed" }, {
+    type: "removed",
+    channel: "made-up",
+    id: 5,
+    offset: {},
+  }];
+  for (const removal of removals) {
+    await post(
+      `${server.url}/@${members[0].id}`,
+      JSON.stringify({ data: { removal } }),
+      "application/json",
+    );
+  }
+  await post(`${server.url}/made-up`, "and this");
+  await expect(shownMessages(page)).toHaveText(["still here", "and this"]);
 });
 
 site.test("Cursors that say nothing sensible are no cursors", async ({ open, server }) => {

@@ -74,7 +74,6 @@ site.test("One channel is watched as it lives: its readers, its messages, and wh
   anna.send("said by Anna");
   await expect(tail.nth(1)).toContainText("said by Anna");
   await expect(tail.nth(1)).toContainText("Anna");
-  await expect(inspector.getByLabel("Channel", { exact: true })).toHaveValue("watched");
   await inspector.getByLabel("Message", { exact: true }).fill("<b>from above</b>");
   await inspector.getByRole("button", { name: "Publish" }).click();
   await expect(inspector.locator("#publish-result")).toHaveText("Published to watched, 2 subscribers.");
@@ -84,8 +83,20 @@ site.test("One channel is watched as it lives: its readers, its messages, and wh
 
   await inspector.reload();
   await expect(inspector.locator("#channel-title")).toHaveText("watched");
+  await expect(rowOf(inspector, "channel", "watched")).toHaveAttribute("aria-current", "true");
   await inspector.locator("#channel").getByRole("button", { name: "Close" }).click();
   await expect(inspector.locator("#channel")).toBeHidden();
+  await expect(rowOf(inspector, "channel", "watched").getByRole("button")).toBeFocused();
+  await inspector.keyboard.press("Enter");
+  await inspector.keyboard.press("Escape");
+  await expect(inspector.locator("#channel")).toBeHidden();
+
+  await inspector.getByPlaceholder("Filter by name").fill("/not/there");
+  await inspector.getByRole("button", { name: "Open not/there" }).click();
+  await inspector.getByLabel("Message", { exact: true }).fill("first");
+  await inspector.getByRole("button", { name: "Publish" }).click();
+  await expect(inspector.locator("#publish-result")).toHaveText("Published to not/there, 0 subscribers.");
+  await expect(rowOf(inspector, "channel", "not/there")).toHaveAttribute("aria-current", "true");
 });
 
 site.test("A client is found, shown and disconnected by a button, and nobody else is", async ({ server, open }) => {
@@ -120,6 +131,112 @@ site.test("Refusals appear as they happen, each with its reason", async ({ serve
     'No client has the id "nobody"',
   );
   await expect(inspector.locator("#refusal-count")).toContainText("1 no_such_client");
+});
+
+site.test("A long text shows its beginning and, when asked to, all of it", async ({ server, open }) => {
+  const inspector = await open("/_inspect");
+  await expectOpen(inspector);
+  await inspector.setViewportSize({ width: 360, height: 720 });
+  await curl("-d", "no", `${server.url}/${"drop".repeat(20)}%3F`);
+  await curl("-d", Array.from({ length: 30 }, (_, i) => `line ${i}`).join("\n"), `${server.url}/tall`);
+  await rowOf(inspector, "channel", "tall").getByRole("button").click();
+  for (const lines of ["#refusals li", "#tail li"]) {
+    const line = inspector.locator(lines).filter({ hasText: /line 29|Try "drop/ })
+      .first();
+    const text = line.locator(".text > span");
+    const hidden = () => text.evaluate((element) => element.scrollHeight - element.clientHeight);
+    assert(await hidden() > 0, `${lines} is folded`);
+    await line.getByRole("button", { name: "Show all" }).click();
+    assert.equal(await hidden(), 0, "unfolded");
+    await expectAccessible(inspector, `${lines} unfolded`);
+    await line.getByRole("button", { name: "Show less" }).click();
+    assert(await hidden() > 0, `${lines} is folded again`);
+  }
+});
+
+site.test("Equal refusals are one line, which counts them", async ({ server, open }) => {
+  const inspector = await open("/_inspect");
+  await expectOpen(inspector);
+  for (let i = 0; i < 5; i++) await curl("-d", "no", `${server.url}/_again`);
+  await curl("-d", "no", `${server.url}/_other`);
+  const lines = inspector.locator("#refusals li");
+  await expect(lines.filter({ hasText: "/_again" })).toHaveCount(1);
+  await expect(lines.filter({ hasText: "/_again" })).toContainText("5 times");
+  await expect(lines.filter({ hasText: "/_other" })).not.toContainText("times");
+  await expect(lines.first()).toContainText("/_other");
+  await curl("-d", "no", `${server.url}/_again`);
+  await expect(lines.first()).toContainText("/_again");
+  await expect(lines.first()).toContainText("6 times");
+});
+
+site.test("Axes of counts have whole numbers, also where hardly anything happens", async ({ open, server }) => {
+  await using _ = await TestSocket.open(`${server.socketUrl}/axes`);
+  const page = await open("/robots.txt");
+  await page.addInitScript(`{
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+      const title = this.canvas.closest("figure").querySelector("h2").textContent;
+      ((globalThis.marks ??= {})[title] ??= []).push(text);
+      return fillText.call(this, text, ...rest);
+    };
+  }`);
+  await page.goto(`${server.url}/_inspect`);
+  await expectOpen(page);
+  await expect.poll(() => page.evaluate("Object.keys(globalThis.marks ?? {}).length")).toBe(6);
+  await curl("-d", "one", `${server.url}/axes`);
+  await expect(page.locator("#latency-value")).toHaveText(/^[\d.]+ ms$/);
+  const marks = await page.evaluate<Record<string, string[]>>("marks");
+  for (const title of ["Connections", "Messages in, a second", "Deliveries a second"]) {
+    assert.deepEqual(marks[title]?.filter((mark) => !/^[\d,]+K?$/.test(mark)), [], title);
+  }
+});
+
+site.test("Headings stand over their columns, channels above the charts", async ({ server, open }) => {
+  await curl("-d", "x", `${server.url}/heads`);
+  const inspector = await open("/_inspect");
+  await expectOpen(inspector);
+  const row = rowOf(inspector, "channel", "heads");
+  await expect(row).toBeVisible();
+  const heads = inspector.locator("#channel-heads th");
+  const edge = (selector: string) =>
+    `(() => { const range = document.createRange(); range.selectNodeContents(${selector});
+      const box = range.getBoundingClientRect(); return [box.left, box.right]; })()`;
+  for (let i = 0; i < await heads.count(); i++) {
+    const head = `document.querySelectorAll("#channel-heads th")[${i}]`;
+    const cell = `document.querySelector("#channel-rows tr").cells[${i}]`;
+    const [[left, right], [cellLeft, cellRight]] = [
+      await inspector.evaluate<number[]>(edge(`(${head}.querySelector("button") ?? ${head})`)),
+      await inspector.evaluate<number[]>(edge(`(${cell}.querySelector("button") ?? ${cell})`)),
+    ] as [[number, number], [number, number]];
+    const isNumber = await heads.nth(i).getAttribute("class") === "number";
+    assert(Math.abs(isNumber ? right - cellRight : left - cellLeft) < 2, `column ${i}`);
+  }
+  const [table, plots] = [
+    await inspector.locator("#channel-rows").boundingBox(),
+    await inspector.locator("#plots").boundingBox(),
+  ];
+  assert(table !== null && plots !== null && table.y + table.height < plots.y);
+});
+
+site.test("On a phone every column is to be read, under its name", async ({ server, open }) => {
+  await using _ = await TestSocket.open(`${server.socketUrl}/phone?name=Anna`);
+  await curl("-d", "It rains so much that nobody can see the end of the line", `${server.url}/phone`);
+  await curl("-d", "later", `${server.url}/phone?delay=1h`);
+  const inspector = await open("/_inspect#channel=phone", { viewport: { width: 320, height: 640 } });
+  await expectOpen(inspector);
+  await expect(rowOf(inspector, "reader", "Anna")).toBeVisible();
+  await expect(inspector.locator("#scheduled")).toBeVisible();
+  await expect(rowOf(inspector, "channel", "phone")).toContainText("the end of the line");
+  const cut = await inspector.evaluate<string[]>(
+    `[...document.querySelectorAll(".inspector td, .inspector th")]
+    .filter((cell) => cell.checkVisibility({ visibilityProperty: true }) && cell.closest("thead") === null)
+    .filter((cell) => cell.scrollWidth > cell.clientWidth + 1 || cell.getBoundingClientRect().right > innerWidth)
+    .map((cell) => cell.textContent)`,
+  );
+  assert.deepEqual(cut, []);
+  const labels = await inspector.evaluate<string[]>(`[...document.querySelector("#channel-rows tr").cells]
+    .slice(1).map((cell) => getComputedStyle(cell, "::before").content)`);
+  assert.deepEqual(labels, ['"Subscribers"', '"Messages a second"', '"Stored"', '"Last message"']);
 });
 
 site.test("Channels are sorted by their heads, by keyboard too, and paged", async ({ server, open }) => {

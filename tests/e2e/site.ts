@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import type { Browser, BrowserContextOptions, Page } from "playwright";
 import { expect } from "playwright/test";
-import { openBrowser } from "../browser.ts";
+import { type BrowserOptions, openBrowser } from "../browser.ts";
 import { type ServerProcess, startServer } from "../server_process.ts";
 
 /** What a test gets to work with. */
@@ -17,9 +17,9 @@ export class Site {
   #server: ServerProcess | undefined;
   #browser: Browser | undefined;
 
-  constructor() {
+  constructor(options: BrowserOptions = {}) {
     Deno.test.beforeAll(async () => {
-      [this.#server, this.#browser] = await Promise.all([startServer(), openBrowser()]);
+      [this.#server, this.#browser] = await Promise.all([startServer(), openBrowser(options)]);
     });
     Deno.test.afterAll(async () => {
       await this.#browser?.close();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { selectChannel } from "../../lib/core/channel.ts";
 import { Rules } from "../../lib/core/rules.ts";
-import { MemoryEngine } from "../../lib/engines/memory.ts";
+import { MemoryEngine } from "../../lib/engines/memory/engine.ts";
 import { createDraft } from "../fakes/message.ts";
 import { ManualSchedule } from "../fakes/schedule.ts";
 import { testLog } from "../suites/log_suite.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Rules } from "../../lib/core/rules.ts";
-import { MemoryEngine } from "../../lib/engines/memory.ts";
+import { MemoryEngine } from "../../lib/engines/memory/engine.ts";
 import { openEngine, parseEngineUrl } from "../../lib/engines/mod.ts";
 import { SqliteEngine } from "../../lib/engines/sqlite/engine.ts";
 import { TemporaryDirectory } from "./sqlite/fixture.ts";

@@ -51,6 +51,7 @@ export class FakeNetwork {
 }
 
 export class FakeBus implements Bus {
+  readonly isLocal = false;
   connected = true;
   readonly maxBytes: number;
   /** Nodes on different sides of a partition do not hear each other. */

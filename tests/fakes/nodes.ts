@@ -4,7 +4,7 @@ import { Cluster } from "../../lib/core/cluster/cluster.ts";
 import { Hub } from "../../lib/core/hub.ts";
 import { Rules } from "../../lib/core/rules.ts";
 import type { Subscription } from "../../lib/core/subscription.ts";
-import { MemoryEngine } from "../../lib/engines/memory.ts";
+import { MemoryEngine } from "../../lib/engines/memory/engine.ts";
 import { type FakeBus, FakeNetwork } from "./bus.ts";
 import { RecordingLogger } from "./recording_logger.ts";
 import { ManualSchedule, settle } from "./schedule.ts";

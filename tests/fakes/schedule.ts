@@ -1,3 +1,5 @@
+import { nextSlice } from "../../lib/base/slices.ts";
+
 /** The event loop in a test's hands: tasks of the next turn run when it says so. */
 export class ManualSchedule {
   #tasks: (() => void)[] = [];
@@ -16,7 +18,9 @@ export class ManualSchedule {
   }
 }
 
-/** Resolves when every promise that could go on has gone on. */
-export function settle(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+/** Resolves when every promise that could go on has gone on, those that waited for a slice too. */
+export async function settle(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  await nextSlice();
+  await new Promise((resolve) => setImmediate(resolve));
 }

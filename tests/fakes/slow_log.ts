@@ -1,6 +1,6 @@
 /** A log in front of another whose reads wait until the test lets them resolve. */
 import type { Log, LogPage, LogQuery, Receipt } from "../../lib/core/log.ts";
-import type { Draft, Message } from "../../lib/core/message.ts";
+import type { Draft, Message, MessageId } from "../../lib/core/message.ts";
 
 export class SlowLog implements Log {
   /** Whether a read sees the log as it was when asked, or as it is when it resolves. */
@@ -29,8 +29,20 @@ export class SlowLog implements Log {
     this.#log.onStored = onStored;
   }
 
+  get onRemoved(): Log["onRemoved"] {
+    return this.#log.onRemoved;
+  }
+
+  set onRemoved(onRemoved: Log["onRemoved"]) {
+    this.#log.onRemoved = onRemoved;
+  }
+
   append(draft: Draft): Promise<Receipt> {
     return this.#log.append(draft);
+  }
+
+  remove(channel: string, id: MessageId): Promise<boolean> {
+    return this.#log.remove(channel, id);
   }
 
   clear(channel: string): Promise<number> {

@@ -23,7 +23,8 @@ import { parseRules, Rules } from "../../lib/core/rules.ts";
 import { parseBody } from "../../lib/http/body.ts";
 import { findClientAddress } from "../../lib/http/client_address.ts";
 import { parseOptions } from "../../lib/protocols/url/publish.ts";
-import { parseReadRequest, parseSince } from "../../lib/protocols/url/read_request.ts";
+import { parseReadRequest } from "../../lib/protocols/url/read_request.ts";
+import { parseSince } from "../../lib/core/since.ts";
 import { parseEngineUrl } from "../../lib/engines/mod.ts";
 import { parseNetwork } from "../../lib/base/address.ts";
 
@@ -70,6 +71,12 @@ const NAME_PIECES = [
   "@",
   "api",
   "é",
+  "e\u0301",
+  "新",
+  "🌧",
+  " ",
+  "\u200d",
+  "\ud83d",
   "\0",
 ];
 

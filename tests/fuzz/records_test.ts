@@ -93,7 +93,8 @@ Deno.test("decodeHead() reads back what encodeHead() wrote, and calls other text
     ttl: optional(fc.nat()),
     known: fc.record({ record: natural, offset: natural, time }, { noNullPrototype: true }),
     key: optional(text.filter((key) => key !== "").map(encodeKey)),
-    fingerprint: optional(fc.stringMatching(/^[\w-]{1,43}$/)),
+    fingerprint: optional(fc.stringMatching(/^[\w-]{2,43}$/)),
+    epoch: optional(fc.stringMatching(/^[A-Za-z0-9]{1,12}$/)),
   }, { noNullPrototype: true });
   fc.assert(fc.property(head, (head) => assert.deepEqual(decodeHead(encodeHead(head)), head)));
   const near = fc.array(fc.oneof(fc.constantFrom("1", "-", "messages", "NaN", "-1", "1e99", ""), fc.string()))

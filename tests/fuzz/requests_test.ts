@@ -189,7 +189,7 @@ function createRequest({ method, path, query, headers, body }: Thrown): Request 
 }
 
 /** A problem that says what is wrong and what to do. */
-async function assertHelps(response: Response, shown: string): Promise<void> {
+async function assertHelps(response: Response, shown: string, accept = ""): Promise<void> {
   const type = response.headers.get("content-type") ?? "";
   const text = await response.text();
   // A HEAD has no words.
@@ -200,6 +200,10 @@ async function assertHelps(response: Response, shown: string): Promise<void> {
     assert.ok(typeof title === "string" && title.length > 3, shown);
     assert.match(detail, /\w+ \w+/, shown);
     assert.doesNotMatch(detail, /undefined|\[object|NaN/, shown);
+  } else if (type.startsWith("text/html")) {
+    // A browser gets a page: one that says what is wrong, or the channel's, which asks for a token.
+    assert.match(accept, /text\/html/i, shown);
+    assert.match(text, response.status === 401 ? /data-credential="token"/ : /<h1>\w+ \w+/, shown);
   } else {
     // The API and the Centrifuge protocol have words of theirs.
     assert.ok(/json|text\/plain/.test(type), `${shown}: ${type} ${text.slice(0, 200)}`);
@@ -245,7 +249,8 @@ for (const [name, settings, headers] of SETTINGS) {
         const response = await server.app.fetch(request, peer);
         const shown = JSON.stringify(thrown).slice(0, 500);
         assert.ok(response.status !== 500, shown);
-        if (response.status >= 400) await assertHelps(response, `${shown} -> ${response.status}`);
+        const accept = request.headers.get("accept") ?? "";
+        if (response.status >= 400) await assertHelps(response, `${shown} -> ${response.status}`, accept);
         else await response.body?.cancel();
       }),
       { numRuns: 1_000 },

@@ -83,3 +83,26 @@ interface Reply {
   // deno-lint-ignore no-explicit-any -- tests know what they asked for
   readonly [kind: string]: any;
 }
+
+/** The application of most tests: knows ann and bob by their cookies; ann may do everything in private channels. */
+export function decide({ kind, headers, body }: Asked): unknown {
+  const user = /session=(\w+)/.exec(headers.get("cookie") ?? "")?.[1] ?? "";
+  switch (kind) {
+    case "connect":
+      if (user === "banned") return { disconnect: { code: 4501, reason: "banned" } };
+      if (user === "") return { error: { code: 401, message: "log in first" } };
+      return { result: { user, info: { name: user }, data: { hello: user } } };
+    case "subscribe":
+      if (body.user !== "ann") return { error: { code: 403, message: "not yours" } };
+      return { result: { info: { role: "owner" }, data: { topic: body.channel } } };
+    case "publish":
+      if (String(body.data?.text ?? body.data).includes("damn")) {
+        return { error: { code: 422, message: "mind your words" } };
+      }
+      return { result: { data: { text: body.data?.text ?? body.data, by: body.user } } };
+    case "rpc":
+      return { result: { data: { method: body.method, echo: body.data, user: body.user } } };
+    default:
+      return { result: {} };
+  }
+}

@@ -21,6 +21,8 @@ export class Receiver implements AsyncDisposable {
   /** Those answered with 2xx, without repeats of an id. */
   readonly taken: Received[] = [];
   answer: Answer = () => new Response(null, { status: 204 });
+  /** The newest offset taken on each channel. */
+  readonly newest = new Map<string, number>();
   readonly #ids = new Set<string>();
   #server: Deno.HttpServer<Deno.NetAddr>;
   readonly port: number;
@@ -86,6 +88,9 @@ export class Receiver implements AsyncDisposable {
     if (response.ok && !this.#ids.has(id)) {
       this.#ids.add(id);
       this.taken.push(received);
+      for (const { type, channel, offset } of received.events) {
+        if (type === "message") this.newest.set(channel, offset);
+      }
     }
     for (const resolve of this.#waiting.splice(0)) resolve();
     return response;

@@ -249,3 +249,128 @@ Deno.test("Settings of webhooks that make no sense are refused without repeating
   await refused(JSON.stringify([hook, hook]), /"name"/);
   await assert.rejects(startApp("RAINDROPS_WEBHOOK_URL=http://127.0.0.1:1/"), /RAINDROPS_WEBHOOK_SECRET/);
 });
+
+async function steer(url: string, action: string, query: Record<string, string>) {
+  const response = await fetch(`${url}/_inspect/${action}?${new URLSearchParams(query)}`, { method: "POST" });
+  return { status: response.status, body: await response.json() };
+}
+
+// deno-lint-ignore no-explicit-any -- tests look into what they asked for
+async function readStatus(url: string): Promise<any> {
+  return (await (await fetch(`${url}/_inspect/webhooks`)).json()).webhooks[0];
+}
+
+Deno.test("A paused webhook sends nothing, across restarts too, and everything in order once it goes on", async () => {
+  await using receiver = new Receiver();
+  const directory = await Deno.makeTempDir();
+  const file = await writeHooks([{ name: "all", url: `${receiver.url}?token=hidden`, secret: SECRET }]);
+  const settings = ["--engine", `sqlite:${directory}/log.db`, "--hooks", file];
+  {
+    await using server = await startApp(...settings);
+    await publish(server.url, "a", "1");
+    await receiver.until(() => receiver.texts().length === 1);
+    assert.equal((await steer(server.url, "pause", { name: "all", paused: "true" })).status, 200);
+    assert.equal(server.logger.find("webhook is paused").length, 1);
+    for (let i = 2; i <= 5; i++) await publish(server.url, "a", String(i));
+    const status = await readStatus(server.url);
+    assert.deepEqual([status.paused, status.sends, status.waiting], [true, true, 4]);
+    assert.doesNotMatch(JSON.stringify(status), /hidden/);
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    assert.equal(readGauge(metrics, "raindrops_webhook_paused"), 1);
+    for (
+      const [action, query, pattern] of [
+        ["pause", { name: "nobody", paused: "true" }, /there are all/],
+        ["pause", { name: "all", paused: "maybe" }, /true or false/],
+        ["resend", { name: "all", from: "yesterday" }, /earliest/],
+        ["resend", { name: "all", from: "zzz-5" }, /ids begin with/],
+        ["resend", { name: "all", from: "" }, /earliest/],
+      ] as const
+    ) {
+      const { status, body } = await steer(server.url, action, query);
+      assert.ok(status === 400 || status === 404, `${action} ${JSON.stringify(query)}`);
+      assert.match(body.detail, pattern);
+    }
+  }
+  await using server = await startApp(...settings);
+  assert.equal((await readStatus(server.url)).paused, true);
+  await publish(server.url, "a", "6");
+  assert.deepEqual(receiver.texts(), ["1"]);
+  await steer(server.url, "pause", { name: "all", paused: "false" });
+  await receiver.until(() => receiver.texts().length === 6);
+  assert.deepEqual(receiver.texts(), ["1", "2", "3", "4", "5", "6"]);
+});
+
+Deno.test("A webhook is sent again from a position, under new ids, and goes on from there", async () => {
+  await using receiver = new Receiver();
+  const file = await writeHooks([{ name: "all", url: receiver.url, secret: SECRET, channels: "a" }]);
+  await using server = await startApp("--hooks", file);
+  for (let i = 1; i <= 5; i++) await publish(server.url, "a", String(i));
+  await publish(server.url, "b", "elsewhere");
+  await receiver.until(() => receiver.texts().length === 5);
+  const third = receiver.events[2].id;
+  // Idle and failing: it is told in both.
+  assert.equal((await steer(server.url, "resend", { name: "all", from: third })).status, 200);
+  await receiver.until(() => receiver.texts().length === 7);
+  assert.deepEqual(receiver.texts().slice(5), ["4", "5"]);
+  receiver.answer = () => new Response(null, { status: 503 });
+  await publish(server.url, "a", "6");
+  const before = receiver.requests.length;
+  await receiver.until(() => receiver.requests.length > before);
+  while ((await readStatus(server.url)).failure === undefined);
+  assert.match((await readStatus(server.url)).failure, /503/);
+  await steer(server.url, "resend", { name: "all", from: "earliest" });
+  receiver.answer = () => new Response();
+  await receiver.until(() => receiver.texts().at(-1) === "6");
+  assert.deepEqual(receiver.texts().slice(-6), ["1", "2", "3", "4", "5", "6"]);
+  await publish(server.url, "a", "7");
+  await receiver.until(() => receiver.texts().at(-1) === "7");
+  await steer(server.url, "resend", { name: "all", from: "1h" });
+  await receiver.until(() => receiver.texts().slice(-7).join() === "1,2,3,4,5,6,7");
+});
+
+Deno.test("Events of presence wait while their webhook is paused", async () => {
+  await using receiver = new Receiver();
+  const file = await writeHooks([
+    { name: "who", url: receiver.url, secret: SECRET, events: ["member.joined"] },
+  ]);
+  await using server = await startApp("--hooks", file);
+  await steer(server.url, "pause", { name: "who", paused: "true" });
+  const socket = new WebSocket(`${server.socketUrl}/rooms/1?id=ann`);
+  await new Promise((resolve) => socket.onopen = resolve);
+  while ((await readStatus(server.url)).waiting !== 1);
+  assert.equal(receiver.requests.length, 0);
+  assert.match(
+    (await steer(server.url, "resend", { name: "who", from: "earliest" })).body.detail,
+    /no messages/,
+  );
+  await steer(server.url, "pause", { name: "who", paused: "false" });
+  await receiver.until(() => receiver.events.length === 1);
+  assert.equal(receiver.events[0].member.id, "ann");
+  const closed = new Promise((resolve) => socket.onclose = resolve);
+  socket.close();
+  await closed;
+});
+
+Deno.test("What is removed while a target is slow is not sent any more, and a gap says so", async () => {
+  await using receiver = new Receiver();
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  using _released = { [Symbol.dispose]: release };
+  const { promise: first, resolve: noteFirst } = Promise.withResolvers<void>();
+  receiver.answer = async () => {
+    noteFirst();
+    await released;
+    return new Response();
+  };
+  await using server = await startApp(
+    `RAINDROPS_WEBHOOK_URL=${receiver.url}`,
+    `RAINDROPS_WEBHOOK_SECRET=${SECRET}`,
+  );
+  await publish(server.url, "a", "1");
+  await first;
+  await publish(server.url, "a", "secret");
+  await (await fetch(`${server.url}/a`, { method: "DELETE" })).body?.cancel();
+  await publish(server.url, "a", "3");
+  release();
+  await receiver.until(() => receiver.texts().at(-1) === "3");
+  assert.deepEqual(receiver.events.map(({ type, data }) => data ?? type), ["1", "gap", "3"]);
+});

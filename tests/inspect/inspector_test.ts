@@ -52,6 +52,8 @@ Deno.test("The inspector is for operators as soon as there is a key, but for its
     "stream",
     "tail?channel=a",
     "channels",
+    "lively",
+    "tokens",
     "channel?channel=a",
     "clients",
     "client?connection=a",
@@ -154,6 +156,27 @@ Deno.test("The inspector's tail shows some of a flood, says how many more there 
     newest = line.messages.at(-1).text;
   }
   assert.deepEqual([count + missed, newest], [1_000, "999"]);
+});
+
+Deno.test("The inspector's tail shows what is published while it reads the newest messages, once", async () => {
+  await using server = await startApp();
+  const { hub } = server.app;
+  const publish = (text: string) => hub.publish({ channel: "news", payload: { kind: "text", text } });
+  await publish("stored");
+  const read = hub.read.bind(hub);
+  hub.read = async (query) => {
+    await publish("before the page");
+    const page = await read(query);
+    await publish("after the page");
+    return page;
+  };
+  await using tail = await Lines.open(server, "tail?channel=news");
+  await publish("live");
+  const shown: string[] = [];
+  while (shown.at(-1) !== "live") {
+    for (const { text } of (await tail.next()).messages) shown.push(text);
+  }
+  assert.deepEqual(shown, ["stored", "before the page", "after the page", "live"]);
 });
 
 Deno.test("The inspector finds a client, shows it, and disconnects it alone", async () => {

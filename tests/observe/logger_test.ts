@@ -54,6 +54,30 @@ Deno.test("LineLogger.write() writes the lines of one turn at once, from its lev
   assert.deepEqual(written, ["one\nerror: two\n"]);
 });
 
+Deno.test("LineLogger.write() gathers the lines of a busy server, until one is urgent", async () => {
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const written: string[] = [];
+  let hear = (_text: string) => {};
+  const write = (text: string) => {
+    written.push(text);
+    hear(text);
+  };
+  const logger = new LineLogger({ format: "text", level: "info", write });
+  logger.write("info", "first");
+  await turn();
+  assert.deepEqual(written, ["first\n"]);
+  logger.write("info", "second");
+  await turn();
+  logger.write("info", "third");
+  logger.write("warn", "urgent");
+  await turn();
+  assert.deepEqual(written.slice(1), ["second\nthird\nwarn: urgent\n"]);
+  const later = new Promise<string>((resolve) => hear = resolve);
+  logger.write("info", "fourth");
+  assert.equal(await later, "fourth\n");
+  assert.equal(written.length, 3);
+});
+
 Deno.test("LineLogger.announce() writes at every level", () => {
   const written: string[] = [];
   const logger = new LineLogger({ format: "text", level: "error", write: (text) => written.push(text) });

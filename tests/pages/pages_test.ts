@@ -63,12 +63,76 @@ Deno.test("Parts of a page are named by a version in their URL and kept for ever
   }
 });
 
+Deno.test("The heads of all pages begin alike, which is written once", async () => {
+  await using server = await startApp();
+  const paths = [
+    "/",
+    "/news",
+    "/news/*",
+    "/_inspect",
+    "/_docs",
+    "/_docs/start",
+    "/_offline",
+    "/_examples/hello",
+    "/_nothing",
+  ];
+  const beginnings = await Promise.all(paths.map(async (path) => {
+    const response = await fetch(server.url + path, { headers: { accept: "text/html" } });
+    const [, head = ""] = /<head>(.*)<\/head>/s.exec(await response.text()) ?? [];
+    for (
+      const once of ["<title>", "charset=", "viewport", "favicon.svg", "/style.css", "/theme.ts", "manifest."]
+    ) {
+      assert.equal(head.split(once).length, 2, `${once} in the head of ${path}`);
+    }
+    return head.slice(0, head.indexOf("<title>"));
+  }));
+  assert.equal(new Set(beginnings).size, 1);
+  assert.match(beginnings[0]!, /^\s*<meta charset="utf-8" \/>/);
+});
+
 Deno.test("A page names all modules it starts with in its head", async () => {
   await using server = await startApp();
   const html = await (await fetch(`${server.url}/_examples/cursors`)).text();
   const preloaded = [...html.matchAll(/rel="modulepreload" href="\/_static\/[0-9a-f]+\/([^"]+)"/g)];
   const names = ["connection_state.ts", "live_socket.ts", "vendor/perfect-cursors.js"];
   assert.deepEqual(preloaded.map(([, path]) => path).sort(), names);
+});
+
+Deno.test("A style comes with all its parts in one file, in the order in which it names them", async () => {
+  await using server = await startApp();
+  const style = await (await fetch(`${server.url}/_static/style.css`)).text();
+  const source = await Deno.readTextFile(new URL("../../static/style.css", import.meta.url));
+  const parts = [...source.matchAll(/^@import "\.\/([^"]+)";$/gm)].map(([, path]) => path!);
+  assert.ok(parts.length > 5 && !style.includes("@import"));
+  let end = 0;
+  for (const part of parts) {
+    const text = await Deno.readTextFile(new URL(`../../static/${part}`, import.meta.url));
+    const start = style.indexOf(text.replaceAll('"/_static/', `"${/\/_static\/\w{12}\//.exec(style)?.[0]}`));
+    assert.ok(start >= end, `${part} is there, after those before it`);
+    end = start;
+    const alone = await fetch(`${server.url}/_static/${part}`);
+    await alone.body?.cancel();
+    assert.equal(alone.status, 404, part);
+  }
+});
+
+Deno.test("A page comes with the parts that it shares with others, which are not served alone", async () => {
+  await using server = await startApp();
+  const read = async (path: string) =>
+    await (await fetch(server.url + path, { headers: { accept: "text/html" } })).text();
+  for await (const { name } of Deno.readDir(new URL("../../static/parts/", import.meta.url))) {
+    const alone = await fetch(`${server.url}/_static/parts/${name}`);
+    await alone.body?.cancel();
+    assert.equal(alone.status, 404, name);
+  }
+  for (const path of ["/", "/news", "/news/*"]) {
+    const html = await read(path);
+    assert.ok(!html.includes("<!-- part"), path);
+    const ids = [...html.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id!);
+    assert.deepEqual(ids, [...new Set(ids)], `${path} has each id once`);
+    const shared = path === "/" ? ["notice"] : ["notice", "find", "search", "share-dialog", "lightbox"];
+    for (const id of shared) assert.ok(ids.includes(id), `${path} has #${id}`);
+  }
 });
 
 Deno.test("A part asked for by an older version is the current one, and not kept", async () => {

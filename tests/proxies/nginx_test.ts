@@ -1,5 +1,6 @@
 /** Runs a real nginx with the manual's configuration in front of a real server. */
 import { join } from "node:path";
+import { installMissing } from "../debian.ts";
 import { findFreePort, findProgram, type Proxy, startProxy, testProxy } from "./proxy_suite.ts";
 import { readBlock, replaceAll } from "./manual.ts";
 
@@ -46,21 +47,6 @@ async function startNginx(target: number): Promise<Proxy> {
 
 /** nginx on this machine; where the tests run as root on Debian, it is installed. */
 async function findNginx(): Promise<string | undefined> {
-  const found = await findProgram("nginx");
-  if (found !== undefined || Deno.build.os !== "linux" || Deno.uid() !== 0) return found;
-  if (await findProgram("apt-get") === undefined) return undefined;
-  console.log("No nginx found: installing Debian's package nginx-light with apt-get");
-  for (const args of [["update"], ["install", "-y", "--no-install-recommends", "nginx-light"]]) {
-    const command = new Deno.Command("apt-get", {
-      args,
-      // Debian would start the service at once.
-      env: { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" },
-      signal: AbortSignal.timeout(120_000),
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-    });
-    if (!(await command.output()).success) return undefined;
-  }
+  await installMissing({ nginx: "nginx-light" });
   return await findProgram("nginx");
 }

@@ -15,6 +15,8 @@ export interface Sample {
 
 /** The lowest of the first half of a run and of the second, and the highest of all, in MiB. */
 export interface Range {
+  /** By how much the lowest of each few minutes rises, in MiB a minute. */
+  readonly slope: number;
   readonly first: number;
   readonly second: number;
   readonly peak: number;
@@ -23,6 +25,8 @@ export interface Range {
 const MEBIBYTE = 1024 * 1024;
 /** Seconds in which the program is loaded and caches fill. */
 const WARM_UP = 60;
+/** Seconds in which garbage is collected once at least, so that the lowest sample holds little of it. */
+const WINDOW = 120;
 
 export class Gauge {
   readonly samples: Sample[] = [];
@@ -60,8 +64,27 @@ export function findRange(samples: readonly Sample[], kind: "memory" | "heap"): 
   const half = ((warm[0]?.time ?? 0) + end) / 2;
   const lowest = (part: readonly Sample[]) => Math.min(...part.map((sample) => sample[kind] / MEBIBYTE));
   return {
+    slope: findSlope(warm, kind),
     first: lowest(warm.filter(({ time }) => time < half)),
     second: lowest(warm.filter(({ time }) => time >= half)),
     peak: Math.max(...samples.map((sample) => sample[kind] / MEBIBYTE)),
   };
+}
+
+/**
+ * The slope of the lowest samples of consecutive windows: the median of the slopes between any two of them (Theil and Sen),
+ * which one window without a collection does not bend.
+ */
+function findSlope(warm: readonly Sample[], kind: "memory" | "heap"): number {
+  const begin = warm[0]?.time ?? 0;
+  const windows = Object.values(Object.groupBy(warm, ({ time }) => Math.floor((time - begin) / WINDOW)));
+  // The last one is cut short.
+  const points = windows.slice(0, -1).map((samples = []) => {
+    const lowest = samples.reduce((a, b) => b[kind] < a[kind] ? b : a);
+    return { minute: lowest.time / 60, mebibytes: lowest[kind] / MEBIBYTE };
+  });
+  const slopes = points.flatMap((a, i) =>
+    points.slice(i + 1).map((b) => (b.mebibytes - a.mebibytes) / (b.minute - a.minute))
+  ).sort((a, b) => a - b);
+  return slopes.length === 0 ? 0 : slopes[Math.floor(slopes.length / 2)]!;
 }

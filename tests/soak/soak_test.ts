@@ -1,8 +1,9 @@
 /** A short soak, and proof that the ledger sees what it is there for. `deno task soak` is the long one. */
 import assert from "node:assert/strict";
 import { type ChannelLedger, Ledger } from "./ledger.ts";
-import { formatReport, runSoak } from "./soak_run.ts";
+import { formatReport, HEAP_SLOPE, runSoak } from "./soak_run.ts";
 import { findRange } from "./gauge.ts";
+import { Random } from "./random.ts";
 
 const SECONDS = 10;
 const KEPT = 10;
@@ -207,17 +208,24 @@ for (const { name, fault, play } of CASES) {
 }
 
 Deno.test("findRange() tells a leak from the ups and downs of garbage", () => {
-  const samples = (perMinute: number) =>
-    Array.from({ length: 1_200 }, (_, time) => ({
-      time,
-      memory: 0,
-      heap: (20 + (time % 170) / 4 + (perMinute * time) / 60) * 1024 ** 2,
-      descriptors: 10,
-    }));
-  const rise = (perMinute: number) => {
-    const { first, second } = findRange(samples(perMinute), "heap");
-    return second - first;
+  // Collections every 70 to 110 s, none of which takes all of the garbage, and one that does not come.
+  const slope = (perMinute: number, seed: number) => {
+    const random = new Random(seed);
+    let garbage = 0;
+    let next = 60;
+    const samples = Array.from({ length: 1_200 }, (_, time) => {
+      garbage += 0.4;
+      if (time >= next) {
+        next = time + 70 + Math.floor(random.fraction() * 40) + (time > 500 && time < 600 ? 100 : 0);
+        garbage = Math.floor(random.fraction() * 20) / 10;
+      }
+      const heap = (40 + garbage + perMinute * time / 60) * 1024 ** 2;
+      return { time, memory: 0, heap, descriptors: 10 };
+    });
+    return findRange(samples, "heap").slope;
   };
-  assert.ok(Math.abs(rise(0)) < 1);
-  assert.ok(rise(2) > 16);
+  for (let seed = 1; seed <= 200; seed++) {
+    assert.ok(slope(0, seed) < HEAP_SLOPE, `no leak, seed ${seed}`);
+    assert.ok(slope(0.3, seed) > HEAP_SLOPE, `a leak of 0.3 MiB a minute, seed ${seed}`);
+  }
 });

@@ -1,10 +1,16 @@
 /** What every listener must do with WebSockets, well-behaved or not. One suite, run over each of them. */
 import assert from "node:assert/strict";
-import { createFrame, createHandshake, KEY, RawSocket } from "../raw_socket.ts";
+import { MessagingError } from "../../lib/core/errors.ts";
+import { Frame } from "../../lib/core/socket.ts";
+import { createFrame, createHandshake, RawSocket } from "../raw_socket.ts";
 import { startApp, type TestApp } from "../test_app.ts";
 import { TestSocket } from "../test_socket.ts";
+import { testHandshakes } from "./handshake_suite.ts";
 
 const HANDSHAKE = createHandshake();
+
+/** How long a listener may keep a connection whose peer does not answer. Far more than it takes, for busy machines. */
+const DROP_MILLISECONDS = 20_000;
 
 /** Resolves when the hub has noticed that only so many clients are left. */
 async function untilClients(server: TestApp, count: number): Promise<void> {
@@ -20,24 +26,6 @@ const GARBAGE: readonly [string, Uint8Array][] = [
   ["text that is not UTF-8", new Uint8Array([0x81, 0x81, 0, 0, 0, 0, 0xff])],
   ["a fragmented ping", createFrame(9, "a", { bits: 0 })],
   ["a continuation of nothing", createFrame(0, "a")],
-];
-
-/** Half and wrong handshakes, and what they are answered. */
-const HANDSHAKES: readonly [string, string, RegExp][] = [
-  ["without a key", HANDSHAKE.replace(/Sec-WebSocket-Key.*\r\n/, ""), /^HTTP\/1\.1 400 /],
-  ["with a key that is no key", HANDSHAKE.replace(KEY, "short"), /^HTTP\/1\.1 400 /],
-  [
-    "with a wrong version",
-    HANDSHAKE.replace("Version: 13", "Version: 8"),
-    /^HTTP\/1\.1 426 [^]*sec-websocket-version: 13/i,
-  ],
-  ["without Connection: Upgrade", HANDSHAKE.replace("Connection: Upgrade\r\n", ""), /^HTTP\/1\.1 400 /],
-  [
-    "from another site's page",
-    HANDSHAKE.replace("\r\n\r\n", "\r\nOrigin: https://elsewhere.example\r\n\r\n"),
-    /^HTTP\/1\.1 403 /,
-  ],
-  ["to another host name", HANDSHAKE.replace("Host: localhost", "Host: rebound.example"), /^HTTP\/1\.1 421 /],
 ];
 
 export interface ListenerUnderTest {
@@ -103,15 +91,7 @@ export function testListener({ name, flags, cannotRefuse, canTerminate }: Listen
     );
   }
 
-  for (const [what, handshake, expected] of HANDSHAKES) {
-    Deno.test(`${name}: a handshake ${what} is refused and leaves nothing behind`, async () => {
-      await using server = await startApp(...flags);
-      using raw = await RawSocket.open(server.port);
-      await raw.write(handshake);
-      assert.match(await raw.readUntil("}"), expected);
-      assert.equal(server.app.hub.clientCount, 0);
-    });
-  }
+  testHandshakes(name, flags);
 
   for (const host of HOSTS) {
     Deno.test(`${name}: a request for the host ${host} is refused with 400`, async () => {
@@ -122,6 +102,30 @@ export function testListener({ name, flags, cannotRefuse, canTerminate }: Listen
       assert.deepEqual(server.logger.find("request failed"), []);
     });
   }
+
+  Deno.test(`${name}: clients that send while they are disconnected all learn why`, async () => {
+    await using server = await startApp(...flags);
+    const frame = createFrame(1, "");
+    for (let round = 0; round < 20; round++) {
+      using stack = new DisposableStack();
+      const sockets = await Promise.all(
+        Array.from({ length: 20 }, async () => stack.use(await RawSocket.upgrade(server.port))),
+      );
+      const writing: Promise<number>[] = [];
+      for (const [index, client] of [...server.app.hub.clients].entries()) {
+        // Some have sent before, some send at the same moment, some a little later.
+        if (index % 3 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
+        for (const socket of sockets) writing.push(socket.flood(frame, frame.length));
+        client.end(new MessagingError("idle", "the reason"));
+      }
+      await Promise.all(writing);
+      for (const socket of sockets) {
+        assert.match(await socket.readUntil("the reason"), /\u02c6.{3}the reason/s);
+      }
+      stack.dispose();
+      await untilClients(server, 0);
+    }
+  });
 
   Deno.test(`${name}: a socket that opens while the server drains is closed like all others`, async () => {
     await using server = await startApp(...flags);
@@ -184,6 +188,31 @@ export function testListener({ name, flags, cannotRefuse, canTerminate }: Listen
     await silent.readToEnd();
     alive.send("Hello");
     assert.equal(await alive.next(), "World!");
+  });
+
+  Deno.test(`${name}: sockets that answer no close frame are dropped once they have read it`, async () => {
+    await using server = await startApp(...flags);
+    const upgrade = () => RawSocket.upgrade(server.port, "/news");
+    using silent = await upgrade();
+    await untilClients(server, 1);
+    using late = await upgrade();
+    await untilClients(server, 2);
+    for (const [index, client] of [...server.app.hub.clients].entries()) {
+      // The second one has much to read before it gets to the close frame.
+      if (index > 0) client.socket.send([new Frame("x".repeat(16 * 1024 * 1024))]);
+      client.end(new MessagingError("idle", "the reason"));
+    }
+    let isOver = false;
+    const deadline = setTimeout(() => {
+      isOver = true;
+      for (const socket of [silent, late]) socket[Symbol.dispose]();
+    }, DROP_MILLISECONDS);
+    for (const received of await Promise.all([silent.readToEnd(), late.readToEnd()])) {
+      assert.match(received.slice(-20), /the reason$/);
+    }
+    clearTimeout(deadline);
+    assert.ok(!isOver, "the server has kept the connections");
+    await untilClients(server, 0);
   });
 
   Deno.test(`${name}: a stalled WebSocket is cut off with a code it can reconnect on, and nobody else waits`, async () => {

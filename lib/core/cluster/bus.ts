@@ -1,6 +1,10 @@
 /**
- * The Bus port: messages between the nodes that share a log. A log that spans machines provides one; the cluster uses it.
+ * The Bus port: messages between the nodes that share a log. A log that spans machines provides one; the cluster uses
+ * it.
  */
+
+/** Topics that begin so are for the threads of one process, whatever the bus reaches: nothing on them is lost. */
+export const PROCESS_TOPICS = "process.";
 
 /**
  * Carries bytes between nodes by topic. It may lose messages without notice, and never duplicates them; messages of one
@@ -9,6 +13,8 @@
 export interface Bus {
   /** Whether this node can reach the others, as far as it knows. */
   readonly connected: boolean;
+  /** Whether it reaches no further than the threads of this process. */
+  readonly isLocal: boolean;
   /** Largest message, in bytes. */
   readonly maxBytes: number;
   /** Sends to all nodes that subscribed to the topic. Never throws: messages are lost while it is not connected. */

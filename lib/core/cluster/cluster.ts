@@ -7,13 +7,11 @@
  * five seconds is considered dead and its entries are dropped, until it is heard again. Nothing of this is stored: the
  * entries of a dead node are worthless, and the living ones send theirs again.
  */
-import { formatSelector } from "../channel.ts";
-import type { Bus } from "./bus.ts";
+import { type Bus, PROCESS_TOPICS } from "./bus.ts";
 import type { Client } from "../client.ts";
 import { ClusterCalls, type Outcome } from "./calls.ts";
 import {
   type Change,
-  encodeChange,
   encodeChanges,
   encodeNodeMessage,
   type NodeMessage,
@@ -21,12 +19,16 @@ import {
   parseNodeMessage,
 } from "./codec.ts";
 import { ClusterIndex } from "./index.ts";
+import { encodeInGroups, LocalEntries } from "./local_entries.ts";
+import { type Peer, Peers } from "./peers.ts";
 import { type PageRequest, Replica } from "./replica.ts";
 import type { Logger } from "../logger.ts";
-import { utf8Length } from "../../base/utf8.ts";
+import { mergeProcesses, type NodeInfo } from "./processes.ts";
 import { Presence } from "../presence.ts";
 import type { Subscription } from "../subscription.ts";
 import { type Schedule, Turn } from "../../base/turn.ts";
+
+export type { NodeInfo };
 
 /** Milliseconds between the heartbeats of a node. */
 export const HEARTBEAT_MILLISECONDS = 1_000;
@@ -34,10 +36,6 @@ export const HEARTBEAT_MILLISECONDS = 1_000;
 export const SILENCE_MILLISECONDS = 5_000;
 /** Milliseconds after which a page that did not arrive is requested again. */
 const PAGE_MILLISECONDS = 2_000;
-/** Most changes in one message, so that encoding it does not block the event loop. */
-const MAX_CHANGES = 2_000;
-/** Longest info of a client that is sent to peers, in bytes. */
-const MAX_INFO_BYTES = 16 * 1024;
 
 /** The topic of all nodes, and the topic of one node. */
 const ALL_NODES = "nodes";
@@ -47,6 +45,8 @@ interface ClusterOptions {
   readonly bus: Bus;
   /** The id of this run of this node: unique among all runs, of letters, digits and "-". */
   readonly node: string;
+  /** The process that this node is a thread of; a process of its own if left out. */
+  readonly process?: string | undefined;
   readonly logger: Logger;
   /** A monotonic clock in milliseconds. */
   readonly now?: () => number;
@@ -55,26 +55,12 @@ interface ClusterOptions {
   readonly schedule?: Schedule;
 }
 
-/** A node as seen by this one. */
-export interface NodeInfo extends NodeSummary {
-  readonly node: string;
-  /** Whether it is this node. */
-  readonly self: boolean;
-  /** Milliseconds since it was last heard. */
-  readonly silent: number;
-}
-
-interface Peer {
-  readonly node: string;
-  readonly replica: Replica;
-  summary: NodeSummary | undefined;
-  heardAt: number;
-  /** When a page was last requested. */
-  askedAt: number;
-}
+/** The method by which threads of one process ask each other to tell what they have not told yet. */
+const CURRENT = "current";
 
 export class Cluster implements Disposable {
   readonly node: string;
+  readonly #process: string;
   /** The members of all channels, on all nodes. */
   readonly presence: Presence = new Presence();
   /** The clients and subscriptions of all peers. */
@@ -85,26 +71,30 @@ export class Cluster implements Disposable {
   readonly #every: (milliseconds: number, task: () => void) => () => void;
   readonly #turn: Turn<Change>;
   readonly #calls = new ClusterCalls();
-  readonly #peers = new Map<string, Peer>();
-  /** The local clients and subscriptions by ascending key, and their keys. */
-  readonly #entries = new Map<number, Client | Subscription>();
-  readonly #keys = new Map<Client | Subscription, number>();
+  readonly #peers: Peers;
+  readonly #entries = new LocalEntries();
+  readonly #onGone = new Set<(node: string) => void>();
   #describe: () => NodeSummary = () => {
     throw new TypeError("The cluster has not been started");
   };
   #stops: readonly (() => void)[] = [];
-  #key = 0;
   #sequence = 0;
   #lastTick = 0;
   #lastParseError = "";
 
   constructor(options: ClusterOptions) {
     this.node = options.node;
+    this.#process = options.process ?? options.node;
+    this.#peers = new Peers(this.#process);
     this.#bus = options.bus;
     this.#logger = options.logger;
     this.#now = options.now ?? (() => performance.now());
     this.#every = options.every ?? every;
     this.#turn = new Turn((changes) => this.#tell(changes), options.schedule);
+    this.handle(CURRENT, () => {
+      this.#turn.flush();
+      return null;
+    });
   }
 
   /** Joins the cluster. `describe` returns the summary that heartbeats carry. */
@@ -129,40 +119,96 @@ export class Cluster implements Disposable {
     this.#calls.forgetAll();
   }
 
-  /** This node, then its peers in the order in which they were found. */
+  /** This node, then its peers in the order in which they were found; the threads of a process are one. */
   nodes(): readonly NodeInfo[] {
+    return mergeProcesses(this.#listThreads());
+  }
+
+  /** The threads of this process, this one first; none where it has no workers. */
+  threads(): readonly NodeInfo[] {
+    return this.#listThreads().filter((node) => node.self || this.#peers.isOwn(node));
+  }
+
+  #listThreads(): readonly NodeInfo[] {
     const now = this.#now();
     const self: NodeInfo = { ...this.#describe(), node: this.node, self: true, silent: 0 };
-    const others = [...this.#peers.values()].flatMap(({ node, summary, heardAt }): NodeInfo[] =>
-      summary === undefined ? [] : [{ ...summary, node, self: false, silent: Math.round(now - heardAt) }]
-    );
-    return [self, ...others];
+    return [self, ...this.#peers.describe(now)];
+  }
+
+  /** The clients and subscriptions of the other threads of this process. */
+  countOwn(): { readonly clients: number; readonly subscriptions: number } {
+    return this.#peers.countOwn();
+  }
+
+  /** Whether there are others: nodes, or threads of this process. */
+  get hasPeers(): boolean {
+    return this.#peers.size > 0;
   }
 
   /** Whether a peer is alive, as far as this node knows. */
   isAlive(node: string): boolean {
-    return this.#peers.has(node);
+    return this.#peers.get(node) !== undefined;
   }
 
   /** A client has connected to this node. */
   connected(client: Client): void {
-    this.#add(client);
+    this.#turn.add(this.#entries.add(client));
   }
 
   /** A client of this node has disconnected, which ended its subscriptions. */
   disconnected(client: Client, subscriptions: Iterable<Subscription>): void {
-    for (const subscription of subscriptions) this.#forget(subscription);
-    const key = this.#forget(client);
+    for (const subscription of subscriptions) this.#entries.remove(subscription);
+    const key = this.#entries.remove(client);
     if (key !== undefined) this.#turn.add(["gone", key]);
+  }
+
+  /** What others know of a client has changed: for peers it disconnects and connects again. */
+  changed(client: Client, subscriptions: readonly Subscription[]): void {
+    this.disconnected(client, subscriptions);
+    this.connected(client);
+    for (const subscription of subscriptions) this.subscribed(subscription);
   }
 
   subscribed(subscription: Subscription): void {
-    this.#add(subscription);
+    this.#turn.add(this.#entries.add(subscription));
   }
 
   unsubscribed(subscription: Subscription): void {
-    const key = this.#forget(subscription);
+    const key = this.#entries.remove(subscription);
     if (key !== undefined) this.#turn.add(["gone", key]);
+  }
+
+  /** Calls back with each peer that is gone. The callback must not throw. */
+  observeGone(onGone: (node: string) => void): void {
+    this.#onGone.add(onGone);
+  }
+
+  /**
+   * Tells all threads of this process that listen, this one too. They hear it in one order, each in the same place
+   * among the messages that are stored.
+   *
+   * @param topic of letters, digits, `-` and `.`
+   * @param body a plain JSON value
+   */
+  tellOwn(topic: string, body: unknown): void {
+    this.#bus.publish(PROCESS_TOPICS + topic, new TextEncoder().encode(JSON.stringify(body)));
+  }
+
+  /** Calls back with what threads of this process tell. Returns a function that ends that. */
+  listenOwn(topic: string, onTold: (body: unknown) => void): () => void {
+    return this.#bus.subscribe(
+      PROCESS_TOPICS + topic,
+      (bytes) => onTold(JSON.parse(new TextDecoder().decode(bytes))),
+    );
+  }
+
+  /**
+   * Resolves once this thread knows who is where, as far as the other threads of its process know now: each tells what
+   * it has not told yet before it answers. Undefined where there are no such threads.
+   */
+  untilCurrent(): Promise<void> | undefined {
+    if (this.#process === this.node || this.#stops.length === 0) return undefined;
+    return this.callOwn(CURRENT, null).then(() => {});
   }
 
   /** Sets the handler of a method that peers can call. */
@@ -177,7 +223,14 @@ export class Cluster implements Disposable {
    * @throws {RangeError} for a call that is too large for the bus
    */
   async callAll(method: string, body: unknown): Promise<ReadonlyMap<string, Outcome>> {
-    return await this.#calls.call([...this.#peers.keys()], (id) => this.#call(ALL_NODES, id, method, body));
+    const nodes = this.#peers.all.map(({ node }) => node);
+    return await this.#calls.call(nodes, (id) => this.#call(ALL_NODES, id, method, body));
+  }
+
+  /** Calls a method of the other threads of this process, like `callAll`, and returns what they answered. */
+  async callOwn(method: string, body: unknown): Promise<readonly unknown[]> {
+    const outcomes = await Promise.all(this.#peers.own.map(({ node }) => this.call(node, method, body)));
+    return outcomes.flatMap((outcome) => outcome.kind === "answered" ? [outcome.body] : []);
   }
 
   /** Calls a method of one peer, like `callAll`. */
@@ -196,70 +249,21 @@ export class Cluster implements Disposable {
     this.#send(topic, bytes);
   }
 
-  #add(entry: Client | Subscription): void {
-    const key = ++this.#key;
-    this.#entries.set(key, entry);
-    this.#keys.set(entry, key);
-    this.#turn.add(this.#toChange(key, entry));
-  }
-
-  #forget(entry: Client | Subscription): number | undefined {
-    const key = this.#keys.get(entry);
-    if (key === undefined) return undefined;
-    this.#keys.delete(entry);
-    this.#entries.delete(key);
-    return key;
-  }
-
-  #toChange(key: number, entry: Client | Subscription): Change {
-    if (!("selector" in entry)) {
-      const { id, name, user, info, protocol, since, address } = entry;
-      return ["client", key, { id, name, user, info: bound(info), protocol, since, address }];
-    }
-    const client = this.#keys.get(entry.client) ?? 0;
-    const channelInfo = bound(entry.member.channelInfo);
-    const change = ["subscription", key, client, formatSelector(entry.selector)] as const;
-    return channelInfo === undefined ? change : [...change, channelInfo];
-  }
-
   /** Sends the changes of a turn to all peers. */
   #tell(changes: readonly Change[]): void {
-    for (const written of this.#split(changes)) {
+    for (const written of encodeInGroups(changes, this.#bus.maxBytes / 2)) {
       const sequence = ++this.#sequence;
       this.#send(ALL_NODES, encodeChanges({ node: this.node, kind: "changes", sequence }, written));
     }
   }
 
-  /** Encodes changes in groups, each as large as one message allows. */
-  *#split(changes: Iterable<Change>): Iterable<readonly string[]> {
-    const room = this.#bus.maxBytes / 2;
-    let written: string[] = [];
-    let bytes = 0;
-    for (const change of changes) {
-      const text = encodeChange(change);
-      const size = utf8Length(text) + 1;
-      if (written.length === MAX_CHANGES || (written.length > 0 && bytes + size > room)) {
-        yield written;
-        written = [];
-        bytes = 0;
-      }
-      written.push(text);
-      bytes += size;
-    }
-    if (written.length > 0) yield written;
-  }
-
   /** Sends the page of entries that a peer requested. */
   #sendPage(node: string, after: number): void {
-    const [first = []] = this.#split(this.#entriesAfter(after));
+    const [first = []] = encodeInGroups(this.#entries.after(after), this.#bus.maxBytes / 2);
     const last = first.at(-1);
-    const more = last !== undefined && !this.#entriesAfter((JSON.parse(last) as Change)[1]).next().done;
+    const more = last !== undefined && !this.#entries.after((JSON.parse(last) as Change)[1]).next().done;
     const head = { node: this.node, kind: "page", after, sequence: this.#sequence, more } as const;
     this.#send(topicOf(node), encodeChanges(head, first));
-  }
-
-  *#entriesAfter(after: number): Generator<Change> {
-    for (const [key, entry] of this.#entries) if (key > after) yield this.#toChange(key, entry);
   }
 
   #beat(fresh: boolean): void {
@@ -274,7 +278,7 @@ export class Cluster implements Disposable {
     // Time in which this node itself could not receive, cut off or blocked, does not count as silence of its peers.
     const unheard = this.#bus.connected ? Math.max(0, elapsed - 2 * HEARTBEAT_MILLISECONDS) : elapsed;
     this.#beat(false);
-    for (const peer of [...this.#peers.values()]) {
+    for (const peer of this.#peers.all) {
       peer.heardAt += unheard;
       if (now - peer.heardAt >= SILENCE_MILLISECONDS) this.#remove(peer, "silent");
       else if (now - peer.askedAt >= PAGE_MILLISECONDS) this.#ask(peer, peer.replica.repeatRequest());
@@ -311,8 +315,9 @@ export class Cluster implements Disposable {
     switch (message.kind) {
       case "beat":
         if (peer.summary === undefined) {
-          const { name } = message.summary;
-          this.#logger.write("info", "node found", { node, name, nodes: this.#peers.size + 1 });
+          const isNews = this.#peers.isNews(peer, message.summary);
+          peer.summary = message.summary;
+          if (isNews) this.#report("info", "node found", peer);
         }
         peer.summary = message.summary;
         this.#ask(peer, peer.replica.noteSequence(message.sequence));
@@ -339,7 +344,7 @@ export class Cluster implements Disposable {
   #addPeer(node: string): Peer {
     const replica = new Replica(node, this.remote);
     const peer: Peer = { node, replica, summary: undefined, heardAt: this.#now(), askedAt: 0 };
-    this.#peers.set(node, peer);
+    this.#peers.add(peer);
     return peer;
   }
 
@@ -351,24 +356,31 @@ export class Cluster implements Disposable {
 
   #remove(peer: Peer, reason: "silent" | "stopped"): void {
     const { node, summary, replica } = peer;
-    this.#peers.delete(node);
+    this.#peers.remove(peer);
     this.#calls.forget(node);
     replica.clear();
-    const level = reason === "silent" ? "warn" : "info";
-    this.#logger.write(level, "node gone", {
-      node,
+    for (const onGone of this.#onGone) onGone(node);
+    if (this.#peers.isNews(peer, summary)) {
+      this.#report(reason === "silent" ? "warn" : "info", "node gone", peer, reason);
+    }
+  }
+
+  #report(level: "info" | "warn", event: string, { node, summary }: Peer, reason?: string): void {
+    this.#logger.write(level, event, {
+      node: summary?.process ?? node,
       name: summary?.name,
       reason,
-      nodes: this.#peers.size + 1,
+      nodes: this.nodes().length,
     });
   }
+}
+
+/** Tells all nodes that one is gone which could not say so itself: a thread that died. */
+export function announceGone(bus: Bus, node: string): void {
+  bus.publish(ALL_NODES, encodeNodeMessage({ node, kind: "goodbye" }));
 }
 
 function every(milliseconds: number, task: () => void): () => void {
   const timer = setInterval(task, milliseconds);
   return () => clearInterval(timer);
-}
-
-function bound(info: string | undefined): string | undefined {
-  return info === undefined || utf8Length(info) <= MAX_INFO_BYTES ? info : undefined;
 }

@@ -9,6 +9,8 @@ export interface NodeSummary {
   /** The name that its operator gave it. */
   readonly name: string;
   readonly version: string;
+  /** The process that it is a thread of, by the node of the engine's thread; left out by a node of its own. */
+  readonly process?: string | undefined;
   /** When it started, in milliseconds since 1970, by its own clock. */
   readonly startedAt: number;
   readonly clients: number;
@@ -36,8 +38,15 @@ interface ClientFacts {
 /** One change to the entries of a node. Its keys ascend, and none is used twice. */
 export type Change =
   | readonly ["client", key: number, facts: ClientFacts]
-  /** With `channelInfo` if the member on the channel has one. */
-  | readonly ["subscription", key: number, client: number, selector: string, channelInfo?: string]
+  /** With `channelInfo` if the member on the channel has one, and with its `user` if that is not the client's. */
+  | readonly [
+    "subscription",
+    key: number,
+    client: number,
+    selector: string,
+    channelInfo?: string | null,
+    user?: string,
+  ]
   /** The client or subscription has ended; with a client, so have its subscriptions. */
   | readonly ["gone", key: number];
 

@@ -2,7 +2,7 @@
  * An index of all remote clients by id, and remote subscriptions by selector. Replicas fill it, the hub queries it;
  * remote members also go into the presence.
  */
-import { matchesSelector, type Selector, selectPatterns } from "../channel.ts";
+import { decodeSelector, matchesSelector, type Selector } from "../channel.ts";
 import { PatternIndex } from "../pattern_index.ts";
 import type { Member, Presence } from "../presence.ts";
 
@@ -36,6 +36,11 @@ export class ClusterIndex {
 
   constructor(presence: Presence) {
     this.#presence = presence;
+  }
+
+  /** The number of different selectors with remote subscriptions. */
+  get groupCount(): number {
+    return this.#groups.size;
   }
 
   /** The channels with remote subscribers by exact name, and the number of these. */
@@ -94,17 +99,19 @@ export class ClusterIndex {
   }
 
   /**
-   * @param selector the key of the selector
+   * @param selector as `encodeSelector` writes it
+   * @param onChannel what the member on the channel has that the client has not
    * @throws {SyntaxError} for a selector outside the grammar
    */
   addSubscription(
     key: number,
     client: RemoteClient,
     selector: string,
-    channelInfo: string | undefined,
+    onChannel: Pick<Member, "channelInfo" | "user">,
   ): RemoteSubscription {
     const group = this.#openGroup(selector);
-    const member = channelInfo === undefined ? client.member : { ...client.member, channelInfo };
+    const isSame = Object.keys(onChannel).length === 0;
+    const member = isSame ? client.member : { ...client.member, ...onChannel };
     const subscription: RemoteSubscription = { key, client, group, member };
     client.subscriptions.add(subscription);
     group.size++;
@@ -125,11 +132,15 @@ export class ClusterIndex {
     }
   }
 
-  #openGroup(key: string): RemoteGroup {
-    let group = this.#groups.get(key);
+  #openGroup(encoded: string): RemoteGroup {
+    // Most are to one channel, whose name is its key and needs no decoding.
+    const known = /[ *%]/.test(encoded) ? undefined : this.#groups.get(encoded);
+    if (known !== undefined) return known;
+    const selector = decodeSelector(encoded);
+    let group = this.#groups.get(selector.key);
     if (group === undefined) {
-      group = { selector: selectPatterns(key.split(" ")), size: 0 };
-      this.#groups.set(key, group);
+      group = { selector, size: 0 };
+      this.#groups.set(selector.key, group);
       if (group.selector.channel === undefined) {
         for (const pattern of group.selector.patterns) this.#patterns.add(pattern, group);
       }

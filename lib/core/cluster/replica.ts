@@ -38,6 +38,13 @@ export class Replica {
     this.#index = index;
   }
 
+  /** The clients and subscriptions of the peer, as far as they are known. */
+  count(): { readonly clients: number; readonly subscriptions: number } {
+    let clients = 0;
+    for (const { kind } of this.#entries.values()) if (kind === "client") clients++;
+    return { clients, subscriptions: this.#entries.size - clients };
+  }
+
   /** Whether it is up to date with all messages received. */
   get isWhole(): boolean {
     return this.#reading === undefined;
@@ -104,8 +111,8 @@ export class Replica {
   }
 
   /**
-   * Replaces the entries by those of the pages. Pages after the first may include later changes; applying these again is
-   * harmless, as keys are never reused. Entries that ended meanwhile are removed by these changes.
+   * Replaces the entries by those of the pages. Pages after the first may include later changes; applying these again
+   * is harmless, as keys are never reused. Entries that ended meanwhile are removed by these changes.
    */
   #install(entries: readonly Change[], sequence: number): PageRequest {
     const waiting = this.#waiting;
@@ -133,11 +140,14 @@ export class Replica {
       this.#entries.set(key, { kind, client });
       return;
     }
-    const [, , clientKey, selector, channelInfo] = change;
+    const [, , clientKey, selector, channelInfo, user] = change;
     const entry = this.#entries.get(clientKey);
     if (entry?.kind !== "client") return;
     try {
-      const subscription = this.#index.addSubscription(key, entry.client, selector, channelInfo);
+      const subscription = this.#index.addSubscription(key, entry.client, selector, {
+        ...(channelInfo === undefined || channelInfo === null ? {} : { channelInfo }),
+        ...(user === undefined ? {} : { user }),
+      });
       this.#entries.set(key, { kind, subscription });
     } catch (error) {
       // A peer of another version. Refusing the rest too would make every heartbeat request all entries again.

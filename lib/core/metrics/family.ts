@@ -85,9 +85,12 @@ export function listFamilies(metrics: Metrics): readonly MetricFamily[] {
       "Clients that were disconnected because they did not keep up",
       metrics.slowSubscribers,
     ),
-    ...metrics.gauges.flatMap(({ name, help, kind, labels = {}, read }): MetricFamily[] => {
-      const value = read();
-      return value === undefined ? [] : [{ name, help, kind, samples: [{ labels, value }] }];
+    ...metrics.gauges.flatMap((gauge): MetricFamily[] => {
+      const { name, help, kind, labels = {}, ofProcess = false } = gauge;
+      const own = gauge.read();
+      if (own === undefined) return [];
+      const value = own + (ofProcess ? 0 : metrics.addition(gauge));
+      return [{ name, help, kind, samples: [{ labels, value }] }];
     }),
   ];
 }

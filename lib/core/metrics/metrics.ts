@@ -41,6 +41,8 @@ export interface Gauge {
   readonly kind: "gauge" | "counter";
   /** None when left out. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** Whether it is one number for the process, and not one of each thread that add up. */
+  readonly ofProcess?: boolean;
   /** Undefined while the value is not available. */
   read(): number | undefined;
 }
@@ -49,7 +51,26 @@ export interface Gauge {
 export const RECENT_REFUSALS = 256;
 
 /** Characters of a text that are kept of a refusal. */
-const MAX_TEXT_LENGTH = 200;
+const MAX_TEXT_LENGTH = 500;
+
+/** What a thread has counted between two moments. */
+export interface MetricsDelta {
+  readonly counters: Readonly<Record<typeof COUNTERS[number], number>>;
+  readonly histograms: Readonly<
+    Record<typeof HISTOGRAMS[number], { readonly counts: readonly number[]; readonly sum: number }>
+  >;
+  readonly connections: readonly (readonly [protocol: string, Readonly<ConnectionCount>])[];
+  readonly refusals: readonly (readonly [reason: string, count: number])[];
+  readonly recent: readonly Refusal[];
+}
+
+export const COUNTERS = [
+  "publishedMessages",
+  "publishedBytes",
+  "deliveredMessages",
+  "deliveredBytes",
+] as const;
+export const HISTOGRAMS = ["latency", "commit", "lag"] as const;
 
 export class Metrics {
   /** Messages that the log accepted from publishers, and the bytes of their payloads. */
@@ -134,6 +155,36 @@ export class Metrics {
   listRefusals(after = 0): readonly Refusal[] {
     return this.#recent.filter(({ number }) => number > after).sort((a, b) => a.number - b.number);
   }
+
+  /** Adds what another thread has counted, with some of its refusals. */
+  absorb({ counters, histograms, connections, refusals, recent }: MetricsDelta): void {
+    for (const name of COUNTERS) this[name] += counters[name];
+    for (const name of HISTOGRAMS) {
+      const { counts, sum } = histograms[name];
+      counts.forEach((count, i) => this[name].counts[i]! += count);
+      this[name].sum += sum;
+    }
+    for (const [protocol, { opened, open }] of connections) {
+      const count = this.#connections.get(protocol) ?? { opened: 0, open: 0 };
+      this.#connections.set(protocol, { opened: count.opened + opened, open: count.open + open });
+    }
+    let unseen = -recent.length;
+    for (const [reason, count] of refusals) {
+      this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + count);
+      unseen += count;
+    }
+    this.#lastRefusal += Math.max(0, unseen);
+    for (const refusal of recent) {
+      const number = ++this.#lastRefusal;
+      this.#recent[number % RECENT_REFUSALS] = { ...refusal, number };
+    }
+  }
+
+  /** Brings everything up to date before a report, where other threads count too. */
+  refresh: () => Promise<void> = () => Promise.resolve();
+
+  /** What the gauges of other threads add to one of this thread. */
+  addition: (gauge: Gauge) => number = () => 0;
 
   /** Adds a gauge to all reports. */
   addGauge(gauge: Gauge): void {

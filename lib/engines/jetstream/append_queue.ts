@@ -1,6 +1,7 @@
 /**
- * The queue of what was appended on this node of the JetStream engine. Records are sent immediately, many in flight, and
- * leave the queue when they come back from the stream. Transient messages wait until everything before them has left.
+ * The queue of what was appended on this node of the JetStream engine. Records are sent immediately, many in flight,
+ * and leave the queue when they come back from the stream. Transient messages wait until everything before them has
+ * left.
  */
 import { MessagingError } from "../../core/errors.ts";
 import type { Draft } from "../../core/message.ts";

@@ -13,6 +13,7 @@ interface Listener {
 
 /** Survives reconnecting: listeners move from one connection to the next. */
 export class JetStreamBus implements Bus {
+  readonly isLocal = false;
   readonly #prefix: string;
   readonly #listeners = new Set<Listener>();
   #connection: NatsConnection | undefined;

@@ -1,8 +1,17 @@
 /** The in-memory state of one channel of the JetStream engine: where its messages are, and what was removed. */
+import type { ChannelRules } from "../../core/rules.ts";
 import type { Receipt } from "../../core/log.ts";
-import type { Known, StreamRecord } from "./record.ts";
+import type { Known } from "./record.ts";
 import { recordOf, sequenceOf } from "./record.ts";
 
+/** Sequences of messages taken back that are remembered, of each channel. */
+const MAX_TAKEN_BACK = 1_000;
+/** The same for their offsets, and a quarter more. Who resumes by an offset before older ones is told of a gap. */
+const MAX_TAKEN_BACK_OFFSETS = 10_000;
+/** So many are worth no looking. */
+const FEW_TAKEN_BACK = 64;
+/** Stands for a sequence that is not known. */
+const UNKNOWN = -1;
 /** Removed entries at the front of the columns before they are truncated. */
 const SLACK = 1_024;
 
@@ -45,15 +54,26 @@ export interface Place {
   readonly time: number;
 }
 
+/** What a node keeps of a channel that it has forgotten: a few numbers. The server keeps its newest record. */
+export type LeftOfChannel = readonly number[];
+
 /** Stored messages are held as columns of numbers, 40 bytes per message. */
 export class JetStreamChannel {
   readonly name: string;
+  /** What its rule keeps: looked up once, as reads of many channels look at each. */
+  readonly history: ChannelRules["history"];
+  /** Above that of every channel that this node knew before. */
+  readonly id: number;
   /** The offset of the newest message. */
   offset = 0;
   /** The newest record, whether it holds no messages, and its time. */
   record = 0;
   isAnchored = false;
   recordTime = 0;
+  /** When it had a message last, by this node's clock for deadlines. */
+  touched = 0;
+  /** The sequence of its newest message, whether or not it is still stored; undefined if older versions do not tell. */
+  newest: number | undefined = 0;
   /** The newest record for which a later record states the channel's offset. */
   known = 0;
   /** In the order of their records. */
@@ -62,8 +82,9 @@ export class JetStreamChannel {
   spans: DuplicateSpan[] = [];
   /** Records before this one were purged by this node. */
   purgedTo = 0;
-  /** While loading: everything before this record is to be cleared. */
+  /** While loading: everything before this record is to be cleared, and these messages are to be removed. */
   clearedTo = 0;
+  toRemove: number[] = [];
   /** How many removed messages the server may still hold. */
   unpurged = 0;
   planned: PlannedPurge | undefined;
@@ -75,6 +96,10 @@ export class JetStreamChannel {
   /** The newest message of the last removal other than by ttl, and the number of that removal in the engine. */
   cutSequence = 0;
   cutAt = 0;
+  /** The offsets of messages that were removed one by one, and the sequences of the newest of these. */
+  #takenBack: number[] = [];
+  #fullAt = FEW_TAKEN_BACK;
+  #takenBackSequences: readonly number[] = [];
   #sequences: number[] = [];
   #offsets: number[] = [];
   #times: number[] = [];
@@ -84,8 +109,51 @@ export class JetStreamChannel {
   #expires: number[] = [];
   #head = 0;
 
-  constructor(name: string) {
+  /** @param left of a channel that was forgotten: this one goes on from there */
+  constructor(name: string, id: number, history: ChannelRules["history"], left: LeftOfChannel = []) {
     this.name = name;
+    this.id = id;
+    this.history = history;
+    let newest;
+    [
+      this.offset = 0,
+      this.record = 0,
+      this.recordTime = 0,
+      this.known = 0,
+      newest = 0,
+      this.purgedTo = 0,
+      this.removedSequence = 0,
+      this.removedTime = 0,
+      this.cutSequence = 0,
+      this.cutAt = 0,
+      ...this.#takenBack
+    ] = left;
+    this.newest = newest === UNKNOWN ? undefined : newest;
+    // A channel is forgotten only when its records are purged, but for the one that tells its offset.
+    this.isAnchored = left.length > 0;
+  }
+
+  /** What a node keeps of the channel when it forgets it. */
+  get left(): LeftOfChannel {
+    return [
+      this.offset,
+      this.record,
+      this.recordTime,
+      this.known,
+      this.newest ?? UNKNOWN,
+      this.purgedTo,
+      this.removedSequence,
+      this.removedTime,
+      this.cutSequence,
+      this.cutAt,
+      ...this.#takenBack,
+    ];
+  }
+
+  /** Whether nothing of it is left but numbers: no messages, no keys, and nothing to purge from the server. */
+  get isEmpty(): boolean {
+    const isPurged = this.unpurged === 0 && this.planned === undefined && this.spans.length === 0;
+    return this.length === 0 && isPurged && this.keyed.length === 0 && this.isAnchored;
   }
 
   /** How many messages are stored. */
@@ -118,9 +186,16 @@ export class JetStreamChannel {
     };
   }
 
+  /** The stored messages after a sequence, as they are now. */
+  placesAfter(sequence: number): Place[] {
+    const first = this.findFirst((i) => this.sequenceAt(i) > sequence);
+    return Array.from({ length: this.length - first }, (_, i) => this.placeAt(first + i));
+  }
+
   /** What this node states in the head of its next record. */
   get state(): Known {
-    return { record: this.record, offset: this.offset, time: this.recordTime };
+    const { record, offset, recordTime: time, newest: sequence } = this;
+    return { record, offset, time, ...(sequence === undefined ? {} : { sequence }) };
   }
 
   /** The first record that holds a stored message, or the one after the newest record. */
@@ -154,6 +229,7 @@ export class JetStreamChannel {
   }
 
   push(sequence: number, time: number, since: number, expires: number): void {
+    this.newest = sequence;
     this.#sequences.push(sequence);
     this.#offsets.push(++this.offset);
     this.#times.push(time);
@@ -166,18 +242,20 @@ export class JetStreamChannel {
    * Corrects the offsets by what a later publisher knew, as purged messages leave no other trace. Call it only while
    * loading, since offsets shift.
    */
-  correct({ sequence, head }: StreamRecord, time: number): void {
-    if (head === undefined) return;
-    const { known } = head;
+  correct(record: number, known: Known, time: number): void {
     const missing = known.offset - this.#offsetAfter(known.record);
     if (missing <= 0) return;
     const isExact = this.record === 0;
+    const first = this.length > 0 ? this.sequenceAt(0) : sequenceOf(record, 0);
+    // All that are missing were before the first that is left.
+    const newest = known.sequence !== undefined && known.sequence < first ? known.sequence : undefined;
+    if (isExact || this.length === 0) this.newest = newest;
     this.offset += missing;
     for (const key of this.keyed) key.receipt = { ...key.receipt, offset: key.receipt.offset + missing };
     for (let i = this.#head; i < this.#offsets.length; i++) this.#offsets[i]! += missing;
     this.removedSequence = Math.max(
       this.removedSequence,
-      isExact ? sequenceOf(known.record + 1, -1) : this.length > 0 ? this.sequenceAt(0) - 1 : sequence - 1,
+      newest ?? (isExact ? sequenceOf(known.record + 1, -1) : first - 1),
     );
     this.removedTime = Math.max(
       this.removedTime,
@@ -205,12 +283,61 @@ export class JetStreamChannel {
     this.#noteRemoved(this.#sequences[last]!, this.#times[last]!, count);
     this.cutSequence = this.#sequences[last]!;
     this.cutAt = cut;
+    const offset = this.#offsets[last]!;
+    // Before a message that is gone, nobody needs to know of others.
+    this.#takenBack = this.#takenBack.filter((other) => other > offset);
+    this.#takenBackSequences = this.#takenBackSequences.filter((other) => other > this.cutSequence);
     this.#head += count;
     if (this.#head < SLACK && this.length > 0) return;
     for (const column of [this.#sequences, this.#offsets, this.#times, this.#since, this.#expires]) {
       column.splice(0, this.#head);
     }
     this.#head = 0;
+  }
+
+  /** How many messages after an offset were taken back. */
+  countTakenBack(after: number): number {
+    return this.#takenBack.filter((offset) => offset > after).length;
+  }
+
+  /** The sequences of those with `after < sequence <= upTo`. */
+  listTakenBack(after: number, upTo: number): readonly number[] {
+    return this.#takenBackSequences.filter((sequence) => sequence > after && sequence <= upTo);
+  }
+
+  /** How many messages with `after < sequence <= upTo` are stored. */
+  countBetween(after: number, upTo: number): number {
+    const first = this.findFirst((i) => this.sequenceAt(i) > after);
+    return this.findFirst((i) => this.sequenceAt(i) > Math.max(after, upTo)) - first;
+  }
+
+  /**
+   * Removes one message, which nobody is to miss.
+   *
+   * @returns its offset; undefined if there is no such message
+   */
+  removeOne(sequence: number): number | undefined {
+    const found = this.findFirst((i) => this.sequenceAt(i) >= sequence);
+    if (found === this.length || this.sequenceAt(found) !== sequence) return undefined;
+    const i = this.#head + found;
+    const offset = this.#offsets[i]!;
+    if (this.#expires[i] !== Infinity) this.expiring--;
+    this.unpurged++;
+    this.#takenBack.push(offset);
+    if (this.#takenBack.length >= this.#fullAt) this.#forgetTakenBack();
+    this.#takenBackSequences = [...this.#takenBackSequences.slice(1 - MAX_TAKEN_BACK), sequence];
+    for (const column of [this.#sequences, this.#offsets, this.#times, this.#since, this.#expires]) {
+      column.splice(i, 1);
+    }
+    return offset;
+  }
+
+  /** Forgets offsets of messages that were taken back: who resumes before the limit is told of a gap anyway. */
+  #forgetTakenBack(): void {
+    const limit = this.offset - this.history.messages;
+    this.#takenBack = this.#takenBack.slice(-MAX_TAKEN_BACK_OFFSETS).filter((other) => other > limit);
+    // Not at each removal from now on: it looks at all of them.
+    this.#fullAt = Math.max(FEW_TAKEN_BACK, this.#takenBack.length * 1.25);
   }
 
   /** Removes messages whose ttl has passed. */

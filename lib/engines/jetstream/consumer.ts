@@ -20,8 +20,15 @@ export interface ConsumerOptions {
   /** The first sequence to deliver. */
   readonly from: number;
   readonly headersOnly?: boolean;
-  /** Called with each message, its sequence, and how many are still pending after it. */
-  onMessage(message: Msg, sequence: number, pending: number): void;
+  /**
+   * Called with each message, its sequence, and when the server stored it, in milliseconds since 1970.
+   */
+  onMessage(message: Msg, sequence: number, stored: number): void;
+  /**
+   * Called at least every second while it is idle, with the sequence up to which its server has looked: what was not
+   * delivered up to there has been removed. A follower that is behind has not looked as far as the stream goes.
+   */
+  onIdle(end: number): void;
   /** Called once, when the consumer cannot continue. */
   onEnd(reason: string): void;
 }
@@ -30,7 +37,6 @@ export class JetStreamConsumer {
   readonly #options: ConsumerOptions;
   readonly #inbox = createInbox();
   #name: string | undefined;
-  #pending = 0;
   /** How many messages were delivered. */
   #delivered = 0;
   #lastHeard = performance.now();
@@ -52,7 +58,7 @@ export class JetStreamConsumer {
   static async open(options: ConsumerOptions): Promise<JetStreamConsumer> {
     const consumer = new JetStreamConsumer(options);
     try {
-      const { name, num_pending, delivered } = await options.manager.consumers.add(options.stream, {
+      const { name } = await options.manager.consumers.add(options.stream, {
         deliver_policy: DeliverPolicy.StartSequence,
         opt_start_seq: options.from,
         ack_policy: AckPolicy.None,
@@ -65,7 +71,6 @@ export class JetStreamConsumer {
         num_replicas: 1,
       });
       consumer.#name = name;
-      consumer.#pending = num_pending + delivered.consumer_seq;
       consumer.#lastHeard = performance.now();
       // It may have ended in the meantime.
       if (!consumer.#ended) consumer.#timer = setInterval(() => consumer.#check(), HEARTBEAT_MILLISECONDS);
@@ -74,11 +79,6 @@ export class JetStreamConsumer {
       throw error;
     }
     return consumer;
-  }
-
-  /** How many messages were pending when it was opened. */
-  get pending(): number {
-    return this.#pending;
   }
 
   /** Stops listening. The server deletes the ephemeral consumer after a while. */
@@ -103,12 +103,12 @@ export class JetStreamConsumer {
     // and a token last.
     const tokens = message.reply?.split(".") ?? [];
     const start = tokens.length === 9 ? 4 : 6;
-    const [sequence, delivered, , pending] = tokens.slice(start + 1, start + 5).map(Number);
-    if (sequence === undefined || pending === undefined) {
+    const [sequence, delivered, time] = tokens.slice(start + 1, start + 4).map(Number);
+    if (sequence === undefined || time === undefined) {
       return this.#end("its server sends no sequences");
     }
     if (delivered !== ++this.#delivered) return this.#end("messages were lost on the way");
-    this.#options.onMessage(message, sequence, pending);
+    this.#options.onMessage(message, sequence, Math.floor(time / NANOSECONDS_PER_MILLISECOND));
   }
 
   #receiveStatus(message: Msg): void {
@@ -117,7 +117,10 @@ export class JetStreamConsumer {
     const stalled = message.headers?.get("Nats-Consumer-Stalled");
     if (stalled) this.#options.connection.publish(stalled);
     const last = message.headers?.get("Nats-Last-Consumer");
-    if (last && Number(last) > this.#delivered) this.#end("messages were lost on the way");
+    if (!last) return;
+    if (Number(last) > this.#delivered) return this.#end("messages were lost on the way");
+    const end = message.headers?.get("Nats-Last-Stream");
+    if (end && Number(last) === this.#delivered) this.#options.onIdle(Number(end));
   }
 
   #check(): void {

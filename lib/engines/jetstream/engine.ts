@@ -9,10 +9,10 @@
  * offsets have none.
  *
  * **Acknowledgement.** An append resolves when its record has come back from the stream and was announced on this node:
- * the server delivers only what it has stored, in a cluster what a majority has stored. The server's ack to the publisher
- * serves to detect refusals and losses. A record without an ack is resent every second with the same id, by which the
- * server recognises duplicates for a minute. After ten seconds the append is rejected, and its message may or may not
- * have been stored. Appends that are in flight while a server of the cluster fails may change their order.
+ * the server delivers only what it has stored, in a cluster what a majority has stored. The server's ack to the
+ * publisher serves to detect refusals and losses. A record without an ack is resent every second with the same id, by
+ * which the server recognises duplicates for a minute. After ten seconds the append is rejected, and its message may or
+ * may not have been stored. Appends that are in flight while a server of the cluster fails may change their order.
  *
  * **Offsets across restarts.** A node that starts reads the heads of all records. Purged records cannot be counted, but
  * each head states what its publisher knew of the channel: its offset as of which record. A channel is purged only up
@@ -22,60 +22,50 @@
  * keyed ones six minutes later, as nodes learn of a key from its record.
  *
  * **Idempotency.** A key is in the head of its record. The second of two records with the same key is ignored, and its
- * publisher gets the receipt of the first, or `key_reused` if it is another message. The keys of transient messages have records of their own, called claims.
+ * publisher gets the receipt of the first, or `key_reused` if it is another message. The keys of transient messages
+ * have records of their own, called claims.
  *
  * **Transient messages** go to the other nodes as plain NATS messages, after everything that was appended on this node
  * before them has been announced. Disconnected nodes miss them.
  *
- * **Epoch.** It is in the stream's description; a new stream gets a new one. When the server turns out to have lost
- * announced messages, or has another record in the place of one, the node that notices renews the epoch; the others
+ * **Epoch.** It is in the stream's description; a new stream gets a new one. Each head names the epoch of what its
+ * publisher knew, so that a publisher that does not know yet of a new epoch cannot shift the offsets of nodes that
+ * start later. When the stream turns out to have lost announced messages, as a majority of its servers confirms
+ * (`confirmation.ts`), or has another record in the place of one, the node that notices renews the epoch; the others
  * check it every two seconds. If a single server, or all of a cluster, lose power while no node is running to notice,
  * nothing is lost only with `sync_interval: always` in the server's configuration.
  */
 import { MessagingError } from "../../core/errors.ts";
 import type { Log, LogInsight, LogPage, LogQuery, Receipt, StoredChannel } from "../../core/log.ts";
-import type { Logger } from "../../core/logger.ts";
-import { type Draft, isTransient, type Message } from "../../core/message.ts";
-import type { Metrics } from "../../core/metrics/metrics.ts";
-import type { Rules } from "../../core/rules.ts";
+import type { Draft, Message, MessageId, Removal } from "../../core/message.ts";
 import { createSteadyClock } from "../../base/steady_clock.ts";
-import { type Schedule, Turn } from "../../base/turn.ts";
+import { Turn } from "../../base/turn.ts";
 import { JetStreamBus } from "./bus.ts";
 import { createEntries, type Pending } from "./entries.ts";
 import { Inbound } from "./inbound.ts";
 import { APPEND_MILLISECONDS, AppendQueue, type Entry } from "./append_queue.ts";
-import { JetStreamLink, type NatsCredentials } from "./link.ts";
-import { type Content, decodeContents, decodeHead, HEAD } from "./record.ts";
+import { JetStreamLink } from "./link.ts";
+import { isBehind, JetStreamLookups } from "./lookups.ts";
+import { encodeRemoved } from "./record.ts";
+import { NewChannels } from "./new_channels.ts";
+import type { JetStreamEngineOptions } from "./options.ts";
 import { JetStreamReader } from "./reader.ts";
+import { MarkedAppends } from "./markers.ts";
 import { JetStreamServiceState } from "./service_state.ts";
-import type { JetStreamState } from "./state.ts";
+import type { Applied, JetStreamState } from "./state.ts";
 import { JetStreamSubjects } from "./subject.ts";
 import { GRACE_MILLISECONDS, JetStreamSweeper } from "./sweeper.ts";
-import type { JetStreamUrl } from "./url.ts";
 import { JetStreamPublisher } from "./publisher.ts";
-import { createChannelLimitError } from "../stamp.ts";
+import { formatPermissionCure } from "../../base/task.ts";
 
-export interface JetStreamEngineOptions extends JetStreamUrl {
-  readonly credentials?: NatsCredentials;
-  readonly rules: Rules;
-  readonly logger: Logger;
-  /** Receives the time from sending each record to its return. */
-  readonly metrics?: Metrics | undefined;
-  /** The clock, in milliseconds since 1970. */
-  readonly now?: () => number;
-  readonly schedule?: Schedule;
-  /** How long removed messages stay on the server, in milliseconds. */
-  readonly grace?: number;
-  /** The size of the cache of recent messages, in bytes of payload. */
-  readonly cachedBytes?: number;
-  /** The limit on channels; a message that would create one more is refused. No limit by default. */
-  readonly maxChannels?: number;
-}
+export type { JetStreamEngineOptions };
 
 /** A record that reaches this size takes no more messages. */
 const RECORD_BYTES = 256 * 1024;
 /** How often a read is tried that finds a message purged, catching up in between. */
 const READ_ATTEMPTS = 5;
+/** How long to wait before a position is taken for one that cannot be. */
+const SECOND_LOOK_MILLISECONDS = 200;
 
 /**
  * Opens the engine. While no server can be reached, it keeps trying, and appends and reads reject.
@@ -88,8 +78,8 @@ export async function openJetStreamEngine(options: JetStreamEngineOptions): Prom
     if (Deno.permissions.querySync({ name: "net", host }).state === "granted") continue;
     throw new MessagingError(
       "log_unavailable",
-      `Deno's permissions do not cover the NATS server ${host}: use deno task serve instead of deno task start, ` +
-        `or start with deno run --allow-net=${host} and the other flags of the start task`,
+      `Deno's permissions do not cover the NATS server ${host}: ` +
+        formatPermissionCure(`--allow-net=${host}`, Deno.execPath()),
     );
   }
   const engine = new JetStreamEngine(options);
@@ -99,6 +89,7 @@ export async function openJetStreamEngine(options: JetStreamEngineOptions): Prom
 
 export class JetStreamEngine implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
+  onRemoved: (removal: Removal) => void = () => {};
   onReset: (reason: string) => void = () => {};
   readonly bus: JetStreamBus;
   readonly state: JetStreamServiceState;
@@ -106,8 +97,10 @@ export class JetStreamEngine implements Log, LogInsight {
   readonly #now: () => number;
   readonly #subjects: JetStreamSubjects;
   readonly #link: JetStreamLink;
+  readonly #lookups: JetStreamLookups;
   readonly #queue = new AppendQueue(
-    (entry, number) => this.#publisher.send(entry, number, this.#state?.get(entry.channel)?.state),
+    (entry, number) =>
+      this.#publisher.send(entry, number, this.#state?.peek(entry.channel)?.state, this.#state?.epoch),
     () => this.#state?.processed ?? 0,
   );
   readonly #publisher: JetStreamPublisher;
@@ -115,8 +108,8 @@ export class JetStreamEngine implements Log, LogInsight {
   readonly #sweeper: JetStreamSweeper;
   readonly #inbound: Inbound;
   readonly #incoming: Turn<Pending>;
-  /** Channels created by records in flight. */
-  readonly #newChannels = new Set<string>();
+  readonly #markers: MarkedAppends;
+  readonly #newChannels: NewChannels;
   #state: JetStreamState | undefined;
   /** Since when the server has been unreachable; undefined while it is reachable. */
   #downSince: number | undefined = performance.now();
@@ -127,6 +120,7 @@ export class JetStreamEngine implements Log, LogInsight {
     const { stream, rules, logger, now = Date.now, schedule, grace = GRACE_MILLISECONDS } = options;
     this.#options = options;
     this.#now = now;
+    this.#newChannels = new NewChannels(options.maxChannels);
     const steadyNow = createSteadyClock(now);
     this.#subjects = new JetStreamSubjects(stream);
     this.bus = new JetStreamBus(this.#subjects.bus);
@@ -147,8 +141,22 @@ export class JetStreamEngine implements Log, LogInsight {
       onTransient: (body) => this.#inbound.addTransient(body),
       onPurged: (channel, record) => this.#sweeper.notePurged(channel, record),
     });
-    this.#reader = new JetStreamReader((record) => this.#fetch(record), now, steadyNow, options.cachedBytes);
+    this.#lookups = new JetStreamLookups({
+      stream,
+      manager: () => this.#link.manager,
+      waitFor: (record, milliseconds) => this.#inbound.waitFor(record, milliseconds),
+      fail: (attempt, cause) => this.#unavailable(attempt, cause),
+    });
+    const fetch = (record: number) => this.#lookups.fetch(record);
+    this.#reader = new JetStreamReader(fetch, now, steadyNow, options.cachedBytes);
     this.#incoming = new Turn((batch) => this.#enqueue(batch), schedule);
+    this.#markers = new MarkedAppends({
+      state: this.state,
+      top: () => this.top,
+      append: (draft) => this.#append(draft),
+      places: (channel, after) => this.#state?.get(channel)?.placesAfter(after) ?? [],
+      readHead: async (record) => (await this.#lookups.getRecord(record, "store the message"))?.head,
+    });
     this.#inbound = new Inbound({
       queue: this.#queue,
       reader: this.#reader,
@@ -159,6 +167,7 @@ export class JetStreamEngine implements Log, LogInsight {
       numberOf: (id) => this.#publisher.numberOf(id),
       state: () => this.#state,
       announce: (messages) => this.onStored(messages),
+      announceRemoval: (removal) => this.onRemoved(removal),
       broadcast: (drafts) => this.#publisher.broadcast(drafts),
     });
     this.#link = new JetStreamLink({
@@ -186,7 +195,7 @@ export class JetStreamEngine implements Log, LogInsight {
           ? undefined
           : { state: this.#state, manager };
       },
-      appendAnchor: (channel) => this.#appendMarker("anchor", channel, () => {}, () => {}),
+      appendAnchor: (channel) => this.#appendMarker({ kind: "anchor", channel }, () => {}, () => {}),
       announcePurge: (channel, record) => this.#publisher.announcePurge(channel, record),
       onError: (error) => logger.write("warn", "removing old messages failed", { reason: describe(error) }),
     });
@@ -205,18 +214,23 @@ export class JetStreamEngine implements Log, LogInsight {
   append(draft: Draft): Promise<Receipt> {
     const refusal = this.#refusal();
     if (refusal !== undefined) return Promise.reject(refusal);
-    return new Promise((resolve, reject) => this.#incoming.add({ draft, resolve, reject }));
+    return draft.marker === undefined ? this.#append(draft) : this.#markers.append(draft, draft.marker);
   }
 
   async read(query: LogQuery): Promise<LogPage> {
     if (this.#closed) throw closedError();
-    if (this.#isBehind(query)) await this.#catchUp();
+    if (isBehind(this.#state, query)) await this.#lookups.catchUp();
+    if (isBehind(this.#state, query)) {
+      // One that has just become leader may not have applied yet what it has.
+      await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MILLISECONDS));
+      await this.#lookups.catchUp();
+    }
     for (let i = 0; i < READ_ATTEMPTS; i++) {
       const state = this.#state;
       if (state === undefined) throw this.#unavailable("read stored messages");
       const page = await this.#reader.read(state, query);
       if (page !== undefined && state === this.#state) return page;
-      await this.#catchUp();
+      await this.#lookups.catchUp();
     }
     throw this.#unavailable("read stored messages");
   }
@@ -226,7 +240,24 @@ export class JetStreamEngine implements Log, LogInsight {
     if (refusal !== undefined) throw refusal;
     this.#incoming.flush();
     if (await this.#isUnknown(channel)) return 0;
-    return await new Promise((resolve, reject) => this.#appendMarker("clear", channel, resolve, reject));
+    return await new Promise((resolve, reject) => {
+      const settle = (applied: Applied) => resolve(applied.kind === "cleared" ? applied.count : 0);
+      this.#appendMarker({ kind: "clear", channel }, settle, reject);
+    });
+  }
+
+  async remove(channel: string, { epoch, sequence }: MessageId): Promise<boolean> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) throw refusal;
+    this.#incoming.flush();
+    if (await this.#isUnknown(channel)) return false;
+    const state = this.#state;
+    if (state === undefined) throw this.#unavailable("remove the message");
+    if (epoch !== state.epoch) return false;
+    return await new Promise((resolve, reject) => {
+      const settle = (applied: Applied) => resolve(applied.kind === "removed");
+      this.#appendMarker({ kind: "remove", channel, key: encodeRemoved(sequence) }, settle, reject);
+    });
   }
 
   checkReady(): string | undefined {
@@ -236,7 +267,7 @@ export class JetStreamEngine implements Log, LogInsight {
   }
 
   *listStored(): Iterable<StoredChannel> {
-    for (const { name, offset, length } of this.#state?.channels ?? []) {
+    for (const { name, offset, length } of this.#state?.all ?? []) {
       if (offset > 0) yield { channel: name, offset, stored: length };
     }
   }
@@ -267,6 +298,10 @@ export class JetStreamEngine implements Log, LogInsight {
     this.#queue[Symbol.dispose]();
   }
 
+  #append(draft: Draft): Promise<Receipt> {
+    return new Promise((resolve, reject) => this.#incoming.add({ draft, resolve, reject }));
+  }
+
   #refusal(): MessagingError | undefined {
     if (this.#closed) return closedError();
     // The outage is already longer than an append waits.
@@ -282,7 +317,7 @@ export class JetStreamEngine implements Log, LogInsight {
     const time = Math.max(now, this.#state?.time ?? 0);
     const clock = this.#state?.readClock(now) ?? now;
     if (this.#queue.isEmpty) this.#newChannels.clear();
-    const admitted = batch.filter((pending) => this.#admit(pending));
+    const admitted = batch.filter((pending) => this.#newChannels.admit(pending, this.#state));
     const room = this.#link.connection?.info?.max_payload ?? Infinity;
     const context = { time, clock, maxBytes: Math.min(RECORD_BYTES, room / 2), epoch: () => this.top.epoch };
     for (const entry of createEntries(admitted, context)) {
@@ -297,51 +332,35 @@ export class JetStreamEngine implements Log, LogInsight {
     this.#inbound.deliverTransients();
   }
 
-  /** Refuses a message that would create a channel beyond the limit. */
-  #admit({ draft, reject }: Pending): boolean {
-    const { maxChannels = Infinity } = this.#options;
-    const { channel } = draft;
-    if (maxChannels === Infinity || isTransient(draft)) return true;
-    if (this.#state?.get(channel) !== undefined || this.#newChannels.has(channel)) return true;
-    // Under constant load the set is never cleared: channels that exist by now would be counted twice.
-    for (const name of this.#newChannels) {
-      if (this.#state?.get(name) !== undefined) this.#newChannels.delete(name);
-    }
-    if ((this.#state?.channels.length ?? 0) + this.#newChannels.size >= maxChannels) {
-      reject(createChannelLimitError(channel, maxChannels));
-      return false;
-    }
-    this.#newChannels.add(channel);
-    return true;
-  }
-
   /** Whether a channel has no records: clearing it would create the channel. */
   async #isUnknown(channel: string): Promise<boolean> {
     const isNew = () => this.#state?.get(channel) === undefined && this.#queue.isEmpty;
     if (this.#state === undefined || !isNew()) return false;
-    await this.#catchUp();
+    await this.#lookups.catchUp();
     return isNew();
   }
 
   /** Appends a record without messages. */
   #appendMarker(
-    kind: "clear" | "anchor",
-    channel: string,
-    resolve: (count: number) => void,
+    marker: { readonly kind: "clear" | "anchor" | "remove"; readonly channel: string; readonly key?: string },
+    settle: Entry["settle"],
     reject: (error: MessagingError) => void,
   ): void {
     const now = this.#now();
     const time = Math.max(now, this.#state?.time ?? 0);
     const clock = this.#state?.readClock(now) ?? now;
-    const settle: Entry["settle"] = (applied) => resolve(applied.kind === "cleared" ? applied.count : 0);
-    this.#queue.add({ kind, channel, drafts: [], time, clock, bytes: channel.length, settle, reject });
+    this.#queue.add({ ...marker, drafts: [], time, clock, bytes: marker.channel.length, settle, reject });
     this.#queue.pump();
   }
 
   #load(state: JetStreamState, reason: string): void {
     const isFirst = this.#state === undefined;
     this.#state = state;
-    if (isFirst) return;
+    if (isFirst) {
+      // Loading announces nothing: who subscribed before the server was reached would miss messages without knowing.
+      this.onReset("The engine was not reachable yet: reconnect, and resume by id");
+      return;
+    }
     this.#reader.reset();
     this.#queue.rejectSent();
     this.#options.logger.write("error", reason, { engine: this.#options.stream });
@@ -359,45 +378,6 @@ export class JetStreamEngine implements Log, LogInsight {
     this.#downSince ??= performance.now();
     this.#queue.pause();
     this.bus.attach(this.#link.connection, false);
-  }
-
-  async #fetch(record: number): Promise<readonly Content[] | undefined> {
-    const { manager } = this.#link;
-    if (manager === undefined) throw this.#unavailable("read stored messages");
-    const { stream } = this.#options;
-    try {
-      // A follower may not have it yet; then the leader is asked.
-      const message = await manager.direct.getMessage(stream, { seq: record }) ??
-        await manager.streams.getMessage(stream, { seq: record });
-      const head = message === null ? undefined : decodeHead(message.header.get(HEAD));
-      return message === null ? undefined : decodeContents(message.data, head?.count ?? 0);
-    } catch (cause) {
-      throw this.#unavailable("read stored messages", cause);
-    }
-  }
-
-  /** Whether the cursor is ahead of this node: it may come from another node. */
-  #isBehind({ after, selector }: LogQuery): boolean {
-    const state = this.#state;
-    if (state === undefined) return false;
-    if (after.kind === "id") return after.epoch === state.epoch && after.sequence > state.sequence;
-    if (after.kind !== "offset" || (after.epoch ?? state.epoch) !== state.epoch) return false;
-    return selector.channel !== undefined && after.offset > (state.get(selector.channel)?.offset ?? 0);
-  }
-
-  /** Resolves once everything is applied that the stream holds now. */
-  async #catchUp(): Promise<void> {
-    const { manager } = this.#link;
-    if (manager === undefined) throw this.#unavailable("read stored messages");
-    let last;
-    try {
-      last = (await manager.streams.info(this.#options.stream)).state.last_seq;
-    } catch (cause) {
-      throw this.#unavailable("read stored messages", cause);
-    }
-    if (!await this.#inbound.waitFor(last, APPEND_MILLISECONDS)) {
-      throw this.#unavailable("read stored messages");
-    }
   }
 
   /** The error for clients: the server's address and errors are only for the operator. */

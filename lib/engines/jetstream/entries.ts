@@ -58,7 +58,7 @@ function mayJoin({ kind, pending }: Group, draft: Draft): boolean {
 }
 
 function createEntry({ kind, pending, bytes }: Group, { time, clock, epoch }: EntryContext): Entry {
-  const { channel, ttl, idempotencyKey } = pending[0]!.draft;
+  const { channel, ttl, idempotencyKey, marker } = pending[0]!.draft;
   return {
     kind,
     channel,
@@ -67,7 +67,10 @@ function createEntry({ kind, pending, bytes }: Group, { time, clock, epoch }: En
     clock,
     ttl: ttl === undefined ? undefined : Math.ceil(ttl * 1_000),
     key: idempotencyKey === undefined ? undefined : encodeKey(idempotencyKey),
-    fingerprint: idempotencyKey === undefined ? undefined : fingerprintOf(pending[0]!.draft),
+    // Whatever comes again with a marker is the message of before.
+    fingerprint: idempotencyKey === undefined || marker !== undefined
+      ? undefined
+      : fingerprintOf(pending[0]!.draft),
     bytes,
     settle(applied, record) {
       if (applied.kind === "reused") return this.reject(createReuseError(channel));

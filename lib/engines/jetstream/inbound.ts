@@ -2,7 +2,7 @@
  * Processes what a node of the JetStream engine receives, once per turn: applies the stream's records, announces their
  * messages, and resolves this node's appends.
  */
-import { type Draft, isTransient, type Message } from "../../core/message.ts";
+import { type Draft, isTransient, type Message, type Removal } from "../../core/message.ts";
 import type { Metrics } from "../../core/metrics/metrics.ts";
 import { type Schedule, Turn } from "../../base/turn.ts";
 import type { JetStreamChannel } from "./channel.ts";
@@ -24,6 +24,7 @@ export interface InboundOptions {
   numberOf(id: string): number | undefined;
   state(): JetStreamState | undefined;
   announce(messages: readonly Message[]): void;
+  announceRemoval(removal: Removal): void;
   /** Sends transient messages to the other nodes. */
   broadcast(drafts: readonly Draft[]): void;
 }
@@ -129,12 +130,33 @@ export class Inbound {
       });
       delivery.written.add(applied.channel);
     }
+    if (applied.kind === "removed" || (applied.kind === "cleared" && applied.count > 0)) {
+      this.#announceRemoval(record, applied, delivery, state);
+    }
     if (own === undefined) return;
     if (own.sent !== undefined) metrics?.commit.observe(performance.now() - own.sent);
     const { entry } = own;
     if (applied.kind === "claimed") this.#deliver(entry, delivery, state);
     delivery.settle.push(() => entry.settle(applied, record.sequence));
     this.#deliverReadyTransients(delivery, state);
+  }
+
+  /** Announces what a record removed, after the messages that came before it. */
+  #announceRemoval(
+    { sequence: number, channel }: StreamRecord,
+    applied: Extract<Applied, { readonly kind: "removed" | "cleared" }>,
+    delivery: Delivery,
+    state: JetStreamState,
+  ): void {
+    const messages = delivery.messages.splice(0);
+    if (messages.length > 0) this.#options.announce(messages);
+    const { epoch } = state;
+    const { offset } = applied;
+    this.#options.announceRemoval(
+      applied.kind === "removed"
+        ? { kind: "message", channel, epoch, sequence: applied.sequence, offset }
+        : { kind: "all", channel, epoch, sequence: sequenceOf(number, 0), offset },
+    );
   }
 
   #takeTransients({ contents }: TransientBatch, delivery: Delivery, state: JetStreamState): void {

@@ -2,6 +2,7 @@
  * The JetStream engine's link to its server: connects, creates or checks the stream, loads it, follows it, and starts
  * over with a backoff whenever a step fails.
  */
+import { Pause } from "../../base/pause.ts";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import {
   type ConnectionOptions,
@@ -11,10 +12,11 @@ import {
 } from "@nats-io/transport-node";
 import type { Logger } from "../../core/logger.ts";
 import type { Rules } from "../../core/rules.ts";
+import { openConfirmed } from "./confirmation.ts";
 import { JetStreamConsumer } from "./consumer.ts";
 import { decodeHead, HEAD, type StreamRecord } from "./record.ts";
 import { JetStreamState } from "./state.ts";
-import { isReplaced, openStream, readEpoch, renewEpoch } from "./stream.ts";
+import { isReplaced, type OpenedStream, openStream, readEpoch, renewEpoch } from "./stream.ts";
 import type { JetStreamSubjects } from "./subject.ts";
 import { connectNats } from "./transport.ts";
 import type { JetStreamUrl } from "./url.ts";
@@ -35,8 +37,12 @@ export interface LinkOptions extends JetStreamUrl {
   readonly credentials: NatsCredentials;
   readonly rules: Rules;
   readonly logger: Logger;
+  /** How to reach a server; over TCP by default. */
+  readonly connect?: (options: ConnectionOptions) => Promise<NatsConnection>;
   /** The clock for deadlines. */
   readonly steadyNow: () => number;
+  /** How long after its newest message an empty channel is forgotten, in milliseconds. */
+  readonly forgetAfter?: number;
   /** Called with each new connection. */
   onConnect(connection: NatsConnection): void;
   /** Called in order with the records that follow those in the state. */
@@ -60,11 +66,14 @@ const RETRY_FACTOR = 2;
 /** A connection is given up after this many unanswered pings. */
 const PING_MILLISECONDS = 2_000;
 const MAX_PINGS_OUT = 2;
-/** How often to ask again a server that seems to have lost messages: it may still be catching up. */
-const LOSS_CHECKS = 6;
-const LOSS_CHECK_MILLISECONDS = 500;
 /** How often to check the epoch: another node may have renewed it. */
 const EPOCH_CHECK_MILLISECONDS = 2_000;
+/** How long a follower may be behind before another is tried: while it delivers nothing, and in checks of the epoch. */
+const BEHIND_MILLISECONDS = 3_000;
+const BEHIND_CHECKS = 3;
+/** How often to look at the system's clock while disconnected, and by how much it may go wrong. */
+const CLOCK_CHECK_MILLISECONDS = 1_000;
+const CLOCK_STEP_MILLISECONDS = 1_000;
 
 export class JetStreamLink implements AsyncDisposable {
   readonly #options: LinkOptions;
@@ -76,6 +85,9 @@ export class JetStreamLink implements AsyncDisposable {
   #complaint: string | undefined;
   /** Whether records were purged before this node had seen them. */
   #hasMissed = false;
+  /** The newest record that came, and how often the stream had more while none came. */
+  #received = 0;
+  #behind = { received: 0, checks: 0 };
   readonly #warned = new Set<string>();
   #closed = false;
   /** Resolves when a lost connection is re-established or given up. */
@@ -83,7 +95,7 @@ export class JetStreamLink implements AsyncDisposable {
   /** Ends following the stream, for a reason. */
   #fail: (reason: string) => void = () => {};
   /** Ends a pause early. */
-  #endPause: () => void = () => {};
+  readonly #pause = new Pause();
   #onFirst: () => void = () => {};
   /** Resolves when the stream was loaded for the first time, or the first attempt has failed. */
   readonly started: Promise<void>;
@@ -117,7 +129,7 @@ export class JetStreamLink implements AsyncDisposable {
     if (this.#problem === undefined) await this.#consumer?.close();
     this.#consumer?.stop();
     this.#fail("it is closed");
-    this.#endPause();
+    this.#pause.end();
     await this.#connection?.close();
     await this.#running;
     // They may have been opened in the meantime.
@@ -132,7 +144,7 @@ export class JetStreamLink implements AsyncDisposable {
         this.#fail = failure.resolve;
         await this.#attach(failure);
         wait = RETRY_MILLISECONDS;
-        const watch = setInterval(() => void this.#checkEpoch(failure), EPOCH_CHECK_MILLISECONDS);
+        const watch = setInterval(() => void this.#check(failure), EPOCH_CHECK_MILLISECONDS);
         const reason = await failure.promise;
         clearInterval(watch);
         if (this.#closed) return;
@@ -141,7 +153,7 @@ export class JetStreamLink implements AsyncDisposable {
         this.#goDown(describe(error));
         this.#onFirst();
         if (this.#closed) return;
-        await this.#sleep(wait * (1 + Math.random() / 4));
+        await this.#pause.wait(wait * (1 + Math.random() / 4));
         wait = Math.min(wait * RETRY_FACTOR, LONGEST_RETRY_MILLISECONDS);
       }
     }
@@ -152,7 +164,7 @@ export class JetStreamLink implements AsyncDisposable {
     await this.#disconnected?.promise;
     if (this.#closed) return;
     const { connection, manager } = await this.#connect();
-    const { flush, onRecord, onLoad, onUp, logger } = this.#options;
+    const { flush, onRecord, onLoad, onUp, logger, steadyNow } = this.#options;
     let opened = await openStream(manager, this.#options);
     for (const warning of opened.warnings) {
       if (!this.#warned.has(warning)) logger.write("warn", warning);
@@ -160,13 +172,12 @@ export class JetStreamLink implements AsyncDisposable {
     }
     flush();
     const known = this.#state;
-    for (let i = 0; known?.epoch === opened.epoch && opened.last < known.processed; i++) {
-      if (i === LOSS_CHECKS) {
-        opened = await renewEpoch(manager, opened);
-        break;
-      }
-      await this.#sleep(LOSS_CHECK_MILLISECONDS);
-      opened = await openStream(manager, this.#options);
+    if (known !== undefined && (known.epoch !== opened.epoch || opened.last < known.processed)) {
+      const clock = known.readClock(steadyNow());
+      const confirmed = await openConfirmed({ ...this.#options, connection, manager, clock });
+      opened = confirmed.opened;
+      const isLost = known.epoch === opened.epoch && confirmed.end <= known.processed;
+      if (isLost) opened = await renewEpoch(manager, opened);
     }
     // The stream may have lost records, and grown since to the length it had.
     if (known?.newest !== undefined && known.epoch === opened.epoch) {
@@ -178,7 +189,7 @@ export class JetStreamLink implements AsyncDisposable {
       ? "This node was disconnected for so long that messages it had not seen were purged"
       : `The stream lost messages that had been announced; the new epoch is ${opened.epoch}`;
     if (state?.epoch !== opened.epoch || this.#hasMissed) {
-      state = await this.#load(opened.epoch, opened.messages, opened.last, connection, manager);
+      state = await this.#load(opened, connection, manager);
     }
     if (this.#closed) return;
     if (state !== known) {
@@ -186,26 +197,28 @@ export class JetStreamLink implements AsyncDisposable {
       this.#hasMissed = false;
       onLoad(state, reason);
     }
-    const from = state.processed;
-    let last = from;
+    const from = this.#received = state.processed;
     this.#consumer = await JetStreamConsumer.open({
       connection,
       manager,
       stream: this.#options.stream,
       from: from + 1,
-      onMessage: (message, sequence) => {
+      onMessage: (message, sequence, stored) => {
+        // A follower that is behind begins with what it gets next.
+        if (sequence <= this.#received) return;
         // Records are purged only after a grace period, so this node was disconnected for longer.
-        this.#hasMissed ||= sequence !== last + 1;
+        this.#hasMissed ||= sequence !== this.#received + 1;
         if (this.#hasMissed) return failure.resolve("messages that this node had not seen were purged");
-        last = sequence;
-        onRecord(this.#readRecord(message, sequence));
+        this.#received = sequence;
+        onRecord(this.#readRecord(message, sequence, stored));
+      },
+      onIdle: (end) => {
+        if (end <= this.#received) return;
+        this.#hasMissed = true;
+        failure.resolve("messages that this node had not seen were purged");
       },
       onEnd: (reason) => failure.resolve(`following the stream ended: ${reason}`),
     });
-    if (state === known && this.#consumer.pending < opened.last - from) {
-      this.#hasMissed = true;
-      return failure.resolve("messages that this node had not seen were purged");
-    }
     this.#problem = undefined;
     if (this.#complaint !== undefined) {
       logger.write("info", "engine is reachable again", { engine: this.#name });
@@ -215,13 +228,16 @@ export class JetStreamLink implements AsyncDisposable {
     this.#onFirst();
   }
 
-  /** Fails the link if the epoch of the stream has changed. */
-  async #checkEpoch(failure: PromiseWithResolvers<string>): Promise<void> {
+  /** Fails the link if the epoch of the stream has changed, or it goes on elsewhere. */
+  async #check(failure: PromiseWithResolvers<string>): Promise<void> {
     const manager = this.#manager;
     if (manager === undefined) return;
     try {
-      const epoch = await readEpoch(manager, this.#options.stream);
+      const { epoch, last } = await readEpoch(manager, this.#options.stream);
       if (epoch !== this.#state?.epoch) failure.resolve("the stream has another epoch");
+      const isBehind = last > this.#received && this.#received === this.#behind.received;
+      this.#behind = { received: this.#received, checks: isBehind ? this.#behind.checks + 1 : 0 };
+      if (this.#behind.checks >= BEHIND_CHECKS) failure.resolve(BEHIND);
     } catch {
       // The consumer notices a server that does not answer.
     }
@@ -231,7 +247,8 @@ export class JetStreamLink implements AsyncDisposable {
     if (this.#connection !== undefined && this.#manager !== undefined && !this.#connection.isClosed()) {
       return { connection: this.#connection, manager: this.#manager };
     }
-    const connection = await connectNats(this.#connectionOptions());
+    const { connect = connectNats } = this.#options;
+    const connection = await connect(this.#connectionOptions());
     this.#connection = connection;
     this.#manager = await jetstreamManager(connection, {
       checkAPI: false,
@@ -266,17 +283,26 @@ export class JetStreamLink implements AsyncDisposable {
 
   /** Watches the status of a connection until it is closed. */
   async #watch(connection: NatsConnection): Promise<void> {
+    const wasSetBack = watchClock();
+    let timer;
     for await (const status of connection.status()) {
       if (status.type === "disconnect") {
         this.#disconnected ??= Promise.withResolvers();
         this.#fail("the connection was lost");
+        clearInterval(timer);
+        // The client measures its pauses by the system's clock: set back by an hour, it would not dial for an hour.
+        timer = setInterval(() => {
+          if (wasSetBack()) void connection.close();
+        }, CLOCK_CHECK_MILLISECONDS);
       } else if (status.type === "reconnect") {
+        clearInterval(timer);
         this.#disconnected?.resolve();
         this.#disconnected = undefined;
         this.#fail("the connection was re-established");
-        this.#endPause();
+        this.#pause.end();
       }
     }
+    clearInterval(timer);
     this.#disconnected?.resolve();
     this.#disconnected = undefined;
     this.#fail("the connection was closed");
@@ -284,29 +310,34 @@ export class JetStreamLink implements AsyncDisposable {
 
   /** Loads the whole stream into a new state. */
   async #load(
-    epoch: string,
-    messages: number,
-    last: number,
+    { epoch, begins, messages, last }: OpenedStream,
     connection: NatsConnection,
     manager: JetStreamManager,
   ): Promise<JetStreamState> {
-    const { rules, steadyNow, stream } = this.#options;
-    const state = new JetStreamState(epoch, rules, steadyNow);
+    const { rules, steadyNow, stream, forgetAfter } = this.#options;
+    const state = new JetStreamState(epoch, rules, steadyNow, { forgetAfter, begins });
     if (messages > 0) {
       const done = Promise.withResolvers<void>();
+      let idleSince: number | undefined;
       const consumer = await JetStreamConsumer.open({
         connection,
         manager,
         stream,
         from: 1,
         headersOnly: true,
-        onMessage: (message, sequence, pending) => {
-          state.apply(this.#readRecord(message, sequence));
-          if (pending === 0 || sequence >= last) done.resolve();
+        onMessage: (message, sequence, stored) => {
+          idleSince = undefined;
+          state.apply(this.#readRecord(message, sequence, stored));
+          if (sequence >= last) done.resolve();
+        },
+        // The last ones may have been removed. What is missing at the end of a follower that is behind will come.
+        onIdle: (end) => {
+          if (end >= last) return done.resolve();
+          idleSince ??= performance.now();
+          if (performance.now() - idleSince >= BEHIND_MILLISECONDS) done.reject(new Error(BEHIND));
         },
         onEnd: (reason) => done.reject(new Error(`loading the stream ended: ${reason}`)),
       });
-      if (consumer.pending === 0) done.resolve();
       await done.promise.finally(() => consumer.stop());
       void consumer.close();
     }
@@ -314,12 +345,13 @@ export class JetStreamLink implements AsyncDisposable {
     return state;
   }
 
-  #readRecord(message: Msg, sequence: number): StreamRecord {
+  #readRecord(message: Msg, sequence: number, stored: number): StreamRecord {
     const channel = this.#options.subjects.readChannel(message.subject);
     const text = message.headers?.get(HEAD);
     return {
       sequence,
       channel: channel ?? "",
+      stored,
       id: message.headers?.get("Nats-Msg-Id") ?? "",
       head: channel === undefined || !text ? undefined : decodeHead(text),
       body: message.data,
@@ -342,16 +374,14 @@ export class JetStreamLink implements AsyncDisposable {
     const { servers, stream } = this.#options;
     return `nats://${servers.join(",")}?stream=${stream}`;
   }
+}
 
-  #sleep(milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
-      this.#endPause = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
+const BEHIND = "following the stream ended: its server is behind the others";
+
+/** Tells whether the system's clock has been set back since now. */
+function watchClock(): () => boolean {
+  const lead = Date.now() - performance.now();
+  return () => Date.now() - performance.now() < lead - CLOCK_STEP_MILLISECONDS;
 }
 
 function describe(error: unknown): string {

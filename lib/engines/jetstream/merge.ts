@@ -26,7 +26,7 @@ function merge(
   at: (source: Source) => number = ([, i]) => i,
 ): Place[] {
   const heap = sources.filter(hasMore).map((source) => ({ source, rank: rank(source) }));
-  heap.sort((a, b) => a.rank - b.rank);
+  for (let i = (heap.length >> 1) - 1; i >= 0; i--) sink(heap, i);
   const places: Place[] = [];
   while (places.length < limit && heap.length > 0) {
     const [channel, i] = heap[0]!.source;
@@ -38,14 +38,14 @@ function merge(
       if (heap.length === 0) break;
       heap[0] = last;
     }
-    sink(heap);
+    sink(heap, 0);
   }
   return places;
 }
 
-/** Sifts the first element of a heap down. */
-function sink(heap: { readonly rank: number }[]): void {
-  for (let i = 0;;) {
+/** Sifts an element of a heap down. */
+function sink(heap: { readonly rank: number }[], start: number): void {
+  for (let i = start;;) {
     let lowest = i;
     for (const child of [2 * i + 1, 2 * i + 2]) {
       if (child < heap.length && heap[child]!.rank < heap[lowest]!.rank) lowest = child;

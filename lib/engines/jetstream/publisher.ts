@@ -1,11 +1,13 @@
-/** Publishes records to the stream and transient messages to other nodes, and receives acks and what other nodes send. */
+/**
+ * Publishes records to the stream and transient messages to other nodes, and receives acks and what other nodes send.
+ */
 import { createInbox, headers, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { MessagingError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Draft } from "../../core/message.ts";
 import { readAck } from "./ack.ts";
 import type { Ack, Entry } from "./append_queue.ts";
-import { encodeBody, encodeHead, HEAD, type Known } from "./record.ts";
+import { encodeBody, encodeHead, HEAD, type Known, NOTHING_KNOWN } from "./record.ts";
 import type { JetStreamSubjects } from "./subject.ts";
 
 export interface WireOptions {
@@ -19,7 +21,6 @@ export interface WireOptions {
   onPurged(channel: string, record: number): void;
 }
 
-const NOTHING_KNOWN: Known = { record: 0, offset: 0, time: 0 };
 /** The size of a record's headers besides its head, in bytes. */
 const HEADER_BYTES = 100;
 
@@ -44,6 +45,7 @@ export class JetStreamPublisher {
     { kind, channel, drafts, time, clock, ttl, key, fingerprint }: Entry,
     number: number,
     known: Known = NOTHING_KNOWN,
+    epoch?: string,
   ): void {
     const connection = this.#connection;
     if (connection === undefined || connection.isClosed() || kind === "transient") return;
@@ -60,6 +62,7 @@ export class JetStreamPublisher {
       known,
       key,
       fingerprint,
+      epoch,
     });
     if (body.byteLength + head.length + HEADER_BYTES > room) {
       return onAck(number, { kind: "refused", error: tooLargeError(body.byteLength, room) });

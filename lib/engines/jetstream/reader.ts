@@ -1,11 +1,13 @@
 /**
- * Reads pages for the JetStream engine. The in-memory state decides which messages a page holds; their contents come from
- * a cache of recent records, or from the server with one request per record.
+ * Reads pages for the JetStream engine. The in-memory state decides which messages a page holds; their contents come
+ * from a cache of recent records, or from the server with one request per record.
  */
 import type { Cursor, LogPage, LogQuery } from "../../core/log.ts";
 import { formatId, type Message, payloadSize } from "../../core/message.ts";
 import type { JetStreamChannel, Place } from "./channel.ts";
 import { isForeignCursor } from "../../core/cursor.ts";
+import { isGapOf } from "../forgotten.ts";
+import { Remnant } from "../../core/resume_id.ts";
 import { mergeFirst, mergeLast } from "./merge.ts";
 import { type Content, recordOf, sequenceOf } from "./record.ts";
 import type { JetStreamState } from "./state.ts";
@@ -64,9 +66,16 @@ export class JetStreamReader {
     const selecting = selector.channel === undefined ? state.select(selector) : undefined;
     const selection = selecting instanceof Promise ? await selecting : selecting;
     const now = this.#now();
-    const channels = selection?.channels ??
-      [state.get(selector.channel ?? "")].filter((channel) => channel !== undefined);
-    for (const channel of channels) state.expire(channel, this.#steadyNow());
+    const selected = selection?.channels ?? [];
+    const named = selection === undefined
+      ? [selector.channel ?? ""]
+      : selection.isOpen
+      ? []
+      : selection.unknown;
+    const known = named.map((name) => state.peek(name)).filter((channel) => channel !== undefined);
+    const channels = known.length === 0 ? selected : [...selected, ...known];
+    const steadyNow = this.#steadyNow();
+    for (const channel of channels) state.expire(channel, steadyNow);
     const only = selector.channel === undefined ? undefined : channels[0];
     const position = { epoch: state.epoch, offset: only?.offset ?? 0 };
     const top = { ...state.top, offset: position.offset, time: Math.max(now, state.time) };
@@ -76,29 +85,36 @@ export class JetStreamReader {
     const places = isLatest
       ? mergeLast(channels, limit)
       : mergeFirst(channels.map((channel) => [channel, findStart(channel, after)]), limit + 1);
-    const isGap = isForeign || findGap(channels, after, position.offset);
+    const isGap = isForeign || findGap(channels, after, position.offset) ||
+      (selection?.isOpen === true && isGapOf(state.ghost, after));
     const newest = selector.channel === undefined ? state.sequence : only?.removedSequence ?? 0;
     const earliest = formatId(state.epoch, places[0]?.sequence ?? newest);
-    const { sequence } = state;
+    const { sequence, epoch } = state;
+    const start = (places[0]?.sequence ?? sequence + 1) - 1;
+    const told = after.kind === "id" ? after.told : undefined;
+    const plain = { kind: "id", epoch, sequence: start } as const;
+    const isBehind = isGap && (findGap(channels, plain, position.offset) ||
+      (selection?.isOpen === true && isGapOf(state.ghost, plain)));
+    // Counted before the server is asked: what is removed meanwhile is not told. Told is all that this node has
+    // announced: one that loads the stream knows only roughly which messages were purged.
+    const remnant = isGap || told !== undefined
+      ? countLeft(channels, start, isGap ? (isBehind ? sequence : 0) : told?.upTo ?? 0)
+      : undefined;
     const asOf = { removals: state.removals, time: now };
 
     const messages = await this.#fill(isLatest ? places.reverse() : places, limit, maxBytes, state.epoch);
     if (messages === undefined) return undefined;
     if (isLatest) messages.reverse();
     const more = !isLatest && places.length > messages.length;
-    const page = {
-      messages,
-      more,
-      position,
-      next: {
-        kind: "id" as const,
-        epoch: state.epoch,
-        sequence: more ? messages.at(-1)?.sequence ?? places[0]!.sequence - 1 : sequence,
-        asOf,
-      },
+    const end = more ? messages.at(-1)?.sequence ?? start : sequence;
+    const next = {
+      kind: "id" as const,
+      ...(remnant?.place(epoch, end, messages) ?? { epoch, sequence: end }),
+      asOf,
     };
-    if (!isGap) return { kind: "complete", ...page };
-    return { kind: "gap", earliest, ...page };
+    const page = { messages, more, position, next };
+    if (!isGap || remnant === undefined) return { kind: "complete", ...page };
+    return { kind: "gap", earliest, resume: remnant.place(epoch, start, []), ...page };
   }
 
   /** The messages at the first places within both limits, but at least one if there is one. */
@@ -164,19 +180,41 @@ function findStart(channel: JetStreamChannel, after: Cursor): number {
   }
 }
 
+function isGapAfterId(
+  channels: readonly JetStreamChannel[],
+  { sequence, asOf, told }: Cursor & { readonly kind: "id" },
+): boolean {
+  if (asOf !== undefined) {
+    return channels.some(({ cutAt, cutSequence }) => cutAt > asOf.removals && cutSequence > sequence);
+  }
+  const known = Math.max(sequence, told?.upTo ?? 0);
+  return channels.some(({ removedSequence }) => removedSequence > known) ||
+    (told !== undefined && countLeft(channels, sequence, known).isLessThan(told));
+}
+
+/** What is left of the messages with `after < sequence <= upTo`. */
+function countLeft(channels: readonly JetStreamChannel[], after: number, upTo: number): Remnant {
+  let count = 0;
+  const takenBack: number[] = [];
+  for (const channel of channels) {
+    count += channel.countBetween(after, upTo);
+    for (const sequence of channel.listTakenBack(after, upTo)) takenBack.push(sequence);
+  }
+  return new Remnant(upTo, count, takenBack);
+}
+
 function findGap(channels: readonly JetStreamChannel[], after: Cursor, offset: number): boolean {
   switch (after.kind) {
     case "earliest":
     case "latest":
       return false;
     case "id":
-      return channels.some((channel) =>
-        after.asOf === undefined
-          ? channel.removedSequence > after.sequence
-          : channel.cutAt > after.asOf.removals && channel.cutSequence > after.sequence
-      );
+      return isGapAfterId(channels, after);
     case "offset":
-      return channels.some((channel) => channel.length - findStart(channel, after) < offset - after.offset);
+      return channels.some((channel) =>
+        channel.length - findStart(channel, after) + channel.countTakenBack(after.offset) <
+          offset - after.offset
+      );
     case "time":
       return channels.some(({ removedTime }) => removedTime >= after.time && removedTime > 0);
   }

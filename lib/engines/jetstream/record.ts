@@ -1,7 +1,7 @@
 /**
- * The wire format of the JetStream engine. A record is one NATS message of the stream: its head is a NATS header, so that
- * it can be read without the body; its body holds the messages of one channel. Transient messages are sent as a body
- * without a head.
+ * The wire format of the JetStream engine. A record is one NATS message of the stream: its head is a NATS header, so
+ * that it can be read without the body; its body holds the messages of one channel. Transient messages are sent as a
+ * body without a head.
  */
 import type { Draft, Message, MessageProperties, Payload, Sender } from "../../core/message.ts";
 
@@ -14,10 +14,11 @@ export const MESSAGES_PER_RECORD = 1_024;
 const VERSION = "1";
 
 /**
- * The kinds of records: messages; a claim of a transient message's key; clearing a channel; or an anchor, which holds
- * nothing but the channel's offset.
+ * The kinds of records: messages; a claim of a transient message's key; clearing a channel; removing one message, whose
+ * sequence stands in the place of the key; or an anchor, which holds nothing but the channel's offset. Nodes of
+ * versions that do not know `remove` pass over it.
  */
-export const RECORD_KINDS = ["messages", "claim", "clear", "anchor"] as const;
+export const RECORD_KINDS = ["messages", "claim", "clear", "anchor", "remove"] as const;
 
 export type RecordKind = typeof RECORD_KINDS[number];
 
@@ -29,6 +30,8 @@ export interface Known {
   readonly offset: number;
   /** The time of that record, in milliseconds since 1970. */
   readonly time: number;
+  /** The sequence of the channel's newest message as of that record; undefined in records of older versions. */
+  readonly sequence?: number | undefined;
 }
 
 export interface RecordHead {
@@ -46,6 +49,8 @@ export interface RecordHead {
   readonly key: string | undefined;
   /** What the message of the key says, without spaces; undefined without a key, and in records of older versions. */
   readonly fingerprint: string | undefined;
+  /** The epoch of which its publisher knew `known`; undefined in records of older versions. */
+  readonly epoch: string | undefined;
 }
 
 /** A record as received from the stream. */
@@ -53,6 +58,8 @@ export interface StreamRecord {
   /** Its sequence in the stream. */
   readonly sequence: number;
   readonly channel: string;
+  /** When the server stored it, by its clock, in milliseconds since 1970: the same for all nodes. */
+  readonly stored: number;
   /** The publishing node and its number there. */
   readonly id: string;
   /** Undefined for messages in the stream that are not ours. */
@@ -78,31 +85,74 @@ interface Entry {
   readonly p?: MessageProperties | undefined;
 }
 
+export const NOTHING_KNOWN: Known = { record: 0, offset: 0, time: 0 };
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const NEWLINE = 10;
 /** The latest moment a Date can be, https://tc39.es/ecma262/#sec-time-values-and-time-range */
 const LATEST_TIME = 8.64e15;
 
+/** How far a publisher's clock may be ahead of the server's, in milliseconds. */
+const MAX_LEAD_MILLISECONDS = 3_600_000;
+
+/**
+ * The head of a record with times that are not far ahead of when it was stored, whatever its publisher says: times
+ * never decrease, so that one of the far future would be that of all later messages. Its clock stays what it is, as
+ * only differences of clocks count, and nodes take what is ahead of them for now.
+ */
+export function clampTimes(head: RecordHead, stored: number): RecordHead {
+  const latest = stored + MAX_LEAD_MILLISECONDS;
+  const { time, known } = head;
+  if (time <= latest && known.time <= latest) return head;
+  return {
+    ...head,
+    time: Math.min(time, latest),
+    known: { ...known, time: Math.min(known.time, latest) },
+  };
+}
+
 export function encodeKey(key: string): string {
   return encoder.encode(key).toBase64();
 }
 
+/** The sequence of the message that a record removes, as it stands in the place of a key: no key begins with `#`. */
+export function encodeRemoved(sequence: number): string {
+  return `#${sequence}`;
+}
+
+/** Reads `encodeRemoved`; undefined for anything else. */
+export function decodeRemoved(key: string | undefined): number | undefined {
+  const [, digits] = /^#(\d{1,16})$/.exec(key ?? "") ?? [];
+  return digits === undefined ? undefined : Number(digits);
+}
+
 export function encodeHead(head: RecordHead): string {
-  const { kind, time, clock, count, ttl, known, key, fingerprint } = head;
-  const isLong = clock !== time || fingerprint !== undefined;
+  const { kind, time, clock, count, ttl, known, key, fingerprint, epoch } = head;
+  // What is optional ends the line, so that older versions can read it.
+  const rest = [
+    ...(clock !== time || fingerprint !== undefined || epoch !== undefined ? [clock] : []),
+    ...(fingerprint !== undefined || epoch !== undefined ? [fingerprint ?? "-"] : []),
+    ...(epoch !== undefined ? [epoch] : []),
+    ...(epoch !== undefined && known.sequence !== undefined ? [known.sequence] : []),
+  ];
   return `${VERSION} ${kind} ${time} ${count} ${ttl ?? "-"} ${known.record} ${known.offset} ${known.time} ${
-    key ?? "-"
-  }${isLong ? ` ${clock}` : ""}${fingerprint === undefined ? "" : ` ${fingerprint}`}`;
+    [key ?? "-", ...rest].join(" ")
+  }`;
 }
 
 /** Decodes the head in a header; undefined if its version or format is unknown. */
 export function decodeHead(text: string): RecordHead | undefined {
-  const [version, word, time, count, ttl, record, offset, knownTime, key, clock = time, fingerprint] = text
-    .split(" ");
+  const [version, word, time, count, ttl, record, offset, knownTime, key, ...rest] = text.split(" ");
+  const [clock = time, fingerprint, epoch, newest] = rest;
   const kind = RECORD_KINDS.find((known) => known === word);
   if (version !== VERSION || kind === undefined || key === undefined) return undefined;
-  const known = { record: Number(record), offset: Number(offset), time: Number(knownTime) };
+  const known = {
+    record: Number(record),
+    offset: Number(offset),
+    time: Number(knownTime),
+    ...(newest === undefined ? {} : { sequence: Number(newest) }),
+  };
   const life = ttl === "-" ? undefined : Number(ttl);
   const numbers = [
     Number(time),
@@ -111,6 +161,7 @@ export function decodeHead(text: string): RecordHead | undefined {
     known.record,
     known.offset,
     known.time,
+    known.sequence ?? 0,
     life ?? 0,
   ];
   if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0)) return undefined;
@@ -123,7 +174,8 @@ export function decodeHead(text: string): RecordHead | undefined {
     ttl: life,
     known,
     key: key === "-" ? undefined : key,
-    fingerprint,
+    fingerprint: fingerprint === "-" ? undefined : fingerprint,
+    epoch,
   };
 }
 

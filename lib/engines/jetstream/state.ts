@@ -1,13 +1,14 @@
 /**
- * The in-memory state that results from the stream's records. Every node applies the same records in the same order, and
- * so assigns the same offsets, knows the same keys and removes the same messages; see `engine.ts`.
+ * The in-memory state that results from the stream's records. Every node applies the same records in the same order,
+ * and so assigns the same offsets, knows the same keys and removes the same messages; see `engine.ts`.
  */
 import type { Selector } from "../../core/channel.ts";
 import type { Log, Receipt } from "../../core/log.ts";
 import type { Rules } from "../../core/rules.ts";
 import { type Selection, Selections } from "../../core/selections.ts";
-import { JetStreamChannel, type KnownKey } from "./channel.ts";
-import { type RecordHead, sequenceOf, type StreamRecord } from "./record.ts";
+import { FORGET_MILLISECONDS, type Ghost, mergeTombstones, NO_TOMBSTONE } from "../forgotten.ts";
+import { JetStreamChannel, type KnownKey, type LeftOfChannel } from "./channel.ts";
+import { clampTimes, decodeRemoved, type RecordHead, sequenceOf, type StreamRecord } from "./record.ts";
 import { IDEMPOTENCY_MILLISECONDS } from "../stamp.ts";
 
 /** The outcome of applying a record. */
@@ -25,7 +26,10 @@ export type Applied =
   | { readonly kind: "reused" }
   /** The key of a transient message was not seen before. */
   | { readonly kind: "claimed"; readonly receipt: Receipt }
-  | { readonly kind: "cleared"; readonly count: number }
+  /** `offset` is the channel's newest. */
+  | { readonly kind: "cleared"; readonly count: number; readonly offset: number }
+  /** One message was removed. */
+  | { readonly kind: "removed"; readonly sequence: number; readonly offset: number }
   | { readonly kind: "nothing" };
 
 /** How much longer than their validity keys and their records are kept. */
@@ -53,15 +57,30 @@ export class JetStreamState {
   readonly #steadyNow: () => number;
   readonly #channels = new Map<string, JetStreamChannel>();
   readonly #keys = new Map<string, KnownKey>();
-  readonly #all: JetStreamChannel[] = [];
-  readonly #selections = new Selections<JetStreamChannel>({
-    all: this.#all,
-    get: (name) => this.#channels.get(name),
-  });
+  #all: JetStreamChannel[] = [];
+  readonly #selections = new Selections<JetStreamChannel>(this);
+  /** What is left of channels that were forgotten, by their names. Every node forgets them by itself. */
+  readonly #left = new Map<string, LeftOfChannel>();
+  #ghost: Ghost = { ...NO_TOMBSTONE, cutSequence: 0, cutAt: 0 };
+  readonly #forgetAfter: number;
+  readonly #begins: number;
+  #forgets = 0;
+  #id = 0;
 
-  /** @param steadyNow this node's clock for deadlines */
-  constructor(epoch: string, rules: Rules, steadyNow: () => number) {
+  /**
+   * @param steadyNow this node's clock for deadlines
+   * @param options how long after its newest message an empty channel is forgotten, in milliseconds; and after which
+   * record the epoch begins, if that is known
+   */
+  constructor(
+    epoch: string,
+    rules: Rules,
+    steadyNow: () => number,
+    options: { readonly forgetAfter?: number | undefined; readonly begins?: number | undefined } = {},
+  ) {
     this.epoch = epoch;
+    this.#forgetAfter = options.forgetAfter ?? FORGET_MILLISECONDS;
+    this.#begins = options.begins ?? Infinity;
     this.#steadyNow = steadyNow;
     this.#rules = rules;
   }
@@ -70,13 +89,31 @@ export class JetStreamState {
     return { epoch: this.epoch, sequence: this.sequence };
   }
 
-  /** All channels that ever had a record. The list only grows. */
-  get channels(): readonly JetStreamChannel[] {
+  /** All channels that had a record, but for those that were forgotten. */
+  get all(): readonly JetStreamChannel[] {
     return this.#all;
+  }
+
+  /** How often channels were forgotten. */
+  get forgets(): number {
+    return this.#forgets;
+  }
+
+  /** What was removed from channels that were forgotten since. */
+  get ghost(): Ghost {
+    return this.#ghost;
   }
 
   get(name: string): JetStreamChannel | undefined {
     return this.#channels.get(name);
+  }
+
+  /** The same, and a copy of a channel that was forgotten, as it would come back. */
+  peek(name: string): JetStreamChannel | undefined {
+    const channel = this.#channels.get(name);
+    if (channel !== undefined) return channel;
+    const left = this.#left.get(name);
+    return left && new JetStreamChannel(name, 0, this.#rules.for(name).history, left);
   }
 
   /** The channels of a list or pattern. */
@@ -100,7 +137,8 @@ export class JetStreamState {
 
   /** Applies the next record. */
   apply(record: StreamRecord): Applied {
-    const { sequence, head } = record;
+    const { sequence } = record;
+    const head = record.head && clampTimes(record.head, record.stored);
     this.processed = sequence;
     this.newest = { sequence, id: record.id };
     this.sequence = sequenceOf(sequence, 0);
@@ -113,18 +151,21 @@ export class JetStreamState {
     if (head.kind === "claim") return this.#applyClaim(record, head);
 
     const channel = this.#open(record.channel);
-    // A head that knows a later record than its own refers to another stream of this name.
-    if (head.known.record < sequence) {
-      if (this.#loading) channel.correct(record, this.time);
+    // A head that knows a later record than its own refers to another stream of this name, as does one of another
+    // epoch: its publisher did not know yet that records were lost, or the stream replaced.
+    if (head.known.record < sequence && !this.#isStale(sequence, head)) {
+      if (this.#loading) channel.correct(sequence, head.known, this.time);
       // Records that repeat the key of a claim are deleted one by one: nothing may depend on what they know.
       if (!this.#isDuplicateOfClaim(channel, head)) {
         channel.known = Math.max(channel.known, head.known.record);
       }
     }
     const applied = this.#applyTo(channel, record, head);
+    const touched = head.kind === "messages" ? head.clock : head.known.time;
+    channel.touched = Math.max(channel.touched, Math.min(touched, this.#steadyNow()));
     channel.record = sequence;
     channel.recordTime = this.time;
-    channel.isAnchored = head.kind === "anchor" || head.kind === "clear";
+    channel.isAnchored = head.kind === "anchor" || head.kind === "clear" || head.kind === "remove";
     return applied;
   }
 
@@ -135,8 +176,32 @@ export class JetStreamState {
     this.#loading = false;
     for (const channel of this.#all) {
       if (channel.clearedTo > 0) this.#clear(channel, channel.clearedTo);
+      for (const sequence of channel.toRemove.splice(0)) channel.removeOne(sequence);
       this.expire(channel, now);
     }
+    this.forget(this.#all.filter((channel) => this.mayForget(channel, now)));
+  }
+
+  /** Whether a channel is empty, and had no message for long. */
+  mayForget(channel: JetStreamChannel, now: number): boolean {
+    return now - channel.touched >= this.#forgetAfter && channel.isEmpty;
+  }
+
+  /** Forgets channels but for a few numbers, with which they go on should they come back. */
+  forget(channels: readonly JetStreamChannel[]): void {
+    if (channels.length === 0) return;
+    for (const channel of channels) {
+      this.#left.set(channel.name, channel.left);
+      this.#channels.delete(channel.name);
+      const { cutSequence, cutAt } = this.#ghost;
+      this.#ghost = {
+        ...mergeTombstones(this.#ghost, { ...NO_TOMBSTONE, ...pickRemoved(channel) }),
+        cutSequence: Math.max(cutSequence, channel.cutSequence),
+        cutAt: Math.max(cutAt, channel.cutAt),
+      };
+    }
+    this.#all = this.#all.filter(({ name }) => this.#channels.has(name));
+    this.#forgets++;
   }
 
   /**
@@ -145,7 +210,7 @@ export class JetStreamState {
    */
   retain(channel: JetStreamChannel, now: number): void {
     if (channel.length === 0) return;
-    const { messages, seconds } = this.#rules.for(channel.name).history;
+    const { messages, seconds } = channel.history;
     const tooOld = now - seconds * 1_000;
     const step = Math.max(1, Math.floor(messages / 10));
     const tooFar = Math.floor((channel.offset - messages) / step) * step;
@@ -196,14 +261,20 @@ export class JetStreamState {
     this.#claims.splice(0, kept === -1 ? this.#claims.length : kept);
   }
 
+  #isStale(sequence: number, { epoch }: RecordHead): boolean {
+    return epoch !== undefined && epoch !== this.epoch && sequence > this.#begins;
+  }
+
   #applyTo(channel: JetStreamChannel, { sequence }: StreamRecord, head: RecordHead): Applied {
     if (head.kind === "anchor") return { kind: "nothing" };
     if (head.kind === "clear") {
-      if (!this.#loading) return { kind: "cleared", count: this.#clear(channel, sequence) };
+      const { offset } = channel;
+      if (!this.#loading) return { kind: "cleared", count: this.#clear(channel, sequence), offset };
       // Cleared after loading: the heads of later records are compared with what was there before.
       channel.clearedTo = sequence;
-      return { kind: "cleared", count: 0 };
+      return { kind: "cleared", count: 0, offset };
     }
+    if (head.kind === "remove") return this.#applyRemove(channel, decodeRemoved(head.key));
     const first = head.key === undefined ? undefined : this.#findKnown(channel.name, head.key, head.clock);
     if (first !== undefined) {
       if (first.receipt.offset === 0) (first.duplicatesOfClaim ??= []).push(sequence);
@@ -222,6 +293,16 @@ export class JetStreamState {
       channel.keyed.push(this.#rememberKey(channel.name, head.key, known));
     }
     return { kind: "stored", channel, offset, time: this.time };
+  }
+
+  #applyRemove(channel: JetStreamChannel, sequence: number | undefined): Applied {
+    if (sequence === undefined) return { kind: "nothing" };
+    if (this.#loading) channel.toRemove.push(sequence);
+    // What has expired is gone already, on every node.
+    else this.expire(channel, this.#steadyNow());
+    const offset = this.#loading ? undefined : channel.removeOne(sequence);
+    if (offset === undefined) return { kind: "nothing" };
+    return { kind: "removed", sequence, offset };
   }
 
   #applyClaim({ sequence, channel }: StreamRecord, { key = "", clock, fingerprint }: RecordHead): Applied {
@@ -261,7 +342,9 @@ export class JetStreamState {
   #open(name: string): JetStreamChannel {
     let channel = this.#channels.get(name);
     if (channel === undefined) {
-      this.#channels.set(name, channel = new JetStreamChannel(name));
+      channel = new JetStreamChannel(name, ++this.#id, this.#rules.for(name).history, this.#left.get(name));
+      this.#channels.set(name, channel);
+      this.#left.delete(name);
       this.#all.push(channel);
     }
     return channel;
@@ -272,6 +355,10 @@ export class JetStreamState {
 function repeat({ receipt, fingerprint: first }: KnownKey, fingerprint: string | undefined): Applied {
   const isRetry = first === undefined || fingerprint === undefined || first === fingerprint;
   return isRetry ? { kind: "duplicate", receipt } : { kind: "reused" };
+}
+
+function pickRemoved({ removedSequence, removedTime }: JetStreamChannel) {
+  return { removedSequence, removedTime };
 }
 
 function isForgotten(known: { readonly clock: number }, clock: number): boolean {

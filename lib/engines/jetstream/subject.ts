@@ -1,7 +1,7 @@
 /**
  * Maps channel names to NATS subjects and back. A segment of a channel becomes a token of a subject; characters that a
- * token cannot contain are percent-encoded, which is unambiguous as channel names have no percent sign. So `a.b/c` becomes
- * `raindrops.c.a%2Eb.c`, and every channel pattern has an equivalent subject pattern.
+ * token cannot contain are percent-encoded, which is unambiguous as channel names have no percent sign. So `a.b/c`
+ * becomes `raindrops.c.a%2Eb.c`, and every channel pattern has an equivalent subject pattern.
  */
 
 /** Characters to encode: the dot, and all that channel names cannot contain. */

@@ -1,6 +1,6 @@
 /**
- * Purges from the stream what the engine has removed: in each channel up to a record, so that the remaining records still
- * tell the channel's offset. Every node does this, and tells the others what it purged.
+ * Purges from the stream what the engine has removed: in each channel up to a record, so that the remaining records
+ * still tell the channel's offset. Every node does this, and tells the others what it purged.
  */
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Rules } from "../../core/rules.ts";
@@ -79,17 +79,24 @@ export class JetStreamSweeper implements Disposable {
     const now = this.#options.steadyNow();
     await this.#forgetKeys(state, manager, state.readClock(this.#options.now()));
     let purges = PURGES_PER_TICK;
-    for (let i = Math.min(CHANNELS_PER_TICK, state.channels.length); i > 0 && purges > 0; i--) {
-      if (this.#next >= state.channels.length) this.#next = 0;
-      const channel = state.channels[this.#next++]!;
+    const channels = state.all;
+    const idle: JetStreamChannel[] = [];
+    for (let i = Math.min(CHANNELS_PER_TICK, channels.length); i > 0 && purges > 0; i--) {
+      if (this.#next >= channels.length) this.#next = 0;
+      const channel = channels[this.#next++]!;
       state.expire(channel, now);
-      if (channel.unpurged === 0) continue;
+      if (channel.unpurged === 0) {
+        if (state.mayForget(channel, now)) idle.push(channel);
+        continue;
+      }
       const { firstRecord: record, unpurged } = channel;
       channel.planned ??= { record, time: now + grace * (1 + Math.random() / 2), unpurged };
       if (channel.planned.time > now) continue;
       purges--;
       await this.#purgeChannel(channel, channel.planned, manager);
     }
+    // They may have come back while others were purged.
+    state.forget(idle.filter((channel) => state.mayForget(channel, now)));
   }
 
   async #purgeChannel(
@@ -117,11 +124,14 @@ export class JetStreamSweeper implements Disposable {
     announcePurge(channel.name, record);
   }
 
-  /** Forgets old keys, unless duplicates of them may still have to be applied: without its key, one counts as a message. */
+  /**
+   * Forgets old keys, unless duplicates of them may still have to be applied: without its key, one counts as a message.
+   */
   async #forgetKeys(state: JetStreamState, manager: JetStreamManager, clock: number): Promise<void> {
     if (!state.hasOldKeys(clock)) return;
     const { last_seq } = (await manager.streams.info(this.#options.stream)).state;
-    if (state.processed < last_seq) return;
+    // An answer that knows less than this node does says nothing of what is still to come.
+    if (state.processed !== last_seq) return;
     state.forgetOldKeys(clock);
     await this.#purgeClaims(state, manager, clock);
   }

@@ -1,8 +1,9 @@
 /**
- * Connects the JetStream engine over TCP with the transport of `@nats-io/transport-node`, working around one of its bugs.
+ * Connects the JetStream engine over TCP with the transport of `@nats-io/transport-node`, working around one of its
+ * bugs.
  *
- * The workaround imports modules from inside the package, which any release may move. So `deno.json` pins the package to
- * one version: before you raise it, run `tests/engines/jetstream` and see whether the package has fixed the bug.
+ * The workaround imports modules from inside the package, which any release may move. So `deno.json` pins the package
+ * to one version: before you raise it, run `tests/engines/jetstream` and see whether the package has fixed the bug.
  */
 import type { Socket } from "node:net";
 import type { ConnectionOptions, NatsConnection } from "@nats-io/transport-node";

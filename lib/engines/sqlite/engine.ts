@@ -27,7 +27,7 @@ import type {
 } from "../../core/log.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Metrics } from "../../core/metrics/metrics.ts";
-import type { Draft, Message } from "../../core/message.ts";
+import type { Draft, Message, MessageId, Removal } from "../../core/message.ts";
 import type { Rules } from "../../core/rules.ts";
 import { createSteadyClock } from "../../base/steady_clock.ts";
 import { type Schedule, Turn } from "../../base/turn.ts";
@@ -53,6 +53,10 @@ export interface SqliteEngineOptions {
   readonly metrics?: Metrics | undefined;
   /** The limit on channels; a message that would create one more is refused. No limit by default. */
   readonly maxChannels?: number;
+  /** How long after its newest message an empty channel is forgotten, in milliseconds; a day by default. */
+  readonly forgetAfter?: number;
+  /** How many forgotten channels are remembered apart. */
+  readonly maxTombstones?: number;
   readonly synchronous?: Synchronous;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
@@ -83,7 +87,7 @@ export function openSqliteEngine(options: SqliteEngineOptions): SqliteEngine {
     if (renewed !== undefined) {
       logger.write("warn", "engine has a new epoch", { engine: path, epoch, reason: renewed });
     }
-    return new SqliteEngine(database, new SqliteState(database, epoch), options);
+    return new SqliteEngine(database, new SqliteState(database, epoch, options.maxTombstones), options);
   } catch (cause) {
     database[Symbol.dispose]();
     throw explainOpenError(path, cause);
@@ -92,6 +96,7 @@ export function openSqliteEngine(options: SqliteEngineOptions): SqliteEngine {
 
 export class SqliteEngine implements Log, LogBackup, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
+  onRemoved: (removal: Removal) => void = () => {};
   readonly state: SqliteServiceState;
   readonly #database: SqliteDatabase;
   readonly #state: SqliteState;
@@ -109,7 +114,10 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
   constructor(
     database: SqliteDatabase,
     state: SqliteState,
-    options: Pick<SqliteEngineOptions, "rules" | "maxChannels" | "now" | "schedule" | "metrics">,
+    options: Pick<
+      SqliteEngineOptions,
+      "rules" | "maxChannels" | "forgetAfter" | "now" | "schedule" | "metrics"
+    >,
   ) {
     const { rules, maxChannels = Infinity, now = Date.now, schedule } = options;
     this.#database = database;
@@ -118,9 +126,9 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     this.#now = now;
     this.#steadyNow = createSteadyClock(now);
     this.#metrics = options.metrics;
-    this.#writer = new SqliteWriter(database, state, maxChannels);
+    this.#writer = new SqliteWriter(database, state, this.state, maxChannels);
     this.#reader = new SqliteReader(database, state, rules, now, this.#steadyNow);
-    this.#retention = new SqliteRetention(database, state, rules, this.#steadyNow);
+    this.#retention = new SqliteRetention(database, state, rules, this.#steadyNow, options.forgetAfter);
     this.#backups = new SqliteBackups(database);
     this.#turn = new Turn((batch) => this.#store(batch), schedule);
   }
@@ -148,11 +156,33 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     this.#turn.flush();
     const channel = this.#state.channels.get(name);
     if (channel === undefined) return 0;
+    const { offset, sequence } = channel;
     try {
-      return await this.#retention.clear(channel, channel.sequence);
+      const removed = await this.#retention.clear(channel, sequence);
+      if (removed > 0) {
+        this.onRemoved({ kind: "all", channel: name, epoch: this.#state.epoch, sequence, offset });
+      }
+      return removed;
     } catch (cause) {
       throw toMessagingError(cause, `remove the messages of "${name}"`);
     }
+  }
+
+  // deno-lint-ignore require-await -- errors reject, never throw
+  async remove(name: string, { epoch, sequence }: MessageId): Promise<boolean> {
+    if (this.#closed) throw closedError();
+    this.#turn.flush();
+    const channel = this.#state.channels.get(name);
+    if (channel === undefined || epoch !== this.#state.epoch) return false;
+    let offset;
+    try {
+      offset = this.#retention.remove(channel, sequence);
+    } catch (cause) {
+      throw toMessagingError(cause, `remove a message of "${name}"`);
+    }
+    if (offset === undefined) return false;
+    this.onRemoved({ kind: "message", channel: name, epoch, sequence, offset });
+    return true;
   }
 
   // deno-lint-ignore require-await -- errors reject, never throw

@@ -16,6 +16,7 @@ import {
   SQLITE_READONLY,
 } from "./error.ts";
 import { APPLICATION_ID, MIGRATIONS } from "./schema.ts";
+import { formatTask } from "../../base/task.ts";
 
 export interface SqliteFileOptions {
   readonly path: string;
@@ -114,7 +115,9 @@ export function explainOpenError(path: string, cause: unknown): MessagingError {
     const directory = dirname(path);
     return refusal(
       path,
-      `Deno has no permission for it; use deno task serve, or start with --allow-read=${directory} ` +
+      `Deno has no permission for it; use ${
+        formatTask("serve", Deno.execPath())
+      }, or start with --allow-read=${directory} ` +
         `--allow-write=${directory}`,
       cause,
     );

@@ -10,7 +10,11 @@ import type { Rules } from "../../core/rules.ts";
 import { isForeignCursor } from "../../core/cursor.ts";
 import type { SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase } from "./database.ts";
+import { type Ghost, isGapOf } from "../forgotten.ts";
+import type { Selection } from "../../core/selections.ts";
+import { SqliteRemnants } from "./remnant.ts";
 import { COLUMNS, readRow, type Row } from "./row.ts";
+import { describeSelection, type SqliteSelection } from "./selection.ts";
 import type { SqliteState } from "./state.ts";
 
 /** The limit on rows per query: a read without a limit must not load all messages at once. */
@@ -20,19 +24,8 @@ const FIRST_ROWS = 16;
 /** Sequences that a read of several channels scans before it yields to other tasks. */
 const SLICE = 16_384;
 
-/** A selection of more channels than this may be looked for among all rows. */
-const MANY_CHANNELS = 64;
-
 /** Fetches rows of a selection with `after < sequence <= upTo`. */
 type Fetch = (after: number, upTo: number, count: number) => Row[];
-
-/** The channels of a read, and their ids as JSON for a query. */
-interface SqliteSelection {
-  readonly channels: readonly SqliteChannel[];
-  readonly ids: string;
-  /** The ids, of so many of all channels that rows are rather looked through here than by the database. */
-  readonly known: ReadonlySet<number> | undefined;
-}
 
 /** The progress of a read. */
 interface Scan {
@@ -45,8 +38,8 @@ interface Scan {
   /** Whether there are messages beyond the limits. */
   more: boolean;
   position: number;
-  /** Whether a damaged message was left out. */
-  isDamaged: boolean;
+  /** The newest damaged message that was left out; 0 if none was. */
+  damaged: number;
 }
 
 export class SqliteReader {
@@ -57,6 +50,7 @@ export class SqliteReader {
   readonly #steadyNow: () => number;
   /** How long messages are kept, in milliseconds: reads of many channels ask for each of them. */
   readonly #retentions = new WeakMap<SqliteChannel, number>();
+  readonly #remnants: SqliteRemnants;
   readonly #statements;
 
   constructor(
@@ -71,6 +65,7 @@ export class SqliteReader {
     this.#rules = rules;
     this.#now = now;
     this.#steadyNow = steadyNow;
+    this.#remnants = new SqliteRemnants(database, (channel, now) => this.#oldestKept(channel, now));
     const columns = COLUMNS.join(", ");
     const ofOne = `SELECT ${columns} FROM messages WHERE channel = ? AND sequence > ? AND sequence <= ?`;
     // The plus keeps SQLite from using the index on channels, which would have it sort all their messages.
@@ -101,7 +96,7 @@ export class SqliteReader {
 
   /**
    * Reads a page; see the Log port. It yields between slices. The last slice reaches the newest message, and there is no
-   * await between that and the answer.
+   * await between that and the answer, except to count what is left after a gap.
    */
   async read(query: LogQuery): Promise<LogPage> {
     const { selector, limit, maxBytes = Infinity } = query;
@@ -118,17 +113,23 @@ export class SqliteReader {
       );
     const now = this.#steadyNow();
     const selection = select();
+    const unknown = selector.channel !== undefined && selection.channels.length === 0
+      ? state.channels.tombstones.ghostOf(selector.channel)
+      : undefined;
     const only = selector.channel === undefined ? undefined : selection.channels[0];
     const top = {
       epoch: state.epoch,
       sequence: state.sequence,
-      offset: only?.offset ?? 0,
+      offset: only?.offset ?? unknown?.offset ?? 0,
       time: Math.max(this.#now(), state.time),
     };
     const isForeign = isForeignCursor(query.after, top);
     const after: Cursor = isForeign ? { kind: "earliest" } : query.after;
     const isLatest = after.kind === "latest";
     const start = isLatest ? asked : this.#findStart(after, selection);
+    const known = after.kind === "id" ? after.told : undefined;
+    const counted = known && await this.#remnants.count(selection, start, known.upTo, now);
+    const countedAt = { removals: state.removals, time: now };
     const scan: Scan = {
       selection,
       limit,
@@ -138,37 +139,65 @@ export class SqliteReader {
       bytes: 0,
       more: false,
       position: start,
-      isDamaged: false,
+      damaged: 0,
     };
     while (!(isLatest ? this.#scanBackwards(scan) : this.#scanForwards(scan))) {
       await nextSlice();
       // Channels may have come.
-      if (several !== undefined && several.channels.length > scan.selection.channels.length) {
-        scan.selection = select();
-      }
+      if (several !== undefined) scan.selection = select();
     }
 
     const { epoch, sequence, removals } = state;
     const { messages } = scan;
     const more = scan.more && !isLatest;
+    // What came while the newest were searched for is not among them.
+    const end = more ? messages.at(-1)?.sequence ?? start : isLatest ? start : sequence;
+    const asOf = { removals, time: now };
+    const place = counted?.place(epoch, end, messages) ?? { epoch, sequence: end };
     const page = {
       messages,
       more,
-      position: { epoch, offset: only?.offset ?? 0 },
-      next: {
-        kind: "id" as const,
-        epoch,
-        // What came while the newest were searched for is not among them.
-        sequence: more ? messages.at(-1)?.sequence ?? start : isLatest ? start : sequence,
-        asOf: { removals, time: now },
-      },
+      position: { epoch, offset: only?.offset ?? unknown?.offset ?? 0 },
+      next: { kind: "id" as const, ...place, asOf },
     };
-    const isDamaged = scan.isDamaged && !isLatest;
-    if (!isForeign && !isDamaged && !this.#isGap(scan.selection, after, start, now)) {
-      return { kind: "complete", ...page };
-    }
-    const newest = selector.channel === undefined ? sequence : only?.sequence ?? 0;
-    return { kind: "gap", earliest: formatId(epoch, messages[0]?.sequence ?? newest), ...page };
+    const ghosts = unknown !== undefined ? [unknown] : several === undefined ? [] : this.#listGhosts(several);
+    const isGoneAfter = (cursor: Cursor, start: number) =>
+      this.#isGap(scan.selection, cursor, start, now) || ghosts.some((ghost) => isGapOf(ghost, cursor));
+    const damaged = isLatest ? 0 : scan.damaged;
+    // Of those that were left when a gap was told, some may have been removed, be it since the count.
+    const isLess = counted !== undefined && known !== undefined && after.kind === "id" &&
+      after.asOf === undefined &&
+      (counted.isLessThan(known) || this.#isAnyCut(scan, start, countedAt));
+    const isComplete = damaged <= (known?.upTo ?? 0) && !isLess &&
+      !isGoneAfter(after, start);
+    if (!isForeign && isComplete) return { kind: "complete", ...page };
+    const newest = selector.channel === undefined
+      ? sequence
+      : only?.sequence ?? unknown?.removedSequence ?? 0;
+    const earliest = formatId(epoch, messages[0]?.sequence ?? newest);
+    const before = messages[0] === undefined ? end : messages[0].sequence - 1;
+    const plain = { kind: "id" as const, epoch, sequence: before };
+    const isBehind = damaged > before || isGoneAfter(plain, before);
+    const left = isBehind ? await this.#remnants.count(scan.selection, before, sequence, now) : undefined;
+    // What was removed since the page was read was not told: the next read does.
+    const told = this.#isAnyCut(scan, before, asOf) ? undefined : left;
+    return {
+      kind: "gap",
+      earliest,
+      ...page,
+      resume: told?.place(epoch, before, []) ?? { epoch, sequence: before },
+      next: { kind: "id", ...told?.place(epoch, end, messages) ?? { epoch, sequence: end }, asOf },
+    };
+  }
+
+  #isAnyCut({ selection, now }: Scan, start: number, asOf: AsOf): boolean {
+    return selection.channels.some((channel) => this.#isCut(channel, start, asOf, now));
+  }
+
+  /** What is left of forgotten channels that a list or pattern selects, or of all of them where names do not tell. */
+  #listGhosts({ isOpen, unknown }: Selection<SqliteChannel>): readonly Ghost[] {
+    const { tombstones } = this.#state.channels;
+    return isOpen ? [tombstones.ghostOfAll] : unknown.map((name) => tombstones.ghostOf(name));
   }
 
   /** Reads one slice forwards. Returns whether it was the last. */
@@ -203,14 +232,14 @@ export class SqliteReader {
   }
 
   #prepareFetch(
-    { channels, ids, known }: SqliteSelection,
+    { channels, ids, isDense }: SqliteSelection,
     one: StatementSync,
     several: StatementSync,
     every: StatementSync,
   ): readonly [Fetch, number] {
     const [first] = channels;
     if (first === undefined) return [() => [], Infinity];
-    if (known !== undefined) {
+    if (isDense) {
       return [(after, upTo, count) => every.all(after, upTo, count) as unknown as Row[], SLICE];
     }
     return channels.length === 1
@@ -220,9 +249,9 @@ export class SqliteReader {
 
   /** Adds rows to the page until it is full, except those that are due for removal. */
   #collect(rows: readonly Row[], scan: Scan): void {
-    const { known } = scan.selection;
+    const { byId, isDense } = scan.selection;
     for (const row of rows) {
-      if (known?.has(row.channel) === false) continue;
+      if (isDense && !byId.has(row.channel)) continue;
       const channel = this.#state.channels.getById(row.channel);
       if ((row.since ?? row.time) < this.#oldestKept(channel, scan.now)) continue;
       if (row.expires !== null && row.expires <= scan.now) continue;
@@ -232,7 +261,7 @@ export class SqliteReader {
       }
       const message = readRow(row, channel.name, this.#state.epoch);
       if (message === undefined) {
-        scan.isDamaged = true;
+        scan.damaged = row.sequence;
         this.#database.reportDamage(channel.name, row.offset, row.sequence);
         continue;
       }
@@ -288,8 +317,9 @@ export class SqliteReader {
       case "id": {
         const { asOf } = after;
         if (asOf !== undefined) return channels.some((channel) => this.#isCut(channel, start, asOf, now));
-        return channels.some(({ removedSequence }) => removedSequence > start) ||
-          this.#isAnyDue(channels, start, now);
+        const known = Math.max(start, after.told?.upTo ?? 0);
+        return channels.some(({ removedSequence }) => removedSequence > known) ||
+          this.#isAnyDue(channels, known, now);
       }
       case "offset":
         return channels.some(({ removedOffset }) => removedOffset > after.offset) ||
@@ -332,26 +362,6 @@ export class SqliteReader {
     }
     return now - milliseconds;
   }
-}
-
-/** Descriptions of lists of channels, as they were when they had the length of now: the lists only grow. */
-const described = new WeakMap<readonly SqliteChannel[], SqliteSelection>();
-
-/** @param channels may grow later */
-function describeSelection(channels: readonly SqliteChannel[], all: number): SqliteSelection {
-  let selection = described.get(channels);
-  if (selection?.channels.length !== channels.length) {
-    const ids = channels.map(({ id }) => id);
-    // The database makes a table of the ids for each query.
-    const isDense = channels.length > MANY_CHANNELS && channels.length * 4 > all;
-    selection = {
-      channels: [...channels],
-      ids: JSON.stringify(ids),
-      known: isDense ? new Set(ids) : undefined,
-    };
-    described.set(channels, selection);
-  }
-  return selection;
 }
 
 function isFull({ messages, bytes, limit, maxBytes }: Scan): boolean {

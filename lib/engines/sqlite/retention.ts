@@ -2,7 +2,9 @@
  * Removes messages by rules and ttls from the SQLite engine's file. It works in small transactions, each in its own turn
  * of the event loop, so that other tasks wait for one of them at most.
  */
+import { nextSlice } from "../../base/slices.ts";
 import type { Rules } from "../../core/rules.ts";
+import { FORGET_MILLISECONDS } from "../forgotten.ts";
 import type { SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase } from "./database.ts";
 import { readNextExpiry, type SqliteState } from "./state.ts";
@@ -19,6 +21,9 @@ const TICK = 1_000;
 const CHANNELS_PER_TICK = 10_000;
 /** How long messages may stay in the file beyond their maximum age, in milliseconds. */
 const AGE_SLACK = 60_000;
+
+/** Messages taken back that are remembered, of each channel. */
+const MAX_TAKEN_BACK = 1_000;
 
 /** What one transaction removes from a channel. */
 interface Removal {
@@ -50,13 +55,24 @@ export class SqliteRetention {
   readonly #statements;
   /** Channels that exceed their rule. */
   readonly #due = new Set<SqliteChannel>();
+  readonly #forgetAfter: number;
+  /** Channels to forget, if nothing is stored in them meanwhile. */
+  readonly #idle = new Set<SqliteChannel>();
   #nextChannel = 0;
   #receiptsDue = true;
   readonly #timer: ReturnType<typeof setInterval>;
   #turn: ReturnType<typeof setImmediate> | undefined;
+  #rest: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
-  constructor(database: SqliteDatabase, state: SqliteState, rules: Rules, now: () => number) {
+  constructor(
+    database: SqliteDatabase,
+    state: SqliteState,
+    rules: Rules,
+    now: () => number,
+    forgetAfter?: number,
+  ) {
+    this.#forgetAfter = forgetAfter ?? FORGET_MILLISECONDS;
     this.#database = database;
     this.#state = state;
     this.#rules = rules;
@@ -72,6 +88,10 @@ export class SqliteRetention {
           WHERE expires <= ? ORDER BY expires LIMIT ?`,
       ),
       remove: database.prepare("DELETE FROM messages WHERE sequence = ?"),
+      one: database.prepare(
+        `SELECT sequence, offset, time, coalesce(since, time) AS since, expires FROM messages
+          WHERE sequence = ? AND channel = ?`,
+      ),
       removeReceipts: database.prepare(`
         DELETE FROM receipts WHERE (channel, key) IN
           (SELECT channel, key FROM receipts WHERE expires <= ? ORDER BY expires LIMIT ?)`),
@@ -149,21 +169,43 @@ export class SqliteRetention {
       this.#apply(removals);
       count += Math.min(removed, STEP_ROWS);
       if (removed <= STEP_ROWS) return count;
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextSlice();
     }
+  }
+
+  /**
+   * Removes one message of a channel.
+   *
+   * @returns its offset; undefined if the channel does not have it, or it is due for removal anyway
+   * @throws errors of SQLite; then nothing is removed
+   */
+  remove(channel: SqliteChannel, sequence: number): number | undefined {
+    const row = this.#statements.one.get(sequence, channel.id) as unknown as RemovedRow | undefined;
+    const now = this.#now();
+    if (row === undefined || (row.expires !== null && row.expires <= now)) return undefined;
+    if (row.since < now - this.#rules.for(channel.name).history.seconds * 1_000) return undefined;
+    this.#database.transact(() => {
+      this.#statements.remove.run(sequence);
+      this.#state.channels.noteTakenBack(channel, row.offset, sequence, row.time);
+    });
+    channel.count--;
+    channel.takenBack = [...channel.takenBack.slice(1 - MAX_TAKEN_BACK), sequence];
+    if (channel.count === 0) channel.oldest = Infinity;
+    return row.offset;
   }
 
   /** Checks all channels, and removes everything that is due, immediately. */
   sweep(): void {
     const { all } = this.#state.channels;
     for (let seen = 0; seen === 0 || seen < all.length; seen += CHANNELS_PER_TICK) this.#tick();
-    while (this.step() || this.#shrink());
+    while (this.step() || this.#forget() || this.#shrink());
   }
 
   close(): void {
     this.#closed = true;
     clearInterval(this.#timer);
     clearImmediate(this.#turn);
+    clearTimeout(this.#rest);
   }
 
   #tick(): void {
@@ -177,24 +219,54 @@ export class SqliteRetention {
       if (channel.count > messages || channel.oldest < now - seconds * 1_000 - slack) {
         this.#due.add(channel);
       }
+      // The system's clock was ahead when it was touched.
+      channel.touched = Math.min(channel.touched, now);
+      if (this.#mayForget(channel, now)) this.#idle.add(channel);
     }
     this.#receiptsDue = true;
     this.#schedule();
   }
 
+  #mayForget({ count, touched }: SqliteChannel, now: number): boolean {
+    return count === 0 && now - touched >= this.#forgetAfter;
+  }
+
+  /**
+   * Forgets channels that have had no message for long, in one transaction.
+   *
+   * @returns whether more are due
+   * @throws errors of SQLite; then none is forgotten
+   */
+  #forget(): boolean {
+    if (this.#idle.size === 0 || this.#database.isFailing) return false;
+    const now = this.#now();
+    const channels = [...this.#idle].slice(0, STEP_ROWS);
+    const forgotten = channels.filter((channel) => this.#mayForget(channel, now));
+    if (forgotten.length > 0) {
+      const finish = this.#database.transact(() => this.#state.channels.forget(forgotten, this.#state.time));
+      finish(++this.#state.removals);
+    }
+    for (const channel of channels) this.#idle.delete(channel);
+    for (const channel of forgotten) this.#due.delete(channel);
+    return this.#idle.size > 0;
+  }
+
   #schedule(): void {
     if (this.#closed) return;
-    this.#turn ??= setImmediate(() => {
-      this.#turn = undefined;
-      this.#run();
-    });
+    this.#turn ??= setImmediate(() => this.#run());
   }
 
   #run(): void {
+    clearImmediate(this.#turn);
+    clearTimeout(this.#rest);
+    this.#turn = undefined;
     const end = performance.now() + TURN_BUDGET;
     try {
-      while (this.step() || this.#shrink()) {
-        if (performance.now() >= end) return this.#schedule();
+      while (this.step() || this.#forget() || this.#shrink()) {
+        if (performance.now() < end) continue;
+        // A timer, so that sockets go first: see slices.ts.
+        this.#rest = setTimeout(() => this.#run(), 0);
+        return;
       }
     } catch (error) {
       // The next tick tries again.

@@ -3,23 +3,28 @@ import type { SQLInputValue } from "node:sqlite";
 import { crc32 } from "node:zlib";
 import type { Message, Payload, Sender } from "../../core/message.ts";
 
-/** The columns of `messages`, in the order of the values that `pushRow` adds. */
-export const COLUMNS = [
+/** The columns of `messages` that every message has, in the order of the values that `pushRow` adds. */
+export const BARE_COLUMNS = [
   "sequence",
   "channel",
   "offset",
   "time",
-  "expires",
   "kind",
   "data",
+  "since",
+  "checksum",
+] as const;
+
+/** All columns of `messages`, in the order of the values that `pushRow` adds. */
+export const COLUMNS = [
+  ...BARE_COLUMNS,
+  "expires",
   "event",
   "sender_id",
   "sender_name",
   "socket_id",
   "sender_user",
   "sender_info",
-  "since",
-  "checksum",
   "properties",
 ] as const;
 
@@ -57,7 +62,16 @@ export function bindText(text: string): BoundText {
   return text.includes("\0") ? encoder.encode(text) : text;
 }
 
-/** Appends the values of one row. */
+/** Whether a message has nothing for the columns beyond `BARE_COLUMNS`; binding a null costs as much as a number. */
+export function isBareRow(
+  { event, from, socketId, properties }: Message,
+  expires: number | null,
+): boolean {
+  return expires === null && event === undefined && from === undefined && socketId === undefined &&
+    properties === undefined;
+}
+
+/** Appends the values of one row: those of all columns, or of `BARE_COLUMNS` alone. */
 export function pushRow(
   values: SQLInputValue[],
   message: Message,
@@ -71,17 +85,20 @@ export function pushRow(
     channel,
     message.offset,
     message.time,
-    expires,
     KINDS.indexOf(payload.kind),
     payload.kind === "bytes" ? payload.bytes : bindText(payload.text),
+    since,
+    computeChecksum(message),
+  );
+  if (isBareRow(message, expires)) return;
+  values.push(
+    expires,
     bindOptional(event),
     bindOptional(from?.id),
     bindOptional(from?.name),
     bindOptional(socketId),
     bindOptional(from?.user),
     bindOptional(from?.info),
-    since,
-    computeChecksum(message),
     message.properties === undefined ? null : bindText(JSON.stringify(message.properties)),
   );
 }
@@ -98,9 +115,20 @@ export function readRow(row: Row, channel: string, epoch: string): Message | und
 }
 
 /** Covers everything but the channel, which the row names by its id. */
-function computeChecksum(
+function computeChecksum(message: Message): number {
+  const { payload } = message;
+  const head = describeFields(message);
+  return payload.kind === "bytes" ? crc32(payload.bytes, crc32(head)) : crc32(head + payload.text);
+}
+
+/** What a message says beside its payload, as JSON, which keeps fields apart; an undefined one is null. */
+function describeFields(
   { payload, offset, sequence, time, event, from, socketId, properties }: Message,
-): number {
+): string {
+  if (event === undefined && from === undefined && socketId === undefined && properties === undefined) {
+    // As below, several times faster.
+    return `["${payload.kind}",${offset},${sequence},${time},null,null,null,null,null,null]`;
+  }
   const fields = [
     payload.kind,
     offset,
@@ -115,11 +143,7 @@ function computeChecksum(
     // Left out where there are none: rows of older versions have no such field.
     ...(properties === undefined ? [] : [JSON.stringify(properties)]),
   ];
-  // JSON keeps fields apart; an undefined one becomes null.
-  const head = crc32(
-    JSON.stringify(fields.map((field) => typeof field === "string" ? field.toWellFormed() : field)),
-  );
-  return crc32(payload.kind === "bytes" ? payload.bytes : payload.text, head);
+  return JSON.stringify(fields.map((field) => typeof field === "string" ? field.toWellFormed() : field));
 }
 
 function createMessage(row: Row, channel: string, epoch: string): Message | undefined {

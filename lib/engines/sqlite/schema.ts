@@ -7,8 +7,8 @@ export const APPLICATION_ID = 0x7261696e;
  * Migration `i` turns schema version `i` into `i + 1`; the version of a file is its `user_version`. Never change a
  * migration: files of every version exist.
  *
- * The newest offset and sequence ever assigned follow from the stored messages and from what `channels` says was removed,
- * so that storing a message writes a row and no counter.
+ * The newest offset and sequence ever assigned follow from the stored messages and from what `channels` and `floor` say was
+ * removed, so that storing a message writes a row and no counter.
  *
  * Text that may contain a NUL character is in columns of type ANY: see `bindText`.
  */
@@ -91,5 +91,34 @@ export const MIGRATIONS: readonly string[] = [
   `
   -- What MQTT says of a message, as JSON.
   ALTER TABLE messages ADD COLUMN properties ANY;
+  `,
+  `
+  -- The newest message that was removed by itself; 0 if none was. Nobody misses it, but its offset is not given again.
+  ALTER TABLE channels ADD COLUMN taken_back_offset INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE channels ADD COLUMN taken_back_sequence INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE channels ADD COLUMN taken_back_time INTEGER NOT NULL DEFAULT 0;
+  `,
+  `
+  -- What is left of channels that were forgotten, by a hash of the name: the newest offset, and the newest message that was
+  -- removed.
+  CREATE TABLE forgotten (
+    hash INTEGER PRIMARY KEY,
+    offset INTEGER NOT NULL,
+    removed_offset INTEGER NOT NULL,
+    removed_sequence INTEGER NOT NULL,
+    removed_time INTEGER NOT NULL
+  ) STRICT;
+
+  -- One row: where any other unknown channel begins, and the newest sequence, time and channel that were forgotten.
+  CREATE TABLE floor (
+    offset INTEGER NOT NULL,
+    removed_offset INTEGER NOT NULL,
+    removed_sequence INTEGER NOT NULL,
+    removed_time INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    channel INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO floor VALUES (0, 0, 0, 0, 0, 0, 0);
   `,
 ];

@@ -14,14 +14,15 @@ export class SqliteState {
   /** How often messages were removed by number or request since the start. */
   removals = 0;
 
-  constructor(database: SqliteDatabase, epoch: string) {
+  /** @param maxTombstones how many forgotten channels are remembered apart */
+  constructor(database: SqliteDatabase, epoch: string, maxTombstones?: number) {
     this.epoch = epoch;
-    this.channels = new SqliteChannels(database);
-    this.sequence = 0;
-    this.time = 0;
-    for (const { sequence, removedTime } of this.channels.all) {
+    this.channels = new SqliteChannels(database, maxTombstones);
+    this.sequence = this.channels.tombstones.sequence;
+    this.time = this.channels.tombstones.time;
+    for (const { sequence, removedTime, takenBackTime } of this.channels.all) {
       this.sequence = Math.max(this.sequence, sequence);
-      this.time = Math.max(this.time, removedTime);
+      this.time = Math.max(this.time, removedTime, takenBackTime);
     }
     const newest = database.prepare("SELECT time FROM messages ORDER BY sequence DESC LIMIT 1").get();
     this.time = Math.max(this.time, Number(newest?.time ?? 0));

@@ -1,15 +1,18 @@
 /** Stores the drafts of one turn in one transaction of the SQLite engine. */
-import type { SQLInputValue } from "node:sqlite";
+import type { SQLInputValue, StatementSync } from "node:sqlite";
 import type { Receipt } from "../../core/log.ts";
 import { type Draft, isTransient, type Message } from "../../core/message.ts";
 import type { SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase } from "./database.ts";
 import type { MessagingError } from "../../core/errors.ts";
-import { bindText, COLUMNS, pushRow } from "./row.ts";
+import { BARE_COLUMNS, bindText, COLUMNS, isBareRow, pushRow } from "./row.ts";
+import type { SqliteServiceState } from "./service_state.ts";
 import type { SqliteState } from "./state.ts";
 import {
   createChannelLimitError,
   createReuseError,
+  decodeMarker,
+  encodeMarker,
   fingerprintOf,
   IDEMPOTENCY_MILLISECONDS,
   stampMessage,
@@ -41,28 +44,36 @@ const PROBE_KEY = "x".repeat(16 * 1024);
 
 /** Whether a draft cannot be accepted while the disk is not writable. */
 export function needsDisk(draft: Draft): boolean {
-  return !isTransient(draft) || draft.idempotencyKey !== undefined;
+  return !isTransient(draft) || draft.idempotencyKey !== undefined || draft.marker !== undefined;
 }
 
 export class SqliteWriter {
   readonly #database: SqliteDatabase;
   readonly #state: SqliteState;
+  readonly #markers: SqliteServiceState;
   readonly #maxChannels: number;
-  readonly #insert;
-  readonly #insertMany;
+  readonly #insert: RowInsert;
+  readonly #insertBare: RowInsert;
   readonly #findReceipt;
   readonly #insertReceipt;
   readonly #deleteReceipt;
 
-  /** @param maxChannels messages that would create one more channel are refused */
-  constructor(database: SqliteDatabase, state: SqliteState, maxChannels: number) {
+  /**
+   * @param markers holds the entries that drafts' markers name
+   * @param maxChannels messages that would create one more channel are refused
+   */
+  constructor(
+    database: SqliteDatabase,
+    state: SqliteState,
+    markers: SqliteServiceState,
+    maxChannels: number,
+  ) {
     this.#database = database;
     this.#state = state;
+    this.#markers = markers;
     this.#maxChannels = maxChannels;
-    const row = `(${COLUMNS.map(() => "?").join(",")})`;
-    const insert = `INSERT INTO messages (${COLUMNS.join(",")}) VALUES `;
-    this.#insert = database.prepare(insert + row);
-    this.#insertMany = database.prepare(insert + Array(ROWS_PER_INSERT).fill(row).join(","));
+    this.#insert = new RowInsert(database, COLUMNS);
+    this.#insertBare = new RowInsert(database, BARE_COLUMNS);
     this.#findReceipt = database.prepare(
       "SELECT sequence, offset, time, fingerprint FROM receipts WHERE channel = ? AND key = ? AND expires > ?",
     );
@@ -83,7 +94,8 @@ export class SqliteWriter {
     if (drafts.some(needsDisk)) {
       this.#database.transact(() => {
         for (const draft of drafts) this.#take(turn, draft);
-        this.#insertRows(turn.rows);
+        this.#insert.run(turn.rows);
+        this.#insertBare.run(turn.bareRows);
       });
       turn.apply();
     } else {
@@ -106,7 +118,12 @@ export class SqliteWriter {
   }
 
   #take(turn: WriterTurn, draft: Draft): void {
-    const { channel, idempotencyKey } = draft;
+    const { channel, idempotencyKey, marker } = draft;
+    const marked = marker === undefined ? undefined : this.#markers.find(marker);
+    if (marked !== undefined) {
+      turn.receipts.push(decodeMarker(marked));
+      return;
+    }
     const key = idempotencyKey === undefined ? undefined : bindText(idempotencyKey);
     if (key !== undefined) {
       const first = this.#findReceipt.get(channel, key, turn.since);
@@ -116,7 +133,9 @@ export class SqliteWriter {
       }
       if (first !== undefined) {
         const [offset, sequence, time] = [Number(first.offset), Number(first.sequence), Number(first.time)];
-        turn.receipts.push({ epoch: this.#state.epoch, offset, sequence, time, duplicate: true });
+        const receipt = { epoch: this.#state.epoch, offset, sequence, time, duplicate: true };
+        if (marker !== undefined) this.#markers.place(marker, encodeMarker(receipt));
+        turn.receipts.push(receipt);
         return;
       }
     }
@@ -127,19 +146,39 @@ export class SqliteWriter {
     const { offset, sequence, time } = isTransient(draft)
       ? turn.deliver(draft)
       : turn.stamp(draft, (name) => this.#state.channels.create(name));
+    if (marker !== undefined) {
+      const receipt = { epoch: this.#state.epoch, offset, sequence, time, duplicate: false };
+      this.#markers.place(marker, encodeMarker(receipt));
+    }
     if (key !== undefined) {
       const expires = turn.since + IDEMPOTENCY_MILLISECONDS;
       this.#insertReceipt.run(channel, key, sequence, offset, time, expires, fingerprintOf(draft));
     }
   }
+}
 
-  #insertRows(values: readonly SQLInputValue[]): void {
-    const width = COLUMNS.length;
+/** Inserts rows of some columns, several with a call. */
+class RowInsert {
+  readonly #width: number;
+  readonly #one: StatementSync;
+  readonly #many: StatementSync;
+
+  constructor(database: SqliteDatabase, columns: readonly string[]) {
+    const row = `(${columns.map(() => "?").join(",")})`;
+    const insert = `INSERT INTO messages (${columns.join(",")}) VALUES `;
+    this.#width = columns.length;
+    this.#one = database.prepare(insert + row);
+    this.#many = database.prepare(insert + Array(ROWS_PER_INSERT).fill(row).join(","));
+  }
+
+  /** @param values of all rows, one row behind another */
+  run(values: readonly SQLInputValue[]): void {
+    const width = this.#width;
     let start = 0;
     for (; start + ROWS_PER_INSERT * width <= values.length; start += ROWS_PER_INSERT * width) {
-      this.#insertMany.run(...values.slice(start, start + ROWS_PER_INSERT * width));
+      this.#many.run(...values.slice(start, start + ROWS_PER_INSERT * width));
     }
-    for (; start < values.length; start += width) this.#insert.run(...values.slice(start, start + width));
+    for (; start < values.length; start += width) this.#one.run(...values.slice(start, start + width));
   }
 }
 
@@ -150,6 +189,7 @@ class WriterTurn {
   readonly messages: Message[] = [];
   readonly receipts: (Receipt | MessagingError)[] = [];
   readonly rows: SQLInputValue[] = [];
+  readonly bareRows: SQLInputValue[] = [];
   readonly #state: SqliteState;
   readonly #updates = new Map<string, ChannelUpdate>();
   #created = 0;
@@ -195,7 +235,8 @@ class WriterTurn {
     const message = stampMessage(draft, this.#state.epoch, ++update.offset, this.#sequence, this.time);
     const expires = draft.ttl === undefined ? null : this.since + Math.ceil(draft.ttl * 1_000);
     if (expires !== null) this.#nextExpiry = Math.min(this.#nextExpiry, expires);
-    pushRow(this.rows, message, update.channel.id, this.since, expires);
+    const rows = isBareRow(message, expires) ? this.bareRows : this.rows;
+    pushRow(rows, message, update.channel.id, this.since, expires);
     return this.#add(message);
   }
 
@@ -210,6 +251,7 @@ class WriterTurn {
       if (channel.count === 0) channel.oldest = this.since;
       channel.offset = offset;
       channel.sequence = sequence;
+      channel.touched = this.since;
       channel.count += count;
     }
   }

@@ -12,21 +12,38 @@ const LONGEST_IN_16_BITS = 65_535;
 
 const UTF8 = new TextEncoder();
 
-// The hub hands the same list of frames to every socket of a channel: one entry serves them all.
-const JOINED = new WeakMap<readonly Frame[], Buffer>();
+// The hub hands the same list of frames to one socket of a channel after the other: the last one serves them all.
+let lastFrames: readonly Frame[] = [];
+let lastJoined: Buffer = Buffer.alloc(0);
+let lastKept: Buffer | undefined;
 
-/** Encodes frames, in order, into one buffer. Encodes the same list only once. */
+/** Encodes frames, in order, into one buffer. Encodes a list that comes again and again only once. */
 export function joinFrames(frames: readonly Frame[]): Buffer {
-  let joined = JOINED.get(frames);
-  if (joined === undefined) JOINED.set(frames, joined = encodeFrames(frames));
-  return joined;
+  if (frames === lastFrames) return lastJoined;
+  lastKept = undefined;
+  lastJoined = encodeFrames(frames);
+  lastFrames = frames;
+  return lastJoined;
+}
+
+/**
+ * The same in memory of its own, for what has to wait: a small buffer is part of a slab, which costs a microsecond less
+ * than memory of its own, and would keep all of it alive.
+ */
+export function keepFrames(frames: readonly Frame[]): Buffer {
+  const joined = joinFrames(frames);
+  if (joined.byteLength === joined.buffer.byteLength) return joined;
+  if (lastKept === undefined) {
+    lastKept = Buffer.allocUnsafeSlow(joined.byteLength);
+    lastKept.set(joined);
+  }
+  return lastKept;
 }
 
 function encodeFrames(frames: readonly Frame[]): Buffer {
   let size = 0;
   for (const { byteLength } of frames) size += headerLength(byteLength) + byteLength;
-  // Not from the pool: a small queued buffer would keep a whole slab of it alive.
-  const bytes = Buffer.allocUnsafeSlow(size);
+  const bytes = Buffer.allocUnsafe(size);
   let offset = 0;
   for (const frame of frames) offset = writeFrame(frame, bytes, offset);
   return bytes;

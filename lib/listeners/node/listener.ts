@@ -3,21 +3,23 @@
  * and messages in size and time, drops stalled connections for real, and writes all frames of a turn at once.
  */
 import type { Buffer } from "node:buffer";
-import { createServer, type IncomingMessage, type Server, ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket as TcpSocket } from "node:net";
 import type { Duplex } from "node:stream";
 // @ts-types="./ws.d.ts"
-import { type WebSocket, WebSocketServer } from "ws";
+import { type Handshake, type WebSocket, WebSocketServer } from "ws";
 import { MessagingError } from "../../core/errors.ts";
 import { IDLE_CLOSE, type SocketHandler } from "../../core/socket.ts";
 import { checkHandshake } from "../handshake.ts";
+import { FirstContact } from "./connection.ts";
 import { hangUp } from "./hang_up.ts";
 import { IdleWatch } from "./idle_watch.ts";
 import type { Fetch, Listener, ListenOptions } from "../listener.ts";
+import { createPlainResponse } from "./plain_response.ts";
 import { refuseBytes } from "./refuse_bytes.ts";
-import { createRequest, findAddress } from "./request.ts";
-import { sendResponse } from "./response.ts";
+import { createBadRequest, createRequest, findAddress } from "./request.ts";
+import { createOutgoing, sendResponse } from "./response.ts";
 import { NodeSocket } from "./socket.ts";
 
 /** Milliseconds that a peer has to read its queue and answer a close frame. */
@@ -71,8 +73,8 @@ class NodeListener implements Listener {
   readonly #fetch: Fetch;
   readonly #server: Server;
   readonly #scheme: "http" | "https";
+  readonly #firstContact: FirstContact;
   readonly #handshakes: WebSocketServer;
-  readonly #subprotocols = new WeakMap<IncomingMessage, string>();
   readonly #open = new Set<NodeSocket>();
   /** Connections with a request to upgrade: `node:http` has let go of them. */
   readonly #upgraded = new Set<Duplex>();
@@ -112,12 +114,23 @@ class NodeListener implements Listener {
     this.#server.maxHeadersCount = 0;
     // A client that has sent its request may close its side and still gets its answer.
     Object.assign(this.#server, { httpAllowHalfOpen: true });
-    this.#server.on("clientError", refuseBytes);
+    this.#server.on("clientError", (error, connection) => {
+      // Its address is gone once it is hung up.
+      const address = (connection as TcpSocket).remoteAddress;
+      const refusal = refuseBytes(error, connection);
+      if (refusal === undefined) return;
+      options.metrics?.refused(refusal.type, { what: "not a request", message: refusal.detail, address });
+    });
     this.#server.on("request", (incoming, outgoing) => void this.#answer(incoming, outgoing));
-    this.#server.on(
-      "upgrade",
-      (incoming, connection, head) => void this.#upgrade(incoming, connection, head),
-    );
+    this.#server.on("upgrade", (incoming, connection, behind) => {
+      try {
+        void this.#upgrade(createRequest(incoming, this.#scheme), connection, behind);
+      } catch (cause) {
+        this.#keep(connection);
+        void this.#refuse(connection as TcpSocket, createBadRequest(cause));
+      }
+    });
+    this.#firstContact = this.#takeConnections(certificate === undefined ? "connection" : "secureConnection");
     this.#handshakes = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -126,7 +139,6 @@ class NodeListener implements Listener {
       maxBufferedChunks: MAX_BUFFERED_CHUNKS,
       maxPendingAutoPongs: MAX_PENDING_PONGS,
       maxPayload: PROTOCOL_FACTOR * maxMessageBytes + PROTOCOL_BYTES,
-      handleProtocols: (_, incoming) => this.#subprotocols.get(incoming) ?? false,
       closeTimeout: CLOSE_MILLISECONDS,
     });
     this.#idleWatch = new IdleWatch(idleTimeout * 1_000 / 2, (socket) => socket.checkAlive());
@@ -149,6 +161,7 @@ class NodeListener implements Listener {
       await promise;
     } catch (error) {
       this.#idleWatch.stop();
+      this.#firstContact.stop();
       if (error instanceof Error && "code" in error && error.code === "EADDRINUSE") {
         throw new Deno.errors.AddrInUse(error.message, { cause: error });
       }
@@ -167,11 +180,13 @@ class NodeListener implements Listener {
     });
     await Promise.race([allClosed, deadline.promise]);
     const ended = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#firstContact.end();
     await Promise.race([ended, deadline.promise]);
     clearTimeout(timer);
     for (const socket of this.#open) socket.terminate();
     for (const connection of this.#upgraded) connection.destroy();
     this.#server.closeAllConnections();
+    this.#firstContact.stop();
     this.#idleWatch.stop();
     // Whatever the runtime still holds ends with the process.
     let lastTimer: ReturnType<typeof setTimeout> | undefined;
@@ -180,14 +195,41 @@ class NodeListener implements Listener {
     clearTimeout(lastTimer);
   }
 
+  /** Puts the path of plain requests before `node:http`, whose own listener for connections gets what that leaves. */
+  #takeConnections(event: "connection" | "secureConnection"): FirstContact {
+    const server = this.#server;
+    const serve = server.listeners(event);
+    const { idleTimeout, headerTimeout, bodyTimeout } = this.#options;
+    const firstContact = new FirstContact({
+      scheme: this.#scheme,
+      idleTimeout,
+      headerTimeout: Math.min(headerTimeout, bodyTimeout),
+      bodyTimeout,
+      createPeer: (connection) => ({
+        address: findAddress(connection),
+        upgrade: refusePlainUpgrade,
+        createResponse: createPlainResponse,
+      }),
+      answer: this.#fetch,
+      upgrade: (request, connection, behind) => this.#upgrade(request, connection, behind),
+      send: (response, outgoing) => sendResponse(response, outgoing, bodyTimeout * 1_000),
+      handOver: (connection) => {
+        for (const listener of serve) listener.call(server, connection);
+      },
+      refuse: (code, connection) =>
+        server.emit("clientError", Object.assign(new Error("No request"), { code }), connection),
+      report: (error) => this.#report("answering failed", error),
+    });
+    server.removeAllListeners(event).on(event, (connection: TcpSocket) => firstContact.accept(connection));
+    return firstContact;
+  }
+
   async #answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     if (!this.#admit(incoming.socket, outgoing)) return;
     // Always followed by close, which is handled.
     outgoing.on("error", () => {});
     try {
-      const response = await this.#ask(incoming, () => {
-        throw new MessagingError("bad_handshake", "A WebSocket handshake is HTTP/1.1");
-      });
+      const response = await this.#ask(incoming);
       await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
       // An unread rest of the body would block the next request of the connection.
       incoming.removeAllListeners("data").resume();
@@ -222,59 +264,53 @@ class NodeListener implements Listener {
     return answers;
   }
 
-  async #upgrade(incoming: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
-    // After an upgrade `node:http` no longer handles errors of the connection; an unhandled one would end the process.
-    connection.on("error", () => {});
-    this.#upgraded.add(connection);
-    connection.once("close", () => this.#upgraded.delete(connection));
-    try {
-      let upgrade: Upgrade | undefined;
-      const response = await this.#ask(incoming, (handler, subprotocol) => {
-        upgrade = { handler, subprotocol };
-        return new Response(null, { status: 101 });
-      });
-      if (upgrade === undefined) return await this.#refuse(incoming, connection as TcpSocket, response);
-      this.#accept(incoming, connection, head, upgrade);
-    } catch (error) {
-      this.#report("upgrading failed", error);
-      connection.destroy();
-    }
-  }
-
-  async #ask(
-    incoming: IncomingMessage,
-    upgrade: (handler: SocketHandler, subprotocol: string | undefined) => Response,
-  ): Promise<Response> {
+  async #ask(incoming: IncomingMessage): Promise<Response> {
     let request: Request;
     try {
       request = createRequest(incoming, this.#scheme);
     } catch (cause) {
       return createBadRequest(cause);
     }
-    return await this.#fetch(request, {
-      address: findAddress(incoming.socket),
-      upgrade(handler, options) {
-        checkHandshake(request);
-        return upgrade(handler, options?.subprotocol);
-      },
-    });
+    const upgrade = () => refuseUpgrade(request);
+    return await this.#fetch(request, { address: findAddress(incoming.socket), upgrade });
   }
 
-  async #refuse(incoming: IncomingMessage, connection: TcpSocket, response: Response): Promise<void> {
-    const outgoing = new ServerResponse(incoming);
-    outgoing.on("error", () => {});
-    outgoing.shouldKeepAlive = false;
-    outgoing.assignSocket(connection);
-    if (connection.destroyed) outgoing.destroy();
-    await sendResponse(response, outgoing, this.#options.bodyTimeout * 1_000);
+  async #upgrade(request: Request, connection: Duplex, behind: Buffer): Promise<void> {
+    this.#keep(connection);
+    try {
+      let upgrade: Upgrade | undefined;
+      const response = await this.#fetch(request, {
+        address: findAddress(connection as TcpSocket),
+        upgrade(handler, options) {
+          checkHandshake(request);
+          upgrade = { handler, subprotocol: options?.subprotocol };
+          return UPGRADED;
+        },
+      });
+      if (upgrade === undefined) return await this.#refuse(connection as TcpSocket, response);
+      this.#accept(readHandshake(request, upgrade), connection, behind, upgrade.handler);
+    } catch (error) {
+      this.#report("upgrading failed", error);
+      connection.destroy();
+    }
+  }
+
+  /** Keeps a connection that has left `node:http`. Apart, so that its listeners keep no request alive. */
+  #keep(connection: Duplex): void {
+    // Nobody else handles its errors any more; an unhandled one would end the process.
+    connection.on("error", ignore);
+    this.#upgraded.add(connection);
+    connection.once("close", () => this.#upgraded.delete(connection));
+  }
+
+  async #refuse(connection: TcpSocket, response: Response): Promise<void> {
+    await sendResponse(response, createOutgoing("GET", connection, false), this.#options.bodyTimeout * 1_000);
     hangUp(connection);
   }
 
-  #accept(incoming: IncomingMessage, connection: Duplex, head: Buffer, upgrade: Upgrade): void {
-    const { handler, subprotocol } = upgrade;
-    if (subprotocol !== undefined) this.#subprotocols.set(incoming, subprotocol);
+  #accept(handshake: Handshake, connection: Duplex, behind: Buffer, handler: SocketHandler): void {
     let isOpen = false;
-    this.#handshakes.handleUpgrade(incoming, connection, head, (webSocket) => {
+    this.#handshakes.handleUpgrade(handshake, connection, behind, (webSocket) => {
       isOpen = true;
       this.#serve(webSocket, new NodeSocket(webSocket, connection), handler);
     });
@@ -326,22 +362,39 @@ class NodeListener implements Listener {
   }
 }
 
-function isWebSocket({ method, headers, httpVersion }: IncomingMessage): boolean {
-  return method === "GET" && httpVersion === "1.1" && headers.upgrade?.toLowerCase() === "websocket";
+function ignore(): void {}
+
+/** The plain requests that are answered with a response are never handshakes. */
+function refusePlainUpgrade(): never {
+  throw new MessagingError("bad_handshake", "A WebSocket handshake is a GET");
 }
 
-/** The response to a request that cannot be turned into a Request. */
-function createBadRequest(cause: unknown): Response {
-  const { title, status, message: detail } = new MessagingError(
-    "bad_host",
-    "The Host header and the request target do not form a URL, or the method is forbidden",
-    { cause },
+/** Refuses a request that `node:http` does not take for a handshake: it lacks a header, or is of an older HTTP. */
+function refuseUpgrade(request: Request): never {
+  checkHandshake(request);
+  throw new MessagingError(
+    "bad_handshake",
+    "A WebSocket handshake is HTTP/1.1: a proxy in between has to speak it, as nginx does after proxy_http_version 1.1",
   );
-  const headers = {
-    "content-type": "application/problem+json",
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
+}
+
+/** The response to a handshake that was accepted, which `ws` writes. */
+const UPGRADED = new Response(null, { status: 101 });
+
+/** What `ws` reads of a request. It agrees to the first subprotocol, so that it gets only the one that was chosen. */
+function readHandshake({ headers }: Request, { subprotocol }: Upgrade): Handshake {
+  const read = (name: string) => headers.get(name) ?? undefined;
+  return {
+    method: "GET",
+    headers: {
+      upgrade: read("upgrade"),
+      "sec-websocket-key": read("sec-websocket-key"),
+      "sec-websocket-version": read("sec-websocket-version"),
+      "sec-websocket-protocol": subprotocol,
+    },
   };
-  const body = { type: "urn:raindrops:bad_host", title, status, detail };
-  return new Response(JSON.stringify(body) + "\n", { status, headers });
+}
+
+function isWebSocket({ method, headers, httpVersion }: IncomingMessage): boolean {
+  return method === "GET" && httpVersion === "1.1" && headers.upgrade?.toLowerCase() === "websocket";
 }

@@ -1,10 +1,11 @@
 /** Answers bytes that `node:http` could not read as a request, by a problem document. The node listener uses it. */
 import type { Duplex } from "node:stream";
+import type { ErrorCode } from "../../core/errors.ts";
 import { hangUp } from "./hang_up.ts";
 
 interface Refusal {
   readonly status: string;
-  readonly type: string;
+  readonly type: ErrorCode;
   readonly detail: string;
 }
 
@@ -24,22 +25,36 @@ const MALFORMED: Refusal = {
   detail: "These bytes are no request of HTTP/1.1",
 };
 
+/** What clients such as curl send for a path that was typed as it is; the parser of `node:http` takes none of it. */
+const NOT_ENCODED: Refusal = {
+  status: "400 Bad Request",
+  type: "bad_request",
+  detail: "The path is not percent-encoded: send it as encodeURI() writes it, as browsers do",
+};
+const LATIN1 = new TextDecoder("latin1");
+const RAW_TARGET = /^[A-Z]+ [^ \r\n]*[^\0-\x7f]/;
+
 const BY_CODE: Readonly<Record<string, Refusal>> = {
   HPE_HEADER_OVERFLOW: TOO_LARGE,
   ERR_HTTP_REQUEST_TIMEOUT: TOO_SLOW,
 };
 
-/** Answers a connection whose bytes are no request, and ends it. */
-export function refuseBytes(error: Error, connection: Duplex): void {
+/**
+ * Answers a connection whose bytes are no request, and ends it.
+ *
+ * @returns why, as it was answered; undefined if there was nobody to answer
+ */
+export function refuseBytes(error: Error, connection: Duplex): Refusal | undefined {
   const code = "code" in error ? String(error.code) : "";
   // An answer that has begun cannot be followed by another one.
   const hasAnswered = "_httpMessage" in connection && connection._httpMessage !== null &&
     (connection._httpMessage as { headersSent?: boolean } | undefined)?.headersSent === true;
   if (!connection.writable || code === "ECONNRESET" || hasAnswered) {
     connection.destroy();
-    return;
+    return undefined;
   }
-  const { status, type, detail } = BY_CODE[code] ?? MALFORMED;
+  const refusal = BY_CODE[code] ?? (hasRawTarget(error) ? NOT_ENCODED : MALFORMED);
+  const { status, type, detail } = refusal;
   const [, number = "", title = ""] = /^(\d+) (.*)$/.exec(status) ?? [];
   const problem = { type: `urn:raindrops:${type}`, title, status: Number(number), detail };
   const body = JSON.stringify(problem) + "\n";
@@ -48,4 +63,11 @@ export function refuseBytes(error: Error, connection: Duplex): void {
       `Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
   );
   hangUp(connection);
+  return refusal;
+}
+
+/** Whether the bytes that were no request have a path with bytes beyond ASCII. */
+function hasRawTarget(error: Error): boolean {
+  const bytes = "rawPacket" in error ? error.rawPacket : undefined;
+  return bytes instanceof Uint8Array && RAW_TARGET.test(LATIN1.decode(bytes.subarray(0, 2_048)));
 }

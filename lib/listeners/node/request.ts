@@ -1,6 +1,7 @@
 /** Requests of `node:http` as the Fetch standard's: the node listener hands them to the app. */
 import type { IncomingMessage } from "node:http";
 import type { Socket as TcpSocket } from "node:net";
+import { MessagingError } from "../../core/errors.ts";
 
 /**
  * Builds the Request of what arrived. Its body is read from the connection as fast as somebody reads it here.
@@ -58,4 +59,20 @@ function openBody(incoming: IncomingMessage): ReadableStream<Uint8Array<ArrayBuf
 /** IP address of the other end; a version 4 address also where it came mapped into version 6. */
 export function findAddress(connection: TcpSocket): string {
   return (connection.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
+}
+
+/** The response to a request that cannot be turned into a Request. */
+export function createBadRequest(cause: unknown): Response {
+  const { title, status, message: detail } = new MessagingError(
+    "bad_host",
+    "The Host header and the request target do not form a URL, or the method is forbidden",
+    { cause },
+  );
+  const headers = {
+    "content-type": "application/problem+json",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  };
+  const body = { type: "urn:raindrops:bad_host", title, status, detail };
+  return new Response(JSON.stringify(body) + "\n", { status, headers });
 }

@@ -1,8 +1,29 @@
 /** Writes a Response of the Fetch standard to `node:http`, as fast as the client reads it. */
-import type { ServerResponse } from "node:http";
+import { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket as TcpSocket } from "node:net";
+import { nextSlice } from "../../base/slices.ts";
+import { isEndless } from "../../core/stream_socket.ts";
 
 /** How long a client that has closed its side must have got nothing before it counts as gone. */
 const LEAVING_MILLISECONDS = 100;
+/** How much is sent before others are served. */
+const UNRESTED_BYTES = 64 * 1024;
+
+/** Makes what writes the response to a request that `node:http` has not read, or has let go of. */
+export function createOutgoing(
+  method: string,
+  connection: TcpSocket,
+  shouldKeepAlive: boolean,
+): ServerResponse {
+  const incoming = new IncomingMessage(connection);
+  Object.assign(incoming, { method, httpVersionMajor: 1, httpVersionMinor: 1, httpVersion: "1.1" });
+  const outgoing = new ServerResponse(incoming);
+  outgoing.on("error", () => {});
+  outgoing.shouldKeepAlive = shouldKeepAlive;
+  outgoing.assignSocket(connection);
+  if (connection.destroyed) outgoing.destroy();
+  return outgoing;
+}
 
 type Chunk = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
 
@@ -37,9 +58,10 @@ export async function sendResponse(
     outgoing.writeHead(status, headers).end(bytes);
   } else {
     outgoing.writeHead(status, headers).flushHeaders();
-    const stopWatching = watchEnd(outgoing);
+    // Whatever has an end may take its time: it waits for its turn, or for the engine.
+    const stopWatching = isEndless(body) ? watchEnd(outgoing) : undefined;
     await sendChunks(reader, [first, second], outgoing, stallMilliseconds);
-    stopWatching();
+    stopWatching?.();
     outgoing.end();
   }
   await untilOr(outgoing, "finish", stallMilliseconds);
@@ -54,9 +76,14 @@ function watchEnd(outgoing: ServerResponse): () => void {
   if (connection === null) return () => {};
   let timer: ReturnType<typeof setInterval> | undefined;
   let written = -1;
+  let isWaiting = false;
   const look = () => {
+    // A replay may wait for its slice, behind those that came before it.
+    if (isWaiting) return;
     if (connection.bytesWritten === written && connection.writableLength === 0) outgoing.destroy();
     written = connection.bytesWritten;
+    isWaiting = true;
+    void nextSlice().then(() => isWaiting = false);
   };
   const onEnd = () => timer = setInterval(look, LEAVING_MILLISECONDS);
   const stop = () => {
@@ -76,10 +103,16 @@ async function sendChunks(
   outgoing: ServerResponse,
   stallMilliseconds: number,
 ): Promise<void> {
+  let unrested = 0;
   while (true) {
     const { done, value } = await (started.shift() ?? reader.read());
     if (done || outgoing.destroyed) return;
     if (!outgoing.write(value)) await untilOr(outgoing, "drain", stallMilliseconds);
+    unrested += value.byteLength;
+    if (unrested < UNRESTED_BYTES) continue;
+    // A client that reads as fast as it is sent makes this wait for nothing: others are served meanwhile.
+    await nextSlice();
+    unrested = 0;
   }
 }
 

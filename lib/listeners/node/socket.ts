@@ -5,7 +5,7 @@ import type { Socket as TcpSocket } from "node:net";
 // @ts-types="./ws.d.ts"
 import { WebSocket } from "ws";
 import type { Frame, Socket } from "../../core/socket.ts";
-import { joinFrames } from "./frames.ts";
+import { joinFrames, keepFrames } from "./frames.ts";
 import { hangUp } from "./hang_up.ts";
 
 const NOTHING = Buffer.alloc(0);
@@ -29,7 +29,8 @@ export class NodeSocket implements Socket {
 
   send(frames: readonly Frame[]): void {
     // Nothing may follow a close frame.
-    if (this.#webSocket.readyState === WebSocket.OPEN) this.#connection.write(joinFrames(frames));
+    if (this.#webSocket.readyState !== WebSocket.OPEN) return;
+    this.#connection.write(this.queuedBytes > 0 ? keepFrames(frames) : joinFrames(frames));
   }
 
   get queuedBytes(): number {

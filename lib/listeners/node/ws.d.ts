@@ -4,8 +4,14 @@
  */
 import type { Buffer } from "node:buffer";
 import type { EventEmitter } from "node:events";
-import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
+
+/** The part of a request that a handshake is. */
+export interface Handshake {
+  readonly method: "GET";
+  /** By name in lower case. */
+  readonly headers: Readonly<Record<string, string | undefined>>;
+}
 
 interface WebSocketEvents {
   message: [data: Buffer, isBinary: boolean];
@@ -35,13 +41,12 @@ export interface ServerOptions {
   readonly maxPendingAutoPongs: number;
   /** Milliseconds a peer has to answer a close frame. */
   readonly closeTimeout: number;
-  readonly handleProtocols: (offered: ReadonlySet<string>, request: IncomingMessage) => string | false;
 }
 
 export class WebSocketServer {
   constructor(options: ServerOptions);
   handleUpgrade(
-    request: IncomingMessage,
+    request: Handshake,
     connection: Duplex,
     head: Buffer,
     onOpen: (webSocket: WebSocket) => void,

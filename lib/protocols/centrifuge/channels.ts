@@ -1,14 +1,13 @@
 /** The subscriptions of one Centrifuge session: opening with recovery, expiry, joins and leaves, ending. */
 import type { Tie } from "../../auth/grants.ts";
-import type { ConnectionClaims, TokenSubscription } from "../../auth/claims.ts";
-import { parseChannel, selectChannel } from "../../core/channel.ts";
+import type { ConnectionClaims } from "../../auth/claims.ts";
+import { normalizeChannel, selectChannel } from "../../core/channel.ts";
 import type { ServerSubscribeOptions } from "../../core/client.ts";
 import { Deadline } from "../../base/deadline.ts";
-import { MessagingError } from "../../core/errors.ts";
+import { MessagingError, toMessagingError } from "../../core/errors.ts";
 import { describeSubscriptionLimit } from "../../core/limits.ts";
 import { MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES } from "../../core/history.ts";
-import type { Cursor, LogPage } from "../../core/log.ts";
-import type { Message, Payload } from "../../core/message.ts";
+import type { Message } from "../../core/message.ts";
 import type { Member, PresenceChange } from "../../core/presence.ts";
 import { encodeBatch } from "../../core/socket.ts";
 import type { Opening, Subscription } from "../../core/subscription.ts";
@@ -20,10 +19,17 @@ import type {
   SubscribeRequest,
   SubscribeResult,
 } from "./codec.ts";
-import { toClientInfo, toPublication } from "./encoders.ts";
+import { toClientInfo } from "./encoders.ts";
 import type { ChannelOwner } from "./context.ts";
-import { toExpiry, UNSUBSCRIBES } from "./errors.ts";
+import { type Admission, admitAsked, admitByToken, admitSubscribe, verifySubscription } from "./admission.ts";
+import { ChannelDelivery, respell } from "./delivery.ts";
+import { MapCatchUps } from "./map_catch_up.ts";
+import { findPersonalChannel } from "./personal.ts";
+import { isFatal, toExpiry, UNSUBSCRIBES } from "./errors.ts";
+import { describeMapOpened, describeOpened, MAP_TYPE, type Start, toCursor } from "./results.ts";
 
+/** Bytes after which reading stops what was published to a map while it was read page by page. */
+const MAX_MAP_BYTES = 4 * MAX_HISTORY_BYTES;
 /** Seconds an expired subscription may still take to refresh. */
 const REFRESH_SECONDS = 25;
 /** The flag by which a client asks for an error where there is no recovery. */
@@ -34,7 +40,11 @@ interface Entry {
   readonly tie: Tie;
   subscription: Subscription | undefined;
   unwatch: (() => void) | undefined;
+  /** Of a map. */
+  unwatchMap: (() => void) | undefined;
   readonly expiry: Deadline;
+  /** The name by which the client knows the channel: it finds what is pushed by it, to the byte. */
+  readonly spelling: string;
   /** Whether its history is still being read. */
   opening: boolean;
   /** Why the server ends it as soon as it is open. */
@@ -43,37 +53,24 @@ interface Entry {
   settle(): void;
 }
 
-/** How a subscription came about. */
-interface Admission {
-  readonly tie: Tie;
-  readonly serverSide: boolean;
-  readonly info: string | undefined;
-  readonly data: Payload | undefined;
-  /** Seconds since 1970; 0 for never. */
-  readonly expires: number;
-  /** Whether the application allowed it: the client cannot refresh it. */
-  readonly isAsked?: boolean;
-}
-
-type Position = Pick<SubscribeRequest, "recover" | "epoch" | "offset" | "flag" | "joinLeave">;
-
-/** How a channel is taken that a rule allows. */
-const BY_RULE: Admission = { tie: "none", serverSide: true, info: undefined, data: undefined, expires: 0 };
-
-/** How a channel is taken that the application allows, which decides anew when the subscription has expired. */
-const BY_APPLICATION: Admission = { ...BY_RULE, tie: "token", isAsked: true };
-
-const FROM_NOW: Position = { recover: false, epoch: "", offset: 0, flag: 0, joinLeave: false };
+const FROM_NOW: Start = { recover: false, epoch: "", offset: 0, flag: 0, joinLeave: false };
 
 export class CentrifugeChannels {
   readonly #session: ChannelOwner;
   readonly #entries = new Map<string, Entry>();
+  /** Subscriptions to maps that are not live yet. */
+  readonly #catchUps: MapCatchUps;
   /** The last subscribe or unsubscribe command under way on a channel. None of these rejects. */
   readonly #turns = new Map<string, Promise<void>>();
   #closed = false;
 
   constructor(session: ChannelOwner) {
     this.#session = session;
+    this.#catchUps = new MapCatchUps({
+      session,
+      invalidate: (channel) => void this.unsubscribeByServer(channel, UNSUBSCRIBES.invalidated),
+      open: (...args) => this.#open(...args),
+    });
   }
 
   /** What ties the client to a channel. */
@@ -84,19 +81,46 @@ export class CentrifugeChannels {
   /**
    * Subscribes by command. `onResult` sends the answer, before anything of the channel is pushed.
    *
+   * @param spelling the channel's name as the client wrote it, perhaps in another normal form
    * @throws {MessagingError}
    */
-  async subscribe(request: SubscribeRequest, onResult: (result: SubscribeResult) => void): Promise<void> {
+  async subscribe(
+    request: SubscribeRequest,
+    onResult: (result: SubscribeResult) => void,
+    spelling: string = request.channel,
+  ): Promise<void> {
     const { channel } = request;
-    if (request.type !== 0 || request.hasTagsFilter) {
-      throw new MessagingError("not_available", "Only streams without filters can be subscribed to");
+    if (request.type === MAP_TYPE) return await this.#subscribeToMap(request, onResult, spelling);
+    if (request.type !== 0) {
+      throw new MessagingError(
+        "not_available",
+        "Only streams and maps can be subscribed to, no presence or polls",
+      );
     }
+    const delivery = ChannelDelivery.open(this.#session, request, spelling);
     await this.#inTurn(channel, async () => {
       if (this.#entries.has(channel)) throw alreadySubscribed(channel);
-      const admission = await this.#admit(request);
+      const admission = await admitSubscribe(this.#session, request);
       // The server may have taken it while the token was checked.
       if (this.#entries.has(channel)) throw alreadySubscribed(channel);
-      await this.#open(channel, request, admission, onResult);
+      await this.#open(channel, { ...request, delivery }, { ...admission, spelling }, onResult);
+    });
+  }
+
+  async #subscribeToMap(
+    request: SubscribeRequest,
+    onResult: (result: SubscribeResult) => void,
+    spelling: string,
+  ): Promise<void> {
+    const { channel } = request;
+    await this.#inTurn(channel, async () => {
+      if (this.#entries.has(channel)) throw alreadySubscribed(channel);
+      const { maxSubscriptions } = this.#session.context.settings;
+      if (this.#entries.size + this.#catchUps.size > maxSubscriptions) {
+        throw describeSubscriptionLimit(maxSubscriptions);
+      }
+      // Pages are read and written as the client takes them.
+      await this.#session.inHeavyTurn(() => this.#catchUps.subscribe(request, onResult, spelling));
     });
   }
 
@@ -106,56 +130,50 @@ export class CentrifugeChannels {
   }
 
   /**
-   * Subscribes to what the connection token names, and on unidirectional transports to what the request asks for as far as
-   * that is allowed; the results go into the answer to connect.
+   * Subscribes to what the connection token names, and on unidirectional transports to what the request asks for as far
+   * as that is allowed; the results go into the answer to connect.
    */
   async openServerSide(
     claims: ConnectionClaims | undefined,
-    positions: ReadonlyMap<string, SubscribeRequest>,
+    requests: ReadonlyMap<string, SubscribeRequest>,
   ): Promise<ReadonlyMap<string, SubscribeResult>> {
     const results = new Map<string, SubscribeResult>();
     const claimed = claims?.channels ?? [];
+    const positions = new Map([...requests].map(([name, request]) => [normalizeChannel(name), request]));
+    const personal = findPersonalChannel(this.#session, claims);
     const asked = this.#session.format.unidirectional
-      ? [...positions.keys()].filter((name) => !claimed.includes(name))
+      ? [...positions.keys()].filter((name) => name !== personal && !claimed.includes(name))
       : [];
     const admissions = [
-      ...claimed.map((channel) => [channel, admit(claims?.subs.get(channel))] as const),
-      ...(await Promise.all(asked.map((channel) => this.#admitAsked(channel)))).flat(),
+      ...(personal === undefined || claimed.includes(personal)
+        ? []
+        : [[personal, admitByToken(undefined)] as const]),
+      ...claimed.map((channel) => [channel, admitByToken(claims?.subs.get(channel))] as const),
+      ...(await Promise.all(asked.map((channel) => admitAsked(this.#session, channel)))).flat(),
     ];
     await Promise.all(admissions.map(async ([channel, admission]) => {
-      const position = positions.get(channel) ?? FROM_NOW;
+      const asked = positions.get(channel);
+      const delivery = asked && ChannelDelivery.open(this.#session, { ...asked, delta: "" }, channel);
       const onResult = (result: SubscribeResult) => void results.set(channel, result);
-      await this.#open(channel, { ...position, flag: 0 }, admission, onResult);
+      await this.#open(channel, { ...asked ?? FROM_NOW, flag: 0, delivery }, admission, onResult);
     }));
     return results;
-  }
-
-  /** How a unidirectional client takes a channel it asked for; empty when it may not, and the log is told why. */
-  async #admitAsked(channel: string): Promise<readonly (readonly [string, Admission])[]> {
-    const { context, pass } = this.#session;
-    try {
-      parseChannel(channel);
-      context.hub.checkName(channel);
-      if (!pass.asks("subscribe", channel)) {
-        this.#session.demand("subscribe", channel, "none");
-        return [[channel, BY_RULE]];
-      }
-      return [[channel, { ...BY_APPLICATION, ...await pass.admitSubscription(selectChannel(channel)) }]];
-    } catch (error) {
-      if (error instanceof SyntaxError || error instanceof MessagingError) return [];
-      throw error;
-    }
   }
 
   /** Subscribes on the server's behalf, and tells the client. */
   async subscribeByServer(channel: string, options: ServerSubscribeOptions): Promise<boolean> {
     if (this.#entries.has(channel)) return false;
-    const { info, data, expires = 0 } = options;
+    const { info, data, expires = 0, since } = options;
     const admission: Admission = { tie: "token", serverSide: true, info, data, expires };
     let opened = false;
-    await this.#open(channel, FROM_NOW, admission, ({ recoverable, positioned, epoch, offset }) => {
+    const start: Start = since === undefined
+      ? FROM_NOW
+      : { ...FROM_NOW, ...since, recover: true, mayRecover: true };
+    await this.#open(channel, start, admission, ({ publications = [], ...result }) => {
       opened = true;
+      const { recoverable, positioned, epoch, offset } = result;
       this.#push({ kind: "subscribe", channel, content: { recoverable, positioned, epoch, offset, data } });
+      for (const content of publications) this.#push({ kind: "pub", channel, content });
     });
     return opened;
   }
@@ -163,12 +181,16 @@ export class CentrifugeChannels {
   /** Ends a subscription on the server's behalf and tells the client why. Answers whether there was one. */
   unsubscribeByServer(channel: string, end: End): boolean {
     const entry = this.#entries.get(channel);
-    if (entry === undefined) return false;
+    if (entry === undefined) {
+      const isOnItsWay = this.#catchUps.drop(channel);
+      if (isOnItsWay) this.#push({ kind: "unsubscribe", channel, content: end });
+      return isOnItsWay;
+    }
     // Tell the client of the subscription before telling it of its end.
     if (entry.opening) entry.end = end;
     else {
       this.close(channel);
-      this.#push({ kind: "unsubscribe", channel, content: end });
+      this.#push({ kind: "unsubscribe", channel: entry.spelling, content: end });
     }
     return true;
   }
@@ -176,11 +198,12 @@ export class CentrifugeChannels {
   /** Ends a subscription in silence. Answers whether there was one. */
   close(channel: string): boolean {
     const entry = this.#entries.get(channel);
-    if (entry === undefined) return false;
+    if (entry === undefined) return this.#catchUps.drop(channel);
     this.#entries.delete(channel);
     this.#session.pass.forgetSubscription(channel);
     entry.expiry.clear();
     entry.unwatch?.();
+    entry.unwatchMap?.();
     if (entry.subscription !== undefined) this.#session.context.hub.unsubscribe(entry.subscription);
     entry.settle();
     return true;
@@ -189,6 +212,7 @@ export class CentrifugeChannels {
   /** Ends all subscriptions in silence; none is opened any more. */
   closeAll(): void {
     this.#closed = true;
+    this.#catchUps.close();
     for (const channel of [...this.#entries.keys()]) this.close(channel);
   }
 
@@ -198,7 +222,7 @@ export class CentrifugeChannels {
     if (entry === undefined) {
       throw new MessagingError("forbidden", `Not subscribed to "${channel}"`);
     }
-    const claims = await this.#verify(channel, token);
+    const claims = await verifySubscription(this.#session, channel, token);
     if (claims === undefined) throw new MessagingError("not_available", "Subscriptions do not expire here");
     // It may have ended while the token was checked.
     if (this.#entries.get(channel) !== entry) {
@@ -206,29 +230,6 @@ export class CentrifugeChannels {
     }
     this.#expire(channel, entry, claims.expires);
     return toExpiry(claims.expires);
-  }
-
-  /** Decides whether a client may subscribe, by its token or by the rules. */
-  async #admit({ channel, token, data }: SubscribeRequest): Promise<Admission> {
-    const session = this.#session;
-    const claims = token === "" ? undefined : await this.#verify(channel, token);
-    if (claims !== undefined) {
-      return { ...admit(claims), serverSide: false, expires: claims.expires };
-    }
-    if (session.pass.asks("subscribe", channel)) {
-      const allowed = await session.pass.admitSubscription(selectChannel(channel), { token, data });
-      return { ...BY_APPLICATION, ...allowed, serverSide: false };
-    }
-    session.demand("subscribe", channel, "none");
-    return { ...BY_RULE, serverSide: false };
-  }
-
-  async #verify(channel: string, token: string) {
-    const { context, client } = this.#session;
-    return await context.gate.admitSubscription(
-      { channel, user: client.user ?? "", client: client.id },
-      token,
-    );
   }
 
   /** Runs a command on a channel after those that came before it. */
@@ -246,24 +247,28 @@ export class CentrifugeChannels {
   /** Resolves when the subscription is open, or the connection has ended before. */
   async #open(
     channel: string,
-    position: Position,
+    start: Start,
     admission: Admission,
     onResult: (result: SubscribeResult) => void,
   ): Promise<void> {
-    if (!position.recover) return await this.#openNow(channel, position, admission, onResult);
-    await this.#session.inHeavyTurn(() => this.#openNow(channel, position, admission, onResult));
+    // A map has its turn.
+    if (!start.recover || start.map !== undefined) {
+      return await this.#openNow(channel, start, admission, onResult);
+    }
+    await this.#session.inHeavyTurn(() => this.#openNow(channel, start, admission, onResult));
   }
 
   async #openNow(
     channel: string,
-    position: Position,
+    start: Start,
     admission: Admission,
     onResult: (result: SubscribeResult) => void,
   ): Promise<void> {
     if (this.#closed) return;
     if (this.#entries.has(channel)) throw alreadySubscribed(channel);
     const { client, context } = this.#session;
-    const { tie, serverSide, info, data, expires, isAsked } = admission;
+    const { tie, serverSide, info, data, expires, spelling = channel, isAsked } = admission;
+    const { delivery } = start;
     const { maxSubscriptions } = context.settings;
     if (this.#entries.size >= maxSubscriptions) {
       const error = describeSubscriptionLimit(maxSubscriptions);
@@ -275,68 +280,59 @@ export class CentrifugeChannels {
       tie,
       subscription: undefined,
       unwatch: undefined,
+      unwatchMap: undefined,
       expiry: new Deadline(),
+      spelling,
       opening: true,
       end: undefined,
       settle: resolve,
     };
     this.#entries.set(channel, entry);
     const member: Member = info === undefined ? client : { ...describe(client), channelInfo: info };
-    const recovers = position.recover && this.#mayRecover(channel, tie);
+    const recovers = start.recover && (start.mayRecover || this.#mayRecover(channel, tie));
+    const receive = (messages: readonly Message[]) =>
+      delivery?.offer(messages) ??
+        client.outbox.offer(
+          encodeBatch(client.encoder, messages.map((message) => respell(message, spelling))),
+        );
     const opening: Opening = {
-      after: recovers ? toCursor(position) : { kind: "latest" },
+      after: recovers ? toCursor(start) : { kind: "latest" },
       limit: recovers ? MAX_HISTORY_MESSAGES : 0,
-      maxBytes: MAX_HISTORY_BYTES,
+      maxBytes: start.map === undefined ? MAX_HISTORY_BYTES : MAX_MAP_BYTES,
       onOpen: (page, announced) => {
         entry.opening = false;
-        const opened = this.#describe(channel, position, recovers, page, announced);
-        if (position.recover && !opened.result.recovered && (position.flag & REJECT_UNRECOVERED) !== 0) {
+        const opened = start.map === undefined
+          ? describeOpened(context.rules.for(channel), start, recovers, page, announced)
+          : describeMapOpened(start, start.map, page, announced);
+        const isRefused = start.map === undefined && start.recover && !opened?.result.recovered &&
+          (start.flag & REJECT_UNRECOVERED) !== 0;
+        if (opened === undefined || isRefused) {
           reject(new MessagingError("history_gone", "unrecoverable position"));
           return void this.close(channel);
         }
         onResult({ ...opened.result, data, ...(isAsked ? {} : toExpiry(expires)) });
-        if (opened.rest.length > 0 && !client.outbox.offer(encodeBatch(client.encoder, opened.rest))) {
+        if (opened.rest.length > 0 && !receive(opened.rest)) {
           client.end(
             new MessagingError("slow_subscriber", "Too many messages are waiting for you: reconnect"),
           );
         }
         // A client that has no room for all this is gone by now.
         if (this.#closed) return;
-        if (position.joinLeave) entry.unwatch = this.#watch(channel);
-        this.#expire(channel, entry, expires);
+        entry.unwatch = this.#watch(channel, start.joinLeave, spelling, member);
+        if (isAsked && this.#session.pass.renewsSubscriptions) this.#askAgain(channel, entry, expires);
+        else this.#expire(channel, entry, expires);
         if (entry.end !== undefined) this.unsubscribeByServer(channel, entry.end);
         resolve();
       },
     };
-    entry.subscription = context.hub.subscribe(client, selectChannel(channel), { member, opening });
+    entry.unwatchMap = start.map?.onLive();
+    entry.subscription = context.hub.subscribe(client, selectChannel(channel), {
+      member,
+      opening,
+      // Others share their frames.
+      ...(spelling === channel && delivery === undefined ? {} : { receive }),
+    });
     await promise;
-  }
-
-  /** The answer to a subscribe, and what was announced meanwhile and is not in it. */
-  #describe(
-    channel: string,
-    position: Position,
-    recovers: boolean,
-    page: LogPage,
-    announced: readonly Message[],
-  ): { result: SubscribeResult; rest: readonly Message[] } {
-    const { ephemeral, conflate } = this.#session.context.rules.for(channel);
-    // On a conflated channel offsets are passed over by rule: no position would hold.
-    if (ephemeral || conflate) return { result: { wasRecovering: position.recover }, rest: announced };
-    const { epoch } = page.position;
-    const base = { recoverable: true, positioned: true, epoch, wasRecovering: position.recover };
-    const stored = announced.filter(({ sequence }) => sequence > 0);
-    const missed = [...page.messages, ...stored];
-    if (recovers && page.kind === "complete" && !page.more && missed.length <= MAX_HISTORY_MESSAGES) {
-      const publications = missed.map(toPublication);
-      const rest = announced.filter(({ sequence }) => sequence === 0);
-      return { result: { ...base, recovered: true, offset: position.offset, publications }, rest };
-    }
-    if (position.recover) {
-      const rest = announced.filter(({ sequence }) => sequence === 0);
-      return { result: { ...base, offset: stored.at(-1)?.offset ?? page.position.offset }, rest };
-    }
-    return { result: { ...base, offset: page.position.offset }, rest: announced };
   }
 
   /** Recovery is history by another name, and asks for the same permission. */
@@ -344,12 +340,16 @@ export class CentrifugeChannels {
     return this.#session.pass.may("history", channel, tie);
   }
 
-  /** Pushes joins and leaves of a channel to a client that may know who is there. */
-  #watch(channel: string): (() => void) | undefined {
+  /** Pushes joins and leaves of a channel to a client that asks and may know who is there, or where rules say so. */
+  #watch(channel: string, isAsked: boolean, spelling: string, self: Member): (() => void) | undefined {
     const { context, pass } = this.#session;
-    if (!pass.may("presence", channel, this.tie(channel))) return undefined;
+    const { forceJoinLeave, presence } = context.rules.for(channel);
+    const isForced = forceJoinLeave && presence;
+    if (!isForced && !(isAsked && pass.may("presence", channel, this.tie(channel)))) return undefined;
+    // As Centrifugo's clients know it: the first thing told without asking is their own join.
+    if (isForced) this.#push({ kind: "join", channel: spelling, content: { info: toClientInfo(self) } });
     return context.hub.presence.watch(channel, ({ kind, member }: PresenceChange) => {
-      this.#push({ kind, channel, content: { info: toClientInfo(member) } });
+      this.#push({ kind, channel: spelling, content: { info: toClientInfo(member) } });
     });
   }
 
@@ -358,6 +358,30 @@ export class CentrifugeChannels {
     if (expires === 0) return;
     const end = () => void this.unsubscribeByServer(channel, UNSUBSCRIBES.expired);
     entry.expiry.set((expires + REFRESH_SECONDS) * 1_000, end);
+  }
+
+  /** Asks the application that allowed a subscription again when that has expired. */
+  #askAgain(channel: string, entry: Entry, expires: number): void {
+    entry.expiry.clear();
+    if (expires === 0) return;
+    entry.expiry.set(expires * 1_000, () => {
+      this.#renew(channel, entry).catch((error) => this.#session.end(toMessagingError(error)));
+    });
+  }
+
+  async #renew(channel: string, entry: Entry): Promise<void> {
+    let expires: number | undefined;
+    try {
+      expires = await this.#session.pass.renewSubscription(channel);
+    } catch (error) {
+      // The client subscribes again, and is told then what is wrong, unless the application ends its connection.
+      if (!(error instanceof MessagingError) || isFatal(error)) throw error;
+    }
+    if (this.#entries.get(channel) !== entry) return;
+    // A time in the past would ask again at once, and again.
+    const goesOn = expires !== undefined && (expires === 0 || expires * 1_000 > Date.now());
+    if (goesOn) this.#askAgain(channel, entry, expires!);
+    else this.unsubscribeByServer(channel, UNSUBSCRIBES.expired);
   }
 
   #push(push: Push): void {
@@ -369,18 +393,6 @@ function alreadySubscribed(channel: string): MessagingError {
   return new MessagingError("already_subscribed", `Already subscribed to "${channel}"`);
 }
 
-function admit(settings: TokenSubscription | undefined): Admission {
-  const data: Payload | undefined = settings?.data === undefined
-    ? undefined
-    : { kind: "json", text: settings.data };
-  return { tie: "token", serverSide: true, info: settings?.info, data, expires: 0 };
-}
-
 function describe({ id, name, user, info, protocol, since }: Member): Member {
   return { id, name, user, info, protocol, since };
-}
-
-function toCursor({ recover, epoch, offset }: Position): Cursor {
-  if (!recover) return { kind: "latest" };
-  return epoch === "" ? { kind: "offset", offset } : { kind: "offset", offset, epoch };
 }

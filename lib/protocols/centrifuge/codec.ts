@@ -3,6 +3,7 @@
  * table of their fields that the JSON and the Protobuf codec share. Sessions hold a {@linkcode Codec}.
  */
 import type { Payload } from "../../core/message.ts";
+import type { FilterNode } from "../../core/tag_filter.ts";
 
 /** Largest frame or body of commands, in bytes. */
 export const MAX_FRAME_BYTES = 65_536;
@@ -60,12 +61,18 @@ export interface SubscribeRequest {
   readonly joinLeave: boolean;
   /** The kind of delta asked for, such as `fossil`. */
   readonly delta: string;
-  /** Whether publications shall be filtered by their tags. */
-  readonly hasTagsFilter: boolean;
+  /** Which publications it wants, by their tags. */
+  readonly tagsFilter: FilterNode | undefined;
   /** Bits; 2 asks for an error where there is no recovery. */
   readonly flag: number;
-  /** 0 is a stream of publications; others are maps and polls. */
+  /** 0 is a stream of publications, 1 a map; others are presence as maps, and polls. */
   readonly type: number;
+  /** Of a map: 2 asks for a page of its state, 1 for what followed, 0 for what comes. */
+  readonly phase: number;
+  /** From where a page of the state goes on; empty for the first. */
+  readonly cursor: string;
+  /** Most keys of a page; 0 for as many as the server likes. */
+  readonly limit: number;
 }
 
 export interface ChannelRequest {
@@ -77,6 +84,10 @@ export interface PublishRequest {
   readonly data: Payload | undefined;
   /** 0 publishes to a stream, 1 to a map. */
   readonly type: number;
+  /** The key of the map. */
+  readonly key: string;
+  /** Whether the key is removed. */
+  readonly removed: boolean;
 }
 
 export interface HistoryRequest {
@@ -126,7 +137,10 @@ export interface Requests {
   readonly sub_refresh: SubRefreshRequest;
 }
 
-/** A message from a client. Ids are above 0, but that of `send` may be, and that of a pong is, 0. Channels are not empty. */
+/**
+ * A message from a client. Ids are above 0, but that of `send` may be, and that of a pong is, 0. Channels are not
+ * empty.
+ */
 export type Command =
   | {
     readonly [K in keyof Requests]: { readonly id: number; readonly kind: K; readonly request: Requests[K] };
@@ -170,6 +184,10 @@ export interface Publication {
   readonly time?: number | undefined;
   /** The channel it was published to, where it came by a subscription to many. */
   readonly channel?: string | undefined;
+  /** The key that it sets in the channel's map. */
+  readonly key?: string | undefined;
+  /** True where the key is removed. */
+  readonly removed?: boolean | undefined;
 }
 
 /** Results and pushes may leave out any field that is 0, false or empty. */
@@ -202,6 +220,14 @@ export interface SubscribeResult {
   readonly data?: Payload | undefined;
   readonly wasRecovering?: boolean | undefined;
   readonly delta?: boolean | undefined;
+  /** What was subscribed to: 1 for a map. */
+  readonly type?: number | undefined;
+  /** Of a map: 2 or 1 while it is being caught up with, see the request. */
+  readonly phase?: number | undefined;
+  /** Where the next page of the state starts; empty on the last page. */
+  readonly cursor?: string | undefined;
+  /** Keys of the map, each with its value. */
+  readonly state?: readonly Publication[] | undefined;
 }
 
 export interface PresenceResult {

@@ -20,6 +20,9 @@ export function defaultOf(type: FieldType): unknown {
       return "";
     case "map":
       return new Map();
+    case "list":
+    case "texts":
+      return [];
     default:
       return undefined;
   }

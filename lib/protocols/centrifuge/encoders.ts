@@ -1,7 +1,8 @@
 /** The hub's encoders for Centrifuge clients: a batch of messages as pushes in one frame, shared by all that get it. */
-import type { Message, Sender } from "../../core/message.ts";
+import { encodeRemovalJson, type Message, type Removal, type Sender } from "../../core/message.ts";
 import type { Member } from "../../core/presence.ts";
 import { type Encoder, Frame } from "../../core/socket.ts";
+import { listTagsWithEvent } from "../../core/tags.ts";
 import type { ClientInfo, Codec, FrameData, Publication, Push, Reply, UniPush } from "./codec.ts";
 import { encodePublicationPush, JSON_CODEC } from "./json.ts";
 import { PROTOBUF_CODEC } from "./protobuf.ts";
@@ -61,7 +62,11 @@ function createFormat(
   return {
     codec,
     unidirectional,
-    encoder: { kind: "joined", encode: (messages) => new Frame(write(messages.map(toPushReply))) },
+    encoder: {
+      kind: "joined",
+      encode: (messages) => new Frame(write(messages.map((message) => toPushReply(message)))),
+      encodeRemoval: (removal) => new Frame(write([toRemovalReply(removal)])),
+    },
     encodeReplies: (replies) => new Frame(write(replies)),
     join: (frames) => new Frame(join(frames.map(({ data }) => data))),
   };
@@ -84,13 +89,18 @@ function toUniPush(reply: Reply): UniPush {
   throw new TypeError(`A unidirectional transport cannot carry a ${reply.kind} reply`);
 }
 
-/** A message as the publication Centrifuge clients know it by. The event name, for which they have no word, is a tag. */
-export function toPublication({ payload, from, offset, event }: Message): Publication {
+/**
+ * A message as the publication Centrifuge clients know it by. The event name, for which they have no word, is a tag.
+ */
+export function toPublication(message: Message): Publication {
+  const { payload, from, offset, event, properties } = message;
   return {
     data: payload,
     info: from === undefined ? undefined : toSenderInfo(from),
     offset,
-    tags: event === undefined ? undefined : new Map([["event", event]]),
+    tags: event === undefined && properties === undefined ? undefined : listTagsWithEvent(message),
+    key: properties?.key,
+    removed: properties?.removed,
   };
 }
 
@@ -108,11 +118,18 @@ function nameInfo(name: string | undefined): string | undefined {
   return name === undefined ? undefined : JSON.stringify({ name });
 }
 
-function toPushReply(message: Message): Reply {
+/** A message as it is pushed, by default whole. */
+export function toPushReply(message: Message, publication = toPublication(message)): Reply {
   const push: Push = message.to === undefined
-    ? { kind: "pub", channel: message.channel, content: toPublication(message) }
+    ? { kind: "pub", channel: message.channel, content: publication }
     : { kind: "message", content: { data: message.payload } };
   return { kind: "push", push };
+}
+
+/** Centrifuge has no word for what was removed: clients that asked for it get a message beside their channels. */
+function toRemovalReply(removal: Removal): Reply {
+  const data = { kind: "json" as const, text: `{"removal":${encodeRemovalJson(removal)}}` };
+  return { kind: "push", push: { kind: "message", content: { data } } };
 }
 
 function joinLines(lines: readonly FrameData[]): string {

@@ -39,6 +39,7 @@ const DISCONNECTS = {
 export const UNSUBSCRIBES = {
   server: { code: 2000, reason: "server unsubscribe" },
   expired: { code: 2501, reason: "subscription expired" },
+  invalidated: { code: 2502, reason: "state invalidated" },
 } as const satisfies Record<string, End>;
 
 /** How a client is told of one of our errors. */
@@ -62,6 +63,7 @@ const TELLINGS: Readonly<Record<ErrorCode, Telling>> = {
   bad_channel: BAD_REQUEST,
   bad_body: BAD_REQUEST,
   bad_option: BAD_REQUEST,
+  too_far_ahead: BAD_REQUEST,
   bad_host: BAD_REQUEST,
   bad_handshake: BAD_REQUEST,
   wrong_version: BAD_REQUEST,
@@ -69,6 +71,7 @@ const TELLINGS: Readonly<Record<ErrorCode, Telling>> = {
   bad_frame: { ...BAD_REQUEST, isFatal: true },
   bad_request: BAD_REQUEST,
   body_timeout: BAD_REQUEST,
+  headers_too_large: BAD_REQUEST,
   key_reused: BAD_REQUEST,
   unsupported_media: BAD_REQUEST,
   name_too_long: BAD_REQUEST,
@@ -94,6 +97,10 @@ const TELLINGS: Readonly<Record<ErrorCode, Telling>> = {
   too_large: { reply: ERRORS.limitExceeded, end: DISCONNECTS.badRequest },
   slow_subscriber: { reply: ERRORS.internal, end: DISCONNECTS.slow },
   too_many_requests: TOO_MANY,
+  too_many_scheduled: TOO_MANY,
+  too_many_retained: TOO_MANY,
+  share_used_up: TOO_MANY,
+  too_many_keys: { reply: ERRORS.limitExceeded, end: DISCONNECTS.badRequest },
   too_many_publishes: TOO_MANY,
   too_many_publishes_from_address: TOO_MANY,
   too_many_connections: TOO_MANY_CONNECTIONS,

@@ -1,5 +1,11 @@
 /** The Centrifuge client protocol as lines of JSON: what JavaScript, Python and Go clients speak. */
-import { jsonKind, type JsonMembers, parseJsonObject, parseJsonScalar } from "../../base/json_text.ts";
+import {
+  jsonKind,
+  type JsonMembers,
+  parseJsonArray,
+  parseJsonObject,
+  parseJsonScalar,
+} from "../../base/json_text.ts";
 import { toJsonPayload } from "../../core/message.ts";
 import { utf8Length } from "../../base/utf8.ts";
 import { encodePayloadJson, type Payload } from "../../core/message.ts";
@@ -53,7 +59,7 @@ export function encodeUniPublication(channel: string, publication: Publication):
 
 /** By hand, at half the cost of going by the shape: publications are most of what is ever encoded. */
 function encodePublication(publication: Publication): string {
-  const { info, offset, tags, time, channel } = publication;
+  const { info, offset, tags, time, channel, key } = publication;
   let json = `{"data":${encodeData(publication.data)}`;
   if (info !== undefined) {
     json += `,"info":{"user":${JSON.stringify(info.user)},"client":${JSON.stringify(info.client)}`;
@@ -66,6 +72,8 @@ function encodePublication(publication: Publication): string {
   if (publication.delta) json += ',"delta":true';
   if (time) json += `,"time":${time}`;
   if (channel) json += `,"channel":${JSON.stringify(channel)}`;
+  if (key) json += `,"key":${JSON.stringify(key)}`;
+  if (publication.removed) json += ',"removed":true';
   return json + "}";
 }
 
@@ -228,6 +236,21 @@ function decodeValue({ name, type }: Field, json: string | undefined): unknown {
     case "message": {
       const members = parseJsonObject(json);
       if (members !== undefined) return decodeFields(type.shape, members);
+      break;
+    }
+    case "list": {
+      // A frame bounds how many there are.
+      const elements = parseJsonArray(json, MAX_FRAME_BYTES)?.map((element) => parseJsonObject(element));
+      if (elements?.every((members) => members !== undefined)) {
+        return elements.map((members) => decodeFields(type.shape, members));
+      }
+      break;
+    }
+    case "texts": {
+      const elements = parseJsonArray(json, MAX_FRAME_BYTES);
+      if (elements?.every((element) => jsonKind(element) === "string")) {
+        return elements.map((element) => JSON.parse(element));
+      }
       break;
     }
     case "map": {

@@ -6,6 +6,7 @@ import { readBytes } from "../../http/body.ts";
 import type { Env, Protocol, Services } from "../protocol.ts";
 import { MAX_EMULATION_BYTES } from "./codec.ts";
 import type { CentrifugeContext, CentrifugeSettings } from "./context.ts";
+import { isPersonal } from "./personal.ts";
 import {
   answerEmulation,
   chooseWebSocket,
@@ -25,6 +26,7 @@ export { CENTRIFUGE_SETTINGS as SETTINGS } from "./settings.ts";
 /** Opens the protocol, which is always on. */
 export function open(services: Services<CentrifugeSettings>): Protocol {
   const context: CentrifugeContext = { ...services, sessions: new Map() };
+  services.gate.protect((channel) => isPersonal(channel, services.rules));
   if (services.cluster !== undefined) answerEmulation(context, services.cluster);
   return {
     routes: createRoutes(context),

@@ -228,6 +228,12 @@ function readValue(reader: BinaryReader, { name, type }: Field, before: unknown)
       return true;
     case "message":
       return readFields(reader, readEnd(reader), type.shape);
+    case "list":
+      (before as unknown[]).push(readFields(reader, readEnd(reader), type.shape));
+      return before;
+    case "texts":
+      (before as string[]).push(reader.string(true));
+      return before;
     case "map": {
       const { key, value } = readFields(reader, readEnd(reader), type.entry);
       const values = before as Map<unknown, unknown>;

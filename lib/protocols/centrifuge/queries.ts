@@ -6,12 +6,14 @@ import type { HistoryRequest, HistoryResult, PresenceResult, PresenceStatsResult
 import { toClientInfo, toPublication } from "./encoders.ts";
 
 /** Who is on a channel, by client id; clients of other protocols may share one, and are told apart by a number. */
-export function answerPresence(hub: Hub, channel: string): PresenceResult {
+export async function answerPresence(hub: Hub, channel: string): Promise<PresenceResult> {
+  await hub.untilCurrent();
   const members = hub.presence.listById(channel);
   return { presence: new Map([...members].map(([id, member]) => [id, toClientInfo(member)])) };
 }
 
-export function answerPresenceStats(hub: Hub, channel: string): PresenceStatsResult {
+export async function answerPresenceStats(hub: Hub, channel: string): Promise<PresenceStatsResult> {
+  await hub.untilCurrent();
   const { connections, users } = hub.presence.count(channel);
   return { numClients: connections, numUsers: users };
 }

@@ -3,6 +3,7 @@
  * Protobuf codec.
  */
 import type { Payload } from "../../core/message.ts";
+import { type FilterNode, MAX_FILTER_DEPTH } from "../../core/tag_filter.ts";
 import type {
   ChannelPushes,
   ChannelRequest,
@@ -29,6 +30,8 @@ export type FieldType =
   | { readonly kind: "bool" | "string" | "payload" | "bytes" }
   /** JSON as its text. */
   | { readonly kind: "json" }
+  /** A list of strings, in requests. */
+  | { readonly kind: "texts" }
   /** Whole numbers of these bounds, both included. */
   | { readonly kind: "number"; readonly min: number; readonly max: number }
   /** Read as whether the field is there, never written. */
@@ -92,6 +95,7 @@ const json: TypeOf<string> = { kind: "json" };
 const payload: TypeOf<Payload> = { kind: "payload" };
 const deltaPayload: TypeOf<Payload | DeltaData> = { kind: "payload" };
 const present: TypeOf<boolean> = { kind: "present" };
+const texts: TypeOf<readonly string[]> = { kind: "texts" };
 const uint32: TypeOf<number> = { kind: "number", min: 0, max: MAX_UINT32 };
 const int32: TypeOf<number> = { kind: "number", min: -MAX_INT32 - 1, max: MAX_INT32 };
 /** A 64-bit number of the protocol, of which those are allowed that a double holds exactly. */
@@ -121,6 +125,20 @@ const NOTHING = describe<Nothing>({});
 const CHANNEL_REQUEST = describe<ChannelRequest>({ channel: [1, string] });
 const STREAM_POSITION = describe<StreamPosition>({ offset: [1, integer], epoch: [2, string] });
 
+/** A node of a filter. Each level has a shape of its own, so that no frame is read deeper than filters may be. */
+function describeFilter(levels: number): Shape<FilterNode> {
+  const comparison: Description<Omit<FilterNode, "nodes" | "isTooDeep">> = {
+    op: [1, string],
+    key: [2, string],
+    cmp: [3, string],
+    val: [4, string],
+    vals: [5, texts],
+  };
+  return levels > 1
+    ? describe<Omit<FilterNode, "isTooDeep">>({ ...comparison, nodes: [6, list(describeFilter(levels - 1))] })
+    : describe<Omit<FilterNode, "nodes">>({ ...comparison, isTooDeep: [6, present, { name: "nodes" }] });
+}
+
 const SUBSCRIBE_REQUEST = describe<SubscribeRequest>({
   channel: [1, string],
   token: [2, string],
@@ -132,9 +150,12 @@ const SUBSCRIBE_REQUEST = describe<SubscribeRequest>({
   recoverable: [10, bool],
   joinLeave: [11, bool],
   delta: [12, string],
-  hasTagsFilter: [13, present, { name: "tf" }],
+  tagsFilter: [13, message(describeFilter(MAX_FILTER_DEPTH)), { name: "tf" }],
   flag: [14, integer],
   type: [15, int32],
+  phase: [16, int32],
+  cursor: [17, string],
+  limit: [18, int32],
 });
 
 export const CONNECT_REQUEST: Shape<ConnectRequest> = describe<ConnectRequest>({
@@ -153,7 +174,13 @@ export const COMMAND: Shape = describe<Requests & { readonly id: number }>({
   unsubscribe: [6, message(CHANNEL_REQUEST)],
   publish: [
     7,
-    message(describe<Requests["publish"]>({ channel: [1, string], data: [2, payload], type: [3, int32] })),
+    message(describe<Requests["publish"]>({
+      channel: [1, string],
+      data: [2, payload],
+      type: [3, int32],
+      key: [4, string],
+      removed: [5, bool],
+    })),
   ],
   presence: [8, message(CHANNEL_REQUEST)],
   presence_stats: [9, message(CHANNEL_REQUEST)],
@@ -203,6 +230,8 @@ export const PUBLICATION: Shape<Publication> = describe<Publication>({
   delta: [8, bool],
   time: [9, integer],
   channel: [10, string],
+  key: [11, string],
+  removed: [12, bool],
 });
 
 const SUBSCRIBE_RESULT = describe<SubscribeResult>({
@@ -217,6 +246,10 @@ const SUBSCRIBE_RESULT = describe<SubscribeResult>({
   data: [11, payload],
   wasRecovering: [12, bool],
   delta: [13, bool],
+  type: [15, int32],
+  phase: [16, int32],
+  cursor: [17, string],
+  state: [18, list(PUBLICATION)],
 });
 
 const CONNECT_RESULT = describe<ConnectResult>({

@@ -1,30 +1,29 @@
 /**
- * One client's session in the Centrifuge protocol, whatever it is carried by: connecting, pings, expiry, and the
- * commands that follow. Transports feed it frames and give it a socket to answer on.
+ * One client's session in the Centrifuge protocol, whatever it is carried by: connecting, pings, expiry, and the order
+ * of the commands that follow. Transports feed it frames and give it a socket to answer on.
  */
-import type { AllowedPublish, Caller } from "../../auth/callouts.ts";
+import type { Caller } from "../../auth/callouts.ts";
 import type { Pass } from "../../auth/pass.ts";
 import type { Tie } from "../../auth/grants.ts";
 import { Deadline } from "../../base/deadline.ts";
 import { Heartbeat } from "../../base/heartbeat.ts";
 import { Serial } from "../../base/serial.ts";
 import { nextSlice, SliceClock } from "../../base/slices.ts";
-import { parseChannel } from "../../core/channel.ts";
-import { type Client, createClient, describeSender, parseClientName } from "../../core/client.ts";
-import { createDraft } from "../../core/draft.ts";
+import { type Client, createClient } from "../../core/client.ts";
+import { changeInfo } from "../../core/client_info.ts";
 import { MessagingError, toMessagingError } from "../../core/errors.ts";
 import { JoiningSocket } from "../../core/joining_socket.ts";
 import type { Connection } from "../../core/limits.ts";
 import { Outbox } from "../../core/outbox.ts";
 import type { Action } from "../../core/rules.ts";
 import type { Socket } from "../../core/socket.ts";
-import { parseOr } from "../../http/problem.ts";
 import { CentrifugeChannels } from "./channels.ts";
-import type { Command, ConnectRequest, ConnectResult, End, PublishRequest, Reply } from "./codec.ts";
+import type { Command, ConnectRequest, ConnectResult, End, RefreshResult, Reply } from "./codec.ts";
+import { CentrifugeCommands } from "./commands.ts";
 import type { CentrifugeContext, ChannelOwner } from "./context.ts";
 import type { CentrifugeFormat } from "./encoders.ts";
 import { isFatal, toDisconnect, toExpiry, toReplyError } from "./errors.ts";
-import { answerHistory, answerPresence, answerPresenceStats } from "./queries.ts";
+import { readIntroduction } from "./introduction.ts";
 
 /** How a session reaches its client. */
 export interface CentrifugeTransport {
@@ -65,11 +64,12 @@ export class CentrifugeSession implements ChannelOwner {
   #received: Command[] = [];
   #isTaking = false;
   #waiting: Command[] = [];
+  /** For the heavy turns that follow each other. */
+  #slice = new SliceClock();
   readonly #heavy = new Serial();
-  /** Messages that wait for the application. */
-  readonly #asked = new Serial();
   #client: Client | undefined;
   #channels: CentrifugeChannels | undefined;
+  #commands: CentrifugeCommands | undefined;
   #pass: Pass | undefined;
   #staleTimer: ReturnType<typeof setTimeout> | undefined;
   #heartbeat: Heartbeat | undefined;
@@ -195,7 +195,10 @@ export class CentrifugeSession implements ChannelOwner {
     if (this.#heavy.waiting >= MAX_WAITING_COMMANDS) {
       throw new MessagingError("too_many_requests", `At most ${MAX_WAITING_COMMANDS} reads may wait`);
     }
+    // A few at once are not held up: a publish that came behind a subscribe may not overtake it.
+    if (this.#heavy.waiting === 0) this.#slice = new SliceClock();
     return await this.#heavy.run(async () => {
+      if (this.#slice.isOver) await this.#slice.next();
       await this.#socket.drained();
       if (this.#isEnded) throw new MessagingError("internal", "The connection has ended");
       return await run();
@@ -222,84 +225,12 @@ export class CentrifugeSession implements ChannelOwner {
       if (!this.#heartbeat?.answer()) this.#refuse("a pong without a ping");
       return;
     }
-    this.#answer(command).then(
+    const commands = this.#commands;
+    if (commands === undefined) throw new TypeError("A connected session has commands");
+    commands.answer(command).then(
       (reply) => reply !== undefined && this.send(reply),
       (error) => this.#fail(command.id, error),
     );
-  }
-
-  /** Answers a command; what answers itself, at the right moment, resolves to undefined. */
-  async #answer(command: Exclude<Command, { kind: "pong" | "connect" }>): Promise<Reply | undefined> {
-    const { id } = command;
-    const channels = this.#channels;
-    if (channels === undefined) throw new TypeError("A connected session has channels");
-    // Before rules are looked up by it. Ending what was never begun is no mistake.
-    if ("channel" in command.request && command.kind !== "unsubscribe") {
-      const { channel } = command.request;
-      parseOr("bad_channel", () => parseChannel(channel));
-      this.context.hub.checkName(channel);
-    }
-    switch (command.kind) {
-      case "subscribe":
-        await channels.subscribe(command.request, (result) => this.send({ id, kind: "subscribe", result }));
-        return undefined;
-      case "unsubscribe":
-        await channels.unsubscribe(command.request.channel);
-        return { id, kind: "unsubscribe", result: {} };
-      case "publish":
-        await this.#publish(command.request);
-        return { id, kind: "publish", result: {} };
-      case "presence":
-        this.demand("presence", command.request.channel, channels.tie(command.request.channel));
-        return { id, kind: "presence", result: answerPresence(this.context.hub, command.request.channel) };
-      case "presence_stats":
-        this.demand("presence", command.request.channel, channels.tie(command.request.channel));
-        return {
-          id,
-          kind: "presence_stats",
-          result: answerPresenceStats(this.context.hub, command.request.channel),
-        };
-      case "history":
-        this.demand("history", command.request.channel, channels.tie(command.request.channel));
-        return {
-          id,
-          kind: "history",
-          result: await this.inHeavyTurn(() => answerHistory(this.context.hub, command.request)),
-        };
-      case "ping":
-        return { id, kind: "ping", result: {} };
-      case "send":
-        // The server has no handler for messages that expect no answer.
-        return undefined;
-      case "rpc": {
-        const { method, data } = command.request;
-        return { id, kind: "rpc", result: { data: await this.context.gate.call(this.pass, method, data) } };
-      }
-      case "refresh":
-        return { id, kind: "refresh", result: await this.#refresh(command.request.token) };
-      case "sub_refresh":
-        return { id, kind: "sub_refresh", result: await channels.refresh(command.request) };
-    }
-  }
-
-  async #publish({ channel, data, type }: PublishRequest): Promise<void> {
-    if (type !== 0) throw new MessagingError("not_available", "Only streams can be published to");
-    if (data === undefined) throw new MessagingError("bad_request", "A publish needs data");
-    const tie = this.#channels?.tie(channel) ?? "none";
-    const isAsked = this.pass.asks("publish", channel, tie);
-    if (!isAsked) this.demand("publish", channel, tie);
-    this.#transport.connection.countPublish();
-    const { client } = this;
-    const publish = async (content: AllowedPublish) => {
-      const from = describeSender(client);
-      await this.context.hub.publish(createDraft({ channel, ...content, from, socketId: client.socket.id }));
-    };
-    if (!isAsked) return await publish({ payload: data });
-    if (this.#asked.waiting >= MAX_WAITING_COMMANDS) {
-      throw new MessagingError("too_many_requests", `At most ${MAX_WAITING_COMMANDS} messages may wait`);
-    }
-    // In the order in which they came, however long the application takes for each.
-    await this.#asked.run(async () => await publish(await this.pass.admitPublish(channel, data, tie)));
   }
 
   async #connect(id: number, request: ConnectRequest): Promise<void> {
@@ -310,23 +241,27 @@ export class CentrifugeSession implements ChannelOwner {
     const pass = await gate.admitConnection(request.token, caller, { data, name, version });
     if (this.#isEnded) return;
     this.#pass = pass;
+    const said = readIntroduction(request);
     const client = createClient({
       id: caller?.client ?? crypto.randomUUID(),
       connection: this.#transport.connection,
-      name: pass.isTrusted ? readName(request) : undefined,
+      name: pass.isTrusted ? said.name : undefined,
       user: pass.user,
-      info: pass.info,
+      info: pass.info ?? (pass.isTrusted ? said.info : undefined),
+      labels: pass.labels,
       protocol: this.#transport.protocol,
       socket: this.#socket,
       outbox: this.#outbox,
       encoder: this.format.encoder,
       echo: true,
+      hearsRemovals: said.hearsRemovals,
       end: (error) => this.end(error),
       control: {
         disconnect: (code, reason) => this.end({ code, reason }),
         subscribe: (channel, options) => channels.subscribeByServer(channel, options),
         unsubscribe: (channel, code, reason) => channels.unsubscribeByServer(channel, { code, reason }),
-        refresh: (expires) => {
+        refresh: (expires, info) => {
+          this.#changeInfo(info);
           this.#expire(expires, 0);
           this.send({ kind: "push", push: { kind: "refresh", content: toExpiry(expires) } });
         },
@@ -335,6 +270,12 @@ export class CentrifugeSession implements ChannelOwner {
     const channels = new CentrifugeChannels(this);
     this.#client = client;
     this.#channels = channels;
+    this.#commands = new CentrifugeCommands({
+      session: this,
+      channels,
+      connection: this.#transport.connection,
+      refresh: (token) => this.#refresh(token),
+    });
     hub.connect(client);
 
     // Nothing of the server-side subscriptions may overtake the answer to connect.
@@ -375,10 +316,11 @@ export class CentrifugeSession implements ChannelOwner {
     return this.#state === "ended";
   }
 
-  async #refresh(token: string): Promise<{ client: string; expires?: boolean; ttl?: number }> {
+  async #refresh(token: string): Promise<RefreshResult> {
     // What it is subscribed to stays, as Centrifugo's users expect; what it may ask for from now on is the new token's.
     const pass = await this.context.gate.renew(this.pass, token);
     this.#pass = pass;
+    this.#changeInfo(pass.info);
     this.#expire(pass.expires);
     return { client: this.client.id, ...toExpiry(pass.expires) };
   }
@@ -397,11 +339,18 @@ export class CentrifugeSession implements ChannelOwner {
     const pass = await this.context.gate.renewByApplication(this.pass);
     if (this.#isEnded) return;
     this.#pass = pass;
+    this.#changeInfo(pass.info);
     // An answer in the past would ask again at once, and again.
     if (pass.expires !== 0 && pass.expires * 1_000 <= Date.now()) {
       return this.end(new MessagingError("token_expired", "The connection has expired: connect again"));
     }
     this.#expire(pass.expires, 0);
+  }
+
+  /** What others see of the client from now on; without a new info, it stays as it is. */
+  #changeInfo(info: string | undefined): void {
+    const { hub, cluster } = this.context;
+    if (info !== undefined) changeInfo(hub, cluster, this.client, info);
   }
 
   #fail(id: number, cause: unknown): void {
@@ -426,17 +375,5 @@ export class CentrifugeSession implements ChannelOwner {
   #logInternal(cause: unknown): void {
     const reason = cause instanceof Error ? cause.stack : String(cause);
     this.context.logger.write("error", "command failed", { id: this.#client?.id, reason });
-  }
-}
-
-/** An open server takes a client's word for its name: `data: { "name": "John" }`. */
-function readName({ data }: ConnectRequest): string | undefined {
-  if (data?.kind !== "json") return undefined;
-  const value: unknown = JSON.parse(data.text);
-  if (typeof value !== "object" || value === null || !("name" in value)) return undefined;
-  try {
-    return typeof value.name === "string" ? parseClientName(value.name) : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -79,8 +79,8 @@ export function openCentrifugeSocket(
 }
 
 /**
- * A unidirectional session over a WebSocket at `/connection/uni_websocket`. The connect request is in the query, or is the
- * first frame.
+ * A unidirectional session over a WebSocket at `/connection/uni_websocket`. The connect request is in the query, or is
+ * the first frame.
  */
 export function openUniSocket(
   context: CentrifugeContext,

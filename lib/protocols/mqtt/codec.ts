@@ -11,6 +11,7 @@ import type {
 } from "mqtt-packet";
 import { FramingError } from "./framer.ts";
 import { generate, parser } from "./packet_library.ts";
+import { checkPacket } from "./strictness.ts";
 
 export type { IConnackPacket, IConnectPacket, IPublishPacket, ISubscribePacket, IUnsubscribePacket, Packet };
 
@@ -25,6 +26,7 @@ export class PacketDecoder {
   #parser: Parser = parser({ protocolVersion: 4 });
   #packet: Packet | undefined;
   #fault: string | undefined;
+  #version: Version = 4;
 
   constructor() {
     this.#listen();
@@ -32,6 +34,7 @@ export class PacketDecoder {
 
   /** Sets the version by which the next packets are read. */
   setVersion(version: Version): void {
+    this.#version = version;
     this.#parser = parser({ protocolVersion: version });
     this.#listen();
   }
@@ -53,6 +56,7 @@ export class PacketDecoder {
         `Malformed packet: ${this.#fault ?? "it does not end where its length says"}`,
       );
     }
+    checkPacket(packet, bytes, this.#version);
     return packet;
   }
 

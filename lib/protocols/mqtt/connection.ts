@@ -1,44 +1,42 @@
 /**
- * One MQTT connection, whatever carries it: reads packets within bounds, connects, keeps alive, and ends with the reason
- * code that the version has for it. What a connected client does is its session's.
+ * One MQTT connection, whatever carries it: reads packets within bounds, connects, keeps alive, and ends with the
+ * reason code that the version has for it. What a connected client does is its session's.
  */
+import type { Caller } from "../../auth/callouts.ts";
 import type { Pass } from "../../auth/pass.ts";
+import { nextSlice, SliceClock } from "../../base/slices.ts";
 import { cutReason, MessagingError, toMessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
 import { Outbox } from "../../core/outbox.ts";
+import { describeShare } from "../../core/pool.ts";
 import { Frame, type Socket } from "../../core/socket.ts";
-import {
-  encodePacket,
-  type IConnackPacket,
-  type IConnectPacket,
-  type Packet,
-  PacketDecoder,
-  type Version,
-} from "./codec.ts";
+import { encodePacket, type IConnectPacket, type Packet, PacketDecoder, type Version } from "./codec.ts";
 import type { MqttContext, SessionConnection } from "./context.ts";
 import { FramingError, PacketFramer } from "./framer.ts";
-import { readPayload } from "./properties.ts";
-import { REASONS, toReason, toReturnCode } from "./reasons.ts";
-import { MAX_ALIASES, MqttSession } from "./session.ts";
-import { parseTopic } from "./topics.ts";
+import {
+  admitClient,
+  chooseClientId,
+  createConnack,
+  demandSupported,
+  demandWill,
+  limitKeepAlive,
+  Refusal,
+  takenId,
+} from "./handshake.ts";
+import { REASONS, toDisconnectReason, toReason, toReturnCode } from "./reasons.ts";
+import { MqttSession } from "./session.ts";
+import { mayTakeOver, takeOver } from "./takeover.ts";
 
 /** Room for the header, topic and properties of a packet beside the largest message. */
 const HEAD_BYTES = 32 * 1024;
-const MAX_CLIENT_ID_LENGTH = 256;
-/** The user name that goes with an API key as the password. */
-const KEY_USER = "apikey";
 /** How long a client may be silent, as a multiple of its keep-alive (section 3.1.2.10). */
 const KEEP_ALIVE_FACTOR = 1.5;
 
-/** A CONNECT that is answered with a reason code. */
-class Refusal extends Error {
-  readonly reason: number;
-
-  constructor(reason: number, message: string) {
-    super(message);
-    this.reason = reason;
-  }
-}
+/** Packets that are read in one slice, and how many of the largest may wait for theirs. */
+const MAX_SLICE_PACKETS = 256;
+const MAX_UNREAD_PACKETS = 8;
+/** What arrives at once and may hold work for long waits for its slice from the start. */
+const SMALL_BYTES = 4 * 1024;
 
 export class MqttConnection implements SessionConnection {
   /** Resolves when its session is stored. */
@@ -54,7 +52,12 @@ export class MqttConnection implements SessionConnection {
   readonly #framer: PacketFramer;
   readonly #decoder = new PacketDecoder();
   readonly #finish: () => void;
+  readonly #caller: Caller | undefined;
   #state: "new" | "connecting" | "connected" | "ended" = "new";
+  /** Packets that have arrived and wait for their slice, and the reading of them. */
+  #unread: Uint8Array<ArrayBuffer>[] = [];
+  #unreadBytes = 0;
+  #reading: Promise<void> | undefined;
   #waiting: Packet[] = [];
   #waitingBytes = 0;
   #session: MqttSession | undefined;
@@ -62,13 +65,15 @@ export class MqttConnection implements SessionConnection {
   #keepAlive = 0;
   #heard = 0;
 
-  constructor(context: MqttContext, connection: Connection, socket: Socket) {
+  /** @param caller who it is for the application that decides */
+  constructor(context: MqttContext, connection: Connection, socket: Socket, caller?: Caller) {
+    this.#caller = caller;
     this.context = context;
     this.connection = connection;
     this.socket = socket;
     this.outbox = new Outbox(socket, context.outboxLimits);
     this.maxPacketBytes = context.settings.maxMessageBytes + HEAD_BYTES;
-    this.#framer = new PacketFramer(this.maxPacketBytes, (packet) => this.#read(packet));
+    this.#framer = new PacketFramer(this.maxPacketBytes, (packet) => this.#queue(packet));
     const { promise, resolve } = Promise.withResolvers<void>();
     this.finished = promise;
     this.#finish = resolve;
@@ -84,13 +89,16 @@ export class MqttConnection implements SessionConnection {
   receive(bytes: Uint8Array<ArrayBuffer>): Promise<void> | undefined {
     if (this.#isEnded) return;
     this.#heard = performance.now();
-    try {
-      this.#framer.feed(bytes);
-    } catch (error) {
-      if (error instanceof FramingError) this.#refuse(error.reason, error.message);
-      else this.fail(error);
-    }
-    return this.#session?.roomForMore();
+    this.#guard(() => this.#framer.feed(bytes));
+    if (this.#reading === undefined && bytes.byteLength <= SMALL_BYTES) this.#readSlice();
+    if (this.#unread.length > 0) this.#reading ??= this.#readRest();
+    return this.#reading?.then(() => this.#session?.roomForMore()) ?? this.#session?.roomForMore();
+  }
+
+  /** The client has closed: what it sent before counts. */
+  closedByClient(): void {
+    if (this.#reading === undefined) this.closed();
+    else void this.#reading.then(() => this.closed());
   }
 
   /** Ends the connection of a client that does not keep to the protocol. */
@@ -115,7 +123,7 @@ export class MqttConnection implements SessionConnection {
       this.socket.terminate();
       return this.closed();
     }
-    this.end(toReason(error.code), error.message);
+    this.end(toDisconnectReason(error.code), error.message);
   }
 
   /** Ends the connection for any error. */
@@ -186,7 +194,50 @@ export class MqttConnection implements SessionConnection {
     this.closed();
   }
 
-  #read(bytes: Uint8Array<ArrayBuffer>): boolean {
+  #queue(packet: Uint8Array<ArrayBuffer>): boolean {
+    this.#unread.push(packet);
+    this.#unreadBytes += packet.byteLength;
+    if (this.#unreadBytes > MAX_UNREAD_PACKETS * this.maxPacketBytes) {
+      this.endFor(new MessagingError("too_many_requests", "Too many packets at once: wait for answers"));
+    }
+    return !this.#isEnded;
+  }
+
+  /** Reads packets in slices: thousands in one frame hold up nobody else. */
+  async #readRest(): Promise<void> {
+    while (this.#unread.length > 0 && !this.#isEnded) {
+      await nextSlice();
+      this.#readSlice();
+    }
+    this.#reading = undefined;
+  }
+
+  #readSlice(): void {
+    const clock = new SliceClock();
+    let count = 0;
+    // Storing and delivering a message come after its packet was read, when the clock is not looked at any more.
+    const end = Math.min(this.#unread.length, MAX_SLICE_PACKETS);
+    this.#guard(() => {
+      while (count < end && !clock.isOver && !this.#isEnded) {
+        const packet = this.#unread[count++]!;
+        this.#unreadBytes -= packet.byteLength;
+        this.#read(packet);
+      }
+    });
+    this.#unread.splice(0, this.#isEnded ? this.#unread.length : count);
+  }
+
+  /** Ends the connection for what a packet makes us throw. */
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      if (error instanceof FramingError) this.#refuse(error.reason, error.message);
+      else this.fail(error);
+    }
+  }
+
+  #read(bytes: Uint8Array<ArrayBuffer>): void {
     let packet;
     try {
       packet = this.#decoder.decode(bytes);
@@ -198,7 +249,6 @@ export class MqttConnection implements SessionConnection {
       throw error;
     }
     this.#take(packet, bytes.byteLength);
-    return !this.#isEnded;
   }
 
   #take(packet: Packet, size: number): void {
@@ -234,7 +284,6 @@ export class MqttConnection implements SessionConnection {
         case "unsubscribe":
           return session.unsubscribe(packet);
         case "pingreq":
-          session.touch();
           return this.send({ cmd: "pingresp" });
         case "disconnect": {
           if (!session.changeExpiry(packet.properties?.sessionExpiryInterval)) {
@@ -259,51 +308,38 @@ export class MqttConnection implements SessionConnection {
 
   async #connect(packet: IConnectPacket): Promise<void> {
     const { context } = this;
-    const { hub, settings, connected } = context;
-    if (hub.draining) throw new MessagingError("draining", "The server is restarting: try again in a moment");
-    if (packet.properties?.authenticationMethod !== undefined) {
-      throw new Refusal(REASONS.badAuthMethod, "There is no extended authentication here");
-    }
-    if (packet.properties?.receiveMaximum === 0 || packet.properties?.maximumPacketSize === 0) {
-      throw new Refusal(REASONS.protocolError, "A maximum of 0");
-    }
-    const clean = packet.clean === true;
-    this.clientId = this.#chooseId(packet, clean);
-    const pass = await this.#admit(packet);
+    const { settings, connected } = context;
+    demandSupported(packet, context);
+    this.clientId = chooseClientId(packet, this.version, settings);
+    const pass = await admitClient(packet, context, this.#caller);
     if (this.#isEnded) return;
     this.pass = pass;
-    this.#checkWill(packet, pass);
+    demandWill(packet, this.version, pass, context);
 
     // Whoever has the id goes first, and has stored the session before it is read.
-    for (
-      let other = connected.get(this.clientId);
-      other !== undefined;
-      other = connected.get(this.clientId)
-    ) {
-      const owner = other instanceof MqttConnection ? other.pass?.user : undefined;
-      if (!pass.isTrusted && owner !== pass.user) throw takenId();
-      other.end(REASONS.takenOver, "Another connection has this client id");
-      await other.finished;
-      if (this.#isEnded) return;
-    }
+    await takeOver(context, this.clientId, pass);
+    if (this.#isEnded) return;
     connected.set(this.clientId, this);
     const loaded = await context.store.load(this.clientId);
     if (this.#isEnded) return;
     const { record, revision } = loaded;
-    if (record !== undefined && !pass.isTrusted && record.user !== pass.user) throw takenId();
+    if (record !== undefined && !mayTakeOver(pass, record)) throw takenId();
     const session = new MqttSession(this, packet, pass, revision);
-    if (session.expiry > 0 && record === undefined && context.store.size >= settings.mqttMaxSessions) {
-      throw new Refusal(REASONS.quotaExceeded, "The server keeps enough sessions: raise --mqtt-max-sessions");
-    }
-    const kept = clean ? undefined : record;
-    await session.restore(kept, record !== undefined);
-    if (this.#isEnded) return;
-    context.wills.cancel(this.clientId);
+    if (session.expiry > 0 && record === undefined) this.#claimSession(session);
+    const kept = packet.clean === true ? undefined : record;
+    await session.restore(kept, revision > 0);
+    if (record !== undefined && kept === undefined) await context.store.forgetPacketIds(record);
+    await context.wills.meet(this.clientId, kept !== undefined);
+    await session.armWill();
+    if (this.#isEnded) return await context.wills.disarm(this.clientId);
     this.#session = session;
     clearTimeout(this.#silence);
     if (!session.connect()) return;
     this.#state = "connected";
-    this.send(this.#createConnack(packet, session, kept !== undefined));
+    const { version, clientId, maxPacketBytes } = this;
+    const { expiry } = session;
+    const sessionPresent = kept !== undefined;
+    this.send(createConnack(packet, { version, clientId, sessionPresent, expiry, maxPacketBytes }, settings));
     this.#watchSilence(packet.keepalive ?? 0);
     session.start();
     const waiting = this.#waiting;
@@ -311,82 +347,18 @@ export class MqttConnection implements SessionConnection {
     for (const one of waiting) this.#run(one);
   }
 
-  #chooseId({ clientId }: IConnectPacket, clean: boolean): string {
-    if (clientId.length > MAX_CLIENT_ID_LENGTH || /\p{Cc}/u.test(clientId)) {
-      throw new Refusal(
-        REASONS.badClientId,
-        `A client id has at most ${MAX_CLIENT_ID_LENGTH} characters and no control characters`,
-      );
+  /** @throws {MessagingError} `share_used_up`, or {Refusal} where the server keeps enough */
+  #claimSession({ owner }: MqttSession): void {
+    const shortage = this.context.store.claim(this.clientId, owner);
+    if (shortage?.isShare) {
+      throw describeShare(shortage, "MQTT sessions that outlive connections", "end some");
     }
-    if (clientId !== "") return clientId;
-    if (!this.context.settings.mqttAssignIds || (this.version !== 5 && !clean)) {
-      throw new Refusal(REASONS.badClientId, "A client id is needed here");
-    }
-    return `auto-${crypto.randomUUID()}`;
-  }
-
-  /** The password is a token, or an API key where the user name says so. */
-  async #admit({ username, password }: IConnectPacket): Promise<Pass> {
-    const { gate } = this.context;
-    const secret = password?.toString() ?? "";
-    if (username !== KEY_USER || gate.isOpen) return await gate.admitConnection(secret);
-    let request;
-    try {
-      request = new Request("http://localhost/", { headers: { "x-api-key": secret } });
-    } catch {
-      throw new Refusal(REASONS.badCredentials, "The API key is unknown");
-    }
-    if (!gate.carriesKey(request)) throw new Refusal(REASONS.badCredentials, "The API key is unknown");
-    return gate.operator;
-  }
-
-  #checkWill({ will }: IConnectPacket, pass: Pass): void {
-    if (will === undefined) return;
-    const { hub, settings } = this.context;
-    try {
-      const channel = parseTopic(will.topic);
-      hub.checkName(channel);
-      pass.demand("publish", channel);
-      readPayload(
-        { qos: 0, retain: false, payload: will.payload, properties: will.properties },
-        this.version,
-      );
-    } catch (error) {
-      if (error instanceof SyntaxError) throw new Refusal(REASONS.badTopic, `Will: ${error.message}`);
-      throw error;
-    }
-    if (will.payload.length > settings.maxMessageBytes) {
-      throw new Refusal(REASONS.tooLarge, `The will is larger than ${settings.maxMessageBytes} bytes`);
-    }
-  }
-
-  #createConnack(packet: IConnectPacket, session: MqttSession, sessionPresent: boolean): IConnackPacket {
-    const connack: IConnackPacket = { cmd: "connack", reasonCode: 0, returnCode: 0, sessionPresent };
-    if (this.version !== 5) return connack;
-    const { mqttMaxInflight } = this.context.settings;
-    const asked = packet.properties?.sessionExpiryInterval ?? 0;
-    const keepAlive = this.#limitKeepAlive(packet.keepalive ?? 0);
-    return {
-      ...connack,
-      properties: {
-        receiveMaximum: mqttMaxInflight,
-        maximumPacketSize: this.maxPacketBytes,
-        topicAliasMaximum: MAX_ALIASES,
-        ...(session.expiry === asked ? {} : { sessionExpiryInterval: session.expiry }),
-        ...(packet.clientId === "" ? { assignedClientIdentifier: this.clientId } : {}),
-        ...(keepAlive === packet.keepalive ? {} : { serverKeepAlive: keepAlive }),
-      },
-    };
-  }
-
-  #limitKeepAlive(seconds: number): number {
-    const { mqttMaxKeepAlive } = this.context.settings;
-    if (mqttMaxKeepAlive === 0 || this.version !== 5) return seconds;
-    return seconds === 0 ? mqttMaxKeepAlive : Math.min(seconds, mqttMaxKeepAlive);
+    if (shortage === undefined) return;
+    throw new Refusal(REASONS.quotaExceeded, "The server keeps enough sessions: raise --mqtt-max-sessions");
   }
 
   #watchSilence(asked: number): void {
-    this.#keepAlive = this.#limitKeepAlive(asked) * KEEP_ALIVE_FACTOR * 1_000;
+    this.#keepAlive = limitKeepAlive(asked, this.version, this.context.settings) * KEEP_ALIVE_FACTOR * 1_000;
     if (this.#keepAlive > 0) this.#listenFor(this.#keepAlive);
   }
 
@@ -420,8 +392,4 @@ export class MqttConnection implements SessionConnection {
     });
     this.#hangUp(known.message);
   }
-}
-
-function takenId(): Refusal {
-  return new Refusal(REASONS.badClientId, "The client id belongs to another user: choose another");
 }

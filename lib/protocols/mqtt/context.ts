@@ -1,4 +1,5 @@
 /** What the connections of MQTT work with besides what all protocols do. */
+import type { Pass } from "../../auth/pass.ts";
 import type { MessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
 import type { Outbox } from "../../core/outbox.ts";
@@ -19,6 +20,8 @@ export type MqttSettings = ProtocolSettings & Values<typeof MQTT_SETTINGS>;
 export interface ConnectionHandle {
   /** Ends the connection with a reason code. Ending it again does nothing. */
   end(reason: number, message: string): void;
+  /** Who it is; undefined before CONNECT. */
+  readonly pass: Pick<Pass, "user" | "hasKey"> | undefined;
   /** Resolves when its session is stored. */
   readonly finished: Promise<void>;
 }
@@ -26,7 +29,7 @@ export interface ConnectionHandle {
 export interface MqttContext extends Services<MqttSettings> {
   readonly retained: RetainedMessages;
   readonly store: SessionStore;
-  readonly groups: SharedGroups<object>;
+  readonly groups: SharedGroups;
   readonly wills: Wills;
   /** All connections, those before CONNECT too. */
   readonly connectionsOpen: Set<ConnectionHandle>;

@@ -1,6 +1,6 @@
 /**
- * What goes to one client: numbers the messages, keeps within the client's receive maximum, and sends again what was not
- * acknowledged. The session owns one for each connection.
+ * What goes to one client: numbers the messages, keeps within the client's receive maximum, and sends again what was
+ * not acknowledged. The session owns one for each connection.
  */
 import type { Selector } from "../../core/channel.ts";
 import { type Message, payloadSize } from "../../core/message.ts";
@@ -10,20 +10,26 @@ import { encodePacket, type IPublishPacket, type Packet, type Version } from "./
 import { encodePayload, secondsLeft, toPublishProperties } from "./properties.ts";
 import { REASONS } from "./reasons.ts";
 
+/** What the last SUBSCRIBE to a filter said of it. */
+export interface SubscriptionTerms {
+  qos: 0 | 1 | 2;
+  noLocal: boolean;
+  retainAsPublished: boolean;
+  identifier: number | undefined;
+}
+
 /** A filter that the client has subscribed to. */
-export interface MqttSubscription {
+export interface MqttSubscription extends SubscriptionTerms {
   readonly filter: string;
   readonly selector: Selector;
   readonly group: string | undefined;
-  readonly qos: 0 | 1 | 2;
-  readonly noLocal: boolean;
-  readonly retainAsPublished: boolean;
-  readonly identifier: number | undefined;
-  /** The hub's; undefined once it has ended. */
+  /** The hub's; undefined until it is open. */
   live: Subscription | undefined;
   /** The last stored message that was handed over, or after which the subscription began. */
   epoch: string;
   sequence: number;
+  /** Set after messages were lost, until the client is told: the id of the first one that is left. */
+  gap?: string | undefined;
 }
 
 export interface Outgoing {
@@ -32,6 +38,8 @@ export interface Outgoing {
   readonly subscription: MqttSubscription | undefined;
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
+  /** Messages before this one were lost; see the subscription. */
+  readonly gap?: string | undefined;
 }
 
 /** A message with a packet id. */
@@ -61,6 +69,9 @@ export interface DeliveryOptions {
 }
 
 const MAX_PACKET_ID = 65_535;
+
+/** The packet of a message at QoS 0 before 5.0: the same bytes for everybody, so that they are encoded once. */
+const SHARED = new WeakMap<Message, Uint8Array<ArrayBuffer>>();
 
 export class Delivery {
   /** By packet id, in the order of sending. */
@@ -110,9 +121,31 @@ export class Delivery {
     return wasEmpty || (this.#queue.length <= limits.messages && this.#queuedBytes <= limits.bytes);
   }
 
+  /** Takes retained messages that match a new subscription. */
+  offerRetained(subscription: MqttSubscription, messages: readonly Message[]): void {
+    this.offer(messages.map((message) => {
+      return { message, subscription, qos: toQos(subscription, message), retain: true };
+    }));
+  }
+
+  /** Whether nothing waits to be sent. */
+  get isIdle(): boolean {
+    return this.#queue.length === 0;
+  }
+
   /** Drops what waits for a subscription that has ended. */
   drop(subscription: MqttSubscription): void {
-    this.#queue = this.#queue.filter((item) => item.subscription !== subscription);
+    this.#keep((item) => item.subscription !== subscription);
+  }
+
+  /** Drops what waits for a subscription and was removed meanwhile. */
+  takeBack(subscription: MqttSubscription, isTakenBack: (message: Message) => boolean): void {
+    this.#keep((item) => item.subscription !== subscription || !isTakenBack(item.message));
+  }
+
+  #keep(isWanted: (item: Outgoing) => boolean): void {
+    if (this.#queue.length === 0) return;
+    this.#queue = this.#queue.filter(isWanted);
     this.#queuedBytes = this.#queue.reduce((bytes, { message }) => bytes + payloadSize(message.payload), 0);
     this.#notify();
   }
@@ -209,6 +242,9 @@ export class Delivery {
     const { version, maxPacketBytes, aliasMaximum } = this.#options;
     const { message, qos, retain, subscription } = item;
     if ((secondsLeft(message) ?? 1) <= 0) return undefined;
+    const isShared = version !== 5 && qos === 0 && !retain;
+    const encoded = isShared ? SHARED.get(message) : undefined;
+    if (encoded !== undefined) return encoded;
     const packet: IPublishPacket = {
       cmd: "publish",
       topic: message.channel,
@@ -218,8 +254,12 @@ export class Delivery {
       retain,
       ...(messageId === undefined ? {} : { messageId }),
     };
-    if (version !== 5) return encodePacket(packet, version);
-    const properties = toPublishProperties(message, subscription?.identifier);
+    if (version !== 5) {
+      const bytes = encodePacket(packet, version);
+      if (isShared) SHARED.set(message, bytes);
+      return bytes;
+    }
+    const properties = toPublishProperties(message, subscription?.identifier, item.gap);
     packet.properties = properties;
     const known = this.#aliases.get(message.channel);
     const isNew = known === undefined && this.#aliases.size < aliasMaximum;
@@ -243,4 +283,10 @@ export class Delivery {
     this.#wake = [];
     for (const resolve of waiting) resolve();
   }
+}
+
+/** The lower one of a subscription and a message. */
+export function toQos({ qos }: MqttSubscription, { properties }: Message): 0 | 1 | 2 {
+  const published = properties?.qos ?? 2;
+  return published < qos ? published : qos;
 }

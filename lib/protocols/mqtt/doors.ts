@@ -1,4 +1,8 @@
-/** The doors of MQTT: WebSockets at `/mqtt`, and TCP connections on a port of its own, with TLS where there is a certificate. */
+/**
+ * The doors of MQTT: WebSockets at `/mqtt`, and TCP connections on a port of its own, with TLS where there is a
+ * certificate.
+ */
+import type { Caller } from "../../auth/callouts.ts";
 import { MessagingError, toMessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
 import type { Frame, Socket, SocketHandler } from "../../core/socket.ts";
@@ -28,15 +32,19 @@ export function chooseSubprotocol(request: Request): string {
 }
 
 /** A connection over a WebSocket. */
-export function openMqttSocket(context: MqttContext, connection: Connection): SocketHandler {
+export function openMqttSocket(
+  context: MqttContext,
+  connection: Connection,
+  caller: Caller | undefined,
+): SocketHandler {
   let mqtt: MqttConnection | undefined;
   return {
-    open: (socket) => mqtt = new MqttConnection(context, connection, socket),
+    open: (socket) => mqtt = new MqttConnection(context, connection, socket, caller),
     message(data) {
       if (typeof data === "string") mqtt?.refuse("MQTT comes in binary frames");
       else mqtt?.receive(data);
     },
-    close: () => mqtt?.closed(),
+    close: () => mqtt?.closedByClient(),
   };
 }
 
@@ -91,7 +99,8 @@ export class MqttListener implements AsyncDisposable {
       return conn.close();
     }
     const socket = new TcpSocket(conn);
-    const mqtt = new MqttConnection(this.#context, connection, socket);
+    const caller = this.#context.gate.describeCaller({ headers: new Headers() }, "mqtt");
+    const mqtt = new MqttConnection(this.#context, connection, socket, caller);
     try {
       const buffer = new Uint8Array(READ_BYTES);
       while (true) {
@@ -112,13 +121,14 @@ export class MqttListener implements AsyncDisposable {
 
 /** Opens the port. @throws {SyntaxError} saying why it cannot be listened on */
 export async function listenMqtt(context: MqttContext, port: number): Promise<MqttListener> {
-  const { host: hostname = "127.0.0.1", cert, key } = context.settings;
+  const { host: hostname = "127.0.0.1", cert, key, reusePort = false } = context.settings;
   try {
     const listener = cert === undefined || key === undefined
-      ? Deno.listen({ hostname, port })
+      ? Deno.listen({ hostname, port, reusePort })
       : Deno.listenTls({
         hostname,
         port,
+        reusePort,
         cert: await Deno.readTextFile(cert),
         key: await Deno.readTextFile(key),
       });
@@ -147,6 +157,8 @@ class TcpSocket implements Socket {
 
   constructor(conn: Deno.Conn) {
     this.#conn = conn;
+    // What is sent in one turn leaves in one write already: holding small packets back would only delay them.
+    if ("setNoDelay" in conn) (conn as Deno.TcpConn).setNoDelay(true);
   }
 
   send(frames: readonly Frame[]): void {

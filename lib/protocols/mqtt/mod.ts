@@ -4,12 +4,18 @@ import type { Env, Protocol, Services } from "../protocol.ts";
 import type { MqttContext, MqttSettings } from "./context.ts";
 import { chooseSubprotocol, listenMqtt, openMqttSocket } from "./doors.ts";
 import { REASONS } from "./reasons.ts";
+import { Recovery } from "./recovery.ts";
 import { RetainedMessages } from "./retained.ts";
-import { SessionStore } from "./session_store.ts";
-import { SharedGroups } from "./shared.ts";
+import { openSharedGroups } from "./seats.ts";
+import { type SessionChange, SessionStore } from "./session_store.ts";
+import { answerTakeOvers } from "./takeover.ts";
 import { Wills } from "./wills.ts";
 
+export { openSeats } from "./seats.ts";
 export { MQTT_SETTINGS as SETTINGS } from "./settings.ts";
+
+/** The call by which nodes tell each other of sessions. */
+const SESSIONS_CALL = "mqtt.session";
 
 /** The protocol, with the port that it listens on. */
 export interface MqttProtocol extends Protocol {
@@ -23,28 +29,50 @@ export interface MqttProtocol extends Protocol {
  * @throws {SyntaxError} for a port that cannot be listened on
  */
 export async function open(services: Services<MqttSettings>): Promise<MqttProtocol> {
-  const { settings, logger, state, hub, connections } = services;
-  const retained = new RetainedMessages({ state, logger, maxMessages: settings.mqttMaxRetained });
-  const stopObserving = hub.observe((messages) => retained.observe(messages));
+  const { settings, logger, state, hub, connections, cluster, limits: { shares } } = services;
+  const { mqttMaxRetained: maxMessages, mqttMaxRetainedBytes: maxBytes } = settings;
+  const retained = new RetainedMessages({ state, logger, maxMessages, maxBytes, shares });
+  const groups = openSharedGroups(services);
+  const observed = [
+    hub.observe((messages) => groups.observe(messages), "delivered"),
+    hub.observe((messages) => retained.observe(messages), "delivered"),
+    hub.observeRemovals((removal) => retained.forget(removal)),
+  ];
+  hub.retainBy(retained);
   await retained.load();
+  const store = new SessionStore(state, { maxSessions: settings.mqttMaxSessions, shares });
+  shareSessions(store, cluster, logger);
+  const wills = new Wills({
+    state,
+    logger,
+    node: hub.identity.node,
+    isAlive: (node) => cluster?.isAlive(node) ?? false,
+    publish: async (draft) => {
+      await hub.publish(draft);
+    },
+  });
   const context: MqttContext = {
     ...services,
     retained,
-    store: new SessionStore(state),
-    groups: new SharedGroups(),
-    wills: new Wills(),
+    store,
+    groups,
+    wills,
     connectionsOpen: new Set(),
     connected: new Map(),
   };
   const listener = settings.mqttPort === undefined ? undefined : await listenMqtt(context, settings.mqttPort);
+  answerTakeOvers(context);
+  const recovery = new Recovery({ store, wills, cluster, logger });
   if (listener !== undefined) logger.write("info", "listening for mqtt", { port: listener.port });
   const routes = new Hono<Env>();
   routes.get(
     "/mqtt",
-    ({ env, req }) =>
-      connections.upgrade(env.peer, (connection) => openMqttSocket(context, connection), {
+    ({ env, req }) => {
+      const caller = services.gate.describeCaller(req.raw, "mqtt");
+      return connections.upgrade(env.peer, (connection) => openMqttSocket(context, connection, caller), {
         subprotocol: chooseSubprotocol(req.raw),
-      }),
+      });
+    },
   );
   const drain = () => {
     for (const connection of [...context.connectionsOpen]) {
@@ -58,12 +86,26 @@ export async function open(services: Services<MqttSettings>): Promise<MqttProtoc
     async [Symbol.asyncDispose]() {
       const finished = [...context.connectionsOpen].map((connection) => connection.finished);
       drain();
-      stopObserving();
-      context.wills[Symbol.dispose]();
+      for (const stop of observed) stop();
       await listener?.[Symbol.asyncDispose]();
       await Promise.all(finished);
-      await retained.settled();
-      retained[Symbol.dispose]();
+      await recovery[Symbol.asyncDispose]();
+      await wills[Symbol.asyncDispose]();
+      await retained[Symbol.asyncDispose]();
     },
+  };
+}
+
+/** Lets all nodes, and all threads of a process, know of each other's sessions. */
+function shareSessions(store: SessionStore, cluster: Services["cluster"], logger: Services["logger"]): void {
+  if (cluster === undefined) return;
+  cluster.handle(SESSIONS_CALL, (body) => {
+    store.hear(body as SessionChange);
+    return null;
+  });
+  store.onChange = (change) => {
+    cluster.callAll(SESSIONS_CALL, change).catch((error) => {
+      logger.write("debug", "nodes were not told of a session", { reason: String(error) });
+    });
   };
 }

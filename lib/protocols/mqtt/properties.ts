@@ -19,8 +19,8 @@ export interface Published {
 }
 
 /**
- * The payload of a message. UTF-8 is text where a 3.1.1 client sent it or a 5.0 client says that it is text; the rest is
- * bytes.
+ * The payload of a message. UTF-8 is text where a 3.1.1 client sent it or a 5.0 client says that it is text; the rest
+ * is bytes.
  *
  * @throws {SyntaxError} for a payload that is declared to be UTF-8 and is not
  */
@@ -78,13 +78,27 @@ export function secondsLeft({ time, properties }: Message): number | undefined {
   return properties.ttl - Math.floor((Date.now() - time) / 1_000);
 }
 
-/** The properties of a PUBLISH to a 5.0 client. */
-export function toPublishProperties(message: Message, subscription: number | undefined): PublishProperties {
+/** The user property that tells of lost messages before one; its value is the id of the first that is left. */
+const GAP_PROPERTY = "raindrops-gap";
+
+/**
+ * The properties of a PUBLISH to a 5.0 client.
+ *
+ * @param subscription the subscription identifier
+ * @param gap what is told with the gap property
+ */
+export function toPublishProperties(
+  message: Message,
+  subscription: number | undefined,
+  gap: string | undefined,
+): PublishProperties {
   const { payload, properties = {} } = message;
   const { contentType, responseTopic, correlation, user } = properties;
   const left = secondsLeft(message);
   const userProperties: Record<string, string | string[]> = {};
-  for (const [name, value] of user ?? []) {
+  for (
+    const [name, value] of gap === undefined ? user ?? [] : [...user ?? [], [GAP_PROPERTY, gap] as const]
+  ) {
     const known = Object.hasOwn(userProperties, name) ? userProperties[name] : undefined;
     Object.defineProperty(userProperties, name, {
       value: known === undefined ? value : [known, value].flat(),
@@ -100,7 +114,7 @@ export function toPublishProperties(message: Message, subscription: number | und
     ...(type === undefined ? {} : { contentType: type }),
     ...(responseTopic === undefined ? {} : { responseTopic }),
     ...(correlation === undefined ? {} : { correlationData: Buffer.from(correlation, "base64") }),
-    ...(user === undefined ? {} : { userProperties }),
+    ...(user === undefined && gap === undefined ? {} : { userProperties }),
     ...(subscription === undefined ? {} : { subscriptionIdentifier: subscription }),
   };
 }

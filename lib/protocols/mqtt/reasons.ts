@@ -31,6 +31,7 @@ export const REASONS = {
   quotaExceeded: 0x97,
   administrative: 0x98,
   badPayload: 0x99,
+  maximumConnectTime: 0xa0,
 } as const;
 
 const { badTopic, implementationError, malformed, notAuthorized, protocolError, unspecified } = REASONS;
@@ -40,6 +41,7 @@ const REASON_OF: Readonly<Record<ErrorCode, number>> = {
   bad_channel: badTopic,
   bad_body: REASONS.badPayload,
   bad_option: implementationError,
+  too_far_ahead: implementationError,
   bad_host: unspecified,
   bad_handshake: unspecified,
   wrong_version: unspecified,
@@ -65,6 +67,7 @@ const REASON_OF: Readonly<Record<ErrorCode, number>> = {
   handshake_timeout: REASONS.keepAliveTimeout,
   idle: REASONS.keepAliveTimeout,
   body_timeout: unspecified,
+  headers_too_large: unspecified,
   history_gone: unspecified,
   key_reused: implementationError,
   application_unavailable: REASONS.unavailable,
@@ -73,6 +76,10 @@ const REASON_OF: Readonly<Record<ErrorCode, number>> = {
   unsupported_media: REASONS.badPayload,
   slow_subscriber: REASONS.quotaExceeded,
   too_many_requests: REASONS.rateTooHigh,
+  too_many_scheduled: REASONS.quotaExceeded,
+  too_many_retained: REASONS.quotaExceeded,
+  share_used_up: REASONS.quotaExceeded,
+  too_many_keys: REASONS.quotaExceeded,
   too_many_publishes: REASONS.rateTooHigh,
   too_many_publishes_from_address: REASONS.rateTooHigh,
   too_many_connections_from_address: REASONS.quotaExceeded,
@@ -89,6 +96,17 @@ export function toReason(code: ErrorCode): number {
   return REASON_OF[code];
 }
 
+/** Reasons of ours that DISCONNECT may not have (section 3.14.2.1): clients take it for malformed. */
+const NOT_IN_DISCONNECT: ReadonlySet<number> = new Set([0x84, 0x85, 0x86, 0x88, 0x91, 0x92]);
+
+/** The reason code of DISCONNECT for an error that ends a connection. */
+export function toDisconnectReason(code: ErrorCode): number {
+  if (code === "token_expired") return REASONS.maximumConnectTime;
+  const reason = toReason(code);
+  if (reason === REASONS.unavailable) return REASONS.serverBusy;
+  return NOT_IN_DISCONNECT.has(reason) ? REASONS.unspecified : reason;
+}
+
 /** Reasons with which PUBACK and PUBREC may refuse a message (sections 3.4.2.1 and 3.5.2.1). */
 const PUBLISH_REASONS: ReadonlySet<number> = new Set([0x80, 0x83, 0x87, 0x90, 0x97, 0x99]);
 
@@ -97,6 +115,25 @@ export function toPublishReason(code: ErrorCode): number {
   const reason = toReason(code);
   if (reason === REASONS.rateTooHigh || reason === REASONS.tooLarge) return REASONS.quotaExceeded;
   return PUBLISH_REASONS.has(reason) ? reason : REASONS.unspecified;
+}
+
+/** Reasons with which SUBACK may refuse a subscription (section 3.9.3): clients end the connection at another one. */
+const SUBSCRIBE_REASONS: ReadonlySet<number> = new Set([
+  0x80,
+  0x83,
+  0x87,
+  0x8f,
+  0x91,
+  0x97,
+  0x9e,
+  0xa1,
+  0xa2,
+]);
+
+/** The reason code for a subscription that is refused. */
+export function toSubscribeReason(code: ErrorCode): number {
+  const reason = toReason(code);
+  return SUBSCRIBE_REASONS.has(reason) ? reason : REASONS.unspecified;
 }
 
 /** The return code of CONNACK for 3.1.1 clients (section 3.2.2.3). */

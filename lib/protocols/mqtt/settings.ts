@@ -44,9 +44,16 @@ export const MQTT_SETTINGS = {
     help: "most channels with a retained message",
     parse: wholeNumber(0, 1_000_000),
   },
+  mqttMaxRetainedBytes: {
+    value: "N",
+    fallback: String(64 * 1024 * 1024),
+    help: "bytes that all retained messages may take",
+    parse: wholeNumber(1, 1024 ** 4),
+  },
   mqttAssignIds: {
+    value: "true|false",
     fallback: "true",
-    help: "let MQTT clients connect with an empty client id, and assign one",
+    help: "let MQTT clients connect with an empty client id, and assign one; false refuses them",
     parse: onOrOff,
   },
 } satisfies Settings;

@@ -1,5 +1,6 @@
 /** MQTT topics and filters as channels and selectors, and back. */
 import { parseChannel, type Selector, selectPatterns } from "../../core/channel.ts";
+import { MessagingError } from "../../core/errors.ts";
 
 /** A filter that a client subscribes to. */
 export interface Filter {
@@ -45,7 +46,26 @@ export function parseFilter(text: string): Filter {
   return { selector: selectPatterns([names.join("/"), ...parent]), group: shared?.[1] };
 }
 
+/** The selector of a topic filter; undefined for one that is refused later. */
+export function tryParseFilter(topic: string): Selector | undefined {
+  try {
+    return parseFilter(topic).selector;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether a selector selects the channels of wildcards, from which topics that begin with `$` are hidden. */
 export function isHidden(selector: Selector, channel: string): boolean {
   return selector.channel === undefined && channel.startsWith("$");
+}
+
+/** Reads what a client sent. @throws {MessagingError} `bad_channel` for a SyntaxError */
+export function toChannelError<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new MessagingError("bad_channel", error.message, { cause: error });
+  }
 }

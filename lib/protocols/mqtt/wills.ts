@@ -1,29 +1,194 @@
-/** Wills that wait for their delay (MQTT 5.0 section 3.1.3.2.2), by client id. */
+/**
+ * Wills (MQTT 5.0 section 3.1.2.5). The engine keeps each from CONNECT on, so that the will of a client whose server is
+ * killed is published all the same: by the server once it is up again, or by one of the nodes that are left.
+ */
 import { Deadline } from "../../base/deadline.ts";
+import { toMessagingError } from "../../core/errors.ts";
+import type { LogState, StateEntry } from "../../core/log.ts";
+import type { Logger } from "../../core/logger.ts";
+import type { Draft } from "../../core/message.ts";
+import { hashClientId } from "./session_store.ts";
+import { readStoredPayload, type Stored, toStored } from "./stored_message.ts";
+
+const PREFIX = "mqtt-will-";
+
+/** A will as the client left it. */
+export interface Will {
+  /** Its idempotency key is its own: it is published once, whoever tries. */
+  readonly draft: Draft;
+  /** Seconds from the end of the connection to its publication. */
+  readonly delay: number;
+}
+
+interface StoredWill {
+  /** The run of the node that the client is, or was last, connected to. */
+  readonly node: string;
+  readonly delay: number;
+  /** When it is published, in milliseconds since 1970; null while the client is connected. */
+  readonly dueAt: number | null;
+  readonly draft: Stored<Draft>;
+}
+
+export interface WillsOptions {
+  readonly state: LogState;
+  readonly logger: Logger;
+  /** The run of this node. */
+  readonly node: string;
+  /** Whether another node is alive. */
+  isAlive(node: string): boolean;
+  /** Publishes; resolves when that is stored. */
+  publish(draft: Draft): Promise<void>;
+}
 
 export class Wills {
+  readonly #options: WillsOptions;
+  /** The revisions of the entries of this node's clients. */
+  readonly #revisions = new Map<string, number>();
   readonly #waiting = new Map<string, Deadline>();
+  readonly #publishing = new Set<Promise<void>>();
+  #closed = false;
 
-  /** Publishes a will after a delay, unless the client returns before. */
-  schedule(clientId: string, seconds: number, publish: () => void): void {
-    this.cancel(clientId);
-    if (seconds === 0) return publish();
-    const deadline = new Deadline();
-    this.#waiting.set(clientId, deadline);
-    deadline.set(Date.now() + seconds * 1_000, () => {
-      this.#waiting.delete(clientId);
-      publish();
+  constructor(options: WillsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The client is back. A will that waits is not published if the session goes on, but at once if it has ended, or if
+   * it was to be published without delay and its server was killed before.
+   */
+  async meet(clientId: string, isResumed: boolean): Promise<void> {
+    const key = keyOf(clientId);
+    this.#stopWaiting(key);
+    const entry = await this.#options.state.read(key);
+    if (entry === undefined) return;
+    const { delay, draft } = parseWill(entry);
+    if (isResumed && delay > 0) await this.#options.state.delete(key, entry.revision);
+    else await this.#publish(key, readDraft(draft), entry.revision);
+  }
+
+  /** Keeps the will of a client that connects. Errors like the engine. */
+  async arm(clientId: string, { draft, delay }: Will): Promise<void> {
+    const key = keyOf(clientId);
+    while (true) {
+      const revision = await this.#write(key, { delay, dueAt: null, draft: toStored(draft) }, 0);
+      if (revision !== undefined) return void this.#revisions.set(key, revision);
+      await this.meet(clientId, false);
+    }
+  }
+
+  /** The client has disconnected as it should: its will is not published. */
+  async disarm(clientId: string): Promise<void> {
+    const key = keyOf(clientId);
+    const revision = this.#revisions.get(key);
+    if (revision === undefined) return;
+    this.#revisions.delete(key);
+    await this.#attempt(clientId, () => this.#options.state.delete(key, revision));
+  }
+
+  /** The connection has ended otherwise. Resolves when the will is published, or waits for its delay. */
+  async fire(clientId: string, { draft, delay }: Will): Promise<void> {
+    const key = keyOf(clientId);
+    const revision = this.#revisions.get(key) ?? 0;
+    this.#revisions.delete(key);
+    await this.#attempt(clientId, async () => {
+      if (delay === 0) return await this.#publish(key, draft, revision);
+      const dueAt = Date.now() + delay * 1_000;
+      const written = await this.#write(key, { delay, dueAt, draft: toStored(draft) }, revision);
+      if (written !== undefined) this.#wait(key, draft, dueAt, written);
     });
   }
 
-  /** The client is back: its will is not published. */
-  cancel(clientId: string): void {
-    this.#waiting.get(clientId)?.clear();
-    this.#waiting.delete(clientId);
+  /**
+   * Takes over the wills of nodes that are gone. The delay of those whose client was connected begins now, as nobody
+   * can know when the connection ended. Errors like the engine.
+   */
+  async recover(): Promise<void> {
+    const { state, node, isAlive } = this.#options;
+    for await (const item of state.list(PREFIX)) {
+      const { key } = item;
+      const { node: owner, delay, dueAt: due, draft } = parseWill(item);
+      if (this.#closed) return;
+      if (owner === node || isAlive(owner)) continue;
+      const dueAt = due ?? Date.now() + delay * 1_000;
+      const revision = await this.#write(key, { delay, dueAt, draft }, item.revision);
+      // Otherwise another node was faster, or the client is back.
+      if (revision === undefined) continue;
+      if (dueAt > Date.now()) this.#wait(key, readDraft(draft), dueAt, revision);
+      else await this.#publish(key, readDraft(draft), revision);
+    }
   }
 
-  [Symbol.dispose](): void {
+  /** Stops waiting: what waits is published after a restart. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     for (const deadline of this.#waiting.values()) deadline.clear();
     this.#waiting.clear();
+    await Promise.allSettled(this.#publishing);
   }
+
+  #write(key: string, will: Omit<StoredWill, "node">, revision: number): Promise<number | undefined> {
+    const stored: StoredWill = { node: this.#options.node, ...will };
+    return this.#options.state.write(key, JSON.stringify(stored), revision);
+  }
+
+  /** Publishes first: a kill in between leaves the entry, and the draft's key keeps it from being published twice. */
+  async #publish(key: string, draft: Draft, revision: number): Promise<void> {
+    const { publish, state, logger } = this.#options;
+    try {
+      await publish(draft);
+    } catch (error) {
+      const { code, message } = toMessagingError(error);
+      // Section 3.1.2.5 of 3.1.1: after a shutdown, wills may be published by the next start.
+      if (code === "draining") return;
+      logger.write("warn", "will not published", { channel: draft.channel, code, reason: message });
+      // It may be possible after a restart, or on another node.
+      if (code === "log_unavailable" || code === "log_full") return;
+    }
+    await state.delete(key, revision);
+  }
+
+  #wait(key: string, draft: Draft, dueAt: number, revision: number): void {
+    if (this.#closed) return;
+    this.#stopWaiting(key);
+    const deadline = new Deadline();
+    this.#waiting.set(key, deadline);
+    // A delay is a time that passes: the clock may be set meanwhile.
+    deadline.setAfter(dueAt - Date.now(), () => {
+      this.#waiting.delete(key);
+      const publishing = this.#attempt(draft.channel, () => this.#publishIfKept(key, draft, revision))
+        .finally(() => this.#publishing.delete(publishing));
+      this.#publishing.add(publishing);
+    });
+  }
+
+  /** The client may have come back to another node meanwhile, which then has removed the entry. */
+  async #publishIfKept(key: string, draft: Draft, revision: number): Promise<void> {
+    const entry = await this.#options.state.read(key);
+    if (entry?.revision === revision) await this.#publish(key, draft, revision);
+  }
+
+  #stopWaiting(key: string): void {
+    this.#waiting.get(key)?.clear();
+    this.#waiting.delete(key);
+  }
+
+  async #attempt(id: string, act: () => Promise<unknown>): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      this.#options.logger.write("error", "keeping a will failed", { id, reason: String(error) });
+    }
+  }
+}
+
+function keyOf(clientId: string): string {
+  return PREFIX + hashClientId(clientId);
+}
+
+function parseWill({ value }: StateEntry): StoredWill {
+  return JSON.parse(value) as StoredWill;
+}
+
+function readDraft({ payload, ...draft }: Stored<Draft>): Draft {
+  return { ...draft, payload: readStoredPayload(payload) };
 }

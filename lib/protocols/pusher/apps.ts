@@ -6,6 +6,8 @@ export interface App {
   readonly id: string;
   readonly key: string;
   readonly secret: string;
+  /** Whether it is served; clients of a disabled app are told not to come back. */
+  readonly enabled: boolean;
   /** Whether clients may publish events of their own, named `client-...`. */
   readonly clientEvents: boolean;
   /** Whether subscribers are told how many there are. */
@@ -25,7 +27,16 @@ export interface MountedApp extends App {
 const DEFAULT_EVENT_BYTES = 10 * 1024;
 const MAX_APPS = 10_000;
 
-const KEYS = ["id", "key", "secret", "clientEvents", "subscriptionCounts", "maxEventBytes", "webhooks"];
+const KEYS = [
+  "id",
+  "key",
+  "secret",
+  "enabled",
+  "clientEvents",
+  "subscriptionCounts",
+  "maxEventBytes",
+  "webhooks",
+];
 
 /**
  * Parses `id:key:secret`, an app whose clients may publish.
@@ -40,8 +51,8 @@ export function parseApp(text: string): App {
 }
 
 /**
- * Parses a file of apps: a JSON array of objects with `id`, `key`, `secret`, and optionally `clientEvents` (true),
- * `subscriptionCounts` (false), `maxEventBytes` (10240) and `webhooks` (a list of URLs).
+ * Parses a file of apps: a JSON array of objects with `id`, `key`, `secret`, and optionally `enabled` (true),
+ * `clientEvents` (true), `subscriptionCounts` (false), `maxEventBytes` (10240) and `webhooks` (a list of URLs).
  *
  * @throws {SyntaxError} naming the app by its place, never by its secret
  */
@@ -69,8 +80,10 @@ export function parseApps(text: string): readonly App[] {
 }
 
 function checkApp(value: Readonly<Record<string, unknown>> | object, place: string): App {
-  const { id, key, secret, clientEvents = true, subscriptionCounts = false, maxEventBytes, webhooks = [] } =
-    value as Readonly<Record<string, unknown>>;
+  const { id, key, secret, maxEventBytes, webhooks = [] } = value as Readonly<Record<string, unknown>>;
+  const { enabled = true, clientEvents = true, subscriptionCounts = false } = value as Readonly<
+    Record<string, unknown>
+  >;
   for (const [name, text] of Object.entries({ id, key })) {
     // They stand in URLs as they are.
     if (typeof text !== "string" || !/^[A-Za-z0-9_-]{1,100}$/.test(text)) {
@@ -80,8 +93,13 @@ function checkApp(value: Readonly<Record<string, unknown>> | object, place: stri
   if (typeof secret !== "string" || secret === "" || secret.length > 200) {
     throw new SyntaxError(`${place}: "secret" must have 1 to 200 characters`);
   }
-  if (typeof clientEvents !== "boolean" || typeof subscriptionCounts !== "boolean") {
-    throw new SyntaxError(`${place}: "clientEvents" and "subscriptionCounts" must be true or false`);
+  if (
+    typeof enabled !== "boolean" || typeof clientEvents !== "boolean" ||
+    typeof subscriptionCounts !== "boolean"
+  ) {
+    throw new SyntaxError(
+      `${place}: "enabled", "clientEvents" and "subscriptionCounts" must be true or false`,
+    );
   }
   const bytes = maxEventBytes ?? DEFAULT_EVENT_BYTES;
   if (!Number.isSafeInteger(bytes) || Number(bytes) < 1) {
@@ -95,6 +113,7 @@ function checkApp(value: Readonly<Record<string, unknown>> | object, place: stri
     id: String(id),
     key: String(key),
     secret,
+    enabled,
     clientEvents,
     subscriptionCounts,
     maxEventBytes: Number(bytes),
@@ -119,6 +138,10 @@ export class Apps {
       this.#byId.set(app.id, app);
       this.#byKey.set(app.key, app);
     }
+  }
+
+  [Symbol.iterator](): Iterator<MountedApp> {
+    return this.#list.values();
   }
 
   findById(id: string): MountedApp | undefined {

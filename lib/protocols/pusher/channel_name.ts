@@ -18,6 +18,9 @@ const USER_CHANNEL = "#server-to-user-";
 /** Longest name of a channel, in characters. */
 const MAX_LENGTH = 200;
 
+/** Longest id of a user who signs in: its channel's name has the limit of all. */
+export const MAX_USER_ID = MAX_LENGTH - USER_CHANNEL.length;
+
 /** The kind of a channel, by its name in the app. */
 export function parseKind(name: string): ChannelKind {
   const user = name.startsWith(USER_CHANNEL) ? name.slice(USER_CHANNEL.length) : undefined;
@@ -37,9 +40,10 @@ export function userChannel(user: string): string {
   return USER_CHANNEL + user;
 }
 
-/** Whether a name is one that Pusher's servers accept. */
+/** Whether a name is one that Pusher's servers accept, or the channel of a user whose id a channel's name can hold. */
 export function isChannelName(name: string): boolean {
-  return name.length <= MAX_LENGTH && /^(?:#server-to-user-)?[A-Za-z0-9_\-=@,.;]+$/.test(name);
+  return name.length <= MAX_LENGTH &&
+    /^(?:[A-Za-z0-9_\-=@,.;]+|#server-to-user-[A-Za-z0-9_\-=@,.;:#$~!'()+]+)$/.test(name);
 }
 
 /** Whether a text is a socket id: two whole numbers with a dot between. */

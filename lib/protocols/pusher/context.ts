@@ -4,7 +4,7 @@ import type { ProtocolSettings, Services } from "../protocol.ts";
 import type { Apps, MountedApp } from "./apps.ts";
 import type { Rooms } from "./rooms.ts";
 import type { PUSHER_SETTINGS } from "./settings.ts";
-import type { WebhookSink } from "./webhooks.ts";
+import type { PusherWebhooks } from "./webhooks.ts";
 
 /** What the protocol reads of the configuration. */
 export type PusherSettings = ProtocolSettings & Values<typeof PUSHER_SETTINGS>;
@@ -21,7 +21,7 @@ export interface SessionHandle {
 export interface PusherContext extends Services<PusherSettings> {
   readonly apps: Apps;
   readonly rooms: Rooms;
-  readonly webhooks: WebhookSink;
+  readonly webhooks: PusherWebhooks;
   /** The sessions of this node. */
   readonly sessions: Set<SessionHandle>;
 }

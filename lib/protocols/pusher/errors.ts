@@ -1,9 +1,13 @@
-/** Close codes of the Pusher protocol, which tell a client whether to come back, and which of them tells of our errors. */
+/**
+ * Close codes of the Pusher protocol, which tell a client whether to come back, and which of them tells of our errors.
+ */
 import type { ErrorCode } from "../../core/errors.ts";
 
 /** 4000 to 4099: do not reconnect; 4100 to 4199: reconnect after a second or more; 4200 to 4299: reconnect at once. */
 export const CLOSE = {
   noSuchApp: 4001,
+  disabled: 4003,
+  noSuchPath: 4005,
   badVersion: 4006,
   unsupportedVersion: 4007,
   noVersion: 4008,
@@ -21,6 +25,7 @@ export const CLOSE_CODES: Readonly<Record<ErrorCode, number>> = {
   bad_channel: CLOSE.unauthorized,
   bad_body: CLOSE.unauthorized,
   bad_option: CLOSE.unauthorized,
+  too_far_ahead: CLOSE.unauthorized,
   bad_host: CLOSE.unauthorized,
   bad_handshake: CLOSE.unauthorized,
   wrong_version: CLOSE.badVersion,
@@ -47,12 +52,17 @@ export const CLOSE_CODES: Readonly<Record<ErrorCode, number>> = {
   handshake_timeout: CLOSE.reconnect,
   idle: CLOSE.noPong,
   body_timeout: CLOSE.reconnect,
+  headers_too_large: CLOSE.reconnect,
   history_gone: CLOSE.reconnect,
   too_large: CLOSE.unauthorized,
   name_too_long: CLOSE.unauthorized,
   unsupported_media: CLOSE.unauthorized,
   slow_subscriber: CLOSE.overCapacity,
   too_many_requests: CLOSE.overCapacity,
+  too_many_scheduled: CLOSE.overCapacity,
+  too_many_retained: CLOSE.overCapacity,
+  share_used_up: CLOSE.overCapacity,
+  too_many_keys: CLOSE.overCapacity,
   too_many_publishes: CLOSE.overCapacity,
   too_many_publishes_from_address: CLOSE.overCapacity,
   too_many_connections_from_address: CLOSE.overCapacity,

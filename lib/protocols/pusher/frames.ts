@@ -1,9 +1,16 @@
 /**
- * The frames of the Pusher protocol, version 7 (https://pusher.com/docs/channels/library_auth_reference/pusher-websockets-protocol/):
- * JSON objects `{ event, data, channel? }`, whose data the server sends as a JSON string.
+ * The frames of the Pusher protocol, version 7
+ * (https://pusher.com/docs/channels/library_auth_reference/pusher-websockets-protocol/): JSON objects
+ * `{ event, data, channel? }`, whose data the server sends as a JSON string.
  */
 import { parseJsonText } from "../../base/json_text.ts";
-import { encodePayloadJson, type Message, type Payload, toJsonPayload } from "../../core/message.ts";
+import {
+  encodePayloadJson,
+  formatId,
+  type Message,
+  type Payload,
+  toJsonPayload,
+} from "../../core/message.ts";
 import { type Encoder, Frame } from "../../core/socket.ts";
 import type { MountedApp } from "./apps.ts";
 import { parseKind } from "./channel_name.ts";
@@ -66,6 +73,7 @@ function parseData(data: unknown): unknown {
 const DEFAULT_EVENT = "message";
 
 const encoders = new Map<string, Encoder>();
+const positionedEncoders = new Map<string, Encoder>();
 
 /** The encoder of an app's channels. Apps with the same prefix share one, and so their frames. */
 export function openEncoder({ prefix }: MountedApp): Encoder {
@@ -77,7 +85,28 @@ export function openEncoder({ prefix }: MountedApp): Encoder {
   return encoder;
 }
 
-function encodeMessage(message: Message, prefixLength: number): Frame {
+/**
+ * The encoder for those who subscribe with `since`: stored messages carry their `id`, from which a client resumes.
+ * Frames are built once and shared.
+ */
+export function openPositionedEncoder({ prefix }: MountedApp): Encoder {
+  let encoder = positionedEncoders.get(prefix);
+  if (encoder === undefined) {
+    const frames = new WeakMap<Message, Frame>();
+    const encode = (message: Message) => {
+      let frame = frames.get(message);
+      if (frame === undefined) {
+        const id = message.sequence === 0 ? "" : `,"id":"${formatId(message.epoch, message.sequence)}"`;
+        frames.set(message, frame = encodeMessage(message, prefix.length, id));
+      }
+      return frame;
+    };
+    positionedEncoders.set(prefix, encoder = { kind: "single", encode });
+  }
+  return encoder;
+}
+
+function encodeMessage(message: Message, prefixLength: number, id = ""): Frame {
   const channel = message.channel.slice(prefixLength);
   const event = message.event ?? DEFAULT_EVENT;
   const data = encodePayloadJson(message.payload);
@@ -86,7 +115,7 @@ function encodeMessage(message: Message, prefixLength: number): Frame {
   return new Frame(
     `{"event":${JSON.stringify(event)},"channel":${JSON.stringify(channel)},"data":${
       JSON.stringify(data)
-    }${userId}}`,
+    }${userId}${id}}`,
   );
 }
 

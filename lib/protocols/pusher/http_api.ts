@@ -1,11 +1,12 @@
 /**
  * Pusher's HTTP API below `/apps/{id}`, which applications' servers call with signed requests
- * (https://pusher.com/docs/channels/library_auth_reference/rest-api/). Errors are plain text, as their libraries expect.
+ * (https://pusher.com/docs/channels/library_auth_reference/rest-api/). Errors are plain text, as their libraries
+ * expect.
  */
 import { type Context, Hono } from "hono";
 import { parseChannel } from "../../core/channel.ts";
 import { createDraft } from "../../core/draft.ts";
-import { MessagingError, toMessagingError } from "../../core/errors.ts";
+import { type ErrorCode, MessagingError, toMessagingError } from "../../core/errors.ts";
 import { readBytes } from "../../http/body.ts";
 import { utf8Length } from "../../base/utf8.ts";
 import type { Env } from "../protocol.ts";
@@ -22,8 +23,19 @@ const MAX_BATCH = 10;
 const MAX_EVENT_NAME = 200;
 const MAX_USERS_CHANNEL = 200;
 
+/** What may be asked of a channel; the last event of a cache channel is not told here. */
+const ATTRIBUTES: ReadonlySet<string> = new Set(["user_count", "subscription_count", "cache"]);
+
 /** The call by which nodes end the connections of a user. */
 const TERMINATE = "pusher.terminate";
+
+/** What refusals are counted as. */
+const HTTP_CODES: Readonly<Record<number, ErrorCode>> = {
+  401: "unauthorized",
+  403: "forbidden",
+  404: "not_found",
+  413: "too_large",
+};
 
 /** An answer that is not the good one. */
 class HttpError extends Error {
@@ -61,6 +73,7 @@ export function createApiRoutes(context: PusherContext): Hono<Env> {
   const answer = (handle: (context: PusherContext, call: Call) => unknown) => async (c: Context<Env>) => {
     try {
       const call = await admit(context, c);
+      await context.hub.untilCurrent();
       return Response.json(await handle(context, call), { headers: { "cache-control": "no-store" } });
     } catch (error) {
       return refuse(context, c, error);
@@ -84,12 +97,23 @@ async function admit({ apps, settings }: PusherContext, c: Context<Env>): Promis
   const app = apps.findById(c.req.param("id") ?? "");
   if (app === undefined) throw new HttpError(404, "There is no app with this id");
   const bytes = await readBytes(c.req.raw, settings);
-  const fault = findSignatureFault(app, c.req.raw, bytes, Date.now());
-  if (fault !== undefined) throw new HttpError(401, `Not signed by the app: ${fault}`);
+  const { searchParams: query } = new URL(c.req.url);
+  const now = Date.now();
+  const fault = findSignatureFault(app, c.req.raw, bytes, now);
+  if (fault !== undefined) {
+    const other = apps.findByKey(query.get("auth_key") ?? "");
+    if (
+      other !== undefined && other !== app && findSignatureFault(other, c.req.raw, bytes, now) === undefined
+    ) {
+      throw new HttpError(403, "This is another app than the one whose key signed: check the app id");
+    }
+    throw new HttpError(401, `Not signed by the app: ${fault}`);
+  }
+  if (!app.enabled) throw new HttpError(403, "The app is disabled");
   return {
     app,
     body: bytes.byteLength === 0 ? {} : parseBody(bytes),
-    query: new URL(c.req.url).searchParams,
+    query,
     param: (name) => c.req.param(name) ?? "",
   };
 }
@@ -180,8 +204,12 @@ function checkChannel(app: MountedApp, name: string): void {
   }
 }
 
+/** @throws {HttpError} 400 for what is known of no channel */
 function parseInfo(text: string): readonly string[] {
-  return text.split(",").map((name) => name.trim()).filter((name) => name !== "");
+  const names = text.split(",").map((name) => name.trim()).filter((name) => name !== "");
+  const unknown = names.find((name) => !ATTRIBUTES.has(name));
+  if (unknown === undefined) return names;
+  throw new HttpError(400, `There is no attribute ${JSON.stringify(unknown.slice(0, 60))}`);
 }
 
 async function publish({ hub }: PusherContext, app: MountedApp, event: Event): Promise<void> {
@@ -204,7 +232,7 @@ function describeChannels(context: PusherContext, app: MountedApp, { channels, i
   return { channels: Object.fromEntries(channels.map((name) => [name, describe(context, app, name, info)])) };
 }
 
-/** @throws {HttpError} 400 for what is not known of the channel */
+/** What is known of a channel, of what is asked for: users are counted on presence channels alone. */
 function describe(
   { hub }: PusherContext,
   app: MountedApp,
@@ -216,12 +244,9 @@ function describe(
   const described: Record<string, unknown> = {};
   for (const attribute of info) {
     if (attribute === "user_count") {
-      if (!isPresence) throw new HttpError(400, "user_count may only be requested for presence channels");
-      described.user_count = listUsers(hub, channel).length;
+      if (isPresence) described.user_count = listUsers(hub, channel).length;
     } else if (attribute === "subscription_count") {
       described.subscription_count = hub.presence.count(channel).connections;
-    } else if (attribute !== "cache") {
-      throw new HttpError(400, `There is no attribute ${JSON.stringify(attribute)}`);
     }
   }
   return described;
@@ -248,8 +273,12 @@ function listChannels(context: PusherContext, { app, query }: Call): unknown {
 function describeChannel(context: PusherContext, { app, query, param }: Call): unknown {
   const name = param("channel");
   checkChannel(app, name);
+  const info = parseInfo(query.get("info") ?? "");
+  if (info.includes("user_count") && !parseKind(name).isPresence) {
+    throw new HttpError(400, "user_count may only be requested for presence channels");
+  }
   const occupied = context.hub.presence.count(app.prefix + name).connections > 0;
-  return { occupied, ...describe(context, app, name, parseInfo(query.get("info") ?? "")) };
+  return { occupied, ...describe(context, app, name, info) };
 }
 
 function listChannelUsers({ hub }: PusherContext, { app, param }: Call): unknown {
@@ -283,7 +312,7 @@ function terminate({ sessions }: PusherContext, app: string, user: string): numb
 function refuse({ hub, logger }: PusherContext, c: Context<Env>, cause: unknown): Response {
   const what = `${c.req.method} ${new URL(c.req.url).pathname}`;
   if (cause instanceof HttpError) {
-    const code = cause.status === 401 ? "unauthorized" : cause.status === 404 ? "not_found" : "bad_request";
+    const code = HTTP_CODES[cause.status] ?? "bad_request";
     hub.metrics.refused(code, { what, message: cause.message, address: c.env.peer.address });
     logger.write("warn", "pusher request refused", { code, reason: cause.message });
     return new Response(`${cause.message}\n`, { status: cause.status });

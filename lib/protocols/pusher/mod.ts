@@ -1,16 +1,18 @@
 /**
- * The Pusher protocol: the WebSocket protocol 7 at `/app/{key}` and the HTTP API below `/apps/{id}`. Switched on by an app
- * (`--pusher-apps`, `RAINDROPS_PUSHER_APP`); until then both say so.
+ * The Pusher protocol: the WebSocket protocol 7 at `/app/{key}` and the HTTP API below `/apps/{id}`. Switched on by an
+ * app (`--pusher-apps`, `RAINDROPS_PUSHER_APP`); until then both say so.
  */
-import { Hono } from "hono";
+import { formatPermissionCure } from "../../base/task.ts";
+import { Hono, type MiddlewareHandler } from "hono";
 import { MessagingError } from "../../core/errors.ts";
 import type { Env, Protocol, Services } from "../protocol.ts";
 import { type App, Apps, parseApps } from "./apps.ts";
 import type { PusherContext, PusherSettings } from "./context.ts";
 import { createApiRoutes } from "./http_api.ts";
+import { type ConnectionRefusal, NO_APPS, NO_SUCH_PATH, RefusedSession } from "./refused.ts";
 import { Rooms } from "./rooms.ts";
 import { openSession } from "./session.ts";
-import { WebhookSink } from "./webhooks.ts";
+import { PusherWebhooks } from "./webhooks.ts";
 
 export { PUSHER_SETTINGS as SETTINGS } from "./settings.ts";
 
@@ -23,26 +25,31 @@ export async function open(services: Services<PusherSettings>): Promise<Protocol
   const list = await readApps(services.settings);
   if (list.length === 0) {
     return {
-      routes: createClosedRoutes(),
+      routes: createClosedRoutes(services),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     };
   }
   const apps = new Apps(list);
   services.gate.protect((channel) => apps.isPrivate(channel));
-  const webhooks = new WebhookSink(services.logger);
-  const rooms = new Rooms(services.hub, webhooks);
+  const webhooks = new PusherWebhooks(services, apps);
+  const rooms = new Rooms(services.hub);
   const context: PusherContext = { ...services, apps, rooms, webhooks, sessions: new Set() };
   const routes = new Hono<Env>();
   routes.get("/app/:key", ({ env, req }) => {
     const { searchParams } = new URL(req.url);
     const app = apps.findByKey(req.param("key"));
+    const caller = services.gate.describeCaller(req.raw, "pusher");
     return services.connections.upgrade(
       env.peer,
-      (connection) => openSession(context, app, searchParams.get("protocol"), connection),
+      (connection) => openSession(context, app, searchParams.get("protocol"), { connection, caller }),
     );
   });
+  for (const path of ["/app/*", "/apps/*"]) routes.get(path, refuseSockets(services, NO_SUCH_PATH));
+  routes.all("/app/*", () => {
+    throw new MessagingError("not_found", "Pusher's clients connect to /app/KEY, by WebSocket");
+  });
   routes.route("/", createApiRoutes(context));
-  return { routes, [Symbol.asyncDispose]: () => webhooks[Symbol.asyncDispose]() };
+  return { routes, webhooks: webhooks.list, [Symbol.asyncDispose]: () => webhooks[Symbol.asyncDispose]() };
 }
 
 async function readApps({ pusherApps, pusherApp }: PusherSettings): Promise<readonly App[]> {
@@ -53,7 +60,7 @@ async function readApps({ pusherApps, pusherApp }: PusherSettings): Promise<read
     text = await Deno.readTextFile(pusherApps);
   } catch (cause) {
     const reason = cause instanceof Deno.errors.NotCapable
-      ? `start with deno run --allow-read=${pusherApps} and the other flags of the start task`
+      ? formatPermissionCure(`--allow-read=${pusherApps}`, Deno.execPath())
       : cause instanceof Error
       ? cause.message
       : cause;
@@ -69,14 +76,27 @@ async function readApps({ pusherApps, pusherApp }: PusherSettings): Promise<read
   }
 }
 
-/** Without an app the paths say how to get one. */
-function createClosedRoutes(): Hono<Env> {
-  const routes = new Hono<Env>();
-  const refuse = () => {
-    throw new MessagingError(
-      "not_found",
-      "No Pusher app is set up here: set RAINDROPS_PUSHER_APP=id:key:secret, or --pusher-apps",
+/** Tells WebSockets at a path that is none of theirs not to come back; other requests go on. */
+function refuseSockets(
+  { hub, connections }: Services<PusherSettings>,
+  refusal: ConnectionRefusal,
+): MiddlewareHandler<Env> {
+  return ({ env, req }, next) => {
+    if (req.header("upgrade")?.toLowerCase() !== "websocket") return next();
+    const response = connections.upgrade(
+      env.peer,
+      ({ address }) => new RefusedSession(hub, refusal, address),
     );
+    return Promise.resolve(response);
+  };
+}
+
+/** Without an app the paths say how to get one. */
+function createClosedRoutes(services: Services<PusherSettings>): Hono<Env> {
+  const routes = new Hono<Env>();
+  for (const path of ["/app/*", "/apps/*"]) routes.get(path, refuseSockets(services, NO_APPS));
+  const refuse = () => {
+    throw new MessagingError("not_found", NO_APPS.reason);
   };
   routes.all("/app/*", refuse);
   routes.all("/apps/*", refuse);

@@ -10,20 +10,14 @@ import type { MountedApp } from "./apps.ts";
 import { type ChannelKind, parseKind } from "./channel_name.ts";
 import { encodeFrame } from "./frames.ts";
 
+/** What presence calls the sessions of this protocol. */
+export const PUSHER = "pusher";
+
 /** A user of a presence channel, as Pusher clients see it. */
 export interface PresentUser {
   readonly id: string;
   /** Parsed. */
   readonly info: unknown;
-}
-
-/** What happens on channels, for webhooks. */
-export interface RoomEvents {
-  occupied(app: MountedApp, channel: string): void;
-  vacated(app: MountedApp, channel: string): void;
-  memberAdded(app: MountedApp, channel: string, user: string): void;
-  memberRemoved(app: MountedApp, channel: string, user: string): void;
-  counted(app: MountedApp, channel: string, count: number): void;
 }
 
 /** A subscriber on this node that is told of changes. */
@@ -36,28 +30,29 @@ export interface RoomSubscriber {
 /** The rooms of one server. */
 export class Rooms {
   readonly #hub: Hub;
-  readonly #events: RoomEvents;
   readonly #rooms = new Map<string, Room>();
 
-  constructor(hub: Hub, events: RoomEvents) {
+  constructor(hub: Hub) {
     this.#hub = hub;
-    this.#events = events;
   }
 
-  /** Adds a subscriber to the room of a channel, before it joins the channel itself. */
+  /**
+   * Adds a subscriber to the room of a channel, from now on to be told of changes. To be called in the same task in
+   * which it is told that it has subscribed, and who is there: what came before that is in the answer already, and what
+   * comes after must not overtake it.
+   */
   enter(app: MountedApp, name: string, subscriber: RoomSubscriber): void {
     const channel = app.prefix + name;
     let room = this.#rooms.get(channel);
-    if (room === undefined) this.#rooms.set(channel, room = new Room(this.#hub, this.#events, app, name));
-    room.subscribers.add(subscriber);
+    if (room === undefined) this.#rooms.set(channel, room = new Room(this.#hub, app, name));
+    room.add(subscriber);
   }
 
-  /** Removes a subscriber, after it has left the channel itself. */
+  /** Removes a subscriber, after it has left the channel itself. One that is not there does nothing. */
   leave(app: MountedApp, name: string, subscriber: RoomSubscriber): void {
     const channel = app.prefix + name;
     const room = this.#rooms.get(channel);
-    room?.subscribers.delete(subscriber);
-    if (room?.subscribers.size !== 0) return;
+    if (room?.remove(subscriber) !== 0) return;
     this.#rooms.delete(channel);
     room[Symbol.dispose]();
   }
@@ -74,7 +69,7 @@ export function listUsers(hub: Hub, channel: string): readonly PresentUser[] {
 }
 
 /** Who a member is to Pusher clients: its user, or for clients without one its id. */
-function toUserId(member: Member): string {
+export function toUserId(member: Member): string {
   return member.user ?? member.id;
 }
 
@@ -86,55 +81,60 @@ function toUserInfo({ channelInfo, info, name }: Member): unknown {
 
 /** One channel. Disposing it stops watching. */
 class Room implements Disposable {
-  readonly subscribers = new Set<RoomSubscriber>();
+  readonly #subscribers = new Set<RoomSubscriber>();
   readonly #hub: Hub;
-  readonly #events: RoomEvents;
   readonly #app: MountedApp;
   readonly #name: string;
   readonly #kind: ChannelKind;
   readonly #stop: () => void;
   /** Connections by user. */
   readonly #users = new Map<string, number>();
-  readonly #countTurn = new Turn<true>(() => this.#tellCount());
-  #count = 0;
+  /** Who is told the count at the end of this turn: one subscriber, or all. */
+  readonly #countTurn = new Turn<RoomSubscriber | undefined>((to) => this.#tellCount(to));
 
-  constructor(hub: Hub, events: RoomEvents, app: MountedApp, name: string) {
+  constructor(hub: Hub, app: MountedApp, name: string) {
     this.#hub = hub;
-    this.#events = events;
     this.#app = app;
     this.#name = name;
     this.#kind = parseKind(name);
     const channel = app.prefix + name;
-    const members = hub.presence.list(channel);
-    for (const member of members) this.#change(toUserId(member), 1);
-    this.#count = members.length;
+    for (const member of hub.presence.list(channel)) this.#change(toUserId(member), 1);
     this.#stop = hub.presence.watch(channel, (change) => this.#take(change));
+  }
+
+  add(subscriber: RoomSubscriber): void {
+    this.#subscribers.add(subscriber);
+    if (this.#tellsCounts) this.#countTurn.add(subscriber);
+  }
+
+  /** Returns how many are left. */
+  remove(subscriber: RoomSubscriber): number {
+    this.#subscribers.delete(subscriber);
+    return this.#subscribers.size;
   }
 
   [Symbol.dispose](): void {
     this.#stop();
   }
 
-  #take({ kind, member }: PresenceChange): void {
-    const before = this.#count;
-    this.#count += kind === "join" ? 1 : -1;
-    if (before === 0) this.#events.occupied(this.#app, this.#name);
-    if (this.#count === 0) this.#events.vacated(this.#app, this.#name);
-    if (this.#kind.isPresence) this.#tellMember(kind, member);
-    else if (this.#app.subscriptionCounts) this.#countTurn.add(true);
+  get #tellsCounts(): boolean {
+    return this.#app.subscriptionCounts && !this.#kind.isPresence;
+  }
+
+  #take(change: PresenceChange): void {
+    if (this.#kind.isPresence) this.#tellMember(change);
+    else if (this.#tellsCounts) this.#countTurn.add(undefined);
   }
 
   /** A user is told of once, however many connections it has. */
-  #tellMember(kind: "join" | "leave", member: Member): void {
+  #tellMember({ kind, member }: PresenceChange): void {
     const user = toUserId(member);
     const connections = this.#change(user, kind === "join" ? 1 : -1);
     if (kind === "join" && connections === 1) {
-      this.#events.memberAdded(this.#app, this.#name, user);
       const info = toUserInfo(member);
       const data = { user_id: user, ...(info === undefined ? {} : { user_info: info }) };
       this.#tell(encodeFrame("pusher_internal:member_added", data, this.#name), user);
     } else if (kind === "leave" && connections === 0) {
-      this.#events.memberRemoved(this.#app, this.#name, user);
       this.#tell(encodeFrame("pusher_internal:member_removed", { user_id: user }, this.#name), user);
     }
   }
@@ -147,14 +147,17 @@ class Room implements Disposable {
   }
 
   #tell(frame: Frame, except: string): void {
-    for (const subscriber of this.subscribers) if (subscriber.user !== except) subscriber.send(frame);
+    for (const subscriber of this.#subscribers) if (subscriber.user !== except) subscriber.send(frame);
   }
 
-  #tellCount(): void {
+  #tellCount(to: readonly (RoomSubscriber | undefined)[]): void {
     const count = this.#hub.countSubscribers(this.#app.prefix + this.#name);
-    this.#events.counted(this.#app, this.#name, count);
     const data = { subscription_count: count };
     const frame = encodeFrame("pusher_internal:subscription_count", data, this.#name);
-    for (const subscriber of this.subscribers) subscriber.send(frame);
+    const isForAll = to.includes(undefined);
+    const chosen = new Set(to);
+    for (const subscriber of this.#subscribers) {
+      if (isForAll || chosen.has(subscriber)) subscriber.send(frame);
+    }
   }
 }

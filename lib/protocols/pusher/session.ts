@@ -1,4 +1,5 @@
 /** One client's session in the Pusher protocol: the connection, pings, signing in, and client events. */
+import type { Caller } from "../../auth/callouts.ts";
 import { Heartbeat } from "../../base/heartbeat.ts";
 import { TokenBucket } from "../../base/token_bucket.ts";
 import { type Client, type ClientControl, createClient } from "../../core/client.ts";
@@ -9,7 +10,7 @@ import { Outbox } from "../../core/outbox.ts";
 import type { Frame, Socket, SocketHandler } from "../../core/socket.ts";
 import { utf8Length } from "../../base/utf8.ts";
 import type { MountedApp } from "./apps.ts";
-import { parseKind } from "./channel_name.ts";
+import { isChannelName, MAX_USER_ID, parseKind, userChannel } from "./channel_name.ts";
 import type { PusherContext, SessionHandle } from "./context.ts";
 import { CLIENT_EVENT_REFUSED, CLOSE, CLOSE_CODES } from "./errors.ts";
 import {
@@ -21,81 +22,56 @@ import {
   toEventPayload,
 } from "./frames.ts";
 import { NamedSocket } from "./named_socket.ts";
+import { findRefusal, NO_SUCH_PATH, RefusedSession } from "./refused.ts";
+import { PUSHER } from "./rooms.ts";
 import { isSigned } from "./signature.ts";
+import type { SignedIn } from "./subscribe_request.ts";
 import { PusherSubscriptions } from "./subscriptions.ts";
 
 /** Client events of one connection: the rate that Pusher allows. */
 const CLIENT_EVENT_RATE = { perSecond: 10, burst: 10 };
 const MAX_EVENT_NAME = 200;
 
-/** The versions of the protocol that are spoken; 7 is the current one. */
-const VERSIONS = [5, 6, 7];
-
 /** Opens a session; what is wrong with its URL is told over the socket, as clients expect it. */
 export function openSession(
   context: PusherContext,
   app: MountedApp | undefined,
   version: string | null,
-  connection: Connection,
+  { connection, caller }: { readonly connection: Connection; readonly caller: Caller | undefined },
 ): SocketHandler {
   const refusal = findRefusal(app, version);
   if (app === undefined || refusal !== undefined) {
-    return new RefusedSession(refusal ?? [CLOSE.noSuchApp, "App does not exist"]);
+    return new RefusedSession(context.hub, refusal ?? NO_SUCH_PATH, connection.address);
   }
-  return new PusherSession(context, app, connection);
-}
-
-function findRefusal(app: MountedApp | undefined, version: string | null): [number, string] | undefined {
-  if (app === undefined) return [CLOSE.noSuchApp, "App does not exist: check the key and the host"];
-  if (version === null) return [CLOSE.noVersion, "No protocol version supplied: add protocol=7"];
-  if (!/^\d{1,3}$/.test(version)) return [CLOSE.badVersion, "Invalid version string format"];
-  if (!VERSIONS.includes(Number(version))) {
-    return [
-      CLOSE.unsupportedVersion,
-      `Unsupported protocol version ${Number(version)}: use ${VERSIONS.join(", ")}`,
-    ];
-  }
-  return undefined;
-}
-
-/** Tells a client why it may not connect. */
-class RefusedSession implements SocketHandler {
-  readonly #refusal: readonly [number, string];
-
-  constructor(refusal: readonly [number, string]) {
-    this.#refusal = refusal;
-  }
-
-  open(socket: Socket): void {
-    const [code, reason] = this.#refusal;
-    socket.send([encodeError(code, reason)]);
-    socket.close(code, cutReason(reason));
-  }
-
-  message(): void {}
-
-  close(): void {}
+  return new PusherSession(context, app, connection, caller);
 }
 
 class PusherSession implements SocketHandler, SessionHandle {
   readonly app: MountedApp;
   readonly #context: PusherContext;
   readonly #connection: Connection;
+  readonly #caller: Caller | undefined;
   readonly #socketId = createSocketId();
   readonly #clientEvents = new TokenBucket(CLIENT_EVENT_RATE, performance.now());
   #client: Client | undefined;
   #subscriptions: PusherSubscriptions | undefined;
   #heartbeat: Heartbeat | undefined;
-  #user: string | undefined;
+  #user: SignedIn | undefined;
 
-  constructor(context: PusherContext, app: MountedApp, connection: Connection) {
+  constructor(
+    context: PusherContext,
+    app: MountedApp,
+    connection: Connection,
+    caller: Caller | undefined,
+  ) {
+    this.#caller = caller;
     this.#context = context;
     this.app = app;
     this.#connection = connection;
   }
 
   get user(): string | undefined {
-    return this.#user;
+    return this.#user?.id;
   }
 
   open(listened: Socket): void {
@@ -110,7 +86,7 @@ class PusherSession implements SocketHandler, SessionHandle {
     const client = createClient({
       id: this.#socketId,
       connection: this.#connection,
-      protocol: "pusher",
+      protocol: PUSHER,
       socket,
       outbox: new Outbox(socket, outboxLimits),
       encoder: openEncoder(this.app),
@@ -125,6 +101,7 @@ class PusherSession implements SocketHandler, SessionHandle {
       this.#context,
       this.app,
       client,
+      this.#caller,
       (frame) => this.#send(frame),
     );
     this.#send(encodeFrame("pusher:connection_established", {
@@ -198,14 +175,12 @@ class PusherSession implements SocketHandler, SessionHandle {
     if (!isSigned(this.app, auth, `${this.#socketId}::user::${userData}`)) {
       return refuse("The sign-in is not signed by this app");
     }
-    let id: unknown;
-    try {
-      id = JSON.parse(userData)?.id;
-    } catch {
-      return refuse("user_data is not JSON");
+    const user = parseUserData(userData);
+    if (typeof user === "string") return refuse(user);
+    if (this.#user !== undefined && this.#user.id !== user.id) {
+      return refuse("This connection is signed in as another user: reconnect to sign in anew");
     }
-    if (typeof id !== "string" || id === "") return refuse("user_data needs an id, which is a string");
-    this.#user = id;
+    this.#user = user;
     this.#send(encodeFrame("pusher:signin_success", { user_data: userData }));
   }
 
@@ -294,6 +269,23 @@ class PusherSession implements SocketHandler, SessionHandle {
 function createSocketId(): string {
   const [a = 0, b = 0] = crypto.getRandomValues(new Uint32Array(2));
   return `${a}.${b}`;
+}
+
+/** The user that signed data describes, or why it describes none. */
+function parseUserData(data: string): SignedIn | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(data);
+  } catch {
+    return "user_data is not JSON";
+  }
+  const { id, user_info: info } = isRecord(value) ? value : {};
+  if (typeof id !== "string" || id === "") return "user_data needs an id, which is a string";
+  // Its channel could not be named: the sign-in would succeed and nothing would ever arrive.
+  if (!isChannelName(userChannel(id))) {
+    return `The id of user_data may have characters of A-Z a-z 0-9 _ - = @ , . ; : # $ ~ ! ' ( ) +, and ${MAX_USER_ID} of them`;
+  }
+  return { id, info: info === undefined || info === null ? undefined : JSON.stringify(info) };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -9,7 +9,7 @@ import type { App } from "./apps.ts";
 const MAX_SKEW_SECONDS = 600;
 
 /** Signs a text with the secret of an app. */
-export function sign(secret: string, text: string): string {
+export function sign(secret: string, text: string | Uint8Array): string {
   return createHmac("sha256", secret).update(text).digest("hex");
 }
 

@@ -1,41 +1,44 @@
 /** The subscriptions of one Pusher session: who may open them, what a new subscriber gets, and ending them. */
+import type { Caller } from "../../auth/callouts.ts";
+import type { Pass } from "../../auth/pass.ts";
+import { Serial } from "../../base/serial.ts";
 import { parseChannel, selectChannel } from "../../core/channel.ts";
 import type { Client } from "../../core/client.ts";
 import { MessagingError } from "../../core/errors.ts";
-import { describeSubscriptionLimit } from "../../core/limits.ts";
+import type { Cursor } from "../../core/log.ts";
 import type { Member } from "../../core/presence.ts";
-import type { Message } from "../../core/message.ts";
+import { formatId, type Message } from "../../core/message.ts";
+import { findResumeId } from "../../core/replay.ts";
+import { parseSince } from "../../core/since.ts";
 import { encodeBatch, type Frame } from "../../core/socket.ts";
-import type { Subscription } from "../../core/subscription.ts";
-import { utf8Length } from "../../base/utf8.ts";
+import type { SubscribeOptions, Subscription } from "../../core/subscription.ts";
+import { watchExpiry } from "../protocol.ts";
 import type { MountedApp } from "./apps.ts";
 import { type ChannelKind, isChannelName, parseKind } from "./channel_name.ts";
 import type { PusherContext } from "./context.ts";
-import { encodeFrame } from "./frames.ts";
+import { encodeFrame, openPositionedEncoder } from "./frames.ts";
 import { listUsers, type RoomSubscriber } from "./rooms.ts";
 import { isSigned } from "./signature.ts";
-
-/** Pusher's limits of a member: its id in characters, what is said of it in bytes. */
-const MAX_USER_ID = 128;
-const MAX_USER_INFO_BYTES = 1_024;
-
-/** What a `pusher:subscribe` asks for. */
-interface Request {
-  readonly channel: string;
-  readonly auth: string;
-  readonly channelData: string | undefined;
-}
+import {
+  checkInfo,
+  denied,
+  invalid,
+  limitReached,
+  parseRequest,
+  parseUser,
+  type Refusal,
+  type SignedIn,
+  type SubscribeRequest,
+} from "./subscribe_request.ts";
 
 interface Entry extends RoomSubscriber {
   subscription: Subscription | undefined;
 }
 
-/** Why a subscription is refused, in the form of the protocol. */
-interface Refusal {
-  readonly type: "AuthError" | "LimitReached" | "InvalidChannel";
-  readonly error: string;
-  readonly status: number;
-}
+/** Where a subscription begins: live as the protocol has it, live with ids, or behind a position. */
+type Start =
+  | { readonly kind: "live" | "latest" }
+  | { readonly kind: "since"; readonly cursor: Cursor };
 
 export class PusherSubscriptions {
   readonly #context: PusherContext;
@@ -43,8 +46,23 @@ export class PusherSubscriptions {
   readonly #client: Client;
   readonly #send: (frame: Frame) => void;
   readonly #entries = new Map<string, Entry>();
+  readonly #caller: Caller | undefined;
+  /** What waits for the application to decide, in order. */
+  readonly #asking = new Serial();
+  /** What the client may do on public channels, once it has asked for one. */
+  #pass: Promise<Pass> | undefined;
+  #closed = false;
+  #forgetExpiry: () => void = () => {};
 
-  constructor(context: PusherContext, app: MountedApp, client: Client, send: (frame: Frame) => void) {
+  /** @param caller who it is for the application that decides; undefined where there is none */
+  constructor(
+    context: PusherContext,
+    app: MountedApp,
+    client: Client,
+    caller: Caller | undefined,
+    send: (frame: Frame) => void,
+  ) {
+    this.#caller = caller;
     this.#context = context;
     this.#app = app;
     this.#client = client;
@@ -61,18 +79,74 @@ export class PusherSubscriptions {
   }
 
   /** Subscribes, or tells the client why not. Subscribing again does nothing. */
-  async subscribe(data: unknown, socketId: string, signedInUser: string | undefined): Promise<void> {
+  async subscribe(data: unknown, socketId: string, signedIn: SignedIn | undefined): Promise<void> {
     const request = parseRequest(data);
     if (request === undefined) return this.#refuse("", invalid("pusher:subscribe needs a channel"));
+    const { gate, settings } = this.#context;
+    if (this.#caller === undefined) return await this.#open(request, socketId, signedIn, gate.admitApp());
+    if (this.#asking.waiting >= settings.maxSubscriptions) {
+      return this.#refuse(request.channel, limitReached(settings.maxSubscriptions));
+    }
+    await this.#asking.run(async () => {
+      try {
+        const pass = await this.#ask(request.channel);
+        if (!this.#closed) await this.#open(request, socketId, signedIn, pass);
+      } catch (error) {
+        if (!(error instanceof MessagingError)) throw error;
+        if (!this.#closed) this.#refuse(request.channel, denied(error.message));
+      }
+    });
+  }
+
+  /**
+   * Asks the application about a public channel: who the client is, where it says that, and whether it may subscribe.
+   *
+   * @throws {MessagingError} what it says
+   */
+  async #ask(channel: string): Promise<Pass> {
+    const { gate } = this.#context;
+    const { isPrivate, user } = parseKind(channel);
+    if (isPrivate || user !== undefined || !isChannelName(channel)) return gate.admitApp();
+    try {
+      const pass = await (this.#pass ??= this.#identify());
+      const name = this.#app.prefix + channel;
+      if (pass.asks("subscribe", name)) await pass.admitSubscription(selectChannel(name));
+      return pass;
+    } catch (error) {
+      // Whoever could not be identified may be the next time.
+      this.#pass = undefined;
+      throw error;
+    }
+  }
+
+  async #identify(): Promise<Pass> {
+    const pass = await this.#context.gate.admitAppClient(this.#caller);
+    this.#forgetExpiry();
+    // What others see of the client on presence channels comes from the app's signatures.
+    if (!this.#closed) this.#forgetExpiry = watchExpiry(this.#context, pass, this.#client, false);
+    return pass;
+  }
+
+  async #open(
+    request: SubscribeRequest,
+    socketId: string,
+    signedIn: SignedIn | undefined,
+    pass: Pass,
+  ): Promise<void> {
     const { channel, channelData } = request;
     if (this.#entries.has(channel)) return;
     const kind = parseKind(channel);
-    const refusal = this.#findRefusal(request, kind, socketId, signedInUser);
+    const refusal = this.#findRefusal(request, kind, socketId, { signedIn, pass });
     if (refusal !== undefined) return this.#refuse(channel, refusal);
-    const { hub, rooms } = this.#context;
+    const start = this.#parseStart(request, kind, pass);
+    if ("type" in start) return this.#refuse(channel, start);
+    const { hub } = this.#context;
     let member: Member | undefined;
     if (kind.isPresence) {
-      const user = parseUser(channelData ?? "");
+      // Whoever has signed in needs no channel_data.
+      const user = channelData === undefined && signedIn !== undefined
+        ? checkInfo(signedIn)
+        : parseUser(channelData ?? "");
       if (typeof user === "string") {
         return this.#refuse(channel, { type: "AuthError", error: user, status: 400 });
       }
@@ -81,12 +155,23 @@ export class PusherSubscriptions {
     }
     const entry: Entry = { subscription: undefined, user: member?.user, send: this.#send };
     this.#entries.set(channel, entry);
-    rooms.enter(this.#app, channel, entry);
+    // The answer says who is there.
+    const current = kind.isPresence ? hub.untilCurrent() : undefined;
+    if (current !== undefined) await current;
+    if (this.#entries.get(channel) !== entry) return;
     const selector = selectChannel(this.#app.prefix + channel);
     const shown = member === undefined ? {} : { member };
+    if (start.kind !== "live") {
+      entry.subscription = hub.subscribe(this.#client, selector, {
+        ...shown,
+        ...this.#readFrom(channel, start),
+      });
+      this.#succeed(channel, kind, entry, start.kind === "latest");
+      return;
+    }
     if (!kind.isCache) {
       entry.subscription = hub.subscribe(this.#client, selector, shown);
-      this.#succeed(channel, kind);
+      this.#succeed(channel, kind, entry);
       return;
     }
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -96,7 +181,7 @@ export class PusherSubscriptions {
         after: { kind: "latest" },
         limit: 1,
         onOpen: ({ messages }, announced) => {
-          this.#succeed(channel, kind);
+          this.#succeed(channel, kind, entry);
           this.#sendCached(channel, messages, announced);
           resolve();
         },
@@ -108,11 +193,15 @@ export class PusherSubscriptions {
   /** Unsubscribes; from a channel that is not subscribed to it does nothing. */
   unsubscribe(data: unknown): void {
     const request = parseRequest(data);
-    if (request !== undefined) this.#close(request.channel);
+    if (request === undefined) return;
+    if (this.#asking.waiting === 0) return this.#close(request.channel);
+    void this.#asking.run(() => Promise.resolve(this.#close(request.channel)));
   }
 
   /** Ends all subscriptions. */
   closeAll(): void {
+    this.#closed = true;
+    this.#forgetExpiry();
     for (const channel of [...this.#entries.keys()]) this.#close(channel);
   }
 
@@ -120,18 +209,57 @@ export class PusherSubscriptions {
     const entry = this.#entries.get(channel);
     if (entry === undefined) return;
     this.#entries.delete(channel);
+    void this.#pass?.then((pass) => pass.forgetSubscription(this.#app.prefix + channel), () => {});
     if (entry.subscription !== undefined) this.#context.hub.unsubscribe(entry.subscription);
     this.#context.rooms.leave(this.#app, channel, entry);
   }
 
-  /** Why a subscription may not be opened. On this protocol the app's signatures decide, and for public channels the gate. */
+  /** Where a subscription begins: without `since` at what comes, unnumbered. */
+  #parseStart({ channel, since }: SubscribeRequest, { isPrivate }: ChannelKind, pass: Pass): Start | Refusal {
+    if (since === undefined || since === null) return { kind: "live" };
+    if (since === "latest") return { kind: "latest" };
+    const name = this.#app.prefix + channel;
+    // The signature stands for a token that names the channel.
+    const denial = pass.deny("history", name, isPrivate ? "token" : "none");
+    // A channel without history is read as an empty one.
+    if (denial?.code === "history_off") return { kind: "latest" };
+    if (denial !== undefined) return denied(denial.message);
+    try {
+      if (typeof since !== "string" && typeof since !== "number") {
+        throw new SyntaxError("since must be a string or a number");
+      }
+      return { kind: "since", cursor: parseSince(String(since), selectChannel(name), Date.now()) };
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      return { type: "InvalidSince", error: error.message, status: 400 };
+    }
+  }
+
+  /** What a subscription with `since` reads: messages with ids, and word of a gap. */
+  #readFrom(channel: string, start: Start): Pick<SubscribeOptions, "since" | "receive" | "onGap"> {
+    const encoder = openPositionedEncoder(this.#app);
+    return {
+      since: start.kind === "since" ? start.cursor : undefined,
+      receive: (messages) => this.#client.outbox.offer(encodeBatch(encoder, messages)),
+      onGap: (gap) => {
+        const data = { id: findResumeId(gap), earliest: gap.earliest };
+        this.#send(encodeFrame("raindrops:gap", data, channel));
+        return true;
+      },
+    };
+  }
+
+  /**
+   * Why a subscription may not be opened. On this protocol the app's signatures decide, and for public channels the
+   * gate.
+   */
   #findRefusal(
-    { channel, auth, channelData }: Request,
+    { channel, auth, channelData }: SubscribeRequest,
     kind: ChannelKind,
     socketId: string,
-    signedInUser: string | undefined,
+    { signedIn, pass }: { readonly signedIn: SignedIn | undefined; readonly pass: Pass },
   ): Refusal | undefined {
-    const { hub, settings, gate } = this.#context;
+    const { hub, settings } = this.#context;
     if (!isChannelName(channel)) {
       return invalid(`Invalid channel name ${JSON.stringify(channel.slice(0, 60))}`);
     }
@@ -143,20 +271,21 @@ export class PusherSubscriptions {
       return invalid(error instanceof Error ? error.message : String(error));
     }
     if (this.#entries.size >= settings.maxSubscriptions) {
-      const { message } = describeSubscriptionLimit(settings.maxSubscriptions);
-      return { type: "LimitReached", error: message, status: 4_004 };
+      return limitReached(settings.maxSubscriptions);
     }
     if (kind.user !== undefined) {
-      return kind.user === signedInUser ? undefined : denied("Sign in as that user first: pusher.signin()");
+      return kind.user === signedIn?.id ? undefined : denied("Sign in as that user first: pusher.signin()");
     }
     if (!kind.isPrivate) {
-      const denial = gate.admitApp().deny("subscribe", name);
+      const denial = pass.deny("subscribe", name);
       return denial === undefined ? undefined : denied(denial.message);
     }
-    const signed = kind.isPresence ? `${socketId}:${channel}:${channelData ?? ""}` : `${socketId}:${channel}`;
-    // Other channels may carry data too, and then it is signed.
-    const texts = kind.isPresence || channelData === undefined
+    const signed = `${socketId}:${channel}`;
+    // Presence channels take what is signed with the member, others may carry data too.
+    const texts = channelData === undefined
       ? [signed]
+      : kind.isPresence
+      ? [`${signed}:${channelData}`]
       : [signed, `${signed}:${channelData}`];
     if (texts.some((text) => isSigned(this.#app, auth, text))) return undefined;
     return denied(
@@ -170,23 +299,31 @@ export class PusherSubscriptions {
       ? "forbidden"
       : type === "LimitReached"
       ? "too_many_subscriptions"
+      : type === "InvalidSince"
+      ? "bad_option"
       : "bad_channel";
     hub.metrics.refused(code, { what: `pusher ${channel}`, message: error, client: this.#client.id });
     logger.write("warn", "subscription refused", { id: this.#client.id, channel, reason: error });
     this.#send(encodeFrame("pusher:subscription_error", { type, error, status }, channel));
   }
 
-  #succeed(channel: string, { isPresence }: ChannelKind): void {
-    this.#send(
-      encodeFrame(
-        "pusher_internal:subscription_succeeded",
-        isPresence ? this.#describe(channel) : {},
-        channel,
-      ),
-    );
+  /**
+   * Tells the client that it has subscribed, and from then on what changes.
+   *
+   * @param isPositioned whether the client is told behind which id it begins
+   */
+  #succeed(channel: string, { isPresence }: ChannelKind, entry: Entry, isPositioned = false): void {
+    const { epoch, sequence } = this.#context.hub.top;
+    const data = {
+      ...(isPresence ? this.#describe(channel) : {}),
+      ...(isPositioned ? { id: formatId(epoch, sequence) } : {}),
+    };
+    this.#send(encodeFrame("pusher_internal:subscription_succeeded", data, channel));
+    // The success may have been too much for a slow client.
+    if (this.#entries.get(channel) === entry) this.#context.rooms.enter(this.#app, channel, entry);
   }
 
-  #describe(channel: string): unknown {
+  #describe(channel: string): { readonly presence: unknown } {
     const users = listUsers(this.#context.hub, this.#app.prefix + channel);
     const hash = Object.fromEntries(users.map(({ id, info }) => [id, info ?? null]));
     return { presence: { count: users.length, ids: users.map(({ id }) => id), hash } };
@@ -205,44 +342,4 @@ export class PusherSubscriptions {
       );
     }
   }
-}
-
-function parseRequest(data: unknown): Request | undefined {
-  if (typeof data !== "object" || data === null) return undefined;
-  const { channel, auth, channel_data: channelData } = data as Record<string, unknown>;
-  if (typeof channel !== "string" || channel === "") return undefined;
-  return {
-    channel,
-    auth: typeof auth === "string" ? auth : "",
-    channelData: typeof channelData === "string" ? channelData : undefined,
-  };
-}
-
-/** The member that signed data describes, or why it describes none. */
-function parseUser(channelData: string): { readonly id: string; readonly info: string | undefined } | string {
-  let value: unknown;
-  try {
-    value = JSON.parse(channelData);
-  } catch {
-    return "channel_data is not JSON: it needs user_id, and may have user_info";
-  }
-  const { user_id: id, user_info: info } = (value ?? {}) as Record<string, unknown>;
-  // Some servers sign numbers.
-  const text = typeof id === "number" ? String(id) : id;
-  if (typeof text !== "string" || text === "" || text.length > MAX_USER_ID) {
-    return `channel_data needs user_id, of 1 to ${MAX_USER_ID} characters`;
-  }
-  const json = info === undefined || info === null ? undefined : JSON.stringify(info);
-  if (json !== undefined && utf8Length(json) > MAX_USER_INFO_BYTES) {
-    return `user_info has more than ${MAX_USER_INFO_BYTES} bytes`;
-  }
-  return { id: text, info: json };
-}
-
-function invalid(error: string): Refusal {
-  return { type: "InvalidChannel", error, status: 400 };
-}
-
-function denied(error: string): Refusal {
-  return { type: "AuthError", error, status: 401 };
 }

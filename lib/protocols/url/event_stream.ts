@@ -1,5 +1,11 @@
 /** Server-sent events (WHATWG HTML section 9.2): what `new EventSource(url)` reads from a channel's URL. */
-import { encodePayloadJson, formatId, type Message, showPayload } from "../../core/message.ts";
+import {
+  encodePayloadJson,
+  encodeRemovalJson,
+  formatId,
+  type Message,
+  showPayload,
+} from "../../core/message.ts";
 import { findResumeId } from "../../core/replay.ts";
 import type { Encoder } from "../../core/socket.ts";
 import { createStreamFrame } from "../../http/stream.ts";
@@ -16,6 +22,8 @@ const RETRY_MILLISECONDS = 1_000;
 export const EVENT_STREAM_ENCODER: Encoder = {
   kind: "joined",
   encode: (messages) => createStreamFrame(messages.map(encodeEvent).join("")),
+  // Without an id: a reader goes on from where it was.
+  encodeRemoval: (removal) => createStreamFrame(`event: removed\ndata: ${encodeRemovalJson(removal)}\n\n`),
 };
 
 const FORMAT: StreamFormat = {

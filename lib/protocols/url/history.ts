@@ -2,10 +2,12 @@
 import { formatSelector, parseChannelPath } from "../../core/channel.ts";
 import { MessagingError } from "../../core/errors.ts";
 import type { Hub } from "../../core/hub.ts";
-import { encodeMessageJson, formatId } from "../../core/message.ts";
+import { encodeMessageJson, parseMessageId } from "../../core/message.ts";
+import { formatResumeId } from "../../core/resume_id.ts";
 import { NO_SNIFFING, parseOr } from "../../http/problem.ts";
 import type { Services } from "../protocol.ts";
 import type { ReadOptions } from "./read_request.ts";
+import { searchBackwards, searchForwards } from "./search.ts";
 
 /** Messages a document holds, and holds unless asked for fewer. */
 export const MAX_DOCUMENT_MESSAGES = 1_000;
@@ -18,8 +20,9 @@ const UTF8 = new TextEncoder();
  * ask again since `next`.
  */
 export async function handleHistory(hub: Hub, options: ReadOptions): Promise<Response> {
-  const { selector, since } = options;
+  const { selector, since, filter, before } = options;
   const limit = Math.min(options.limit ?? MAX_DOCUMENT_MESSAGES, MAX_DOCUMENT_MESSAGES);
+  if (filter !== undefined || before !== undefined) return await handleSearch(hub, options, limit);
   const page = await hub.read({
     selector,
     after: since ?? { kind: "latest" },
@@ -31,10 +34,33 @@ export async function handleHistory(hub: Hub, options: ReadOptions): Promise<Res
     epoch: page.position.epoch,
     ...(selector.channel === undefined ? {} : { offset: page.position.offset }),
     ...(page.kind === "gap" ? { gap: { earliest: page.earliest } } : {}),
-    next: formatId(page.next.epoch, page.next.sequence),
+    next: formatResumeId(page.next),
     ...(page.more ? { more: true } : {}),
   };
   const messages = page.messages.map(encodeMessageJson).join(",");
+  return createJson(`${JSON.stringify(head).slice(0, -1)},"messages":[${messages}]}\n`);
+}
+
+/**
+ * The stored messages that match a filter: after `since`, oldest first; or the newest of a channel, before an offset if one
+ * is given. Of a list or pattern without `since`, from the earliest on.
+ */
+async function handleSearch(hub: Hub, options: ReadOptions, limit: number): Promise<Response> {
+  const { selector, since, filter, before } = options;
+  const search = { selector, filter, limit, maxBytes: MAX_DOCUMENT_BYTES };
+  const found = since === undefined && selector.channel !== undefined
+    ? await searchBackwards(hub, selector.channel, search, before)
+    : await searchForwards(hub, search, since ?? { kind: "earliest" });
+  const { position, gap, next, more } = found;
+  const head = {
+    channel: formatSelector(selector),
+    epoch: position.epoch,
+    ...(selector.channel === undefined ? {} : { offset: position.offset }),
+    ...(gap === undefined ? {} : { gap: { earliest: gap } }),
+    next,
+    ...(more ? { more, ...(found.before === undefined ? {} : { before: found.before }) } : {}),
+  };
+  const messages = found.messages.map(encodeMessageJson).join(",");
   return createJson(`${JSON.stringify(head).slice(0, -1)},"messages":[${messages}]}\n`);
 }
 
@@ -54,16 +80,42 @@ export function handlePresence(hub: Hub, options: ReadOptions): Response {
   return createJson(JSON.stringify({ channel, ...hub.presence.count(channel), members: shown }) + "\n");
 }
 
-/** Clears a channel's stored messages. Its offsets go on, and subscribers that had not received them are told of a gap. */
+/**
+ * Clears a channel's stored messages, or with `?id=` removes one of them. Offsets go on, and subscribers that had not
+ * received them are told of a gap.
+ */
 export async function handleClear(
   request: Request,
   { hub, gate }: Pick<Services, "hub" | "gate">,
 ): Promise<Response> {
-  const channel = parseOr("bad_channel", () => parseChannelPath(new URL(request.url).pathname));
+  const { pathname, searchParams } = new URL(request.url);
+  const channel = parseOr("bad_channel", () => parseChannelPath(pathname));
   // Whoever may write a channel may not for that erase what others wrote.
   (await gate.admit(request)).demand("clear", channel);
-  const removed = await hub.clear(channel);
+  const names = [...searchParams.keys()];
+  if (names.some((name) => name !== "id") || names.length > 1) {
+    // A misspelt parameter must not clear the channel.
+    throw new MessagingError(
+      "bad_option",
+      "DELETE takes the id of one message as ?id=, or nothing to clear the channel",
+    );
+  }
+  const id = searchParams.get("id");
+  const removed = id === null ? await hub.clear(channel) : await removeOne(hub, channel, id);
   return createJson(JSON.stringify({ channel, removed }) + "\n");
+}
+
+/** @returns 1; what is not there may be gone already, but whoever asks for it is to know */
+async function removeOne(hub: Hub, channel: string, text: string): Promise<number> {
+  const id = parseMessageId(text);
+  if (id === undefined) {
+    throw new MessagingError("bad_option", `id=${text.slice(0, 60)} is no id of a message, such as x1y2-42`);
+  }
+  if (await hub.remove(channel, id)) return 1;
+  throw new MessagingError(
+    "not_found",
+    `"${channel}" has no message ${text}: it is removed or expired already`,
+  );
 }
 
 function createJson(text: string): Response {

@@ -1,7 +1,8 @@
 /** Checks the id and name that a subscriber or publisher sends with its URL. */
 import type { Pass } from "../../auth/pass.ts";
 import { MessagingError } from "../../core/errors.ts";
-import { describeTakenId, type Hub } from "../../core/hub.ts";
+import { describeTakenId } from "../../core/client_registry.ts";
+import type { Hub } from "../../core/hub.ts";
 
 /** The id and name in a URL; undefined if left out. */
 interface Identity {

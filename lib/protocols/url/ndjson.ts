@@ -1,5 +1,5 @@
 /** Newline-delimited JSON: what `curl -N 'localhost:8000/news?follow'` reads, one message object a line. */
-import { encodeMessageJson } from "../../core/message.ts";
+import { encodeMessageJson, encodeRemovalJson } from "../../core/message.ts";
 import { findResumeId } from "../../core/replay.ts";
 import type { Encoder } from "../../core/socket.ts";
 import { createStreamFrame } from "../../http/stream.ts";
@@ -14,6 +14,7 @@ export const NDJSON_ENCODER: Encoder = {
   kind: "joined",
   encode: (messages) =>
     createStreamFrame(messages.map((message) => encodeMessageJson(message) + "\n").join("")),
+  encodeRemoval: (removal) => createStreamFrame(encodeRemovalJson(removal) + "\n"),
 };
 
 const FORMAT: StreamFormat = {

@@ -11,8 +11,10 @@ import { utf8Length } from "../../base/utf8.ts";
 import { type Message, type Payload, showPayload } from "../../core/message.ts";
 import { Outbox } from "../../core/outbox.ts";
 import { findResumeId } from "../../core/replay.ts";
-import { type Encoder, Frame, type Socket, type SocketHandler } from "../../core/socket.ts";
-import { endAtExpiry, type Services } from "../protocol.ts";
+import { encodeBatch, type Encoder, Frame, type Socket, type SocketHandler } from "../../core/socket.ts";
+import type { Subscription } from "../../core/subscription.ts";
+import { type Services, watchExpiry } from "../protocol.ts";
+import type { EarlyMessages } from "./early.ts";
 import { isEcho } from "./echo.ts";
 import { findReply } from "./replies.ts";
 import type { SessionRequest } from "./session.ts";
@@ -27,9 +29,17 @@ function encodePlain({ payload }: Message): Frame {
 /** Messages of one client that may wait for the application to decide. */
 const MAX_WAITING_MESSAGES = 64;
 
-/** Opens a plain session on the channels of a request. Lists and patterns can only be read. */
-export function openPlainSession(services: Services, request: SessionRequest): SocketHandler {
-  return new PlainSession(services, request);
+/**
+ * Opens a plain session on the channels of a request. Lists and patterns can only be read.
+ *
+ * @param early what comes until the socket is open
+ */
+export function openPlainSession(
+  services: Services,
+  request: SessionRequest,
+  early?: EarlyMessages,
+): SocketHandler {
+  return new PlainSession(services, request, early);
 }
 
 class PlainSession implements SocketHandler {
@@ -39,13 +49,23 @@ class PlainSession implements SocketHandler {
   /** Messages that wait for the application. */
   #asked: Serial | undefined;
   #forgetExpiry: () => void = () => {};
+  #early: EarlyMessages | undefined;
 
-  constructor(services: Services, request: SessionRequest) {
+  constructor(services: Services, request: SessionRequest, early: EarlyMessages | undefined) {
     this.#services = services;
     this.#request = request;
+    this.#early = early;
   }
 
   open(socket: Socket): void {
+    try {
+      this.#open(socket);
+    } finally {
+      this.#endEarly();
+    }
+  }
+
+  #open(socket: Socket): void {
     const { hub, outboxLimits } = this.#services;
     const { id, choseId, connection, name, pass, selector, since, limit } = this.#request;
     const client = createClient({
@@ -55,6 +75,7 @@ class PlainSession implements SocketHandler {
       name,
       user: pass.user,
       info: pass.info,
+      labels: pass.labels,
       protocol: "plain",
       socket,
       outbox: new Outbox(socket, outboxLimits),
@@ -73,10 +94,16 @@ class PlainSession implements SocketHandler {
     });
     this.#client = client;
     if (!hub.connect(client, formatSelector(selector))) return;
-    this.#forgetExpiry = endAtExpiry(pass.expires, client);
+    const early = this.#early === undefined ? [] : this.#early.messages;
+    if (early === undefined) {
+      return client.end(new MessagingError("slow_subscriber", "Too much was published meanwhile: reconnect"));
+    }
+    this.#forgetExpiry = watchExpiry(this.#services, pass, client);
     // Most sockets only wait for what comes: theirs is no memory for what cannot happen.
-    if (since === undefined && limit === undefined) return void hub.subscribe(client, selector);
-    hub.subscribe(client, selector, {
+    if (since === undefined && limit === undefined) {
+      return this.#sendEarly(hub.subscribe(client, selector), early);
+    }
+    const subscription = hub.subscribe(client, selector, {
       since,
       limit,
       onGap: (gap) => {
@@ -91,6 +118,17 @@ class PlainSession implements SocketHandler {
       },
       onLimit: () => socket.close(1000, "limit reached"),
     });
+    // Else the history has it.
+    if (since === undefined) this.#sendEarly(subscription, early);
+  }
+
+  #sendEarly(subscription: Subscription, early: readonly Message[]): void {
+    if (early.length > 0) subscription.take(early, encodeBatch(PLAIN_ENCODER, early), false);
+  }
+
+  #endEarly(): void {
+    this.#early?.[Symbol.dispose]();
+    this.#early = undefined;
   }
 
   message(data: string | Uint8Array<ArrayBuffer>): void {
@@ -106,6 +144,7 @@ class PlainSession implements SocketHandler {
   close(code: number): void {
     const client = this.#client;
     this.#client = undefined;
+    this.#endEarly();
     this.#forgetExpiry();
     if (client !== undefined) this.#services.hub.disconnect(client, code);
   }

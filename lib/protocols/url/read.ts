@@ -3,7 +3,7 @@
  * Accept.
  */
 import type { Pass } from "../../auth/pass.ts";
-import { parseSelectorPath, RESERVED_SEGMENTS, type Selector } from "../../core/channel.ts";
+import { formatSelector, isReservedPath, parseSelectorPath, type Selector } from "../../core/channel.ts";
 import { MessagingError } from "../../core/errors.ts";
 import { describeSubscriptionLimit } from "../../core/limits.ts";
 import type { Peer } from "../../core/socket.ts";
@@ -12,10 +12,12 @@ import { streamHeaders } from "../../http/stream.ts";
 import type { Services } from "../protocol.ts";
 import { EVENT_STREAM_TYPE, openEventStream } from "./event_stream.ts";
 import { handleHistory, handlePresence } from "./history.ts";
+import { exportHeaders, openExport } from "./export.ts";
 import { checkIdentity } from "./identity.ts";
 import { NDJSON_TYPE, openLineStream } from "./ndjson.ts";
+import { EarlyMessages } from "./early.ts";
 import { openPlainSession } from "./plain.ts";
-import { parseReadRequest } from "./read_request.ts";
+import { parseReadRequest, type ReadOptions } from "./read_request.ts";
 
 /** Answers a GET or HEAD that no other route takes. */
 export async function handleRead(request: Request, peer: Peer, services: Services): Promise<Response> {
@@ -23,7 +25,11 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   const { pathname, searchParams } = new URL(request.url);
   const upgrades = request.headers.get("upgrade")?.toLowerCase() === "websocket";
   if (!upgrades && pages.owns(pathname)) return await pages.fetch(request);
-  if (isReserved(pathname)) throw new MessagingError("not_found", `Nothing lives at ${pathname} yet`);
+  if (isReservedPath(pathname)) {
+    const message =
+      `Nothing is at ${pathname}, and names like this are the server's own: the manual is at /_docs`;
+    throw new MessagingError("not_found", message);
+  }
 
   // Media types are not case-sensitive (RFC 9110 section 8.3.1).
   const accept = request.headers.get("accept")?.toLowerCase() ?? "*/*";
@@ -34,6 +40,7 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   const asked = parseReadRequest(request, Date.now());
   checkSelector(asked.selector, services);
   const streams = upgrades || asked.follow || accept.includes(EVENT_STREAM_TYPE);
+  demandFitting(asked, streams);
   const pass = await gate.admit(request);
   const options = { ...asked, selector: gate.restrict(asked.selector, pass) };
   const { selector } = options;
@@ -43,12 +50,18 @@ export async function handleRead(request: Request, peer: Peer, services: Service
   }
   if (options.presence) {
     pass.demand("presence", selector);
+    await hub.untilCurrent();
     return handlePresence(hub, options);
   }
   if (!streams || options.since !== undefined) demandHistory(pass, selector);
   const identity = { id: searchParams.has("id") ? options.id : undefined, name: options.name };
   const choseId = checkIdentity(identity, pass, hub, peer.address);
-  if (!streams) return await handleHistory(hub, options);
+  if (!streams) {
+    const { export: format } = options;
+    if (format === undefined) return await handleHistory(hub, options);
+    if (request.method === "HEAD") return new Response(null, { headers: exportHeaders(format, options) });
+    return connections.openStream(peer, (connection) => openExport(hub, format, options, connection));
+  }
   // Idle connections keep what is closed over here, which is to be little.
   const { id, name, since, limit } = options;
   const session = { selector, id, choseId, name, pass, since, limit };
@@ -56,13 +69,19 @@ export async function handleRead(request: Request, peer: Peer, services: Service
     const subprotocol = chooseSubprotocol(request.headers);
     if (subprotocol === undefined && request.headers.has("sec-websocket-protocol")) {
       const reason = "A plain channel speaks none of the subprotocols offered: browsers fail the connection";
-      services.logger.write("warn", "subprotocol not spoken", { channel: selector.key, reason });
+      services.logger.write("warn", "subprotocol not spoken", { channel: formatSelector(selector), reason });
     }
-    return connections.upgrade(
-      peer,
-      (connection) => openPlainSession(services, { ...session, connection }),
-      subprotocol === undefined ? {} : { subprotocol },
-    );
+    const early = new EarlyMessages(services.hub, selector);
+    try {
+      return connections.upgrade(
+        peer,
+        (connection) => openPlainSession(services, { ...session, connection }, early),
+        subprotocol === undefined ? {} : { subprotocol },
+      );
+    } catch (error) {
+      early[Symbol.dispose]();
+      throw error;
+    }
   }
   const [type, open] = options.follow
     ? [NDJSON_TYPE, openLineStream] as const
@@ -84,6 +103,26 @@ function chooseSubprotocol(headers: Headers): string | undefined {
     .find((name) => /^[\w!#$%&'*+.^`|~-]+$/.test(name) && !OTHER_SUBPROTOCOLS.test(name));
 }
 
+/**
+ * Refuses what would be left out of account in silence, and so answered with messages that were not asked for.
+ *
+ * @throws {MessagingError} `bad_option`
+ */
+function demandFitting(asked: ReadOptions, streams: boolean): void {
+  const chooses = asked.filter !== undefined || asked.before !== undefined;
+  if (streams && (chooses || asked.export !== undefined)) {
+    const message = "q, event, from, before and export are about stored messages: leave them out of a stream";
+    throw new MessagingError("bad_option", message);
+  }
+  if (asked.presence && (chooses || asked.export !== undefined)) {
+    const message =
+      "q, event, from, before and export are about stored messages: leave them out of ?presence";
+    throw new MessagingError("bad_option", message);
+  }
+  if (asked.export === undefined || asked.before === undefined) return;
+  throw new MessagingError("bad_option", "An export begins at since: leave out before");
+}
+
 /** A channel without history is read as an empty one: an EventSource brings a position whenever it reconnects. */
 function demandHistory(pass: Pass, selector: Selector): void {
   const denial = pass.deny("history", selector);
@@ -100,14 +139,10 @@ function checkSelector({ channel, patterns }: Selector, { hub, settings }: Servi
 function wantsPage(request: Request, accept: string): boolean {
   const { pathname, searchParams } = new URL(request.url);
   const asksForData = accept.includes(EVENT_STREAM_TYPE) ||
-    ["follow", "presence"].some((name) => searchParams.has(name));
+    ["follow", "presence", "export"].some((name) => searchParams.has(name));
   if (accept.includes("text/html")) return !asksForData;
-  const readsHistory = ["since", "limit"].some((name) => searchParams.has(name));
+  const readsHistory = ["since", "limit", "q", "event", "from", "before"].some((name) =>
+    searchParams.has(name)
+  );
   return pathname === "/" && accept.includes("*/*") && !asksForData && !readsHistory;
-}
-
-/** Whether a path is the server's own rather than a channel or a list of them. */
-function isReserved(pathname: string): boolean {
-  const first = pathname.slice(1).split("/")[0] ?? "";
-  return first.startsWith("_") || RESERVED_SEGMENTS.has(first);
 }

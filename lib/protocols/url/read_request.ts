@@ -3,8 +3,11 @@ import { decodeFormText } from "../../base/form.ts";
 import { parseSelectorPath } from "../../core/channel.ts";
 import { parseClientId, parseClientName } from "../../core/client.ts";
 import type { Cursor } from "../../core/log.ts";
+import { parseId, parseSince } from "../../core/since.ts";
 import { parseOr } from "../../http/problem.ts";
 import type { Selector } from "../../core/channel.ts";
+import type { ExportFormat } from "./export_format.ts";
+import { type MessageFilter, parseFilter } from "./filter.ts";
 
 /** What the URL and headers of a GET on a channel ask for. */
 export interface ReadOptions {
@@ -15,12 +18,16 @@ export interface ReadOptions {
   readonly limit: number | undefined;
   readonly follow: boolean;
   readonly presence: boolean;
+  /** Which messages a document or export holds; undefined for all. */
+  readonly filter: MessageFilter | undefined;
+  /** The newest messages before this offset are asked for. */
+  readonly before: number | undefined;
+  readonly export: ExportFormat | undefined;
 }
 
 /** Query parameters that mean Last-Event-ID, in lower case: what clients send who cannot set headers. */
 const LAST_EVENT_ID_NAMES: ReadonlySet<string> = new Set(["lasteventid", "last-event-id"]);
 const MAX_LIMIT = 1_000_000;
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /**
  * Reads a GET on a channel. Query parameters of other names are ignored: clients, proxies and links add their own.
@@ -42,39 +49,24 @@ export function parseReadRequest(request: Request, now: number): ReadOptions {
     limit: limit === undefined ? undefined : parseLimit(limit),
     follow: isOn(query.get("follow")),
     presence: isOn(query.get("presence")),
+    filter: parseFilter(query),
+    before: parseBefore(query, selector),
+    export: parseExport(query.get("export")),
   }));
 }
 
-/**
- * Reads a `since`: an id, an offset, a duration such as `10m`, an RFC 3339 time, or `earliest`.
- *
- * @throws {SyntaxError} listing the forms
- */
-export function parseSince(text: string, selector: Selector, now: number): Cursor {
-  if (text === "earliest") return { kind: "earliest" };
-  const id = parseId(text);
-  if (id !== undefined) return id;
-  if (/^\d{1,15}$/.test(text)) {
-    if (selector.channel === undefined) {
-      throw new SyntaxError("An offset counts one channel: give an id, a duration or a time to read several");
-    }
-    return { kind: "offset", offset: Number(text) };
-  }
-  const [, count, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
-  if (count !== undefined && unit !== undefined) {
-    return { kind: "time", time: now - Number(count) * (UNITS[unit] ?? 0) };
-  }
-  // A plus sign of a time zone arrives as a space when the query does not escape it.
-  const time = text.replace(" ", "+");
-  if (
-    /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/i.test(time) && !Number.isNaN(Date.parse(time))
-  ) {
-    return { kind: "time", time: Date.parse(time) };
-  }
-  throw new SyntaxError(
-    `since=${text.slice(0, 60)} is not understood: give an id, an offset, a duration such as 10m, ` +
-      "a time such as 2026-01-31T12:00:00Z, or earliest",
-  );
+function parseBefore(query: ReadonlyMap<string, string>, selector: Selector): number | undefined {
+  const text = query.get("before");
+  if (text === undefined) return undefined;
+  if (selector.channel === undefined) throw new SyntaxError("before counts one channel: leave it out here");
+  if (query.has("since")) throw new SyntaxError("since and before exclude each other: give one of them");
+  if (!/^\d{1,15}$/.test(text)) throw new SyntaxError("before must be the offset of a message, such as 120");
+  return Number(text);
+}
+
+function parseExport(text: string | undefined): ExportFormat | undefined {
+  if (text === undefined || text === "ndjson" || text === "csv") return text;
+  throw new SyntaxError("export must be ndjson or csv");
 }
 
 /**
@@ -92,11 +84,6 @@ function findLastEventId(query: ReadonlyMap<string, string>): string | undefined
     if (LAST_EVENT_ID_NAMES.has(name.toLowerCase())) return value;
   }
   return undefined;
-}
-
-function parseId(text: string): Cursor | undefined {
-  const [, epoch, sequence] = /^([0-9a-z]+)-(\d{1,15})$/.exec(text) ?? [];
-  return epoch === undefined ? undefined : { kind: "id", epoch, sequence: Number(sequence) };
 }
 
 function parseLimit(text: string): number {

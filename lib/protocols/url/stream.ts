@@ -6,7 +6,7 @@ import type { Gap } from "../../core/replay.ts";
 import type { Encoder } from "../../core/socket.ts";
 import { createStreamFrame, streamHeaders } from "../../http/stream.ts";
 import { StreamSocket } from "../../core/stream_socket.ts";
-import { endAtExpiry, type Services } from "../protocol.ts";
+import { type Services, watchExpiry } from "../protocol.ts";
 import type { SessionRequest } from "./session.ts";
 
 /** How one streaming protocol looks. */
@@ -34,11 +34,13 @@ export function openStream(format: StreamFormat, services: Services, request: Se
     name,
     user: pass.user,
     info: pass.info,
+    labels: pass.labels,
     protocol: format.protocol,
     socket,
     outbox: new Outbox(socket, outboxLimits),
     encoder: format.encoder,
     echo: true,
+    hearsRemovals: true,
     end(error) {
       hub.metrics.refused(error.code, {
         what: `${format.protocol} ${formatSelector(selector)}`,
@@ -52,7 +54,7 @@ export function openStream(format: StreamFormat, services: Services, request: Se
     },
   });
   const timer = setInterval(() => client.outbox.offer([alive]), keepAlive * 1_000);
-  const forgetExpiry = endAtExpiry(pass.expires, client);
+  const forgetExpiry = watchExpiry(services, pass, client);
   function leave(code?: number): void {
     forgetExpiry();
     clearInterval(timer);
@@ -61,6 +63,8 @@ export function openStream(format: StreamFormat, services: Services, request: Se
 
   const response = new Response(socket.body, { headers: streamHeaders(format.contentType) });
   if (!hub.connect(client, formatSelector(selector))) return response;
+  // From the id on that it begins with, nothing is missed: another thread stores messages between these two lines.
+  hub.watch(selector)();
   socket.send([createStreamFrame(format.encodeOpening(since === undefined ? hub.top : undefined))]);
   hub.subscribe(client, selector, {
     since,

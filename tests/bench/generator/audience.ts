@@ -1,11 +1,9 @@
 /** The readers of one channel, and who publishes to them with a number of messages in flight. Jobs drive it. */
 import { joinBytes } from "../bytes.ts";
-import { encodeClientFrame, type Endpoint } from "./endpoint.ts";
+import { encodePublication, type Endpoint } from "./endpoint.ts";
 import { createPayload, OrderCheck } from "../numbering.ts";
 import type { Connection, Poller } from "./poller.ts";
 import { openConnections } from "./opener.ts";
-
-const UTF8 = new TextEncoder();
 
 export interface AudienceOptions {
   readonly port: number;
@@ -21,8 +19,8 @@ export interface AudienceOptions {
  */
 export class Audience {
   readonly #publisher: Connection;
-  readonly #before: Uint8Array<ArrayBuffer>;
-  readonly #after: Uint8Array<ArrayBuffer>;
+  readonly #endpoint: Endpoint;
+  readonly #channel: string;
   /** How many readers have each message as their newest, from the oldest such message on. */
   readonly #at: number[];
   #complete = 0;
@@ -51,8 +49,8 @@ export class Audience {
     const take = () => () => {};
     const options = { port, endpoint: publisher, count: 1, channel: () => channel, take };
     this.#publisher = openConnections(poller, options)[0]!;
-    this.#before = UTF8.encode(publisher.before ?? "");
-    this.#after = UTF8.encode(publisher.after ?? "");
+    this.#endpoint = publisher;
+    this.#channel = channel;
   }
 
   get complete(): number {
@@ -75,7 +73,7 @@ export class Audience {
     const frames: Uint8Array<ArrayBuffer>[] = [];
     while (this.#published < number) {
       const payload = createPayload(++this.#published, size);
-      frames.push(encodeClientFrame(joinBytes([this.#before, payload, this.#after])));
+      frames.push(encodePublication(this.#endpoint, this.#channel, payload));
     }
     this.#publisher.send(joinBytes(frames));
   }

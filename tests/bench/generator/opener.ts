@@ -1,5 +1,11 @@
 /** Opens connections up to the point where messages may come: handshake, answer, and what a protocol says first. */
-import { encodeClientFrame, encodeOpeningRequest, type Endpoint, insertChannel } from "./endpoint.ts";
+import {
+  encodeClientFrame,
+  encodeOpeningRequest,
+  type Endpoint,
+  expectedMqttAnswer,
+  insertChannel,
+} from "./endpoint.ts";
 import type { Connection, Poller, Take } from "./poller.ts";
 
 const UTF8 = new TextEncoder();
@@ -64,6 +70,11 @@ class Opening {
   feed(connection: Connection, buffer: Uint8Array<ArrayBuffer>, length: number): boolean {
     this.#text += LATIN1.decode(buffer.subarray(0, length));
     const { kind, opening = [] } = this.#endpoint;
+    if (kind === "MQTT") {
+      const expected = expectedMqttAnswer(this.#endpoint);
+      if (!expected.startsWith(this.#text)) throw new Error(`Refused: ${JSON.stringify(this.#text)}`);
+      return this.#text === expected;
+    }
     if (this.#step < 0) {
       if (!this.#text.includes("\r\n\r\n")) return false;
       const status = kind === "WebSocket" ? "101" : "200";

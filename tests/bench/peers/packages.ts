@@ -1,12 +1,25 @@
 /**
  * Finds the peers' programs, and installs what is missing where it touches nothing else: npm packages and Debian's
- * packages of nginx and nchan, unpacked in the user's cache directory.
+ * packages of nginx, nchan and Mosquitto, unpacked in the user's cache directory.
  */
 
 /** What is wanted of npm; the benchmark's ratios are about these versions. */
 const NPM_PACKAGES = ["bun@1", "ws@8", "socket.io@4"];
 const DEBIAN_PACKAGES = ["nginx", "libnginx-mod-nchan"];
+/** The broker with those of its libraries that are not on every Debian. */
+const MOSQUITTO_PACKAGES = [
+  "mosquitto",
+  "libmosquitto1",
+  "libcjson1",
+  "libdlt2",
+  "libwrap0",
+  "libnsl2",
+  "libtirpc3",
+];
+const MOSQUITTO = "/usr/sbin/mosquitto";
 const NGINX = "/usr/sbin/nginx";
+/** Where nchan makes a directory as it starts, in whatever configuration: its setting for that is refused as a duplicate. */
+const NGINX_STATE = "/var/lib/nginx";
 const NCHAN = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
 /** Where the peers' programs are. */
@@ -20,6 +33,12 @@ export interface Programs {
 export interface Nginx {
   readonly program: string;
   readonly module: string;
+}
+
+export interface Mosquitto {
+  readonly program: string;
+  /** Where it finds its libraries, beside the usual places. */
+  readonly libraries: string;
 }
 
 /** @throws {Error} saying what is missing */
@@ -49,14 +68,27 @@ export async function findNginx(): Promise<Nginx> {
   if (await exists(NGINX) && await exists(NCHAN)) return { program: NGINX, module: NCHAN };
   const cache = await makeCache("debian");
   const program = `${cache}${NGINX}`;
-  if (!await exists(program)) {
-    console.error(`Unpacking ${DEBIAN_PACKAGES.join(", ")} in ${cache}`);
-    await run("apt-get", ["download", ...DEBIAN_PACKAGES], cache);
-    for await (const { name } of Deno.readDir(cache)) {
-      if (name.endsWith(".deb")) await run("dpkg", ["-x", name, "."], cache);
-    }
-  }
+  if (!await exists(program)) await unpackDebian(DEBIAN_PACKAGES, cache);
+  await Deno.mkdir(NGINX_STATE, { recursive: true });
   return { program, module: `${cache}${NCHAN}` };
+}
+
+/** @throws {Error} saying what is missing */
+export async function findMosquitto(): Promise<Mosquitto> {
+  if (await exists(MOSQUITTO)) return { program: MOSQUITTO, libraries: "" };
+  const cache = await makeCache("mosquitto");
+  const program = `${cache}${MOSQUITTO}`;
+  if (!await exists(program)) await unpackDebian(MOSQUITTO_PACKAGES, cache);
+  const triplet = Deno.build.arch === "x86_64" ? "x86_64-linux-gnu" : "aarch64-linux-gnu";
+  return { program, libraries: `${cache}/usr/lib/${triplet}:${cache}/lib/${triplet}` };
+}
+
+async function unpackDebian(packages: readonly string[], cache: string): Promise<void> {
+  console.error(`Unpacking ${packages.join(", ")} in ${cache}`);
+  await run("apt-get", ["download", ...packages], cache);
+  for await (const { name } of Deno.readDir(cache)) {
+    if (name.endsWith(".deb")) await run("dpkg", ["-x", name, "."], cache);
+  }
 }
 
 async function makeCache(name: string): Promise<string> {

@@ -22,8 +22,8 @@ import { drawPlot } from "../plot.ts";
 import { checkRatio, measureEach, type RunContext, type Scenario } from "../scenario.ts";
 import { formatNumber } from "../table.ts";
 
-const READERS = 1_000;
-const LOADS: readonly Load[] = [1, 16, 128].map((inFlight) => ({ inFlight, size: 64 }));
+export const READERS = 1_000;
+export const LOADS: readonly Load[] = [1, 16, 128].map((inFlight) => ({ inFlight, size: 64 }));
 const CONTENDERS = [
   BUN,
   WS,
@@ -33,10 +33,12 @@ const CONTENDERS = [
   NCHAN_EVENTS,
   DENO_LISTENER.plain,
   DENO_LISTENER.centrifuge,
+  DENO_LISTENER.pusher,
   DENO_LISTENER.lines,
   DENO_LISTENER.events,
   NODE_LISTENER.plain,
   NODE_LISTENER.centrifuge,
+  NODE_LISTENER.pusher,
 ];
 
 const MATRIX_CONTENDERS = [
@@ -53,14 +55,15 @@ const MATRIX_SIZES = [64, 1_024];
 export const FAN_OUT: Scenario = {
   name: "fan-out",
   summary: "64 bytes to 1,000 readers with 1, 16 and 128 messages in flight: Raindrops and all peers",
-  deadline: 150,
+  deadline: 180,
   run: (context) => measureFanOut(context, CONTENDERS, READERS, LOADS),
   check,
 };
 
 export const FAN_OUT_MATRIX: Scenario = {
   name: "fan-out-matrix",
-  summary: "the same with 64 bytes and 1 KB to 100 and 5,000 readers",
+  summary:
+    "64 bytes and 1 KB to 100 and 5,000 readers with 1, 16 and 128 in flight: Raindrops, Bun, ws, nchan",
   deadline: 240,
   async run(context) {
     const loads = MATRIX_SIZES.flatMap((size) => LOADS.map((load) => ({ ...load, size })));
@@ -95,11 +98,13 @@ export function drawFanOut(medians: ReadonlyMap<string, Figure>): string {
   });
 }
 
-function measureFanOut(
+/** Measures each contender; the ratios are to one of them. */
+export function measureFanOut(
   context: RunContext,
   contenders: readonly Contender[],
   readers: number,
   loads: readonly Load[],
+  standard: Contender = BUN,
 ): Promise<readonly Figure[]> {
   return measureEach(contenders, context, async (contender, server) => {
     const { reader, publisher } = contender;
@@ -119,7 +124,9 @@ function measureFanOut(
       value: rate,
       unit: "/s" as const,
       cost,
-      ratios: contender === BUN ? [] : [{ label: formatLabel(BUN, readers, loads[i]!), name: "Bun" }],
+      ratios: contender === standard
+        ? []
+        : [{ label: formatLabel(standard, readers, loads[i]!), name: standard.name.split(",")[0]! }],
     }));
   });
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Client } from "../../../lib/core/client.ts";
-import { directChannel, matchesSelector } from "../../../lib/core/channel.ts";
+import { directChannel, matchesSelector, selectPatterns } from "../../../lib/core/channel.ts";
 import type { PresenceChange } from "../../../lib/core/presence.ts";
 import type { Subscription } from "../../../lib/core/subscription.ts";
 import { createDraft } from "../../fakes/message.ts";
@@ -37,16 +37,49 @@ Deno.test("Cluster tells every node who comes and goes on each of them", () => {
   assert.deepEqual(seen, ["join jane", "join john", "leave john", "leave jane"]);
 });
 
+Deno.test("Cluster knows channels with spaces from lists, and names in every script", () => {
+  const nodes = new FakeNodes();
+  const [a, b] = [nodes.start(), nodes.start()];
+  const subscribe = (names: readonly string[], id: string) => {
+    const client = createClient({ id });
+    a.hub.connect(client);
+    return a.hub.subscribe(client, selectPatterns(names));
+  };
+  const one = subscribe(["my room"], "one");
+  subscribe(["my room"], "two");
+  subscribe(["新闻 🌧"], "three");
+  subscribe(["my", "room"], "four");
+  subscribe(["my room/*", "a b"], "five");
+  nodes.settle();
+  const channels = ["my room", "新闻 🌧", "my", "room", "my room/1", "a b", "a"];
+  const count = () => channels.map((name) => b.hub.countSubscribers(name));
+  assert.deepEqual(count(), [2, 1, 1, 1, 1, 1, 0]);
+  assert.deepEqual(listMembers(b, "my room"), ["one@n1", "two@n1"]);
+  a.hub.unsubscribe(one);
+  nodes.settle();
+  assert.deepEqual(count(), [1, 1, 1, 1, 1, 1, 0]);
+  assert.deepEqual(listMembers(b, "my room"), ["two@n1"]);
+});
+
 Deno.test("Cluster tells what a member says of itself on one channel on that channel alone", () => {
   const nodes = new FakeNodes();
   const [a, b] = [nodes.start(), nodes.start()];
   const client = createClient({ id: "john" });
   a.hub.connect(client);
-  const member = { id: "john", name: undefined, protocol: "fake", since: 0, channelInfo: '"chair"' };
+  const member = {
+    id: "john",
+    name: undefined,
+    protocol: "fake",
+    since: 0,
+    user: "u1",
+    channelInfo: '"chair"',
+  };
   a.hub.subscribe(client, toSelector("news"), { member });
   a.hub.subscribe(client, toSelector("ops"));
   nodes.settle();
   assert.equal(b.hub.presence.list("news")[0]?.channelInfo, '"chair"');
+  assert.equal(b.hub.presence.list("news")[0]?.user, "u1");
+  assert.equal(b.hub.presence.list("ops")[0]?.user, undefined);
   assert.equal(b.hub.presence.list("ops")[0]?.channelInfo, undefined);
 });
 

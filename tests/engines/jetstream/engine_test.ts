@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { selectChannel, selectPatterns } from "../../../lib/core/channel.ts";
-import type { Log, LogPage, Receipt } from "../../../lib/core/log.ts";
+import type { Cursor, Log, LogPage, Receipt } from "../../../lib/core/log.ts";
 import { MessagingError } from "../../../lib/core/errors.ts";
-import type { Draft, Message } from "../../../lib/core/message.ts";
+import type { Draft, Message, Removal } from "../../../lib/core/message.ts";
 import { Rules } from "../../../lib/core/rules.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import type { JetStreamEngine } from "../../../lib/engines/jetstream/engine.ts";
 import { createDraft } from "../../fakes/message.ts";
-import { testLog } from "../../suites/log_suite.ts";
+import { type OpenLogOptions, testLog } from "../../suites/log_suite.ts";
 import { IDEMPOTENCY_MILLISECONDS } from "../../../lib/engines/stamp.ts";
 import {
   nameStream,
@@ -30,14 +30,20 @@ const NEWS = selectChannel("news");
 const FAR_AHEAD = { kind: "id" as const, sequence: Number.MAX_SAFE_INTEGER };
 const EVERYTHING = selectPatterns(["**"]);
 
+/** What is removed must be purged from the server before its channel is forgotten. */
+function hasten({ forgetAfter }: OpenLogOptions): { readonly grace?: number } {
+  return forgetAfter === undefined ? {} : { grace: 0 };
+}
+
 if (SKIPPED === undefined) {
   testLog(
     "JetStreamEngine",
-    async (options) => (await openNode({ ...options, hosts, stream: nameStream() })).log,
+    async (options) => (await openNode({ ...options, ...hasten(options), hosts, stream: nameStream() })).log,
   );
   testLog(
     "JetStreamEngine without a cache",
-    async (options) => (await openNode({ ...options, hosts, stream: nameStream(), cachedBytes: 0 })).log,
+    async (options) =>
+      (await openNode({ ...options, ...hasten(options), hosts, stream: nameStream(), cachedBytes: 0 })).log,
   );
 } else Deno.test.ignore(`The suite of the Log port on JetStream (skipped: ${SKIPPED})`, () => {});
 
@@ -109,6 +115,46 @@ testWithNats(
   },
 );
 
+testWithNats(
+  "JetStreamEngine counts on where a forgotten channel was, on a node that forgot it, one that did not, and a new one",
+  async () => {
+    const clock = new FakeClock();
+    const options = { hosts, stream: nameStream(), now: clock.now, grace: 0, forgetAfter: 60_000 };
+    await using one = await openNode(options);
+    await using two = await openNode({ ...options, forgetAfter: 1e12 });
+    const receipts: Receipt[] = [];
+    for (let i = 0; i < 4; i++) receipts.push(await one.log.append(createDraft("a")));
+    await one.log.clear("news");
+    const back = await one.log.append(createDraft("b"));
+    await one.log.remove("news", back);
+    clock.advance(61);
+    for (let i = 0; i < 5; i++) await one.log.sweep();
+    assert.equal(one.log.findStored("news"), undefined);
+    assert.notEqual(two.log.findStored("news"), undefined);
+    await using three = await openNode(options);
+    assert.equal(three.log.findStored("news"), undefined, "which counts no channel that others forgot");
+    for (const { log } of [one, two, three]) {
+      const read = (after: Cursor) => log.read({ selector: NEWS, after, limit: 10 });
+      assert.equal((await read({ kind: "offset", offset: 3 })).kind, "gap");
+      assert.equal((await read({ kind: "id", ...receipts[2]! })).kind, "gap");
+      assert.equal((await read({ kind: "offset", offset: 5 })).kind, "complete");
+      const { epoch, sequence } = receipts[2]!;
+      const several = await log.read({
+        selector: EVERYTHING,
+        after: { kind: "id", epoch, sequence },
+        limit: 10,
+      });
+      assert.equal(several.kind, "gap");
+    }
+    const offsets = [];
+    for (const { log } of [three, one, two]) offsets.push((await log.append(createDraft("c"))).offset);
+    assert.deepEqual(offsets, [6, 7, 8]);
+    await using four = await openNode(options);
+    const page = await four.log.read({ selector: NEWS, after: { kind: "offset", offset: 5 }, limit: 10 });
+    assert.deepEqual([page.kind, page.messages.map(({ offset }) => offset)], ["complete", [6, 7, 8]]);
+  },
+);
+
 testWithNats("JetStreamEngine.clear() of a channel nobody wrote to leaves nothing behind", async () => {
   const options = { hosts, stream: nameStream(), maxChannels: 1 };
   await using one = await openNode(options);
@@ -120,6 +166,35 @@ testWithNats("JetStreamEngine.clear() of a channel nobody wrote to leaves nothin
   const early = one.log.append(createDraft("b"));
   assert.equal(await one.log.clear("news"), 1);
   await early;
+});
+
+testWithNats("JetStreamEngine removes a message on every node, on those that start later too", async () => {
+  const stream = nameStream();
+  await using one = await openNode({ hosts, stream, grace: 0 });
+  await using two = await openNode({ hosts, stream });
+  const told = Promise.withResolvers<Removal>();
+  two.log.onRemoved = told.resolve;
+  // Together in one record: the others of it stay.
+  const receipts = await Promise.all(["a", "b", "c", "d"].map((text) => one.log.append(createDraft(text))));
+  const { epoch, sequence } = receipts[1]!;
+  assert.equal(await two.log.remove("news", { epoch, sequence }), true);
+  assert.deepEqual(await told.promise, { kind: "message", channel: "news", epoch, sequence, offset: 2 });
+  assert.equal(await one.log.remove("news", { epoch, sequence }), false);
+  await one.log.remove("news", receipts[3]!);
+  // What purging leaves of the stream has to tell the same.
+  await one.log.sweep();
+  await one.log.append(createDraft("e"));
+  await using three = await openNode({ hosts, stream });
+  for (const { log } of [one, two, three]) {
+    const selector = selectChannel("news");
+    const page = await log.read({ selector, after: { kind: "id", ...one.log.top }, limit: 1 });
+    assert.equal(page.position.offset, 5);
+    const kept = await log.read({ selector, after: { kind: "earliest" }, limit: 10 });
+    assert.deepEqual(kept.messages.map(({ offset }) => offset), [1, 3, 5]);
+    const page1 = await log.read({ selector, after: { kind: "offset", offset: 1 }, limit: 10 });
+    assert.equal(page1.kind, "complete");
+  }
+  assert.equal(await three.log.remove("unknown", receipts[0]!), false);
 });
 
 testWithNats("JetStreamEngine knows a key on every node: one of two at once is stored", async () => {
@@ -454,3 +529,31 @@ testWithNats(
     assert.deepEqual(one.announced.map(({ offset }) => offset), Array.from({ length: 20 }, (_, i) => i + 1));
   },
 );
+
+for (const minutes of [0, 7]) {
+  testWithNats(
+    `JetStreamEngine finds what a node stored that was killed before it noted it, ${minutes} minutes ago`,
+    async () => {
+      const stream = nameStream();
+      const clock = new FakeClock();
+      const draft = { ...createDraft("once"), marker: "mark" };
+      let revision;
+      {
+        await using killed = await openNode({ hosts, stream, now: clock.now });
+        const { log } = killed;
+        await log.append(createDraft("before"));
+        const { epoch, sequence } = log.top;
+        revision = await log.state.write(draft.marker, `promised ${epoch} ${sequence}`, 0);
+        await log.append(createDraft("between"));
+        await log.append({ ...createDraft("once"), idempotencyKey: `mark:${revision}` });
+      }
+      clock.advance(minutes * 60);
+      await using node = await openNode({ hosts, stream, now: clock.now });
+      const { duplicate, offset } = await node.log.append(draft);
+      assert.deepEqual([duplicate, offset], [true, 3]);
+      const { messages } = await node.log.read({ selector: NEWS, after: { kind: "earliest" }, limit: 9 });
+      assert.equal(messages.length, 3);
+      assert.notEqual((await node.log.state.read(draft.marker))?.revision, revision);
+    },
+  );
+}

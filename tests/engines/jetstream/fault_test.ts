@@ -400,3 +400,44 @@ function hasCode(code: string): (error: unknown) => boolean {
 }
 
 const isUnavailable = hasCode("log_unavailable");
+
+/** How what was removed came to be stored: a list of turns, in each of which so many messages are appended. */
+const TURNS: Readonly<Record<string, readonly number[]>> = {
+  "one by one": Array.from({ length: 12 }, () => 1),
+  "in turns": [3, 4, 5],
+  "many at once": [12],
+};
+
+for (const [how, turns] of Object.entries(TURNS)) {
+  for (const removal of ["a limit", "DELETE", "a DELETE, then more"] as const) {
+    testWithNats(
+      `JetStreamEngine tells a gap on a node that has just started where it does on others: ${how}, ${removal}`,
+      async () => {
+        await using cluster = await startServer();
+        const rules = new Rules([{ channels: "**", history: { messages: removal === "a limit" ? 5 : 100 } }]);
+        const clock = new FakeClock();
+        const options = { hosts: cluster.hosts, rules, grace: 0, now: clock.now };
+        await using near = await openNode(options);
+        const receipts: Receipt[] = [];
+        for (const count of turns) {
+          const drafts = Array.from({ length: count }, () => createDraft("x"));
+          receipts.push(...await Promise.all(drafts.map((draft) => near.log.append(draft))));
+          await near.log.append(createDraft("x", { channel: "elsewhere" }));
+        }
+        if (removal !== "a limit") await near.log.clear("news");
+        if (removal === "a DELETE, then more") await near.log.append(createDraft("x"));
+        clock.advance(1);
+        for (let i = 0; i < 3; i++) await near.log.sweep();
+        await using late = await openNode(options);
+        const kinds = async ({ log }: TestNode) =>
+          await Promise.all(receipts.map(async ({ epoch, sequence }) => {
+            const after = { kind: "id" as const, epoch, sequence };
+            return (await log.read({ selector: NEWS, after, limit: 100 })).kind;
+          }));
+        const expected = await kinds(near);
+        assert.equal(expected.at(-1), "complete");
+        assert.deepEqual(await kinds(late), expected);
+      },
+    );
+  }
+}

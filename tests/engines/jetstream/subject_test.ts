@@ -23,11 +23,24 @@ for (
   });
 }
 
-const segment = fc.string({
-  unit: fc.constantFrom(..."abZ09_-=@,.;:#$~!'()+"),
-  minLength: 1,
-  maxLength: 6,
-}).filter((text) => text !== "." && text !== "..");
+/** A character that may stand anywhere in a name: of ASCII, of any script, or a mark, which joins what is before it. */
+const character = fc.oneof(
+  fc.constantFrom(..."abZ09_-=@,.;:#$~!'()+"),
+  fc.constantFrom("é", "e\u0301", "ß", "新", "闻", "ع", "अ", "가", "🌧", "❤\ufe0f", "€", "a b", "’"),
+  fc.string({ unit: "grapheme", minLength: 1, maxLength: 1 }),
+);
+const segment = fc.array(character, { minLength: 1, maxLength: 6 })
+  .map((characters) => characters.join(""))
+  .filter((text) => text !== "." && text !== ".." && isName(`c/${text}`) && !text.includes("/"));
+
+function isName(text: string): boolean {
+  try {
+    parseChannel(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 Deno.test("JetStreamSubjects gives each channel a subject of its own that NATS takes", () => {
   fc.assert(fc.property(fc.array(segment, { minLength: 1, maxLength: 5 }), (segments) => {
@@ -36,7 +49,28 @@ Deno.test("JetStreamSubjects gives each channel a subject of its own that NATS t
     assert.equal(subjects.readChannel(subject), channel);
     assert.ok(subject.split(".").every((token) => /^[^\s*>.]+$/.test(token)), subject);
     assert.equal(subject.split(".").length, segments.length + 3);
+    assert.match(subject, /^[!-~]+$/, "ASCII alone, as no tool of NATS minds that");
   }));
+  const other = fc.array(segment, { minLength: 1, maxLength: 3 }).map((segments) => segments.join("/"));
+  fc.assert(fc.property(other, other, (a, b) => {
+    const [one, two] = [parseChannel(`c/${a}`), parseChannel(`c/${b}`)];
+    assert.equal(subjects.messages(one) === subjects.messages(two), one === two);
+  }));
+});
+
+Deno.test("JetStreamSubjects keeps the subjects of names in ASCII, and of the longest names within what NATS takes", () => {
+  for (
+    const [name, subject] of [["café", "caf%C3%A9"], ["新闻", "%E6%96%B0%E9%97%BB"], [
+      "my room",
+      "my%20room",
+    ]] as const
+  ) {
+    assert.equal(subjects.messages(name), `rain.c.${subject}`);
+  }
+  const longest = parseChannel("新".repeat(85));
+  assert.equal(subjects.readChannel(subjects.messages(longest)), longest);
+  // A line of the protocol has at most 4096 bytes unless the server is told otherwise.
+  assert.ok(subjects.messages(longest).length < 1_000);
 });
 
 Deno.test("JetStreamSubjects lets patterns of NATS match what patterns of channels match", () => {

@@ -24,4 +24,6 @@ try {
   await log[Symbol.asyncDispose]();
 } catch (error) {
   print(`refused ${error instanceof Error ? error.message : error}`);
+  // An open log would keep the process, and whoever waits for it.
+  Deno.exit();
 }

@@ -1,5 +1,7 @@
 /** Tests what the SQLite engine does with a file in which bytes have changed: it says so, and keeps what is intact. */
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { crc32 } from "node:zlib";
 import { selectChannel } from "../../../lib/core/channel.ts";
 import { MessagingError } from "../../../lib/core/errors.ts";
 import type { Draft } from "../../../lib/core/message.ts";
@@ -93,3 +95,32 @@ for (const [where, page] of [["schema", 0], ["first table", 2], ["second table",
     });
   });
 }
+
+Deno.test("SqliteEngine writes the checksums that files of all versions have, in batches of any mixture", async () => {
+  await using directory = new TemporaryDirectory();
+  const parts: Partial<Draft>[] = [
+    { payload: { kind: "text", text: "a \ud83d\ude00" } },
+    { payload: { kind: "json", text: "[1]" } },
+    { payload: { kind: "bytes", bytes: new Uint8Array([0, 255]) } },
+    { payload: { kind: "text", text: "\ude00 \0" } },
+    { event: "e" },
+    { from: { id: "i", name: "\ud83d" } },
+    { socketId: "s" },
+    { properties: { qos: 1 } },
+    { ttl: 60 },
+  ];
+  const drafts = Array.from({ length: 60 }, (_, i) => ({ ...createDraft("x"), ...parts[i % parts.length] }));
+  const log = directory.open();
+  await Promise.all(drafts.map((draft) => log.append(draft)));
+  assert.deepEqual((await readAll(log)).messages.map(({ offset }) => offset), drafts.map((_, i) => i + 1));
+  await log[Symbol.asyncDispose]();
+  using database = new DatabaseSync(directory.file());
+  const rows = database.prepare("SELECT time, expires, checksum FROM messages ORDER BY sequence").all();
+  drafts.forEach(({ payload, event, from, socketId, properties, ttl }, i) => {
+    const fields = [payload.kind, i + 1, i + 1, rows[i]!.time, event, from?.id, from?.name?.toWellFormed()];
+    const more = properties === undefined ? [] : [JSON.stringify(properties)];
+    const head = crc32(JSON.stringify([...fields, undefined, undefined, socketId, ...more]));
+    assert.equal(rows[i]!.checksum, crc32(payload.kind === "bytes" ? payload.bytes : payload.text, head));
+    assert.equal(rows[i]!.expires !== null, ttl !== undefined);
+  });
+});

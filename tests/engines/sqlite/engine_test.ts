@@ -82,6 +82,31 @@ Deno.test("SqliteEngine gives no offset and no id twice, though the newest messa
   assert.equal((await second.append(createDraft("y", { channel: "other" }))).offset, other.offset + 1);
 });
 
+Deno.test("SqliteEngine keeps what was taken back away over a restart, and gives its offset to nobody", async () => {
+  await using directory = new TemporaryDirectory();
+  const clock = new FakeClock();
+  const first = directory.open({ now: clock.now });
+  for (const text of ["a", "b", "c"]) await first.append(createDraft(text));
+  clock.advance(10);
+  const last = await first.append(createDraft("d"));
+  assert.equal(await first.remove("news", last), true);
+  const [, second] = (await readAll(first)).messages;
+  assert.equal(await first.remove("news", second!), true);
+  await first[Symbol.asyncDispose]();
+  assert.deepEqual(directory.query("SELECT count(*) AS count FROM messages"), [nullPrototype({ count: 2 })]);
+
+  clock.advance(-60);
+  await using again = directory.open({ now: clock.now });
+  assert.deepEqual(await readTexts(again), ["a", "c"]);
+  assert.equal(again.top.sequence, last.sequence);
+  const selector = selectChannel("news");
+  const page = await again.read({ selector, after: { kind: "offset", offset: 0 }, limit: 10 });
+  assert.deepEqual([page.kind, page.position.offset], ["complete", 4]);
+  const next = await again.append(createDraft("e"));
+  assert.deepEqual([next.offset, next.sequence], [5, last.sequence + 1]);
+  assert.ok(next.time >= last.time, "time does not run backwards over a restart");
+});
+
 Deno.test("SqliteEngine knows idempotency keys after a restart, for their 5 minutes", async () => {
   await using directory = new TemporaryDirectory();
   const clock = new FakeClock();

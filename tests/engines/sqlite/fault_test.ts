@@ -98,15 +98,20 @@ Deno.test("SqliteEngine on a full disk delivers what needs no storing", async ()
   ]);
 });
 
-Deno.test("SqliteEngine on a full disk forgets channels and keys of what it refused", async () => {
+Deno.test("SqliteEngine on a full disk forgets channels, keys and markers of what it refused", async () => {
   await using directory = new TemporaryDirectory();
   await using log = directory.open({ maxPages: 64 });
   await fill(log);
   const draft = createDraft(LARGE, { channel: "new", idempotencyKey: "k" });
+  const marked = { ...createDraft(LARGE, { channel: "marked" }), marker: "mark" };
   await assert.rejects(log.append(draft), assertFull);
+  await assert.rejects(log.append(marked), assertFull);
+  assert.equal(await log.state.read("mark"), undefined);
   await log.clear("news");
   const receipt = await log.append(draft);
   assert.deepEqual([receipt.offset, receipt.duplicate], [1, false]);
+  await log.clear("new");
+  assert.equal((await log.append(marked)).duplicate, false);
 });
 
 Deno.test("SqliteEngine on a full disk removes what the rules no longer keep", async () => {

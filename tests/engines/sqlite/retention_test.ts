@@ -1,7 +1,7 @@
 /** Tests that the SQLite engine's file does not keep what the rules and ttls do not. */
 import assert from "node:assert/strict";
 import { selectChannel, selectPatterns } from "../../../lib/core/channel.ts";
-import type { Cursor } from "../../../lib/core/log.ts";
+import type { Cursor, Receipt } from "../../../lib/core/log.ts";
 import type { SqliteEngine } from "../../../lib/engines/sqlite/engine.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { createDraft } from "../../fakes/message.ts";
@@ -16,9 +16,12 @@ function countRows(directory: TemporaryDirectory, table = "messages"): unknown {
   return directory.query(`SELECT count(*) AS rows FROM ${table}`)[0]?.rows;
 }
 
-/** Resolves after so many turns of the event loop. */
+/** Resolves after so many turns of the event loop, each with the timers that long work rests by. */
 async function turns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+  for (let i = 0; i < count; i++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
 }
 
 Deno.test("SqliteEngine removes what is too much by itself, within a few turns", async () => {
@@ -201,3 +204,48 @@ Deno.test("SqliteEngine returns the space of removed messages to the file system
   assert.deepEqual(await readTexts(again, "other"), ["kept"]);
   assert.equal((await again.append(createDraft("next"))).offset, 4_001);
 });
+
+for (const maxTombstones of [100, 1]) {
+  Deno.test(`SqliteEngine gives no offset, sequence or id of a forgotten channel again after a restart (${maxTombstones} tombstones)`, async () => {
+    await using directory = new TemporaryDirectory();
+    const clock = new FakeClock();
+    const options = { now: clock.now, forgetAfter: 60_000, maxTombstones };
+    const first = directory.open(options);
+    const receipts: Receipt[] = [];
+    for (const name of ["a", "b", "c", "c", "c"]) {
+      receipts.push(await first.append(createDraft("x", { channel: name })));
+    }
+    const last = receipts[4]!;
+    for (const name of ["a", "b", "c"]) await first.clear(name);
+    // The newest of all is taken back: nothing that is stored tells of it.
+    const back = await first.append(createDraft("x", { channel: "c" }));
+    await first.remove("c", back);
+    clock.advance(61);
+    first.sweep();
+    assert.deepEqual([...first.listStored()], []);
+    await first[Symbol.asyncDispose]();
+    const names = directory.query("SELECT name FROM channels");
+    assert.deepEqual(names, [], "the file has no names of them");
+    assert.ok(directory.query("SELECT * FROM forgotten").length <= maxTombstones);
+
+    await using second = directory.open(options);
+    assert.deepEqual(second.top, { epoch: back.epoch, sequence: back.sequence });
+    const page = (after: Cursor) => second.read({ selector: selectChannel("c"), after, limit: 10 });
+    assert.equal((await page({ kind: "offset", offset: last.offset - 1 })).kind, "gap");
+    assert.equal((await page({ kind: "id", epoch: last.epoch, sequence: last.sequence - 1 })).kind, "gap");
+    assert.equal((await page({ kind: "time", time: last.time })).kind, "gap");
+    assert.equal((await page({ kind: "id", epoch: last.epoch, sequence: last.sequence })).kind, "complete");
+    const next = await second.append(createDraft("y", { channel: "c" }));
+    assert.ok(next.offset > back.offset && next.sequence > back.sequence && next.time >= back.time);
+    await second[Symbol.asyncDispose]();
+    const [row] = directory.query("SELECT id FROM channels");
+    assert.equal(row?.id, 4, "a read under way may have the ids of forgotten ones");
+    await using third = directory.open(options);
+    const { kind, position } = await third.read({
+      selector: selectChannel("c"),
+      after: { kind: "offset", offset: 1 },
+      limit: 10,
+    });
+    assert.deepEqual([kind, position.offset], ["gap", next.offset]);
+  });
+}

@@ -47,6 +47,24 @@ for (const [what, request, expected] of REQUESTS) {
   });
 }
 
+Deno.test("node listener: what it refuses before the app is counted by its reason, with its address", async () => {
+  await using server = await startApp("--listener", "node");
+  const { metrics } = server.app;
+  for (
+    const [reason, request] of [
+      ["headers_too_large", `GET /news HTTP/1.1\r\n${HOST}Cookie: a=${"x".repeat(70_000)}\r\n\r\n`],
+      ["bad_request", "it rains\r\n\r\n"],
+    ] as const
+  ) {
+    using socket = await RawSocket.open(server.port);
+    await socket.write(request);
+    await socket.readUntil(/\}/);
+    assert.equal(metrics.refusals.get(reason), 1, reason);
+    const [newest] = metrics.listRefusals(metrics.lastRefusal - 1);
+    assert.deepEqual([newest?.reason, newest?.address], [reason, "127.0.0.1"]);
+  }
+});
+
 const COMPLETE: readonly [string, string][] = [
   ["a length", `${POST}Content-Length: 2\r\n\r\nhi`],
   ["chunks", `${POST}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n`],

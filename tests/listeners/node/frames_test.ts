@@ -1,7 +1,7 @@
 /** Frames as bytes on the wire, against RFC 6455 section 5.2, and that they are made once. */
 import assert from "node:assert/strict";
 import { Frame } from "../../../lib/core/socket.ts";
-import { joinFrames } from "../../../lib/listeners/node/frames.ts";
+import { joinFrames, keepFrames } from "../../../lib/listeners/node/frames.ts";
 
 /** Payload lengths at the edges of the three forms, and the header each has as a text frame. */
 const HEADERS: readonly (readonly [number, readonly number[]])[] = [
@@ -42,4 +42,14 @@ Deno.test("joinFrames() joins a list once, however many sockets get it", () => {
   const frames = [new Frame("it"), new Frame("rains")];
   assert.equal(joinFrames(frames), joinFrames(frames));
   assert.deepEqual(joinFrames([...frames]), joinFrames(frames));
+});
+
+Deno.test("keepFrames() gives what joinFrames() does, in memory of its own that all share who keep the list", () => {
+  const frames = [new Frame("it"), new Frame("rains")];
+  const kept = keepFrames(frames);
+  assert.deepEqual(kept, joinFrames(frames));
+  assert.equal(kept.buffer.byteLength, kept.byteLength);
+  assert.equal(keepFrames(frames), kept);
+  const large = [new Frame("x".repeat(100_000))];
+  assert.equal(keepFrames(large), joinFrames(large), "large ones have memory of their own anyway");
 });

@@ -71,8 +71,12 @@ export class RawClient implements AsyncDisposable {
     this.socket = socket;
   }
 
-  static async open(server: TestApp, path = "/connection/websocket"): Promise<RawClient> {
-    return new RawClient(await TestSocket.open(server.socketUrl + path));
+  static async open(
+    server: TestApp,
+    path = "/connection/websocket",
+    options: WebSocketOptions = {},
+  ): Promise<RawClient> {
+    return new RawClient(await TestSocket.open(server.socketUrl + path, options));
   }
 
   /** Opens one and connects it. */
@@ -127,5 +131,83 @@ export class RawClient implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.socket[Symbol.asyncDispose]();
+  }
+}
+
+/** Publishes where HTTP would ask for a token. */
+export async function publish({ app }: TestApp, channel: string, ...texts: string[]): Promise<void> {
+  await Promise.all(texts.map((text) => app.hub.publish({ channel, payload: { kind: "text", text } })));
+}
+
+/** A client with a token, on a server of {@linkcode startKeyedApp}. */
+export async function keyed(
+  server: TestApp,
+  claims: Record<string, unknown> = { sub: "u1" },
+): Promise<RawClient> {
+  return await RawClient.connect(server, { token: await createToken(claims) });
+}
+
+/** The data of publications that were pushed. */
+export function texts(replies: readonly RawReply[]): unknown[] {
+  return replies.map(({ push }) => push.pub.data);
+}
+
+/** Posts a body and reads the lines of the answer. */
+export async function readStream(server: TestApp, path: string, body: string) {
+  const abort = new AbortController();
+  const response = await fetch(server.url + path, { method: "POST", body, signal: abort.signal });
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let buffered = "";
+  return {
+    response,
+    /** The next lines that hold anything; fewer when the stream ends first. */
+    async take(count: number): Promise<string[]> {
+      const lines: string[] = [];
+      while (lines.length < count) {
+        const end = buffered.indexOf("\n");
+        if (end >= 0) {
+          if (end > 1) lines.push(buffered.slice(0, end));
+          buffered = buffered.slice(end + 1);
+          continue;
+        }
+        const { done, value } = await reader.read();
+        if (done) break;
+        buffered += value;
+      }
+      return lines;
+    },
+    async [Symbol.asyncDispose]() {
+      abort.abort();
+      await reader.cancel().catch(() => {});
+    },
+  };
+}
+
+/** Lets {@linkcode untilCounts} ask a server that checks tokens. */
+export const OPERATED = "RAINDROPS_API_KEYS=a-key-of-sixteen-characters";
+/** Far more than it takes until all threads of a server know of each other's clients, for busy machines. */
+const COUNT_MILLISECONDS = 10_000;
+
+/** Resolves when the server tells of so many clients and subscriptions, all its threads together. */
+export async function untilCounts(
+  { url }: TestApp,
+  expected: { readonly clients?: number; readonly subscriptions?: number },
+): Promise<void> {
+  const headers = { "x-api-key": OPERATED.slice(OPERATED.indexOf("=") + 1) };
+  const end = performance.now() + COUNT_MILLISECONDS;
+  while (true) {
+    const response = await fetch(`${url}/metrics`, { headers });
+    const text = await response.text();
+    assert.equal(response.status, 200, text);
+    const sum = (name: string) =>
+      [...text.matchAll(new RegExp(`^${name}(?:{.*})? (\\d+)$`, "gm"))]
+        .reduce((total, [, value]) => total + Number(value), 0);
+    const clients = sum("raindrops_connections");
+    const subscriptions = sum("raindrops_subscriptions");
+    const found = { clients, subscriptions };
+    const wanted = { ...found, ...expected };
+    if (found.clients === wanted.clients && found.subscriptions === wanted.subscriptions) return;
+    if (performance.now() > end) assert.deepEqual(found, wanted);
+    await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

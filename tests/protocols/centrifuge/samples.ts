@@ -2,6 +2,7 @@
 import { Centrifuge } from "centrifuge";
 import { Centrifuge as ProtobufCentrifuge } from "centrifuge/build/protobuf";
 import fc from "fast-check";
+import { type FilterNode, MAX_FILTER_DEPTH } from "../../../lib/core/tag_filter.ts";
 import type { Payload } from "../../../lib/core/message.ts";
 import type {
   ClientInfo,
@@ -75,7 +76,7 @@ function toWire(value: unknown, wire: Wire): unknown {
   if (typeof value !== "object" || value === null) return value;
   const entries = Object.entries(value).filter(([_key, item]) => item !== undefined).map(([key, item]) => {
     if (key === "data") return ["data", wire.data(item)];
-    if (key === "hasTagsFilter") return ["tf", item ? {} : undefined];
+    if (key === "tagsFilter") return ["tf", toWire(item, wire)];
     const name = key.replaceAll(/[A-Z]/g, (letter) => "_" + letter.toLowerCase());
     return [name, name.endsWith("_info") ? wire.info(item) : toWire(item, wire)];
   });
@@ -130,6 +131,27 @@ export const anyPayload: fc.Arbitrary<Payload> = fc.oneof(
   })),
 );
 
+/** Filters with a few levels. */
+function filters(): fc.Arbitrary<FilterNode> {
+  const { node } = fc.letrec<{ node: FilterNode }>((tie) => ({
+    node: record<FilterNode>(
+      {
+        op: fc.constantFrom("", "and", "or", "not"),
+        key: text,
+        cmp: fc.constantFrom("", "eq", "in"),
+        val: text,
+        vals: fc.array(text, { maxLength: 3 }),
+        nodes: fc.oneof({ maxDepth: 3 }, fc.constant([]), fc.array(tie("node"), { maxLength: 2 })),
+      } as { [K in keyof FilterNode]: fc.Arbitrary<FilterNode[K]> },
+    ),
+  }));
+  return node.filter((filter) => depthOf(filter) <= MAX_FILTER_DEPTH);
+}
+
+function depthOf({ nodes = [] }: FilterNode): number {
+  return 1 + Math.max(0, ...nodes.map(depthOf));
+}
+
 /** Commands of every kind, with data of a kind. */
 export function commands(payload: fc.Arbitrary<Payload>): fc.Arbitrary<Command> {
   const data = fc.option(payload, { nil: undefined });
@@ -143,9 +165,12 @@ export function commands(payload: fc.Arbitrary<Payload>): fc.Arbitrary<Command> 
     recoverable: fc.boolean(),
     joinLeave: fc.boolean(),
     delta: text,
-    hasTagsFilter: fc.boolean(),
+    tagsFilter: fc.option(filters(), { nil: undefined }),
     flag: fc.nat({ max: 7 }),
     type,
+    phase: fc.integer({ min: 0, max: 2 }),
+    cursor: text,
+    limit: fc.nat({ max: 1_000 }),
   };
   const subscribe: fc.Arbitrary<SubscribeRequest> = record({ channel, ...subscription });
   const connect: fc.Arbitrary<ConnectRequest> = record({
@@ -165,7 +190,7 @@ export function commands(payload: fc.Arbitrary<Payload>): fc.Arbitrary<Command> 
     command("connect", connect),
     command("subscribe", subscribe),
     command("unsubscribe", onChannel),
-    command("publish", record({ channel, data, type })),
+    command("publish", record({ channel, data, type, key: text, removed: fc.boolean() })),
     command("presence", onChannel),
     command("presence_stats", onChannel),
     command("history", history),
@@ -208,6 +233,8 @@ const publication: fc.Arbitrary<Publication> = record({
   delta: flag,
   time: number,
   channel: word,
+  key: text,
+  removed: fc.boolean(),
 });
 
 const subscribeResult: fc.Arbitrary<SubscribeResult> = record({

@@ -27,8 +27,15 @@ export async function connect(
   options: IClientOptions & { readonly door?: "tcp" | "ws" } = {},
 ): Promise<TestClient> {
   const { door = "tcp", ...rest } = options;
-  const url = door === "tcp" ? `mqtt://127.0.0.1:${app.mqttPort}` : `${app.socketUrl}/mqtt`;
-  const client = mqtt.connect(url, { reconnectPeriod: 0, connectTimeout: 5_000, ...rest });
+  return await connectTo(
+    door === "tcp" ? `mqtt://127.0.0.1:${app.mqttPort}` : `${app.socketUrl}/mqtt`,
+    rest,
+  );
+}
+
+/** Connects MQTT.js to a URL, `mqtt:` or `ws:`. Rejects with what it is refused with. */
+export async function connectTo(url: string, options: IClientOptions = {}): Promise<TestClient> {
+  const client = mqtt.connect(url, { reconnectPeriod: 0, connectTimeout: 5_000, ...options });
   const messages: { topic: string; text: string; packet: IPublishPacket }[] = [];
   let wake: (() => void) | undefined;
   client.on("message", (topic, payload, packet) => {
@@ -101,6 +108,11 @@ export class RawClient implements Disposable {
   /** Everything until the server closes the connection. */
   async readAll(): Promise<string> {
     return await this.read(65_536);
+  }
+
+  /** Says that nothing more will be sent. */
+  async finish(): Promise<void> {
+    await this.#conn.closeWrite().catch(() => {});
   }
 
   [Symbol.dispose](): void {

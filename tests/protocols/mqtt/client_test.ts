@@ -83,6 +83,20 @@ for (const protocolVersion of VERSIONS) {
     assert.equal(reader.waiting, 0);
   });
 
+  Deno.test(`MQTT ${protocolVersion}: a retained message that an operator removes is retained no more`, async () => {
+    await using app = await startMqtt();
+    await using writer = await connect(app, { protocolVersion });
+    await writer.client.publishAsync("lamp/a", "on", { retain: true, qos: 1 });
+    await writer.client.publishAsync("lamp/b", "off", { retain: true, qos: 1 });
+    const { messages } = await (await fetch(`${app.url}/lamp/a?since=0`)).json();
+    const response = await fetch(`${app.url}/lamp/a?id=${messages[0].id}`, { method: "DELETE" });
+    assert.equal((await response.json()).removed, 1);
+    await using reader = await connect(app, { protocolVersion });
+    await reader.client.subscribeAsync("lamp/+", { qos: 1 });
+    assert.equal((await reader.next()).topic, "lamp/b");
+    assert.equal(reader.waiting, 0);
+  });
+
   Deno.test(`MQTT ${protocolVersion}: a will is published for a client that breaks off, not for one that ends`, async () => {
     await using app = await startMqtt();
     await using reader = await connect(app, { protocolVersion });
@@ -185,4 +199,51 @@ Deno.test("MQTT: a rule that does not allow publishing refuses with 0x87, or end
   await using operator = await connect(app, { username: "apikey", password: "key-of-an-operator" });
   await operator.client.publishAsync("read", "yes", { qos: 1 });
   assert.equal((await five.next()).text, "yes");
+});
+
+Deno.test("MQTT 5: a session whose messages are gone is told with the next one", async () => {
+  const rules = await Deno.makeTempFile();
+  await Deno.writeTextFile(rules, JSON.stringify([{ channels: "short", history: { messages: 10 } }]));
+  await using app = await startMqtt("--rules", rules);
+  await Deno.remove(rules);
+  const session = {
+    protocolVersion: 5,
+    clientId: "late",
+    clean: false,
+    properties: { sessionExpiryInterval: 60 },
+  } as const;
+  await using writer = await connect(app, { protocolVersion: 5 });
+  {
+    await using reader = await connect(app, session);
+    await reader.client.subscribeAsync("short", { qos: 1 });
+    await reader.client.endAsync();
+  }
+  for (let i = 1; i <= 100; i++) await writer.client.publishAsync("short", `${i}`, { qos: 1 });
+  const page = await (await fetch(`${app.url}/short?since=earliest`)).json();
+  await using reader = await connect(app, session);
+  const first = await reader.next();
+  assert.ok(Number(first.text) > 1);
+  assert.deepEqual({ ...first.packet.properties?.userProperties }, { "raindrops-gap": page.messages[0].id });
+  assert.equal((await reader.next()).packet.properties?.userProperties, undefined);
+  assert.equal((await app.logger.reach("mqtt session has a gap", 1)).length, 1);
+});
+
+Deno.test("MQTT 5: a client with no-local does not get its own messages after a reconnect either", async () => {
+  await using app = await startMqtt();
+  const session = {
+    protocolVersion: 5,
+    clientId: "own",
+    clean: false,
+    properties: { sessionExpiryInterval: 60 },
+  } as const;
+  {
+    await using client = await connect(app, session);
+    await client.client.subscribeAsync("talk", { qos: 1, nl: true });
+    await client.client.publishAsync("talk", "mine", { qos: 1 });
+    await client.client.endAsync();
+  }
+  await using writer = await connect(app, { protocolVersion: 5 });
+  await writer.client.publishAsync("talk", "yours", { qos: 1 });
+  await using client = await connect(app, session);
+  assert.equal((await client.next()).text, "yours");
 });

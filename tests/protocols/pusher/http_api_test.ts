@@ -2,7 +2,15 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import type { TestApp } from "../../test_app.ts";
-import { APP, OfficialClient, openServerLibrary, RawPusher, sign, startPusherApp } from "./pusher_app.ts";
+import {
+  APP,
+  OfficialClient,
+  openServerLibrary,
+  RawPusher,
+  sign,
+  startPusherApp,
+  startPusherApps,
+} from "./pusher_app.ts";
 
 /** Signs and sends a request as the libraries do. */
 async function call(
@@ -73,9 +81,9 @@ Deno.test("an event is refused with the reason as text, and nothing of it is pub
     [{ ...valid, channels: Array.from({ length: 101 }, (_, i) => `c${i}`) }, 400, /100 channels/],
     [{ ...valid, socket_id: "abc" }, 400, /Invalid socket id/],
     [{ ...valid, channels: ["news", "private-encrypted-a"] }, 400, /one channel/],
-    [{ ...valid, info: "user_count" }, 400, /presence channels/],
+    [{ ...valid, info: "subscription_count,members" }, 400, /no attribute "members"/],
   ];
-  for (const [body, status, reason] of cases.slice(0, -1)) {
+  for (const [body, status, reason] of cases) {
     const answer = await call(server, "POST", `/apps/${APP.id}/events`, JSON.stringify(body));
     assert.equal(answer.status, status, answer.text);
     assert.match(answer.text, reason);
@@ -124,7 +132,9 @@ Deno.test("channels, one channel and its users are told as Pusher tells them", a
   assert.deepEqual(await get("/channels/presence-a/users"), { users: [{ id: "1" }, { id: "2" }] });
   const wrong = await call(server, "GET", `/apps/${APP.id}/channels/news/users`);
   assert.equal(wrong.status, 400);
-  assert.equal((await call(server, "GET", `/apps/${APP.id}/channels?info=user_count`)).status, 400);
+  for (const path of ["/channels?info=user_count", "/channels?info=x", "/channels/news?info=user_count"]) {
+    assert.equal((await call(server, "GET", `/apps/${APP.id}${path}`)).status, 400, path);
+  }
 });
 
 Deno.test("a trigger with info tells of the channels, and batches of each event's", async () => {
@@ -141,6 +151,12 @@ Deno.test("a trigger with info tells of the channels, and batches of each event'
     { channel: "news", name: "e", data: "d" },
   ]);
   assert.deepEqual(await batch.json(), { batch: [{ user_count: 1 }, {}] });
+  const mixed = await library.trigger(["presence-a", "news"], "e", "d", {
+    info: "user_count,subscription_count",
+  });
+  assert.deepEqual(await mixed.json(), {
+    channels: { "presence-a": { user_count: 1, subscription_count: 1 }, news: { subscription_count: 0 } },
+  });
 });
 
 Deno.test("without an app both URLs say how to set one up", async () => {
@@ -174,4 +190,13 @@ Deno.test("apps do not meet: neither their channels nor their lists nor each oth
   } finally {
     await Deno.remove(file);
   }
+});
+
+Deno.test("a request that is signed by another app is refused with 403, by nobody with 401", async () => {
+  const other = { id: "app2", key: "key2", secret: "secret-of-app-2" };
+  await using server = await startPusherApps([APP, other]);
+  const wrongId = { ...other, id: APP.id };
+  await assert.rejects(openServerLibrary(server, wrongId).trigger("news", "e", 1), { status: 403 });
+  const forged = { ...wrongId, secret: "secret-of-app-3" };
+  await assert.rejects(openServerLibrary(server, forged).trigger("news", "e", 1), { status: 401 });
 });

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { TestSocket } from "../../test_socket.ts";
 import type { TestApp } from "../../test_app.ts";
 import { RawClient } from "../centrifuge/app.ts";
-import { openServerLibrary, startPusherApp } from "./pusher_app.ts";
+import { connect, startMqtt } from "../mqtt/app.ts";
+import { APP, OfficialClient, openServerLibrary, startPusherApp } from "./pusher_app.ts";
 
 const KEY = "operators-key-0123456789";
 
@@ -130,4 +131,89 @@ Deno.test("the inspector and the API show and reach private channels for a key a
     const again = await fetch(`${server.url}/_inspect/channels?filter=private-a`, { headers: key });
     assert.equal((await again.text()).includes("hidden"), keyed);
   }
+});
+
+Deno.test("a backup that would hold a private channel takes a key, whether it is stored or still to be sent", async () => {
+  const backUp = async ({ url }: TestApp, headers: HeadersInit = {}): Promise<number> => {
+    const response = await fetch(`${url}/api/backup`, { headers });
+    await response.arrayBuffer();
+    return response.status;
+  };
+  for (const query of ["", "?delay=1h"]) {
+    const folder = await Deno.makeTempDir();
+    try {
+      const settings = ["--engine", `sqlite:${folder}/raindrops.db`];
+      {
+        await using keyed = await startPusherApp(...settings, `RAINDROPS_API_KEYS=${KEY}`);
+        const headers = { "x-api-key": KEY };
+        const init = { method: "POST", body: "hidden", headers };
+        await (await fetch(`${keyed.url}/private-a${query}`, init)).body?.cancel();
+        assert.deepEqual([await backUp(keyed), await backUp(keyed, headers)], [401, 200]);
+      }
+      await using open = await startPusherApp(...settings);
+      assert.equal(await backUp(open), 403);
+      await (await fetch(`${open.url}/news?delay=2h`, { method: "POST", body: "shown" })).body?.cancel();
+      const { rows, total } = await (await fetch(`${open.url}/_inspect/scheduled`)).json();
+      assert.deepEqual([rows.map(({ channel }: { channel: string }) => channel), total], [["news"], 1]);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  }
+});
+
+Deno.test("an MQTT client can neither subscribe to, publish to nor be retained a private channel, and wildcards do not match it", async () => {
+  const app = `RAINDROPS_PUSHER_APP=${APP.id}:${APP.key}:${APP.secret}`;
+  for (const keyed of [false, true]) {
+    await using server = await startMqtt(app, ...(keyed ? [`RAINDROPS_API_KEYS=${KEY}`] : []));
+    const library = openServerLibrary(server);
+    const key = { headers: { "x-api-key": KEY } };
+    await using client = await connect(server, { protocolVersion: 5 });
+    for (const channel of CHANNELS.filter((name) => !name.startsWith("#"))) {
+      await assert.rejects(client.client.subscribeAsync(channel), channel);
+      await assert.rejects(client.client.publishAsync(channel, "x", { qos: 1 }), channel);
+    }
+    await client.client.subscribeAsync(["#", "+", "$share/group/#"]);
+    await library.trigger(["private-a", "presence-a", "private-cache-a"], "secret", "hidden");
+    await library.trigger("news", "shown", "seen");
+    for (let i = 0; i < 3; i++) assert.equal((await client.next()).topic, "news");
+    assert.equal(client.waiting, 0);
+    if (!keyed) continue;
+    await (await fetch(`${server.url}/private-a`, { method: "POST", body: "x", ...key })).body?.cancel();
+    assert.equal(client.waiting, 0);
+  }
+});
+
+Deno.test("an API key opens private channels over MQTT, in shared subscriptions whoever's turn it is", async () => {
+  const app = `RAINDROPS_PUSHER_APP=${APP.id}:${APP.key}:${APP.secret}`;
+  await using server = await startMqtt(app, `RAINDROPS_API_KEYS=${KEY}`);
+  await using operator = await connect(server, { protocolVersion: 5, username: "apikey", password: KEY });
+  await using stranger = await connect(server, { protocolVersion: 5 });
+  await operator.client.subscribeAsync(["private-b", "$share/group/#"]);
+  await stranger.client.subscribeAsync("$share/group/#");
+  const library = openServerLibrary(server);
+  await library.trigger("private-b", "e", "one");
+  for (let i = 0; i < 2; i++) assert.equal((await operator.next()).topic, "private-b");
+  for (let i = 0; i < 4; i++) await library.trigger("private-a", "e", i);
+  for (let i = 0; i < 4; i++) assert.equal((await operator.next()).text, String(i));
+  await library.trigger("news", "e", "end");
+  await library.trigger("news", "e", "end");
+  assert.deepEqual([(await operator.next()).text, (await stranger.next()).text], ["end", "end"]);
+});
+
+Deno.test("members are one presence: plain clients see Pusher's, and are members for them", async () => {
+  await using server = await startPusherApp(`RAINDROPS_API_KEYS=${KEY}`);
+  await using client = new OfficialClient(server, { user: { user_id: "ann", user_info: { name: "Ann" } } });
+  const channel = await client.subscribe("presence-a");
+  const headers = { "x-api-key": KEY };
+  const added = client.next(channel, "pusher:member_added");
+  await using plain = await TestSocket.open(`${server.socketUrl}/presence-a?id=desk&name=Desk`, { headers });
+  assert.deepEqual(await added, { id: "desk", info: { name: "Desk" } });
+  const { members } = await (await fetch(`${server.url}/presence-a?presence`, { headers })).json();
+  assert.deepEqual(members.map(({ protocol }: { protocol: string }) => protocol).sort(), [
+    "plain",
+    "pusher",
+  ]);
+  const removed = client.next(channel, "pusher:member_removed");
+  await plain[Symbol.asyncDispose]();
+  assert.equal((await removed).id, "desk");
 });

@@ -15,13 +15,27 @@ export async function startPusherApp(...settings: readonly string[]): Promise<Te
   return await startApp(`RAINDROPS_PUSHER_APP=${APP.id}:${APP.key}:${APP.secret}`, ...settings);
 }
 
+/** Starts a server with apps of a file. */
+export async function startPusherApps(
+  apps: readonly unknown[],
+  ...settings: readonly string[]
+): Promise<TestApp> {
+  const file = await Deno.makeTempFile();
+  try {
+    await Deno.writeTextFile(file, JSON.stringify(apps));
+    return await startApp("--pusher-apps", file, ...settings);
+  } finally {
+    await Deno.remove(file);
+  }
+}
+
 /** Signs a text as an application's server does. */
 export function sign(text: string, app = APP): string {
   return `${app.key}:${createHmac("sha256", app.secret).update(text).digest("hex")}`;
 }
 
 /** The official library of applications' servers. */
-export function openServerLibrary({ port }: TestApp, app = APP): PusherServer {
+export function openServerLibrary({ port }: Pick<TestApp, "port">, app = APP): PusherServer {
   return new PusherServer({
     appId: app.id,
     key: app.key,
@@ -36,7 +50,10 @@ export class OfficialClient implements AsyncDisposable {
   readonly pusher: PusherClient;
   readonly states: string[] = [];
 
-  constructor({ port }: TestApp, options: { readonly user?: unknown; readonly key?: string } = {}) {
+  constructor(
+    { port }: Pick<TestApp, "port">,
+    options: { readonly user?: unknown; readonly key?: string } = {},
+  ) {
     const { user, key = APP.key } = options;
     this.pusher = new PusherClient(key, {
       cluster: "",
@@ -123,11 +140,14 @@ export class RawPusher implements AsyncDisposable {
   }
 
   /** Opens a socket at a path, and reads nothing yet. */
-  static async open({ socketUrl }: TestApp, path = `/app/${APP.key}?protocol=7`): Promise<RawPusher> {
+  static async open(
+    { socketUrl }: Pick<TestApp, "socketUrl">,
+    path = `/app/${APP.key}?protocol=7`,
+  ): Promise<RawPusher> {
     return new RawPusher(await TestSocket.open(socketUrl + path));
   }
 
-  static async connect(server: TestApp): Promise<RawPusher> {
+  static async connect(server: Pick<TestApp, "socketUrl">): Promise<RawPusher> {
     const client = await RawPusher.open(server);
     const { event, data } = JSON.parse(await client.read());
     assert.equal(event, "pusher:connection_established");

@@ -15,6 +15,13 @@ export interface Answer {
   text(): Promise<string>;
 }
 
+/** A webhook that an application's server has received. */
+export interface WebHook {
+  isValid(): boolean;
+  getTime(): Date;
+  getEvents(): { name: string; channel: string; [key: string]: unknown }[];
+}
+
 declare class Pusher {
   constructor(options: Options);
   trigger(
@@ -28,6 +35,7 @@ declare class Pusher {
   ): Promise<Answer>;
   sendToUser(user: string, event: string, data: unknown): Promise<Answer>;
   terminateUserConnections(user: string): Promise<Answer>;
+  webhook(request: { headers: Readonly<Record<string, string>>; rawBody: string }): WebHook;
   get(options: { path: string; params?: Record<string, string> }): Promise<Answer>;
 }
 export default Pusher;

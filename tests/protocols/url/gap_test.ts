@@ -79,63 +79,100 @@ async function clear({ url }: TestApp, channel: string): Promise<void> {
   await (await fetch(`${url}/${channel}`, { method: "DELETE" })).body?.cancel();
 }
 
+/** The channel that loses messages, and another one. */
+interface Names {
+  readonly news: string;
+  readonly other: string;
+}
+
 /** What befell a channel that had messages, each with the number of them that are left. */
-const LOSSES: Readonly<Record<string, (server: TestApp, channel: string) => Promise<number>>> = {
-  async "some left"(server, channel) {
-    await clear(server, channel);
-    for (const text of ["1", "2"]) await post(server, channel, text);
+const LOSSES: Readonly<Record<string, (server: TestApp, names: Names) => Promise<number>>> = {
+  async "some left"(server, { news }) {
+    await clear(server, news);
+    for (const text of ["1", "2"]) await post(server, news, text);
     return 2;
   },
-  async "none left"(server, channel) {
-    await clear(server, channel);
+  async "none left"(server, { news }) {
+    await clear(server, news);
     return 0;
   },
-  async "others busy"(server, channel) {
-    await clear(server, channel);
-    await post(server, "other", "x");
-    await post(server, channel, "1");
-    await post(server, "other", "y");
+  async "others busy"(server, { news, other }) {
+    await clear(server, news);
+    await post(server, other, "x");
+    await post(server, news, "1");
+    await post(server, other, "y");
     return 1;
+  },
+  // No id of a message lies behind the one that is left and before those that are gone.
+  async "an older one of a list left"(server, { news }) {
+    await clear(server, news);
+    return 1;
+  },
+  async "older and newer ones of a list left"(server, { news, other }) {
+    await clear(server, news);
+    await post(server, other, "2");
+    await post(server, news, "3");
+    return 3;
   },
 };
 
 for (const engine of ["memory:", "sqlite:"]) {
-  for (const [protocol, read] of Object.entries(READERS)) {
-    for (const [loss, lose] of Object.entries(LOSSES)) {
-      for (const origin of ["its own", "a lost"]) {
-        Deno.test(`A gap in a ${protocol}, ${loss}, from ${origin} id, names where to go on (${engine})`, async () => {
-          const directory = await Deno.makeTempDir();
-          try {
-            const place = engine === "memory:" ? engine : `${engine}${directory}/log.db`;
-            await using server = await startApp("--engine", place);
-            const first = await post(server, "news", "gone");
-            await post(server, "news", "gone too");
-            const left = await lose(server, "news");
-            const expected = Array.from({ length: left }, (_, i) => `${i + 1}`);
-            // A last message, by which a reader of nothing knows that nothing came before.
-            const seen = read(server, "news", origin === "its own" ? first : "lost-7", left);
-            if (protocol !== "document") await waitForReader(server);
-            if (protocol !== "document") await post(server, "news", "last");
-            const { resume, data } = await seen;
-            assert.ok(resume !== undefined, "the gap is told, with an id");
-            if (protocol !== "plain WebSocket") assert.deepEqual(data, expected);
-            const again = await read(server, "news", resume, protocol === "document" ? 0 : left);
-            assert.equal(again.resume, undefined, "the same gap is not told twice");
-            if (protocol !== "document") {
-              assert.deepEqual(again.data, expected, "nothing that is left is missed");
-            }
-          } finally {
-            await Deno.remove(directory, { recursive: true });
+  Deno.test(`A gap names where to go on, over every protocol of a channel's URL (${engine})`, async (test) => {
+    const directory = await Deno.makeTempDir();
+    try {
+      const place = engine === "memory:" ? engine : `${engine}${directory}/log.db`;
+      // One server for all: each loss has channels of its own.
+      await using server = await startApp("--engine", place);
+      let count = 0;
+      for (const protocol of Object.keys(READERS)) {
+        for (const loss of Object.keys(LOSSES)) {
+          for (const origin of ["its own", "a lost"] as const) {
+            const names: Names = { news: `news/${++count}`, other: `other/${count}` };
+            await test.step(
+              `In a ${protocol}, ${loss}, from ${origin} id`,
+              () => checkGap(server, names, protocol, loss, origin),
+            );
           }
-        });
+        }
       }
+    } finally {
+      await Deno.remove(directory, { recursive: true });
     }
+  });
+}
+
+async function checkGap(
+  server: TestApp,
+  names: Names,
+  protocol: string,
+  loss: string,
+  origin: "its own" | "a lost",
+): Promise<void> {
+  const [read, lose] = [READERS[protocol]!, LOSSES[loss]!];
+  const first = await post(server, names.news, "gone");
+  await post(server, names.other, "1");
+  await post(server, names.news, "gone too");
+  const path = loss.includes(" list ") ? `${names.news},${names.other}` : names.news;
+  const left = await lose(server, names);
+  const expected = Array.from({ length: left }, (_, i) => `${i + 1}`);
+  // A last message, by which a reader of nothing knows that nothing came before.
+  const seen = read(server, path, origin === "its own" ? first : "lost-7", left);
+  if (protocol !== "document") await waitForReader(server, path);
+  if (protocol !== "document") await post(server, names.news, "last");
+  const { resume, data } = await seen;
+  assert.ok(resume !== undefined, "the gap is told, with an id");
+  if (protocol !== "plain WebSocket") assert.deepEqual(data, expected);
+  const again = await read(server, path, resume, protocol === "document" ? 0 : left);
+  assert.equal(again.resume, undefined, "the same gap is not told twice");
+  if (protocol !== "document") {
+    assert.deepEqual(again.data, expected, "nothing that is left is missed");
   }
 }
 
-/** Resolves once a reader was let in, or has gone again. */
-async function waitForReader({ logger }: TestApp): Promise<void> {
-  while (!logger.entries.some(({ event }) => event === "client connected")) {
+/** Resolves once a reader of a path was let in, or has gone again. */
+async function waitForReader({ logger }: TestApp, path: string): Promise<void> {
+  const channel = path.replace(",", " ");
+  while (!logger.find("client connected").some((fields) => fields.channel === channel)) {
     await new Promise((resolve) => setImmediate(resolve));
   }
 }

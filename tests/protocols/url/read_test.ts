@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { parseSelectorPath } from "../../../lib/core/channel.ts";
-import { parseSince } from "../../../lib/protocols/url/read_request.ts";
+import { parseSince } from "../../../lib/core/since.ts";
 import { readLines } from "../../read_lines.ts";
 import { startApp, type TestApp } from "../../test_app.ts";
 import { TestSocket } from "../../test_socket.ts";
@@ -156,9 +156,9 @@ const COMPARED: readonly [name: string, path: string, header: string, value: str
   }],
 ];
 
-for (const [name, path, header, value, init] of COMPARED) {
-  Deno.test(`${name} is compared without regard to case`, async () => {
-    await using server = await startApp();
+Deno.test("What headers say is compared without regard to case", async () => {
+  await using server = await startApp();
+  for (const [name, path, header, value, init] of COMPARED) {
     const answers: unknown[] = [];
     for (const write of CASES) {
       const headers = { "content-type": "text/plain", accept: "*/*", [header]: write(value) };
@@ -166,9 +166,9 @@ for (const [name, path, header, value, init] of COMPARED) {
       await response.body?.cancel();
       answers.push([response.status, response.headers.get("content-type"), response.headers.get("vary")]);
     }
-    assert.deepEqual(answers, CASES.map(() => answers[0]));
-  });
-}
+    assert.deepEqual(answers, CASES.map(() => answers[0]), name);
+  }
+});
 
 Deno.test("GET of a bad channel, option or reserved path is a clear problem", async () => {
   await using server = await startApp();
@@ -185,7 +185,7 @@ Deno.test("GET ignores query parameters that it does not know, and takes lastEve
   await using server = await startApp();
   const first = await publish(server, "/news", "1");
   await publish(server, "/news", "2");
-  for (const name of ["utm_source", "access_token", "t", "sinse", "event", "__proto__", ""]) {
+  for (const name of ["utm_source", "access_token", "t", "sinse", "__proto__", ""]) {
     assert.deepEqual(texts(await read(server, `/news?${name}=x&since=${first.id}`)), ["2"], name);
   }
   for (const name of ["lastEventId", "lastEventID", "last-event-id", "Last-Event-ID", "LASTEVENTID"]) {
@@ -211,9 +211,15 @@ Deno.test("GET ?presence lists who is on a channel and counts them", async () =>
   await using _john = await TestSocket.open(`${server.socketUrl}/room?name=John&id=id1`);
   await using _again = await TestSocket.open(`${server.socketUrl}/room?id=id1`);
   await using _other = await TestSocket.open(`${server.socketUrl}/elsewhere`);
-  const { channel, connections, clients, members } = await read(server, "/room?presence");
+  let presence = await read(server, "/room?presence");
+  // With workers, one learns of the members of another in a moment.
+  while (presence.connections < 2) presence = await read(server, "/room?presence");
+  const { channel, connections, clients, members } = presence;
   assert.deepEqual({ channel, connections, clients }, { channel: "room", connections: 2, clients: 1 });
-  const [john, again] = members;
+  // Of another worker's members, one may learn before its own.
+  const [john, again] = ["John", undefined].map((name) =>
+    members.find((member: { name?: string }) => member.name === name)
+  );
   assert.ok(Math.abs(Date.parse(john.since) - Date.now()) < 60_000);
   assert.deepEqual(john, { id: "id1", name: "John", protocol: "plain", since: john.since });
   assert.deepEqual(again, { id: "id1", protocol: "plain", since: again.since });
@@ -243,7 +249,8 @@ Deno.test("OPTIONS allows the methods, and an allowed page of another origin may
 const SNIFFABLE: readonly [name: string, path: string, init: RequestInit][] = [
   ["a document", "/news", {}],
   ["presence", "/news?presence", {}],
-  ["a receipt", "/news", { method: "POST", body: "<script>" }],
+  // As browsers do it: they send the origin of the page with every POST.
+  ["a receipt", "/news", { method: "POST", body: "<script>", headers: { origin: "null" } }],
   ["clearing", "/news", { method: "DELETE" }],
   ["a problem", "/news?limit=x", {}],
   ["a line stream", "/news?follow&since=earliest&limit=1", {}],
@@ -256,12 +263,12 @@ const SNIFFABLE: readonly [name: string, path: string, init: RequestInit][] = [
   ["an echo", "/echo", { method: "POST", body: "<script>" }],
 ];
 
-for (const [name, path, init] of SNIFFABLE) {
-  Deno.test(`Browsers are told not to guess the type of ${name}`, async () => {
-    await using server = await startApp();
+Deno.test("Browsers are told not to guess the type of any answer", async () => {
+  await using server = await startApp();
+  for (const [name, path, init] of SNIFFABLE) {
     await publish(server, "/news", "<script>");
     const response = await fetch(server.url + path, { headers: { accept: "application/json" }, ...init });
     await response.body?.cancel();
-    assert.equal(response.headers.get("x-content-type-options"), "nosniff", `${response.status}`);
-  });
-}
+    assert.equal(response.headers.get("x-content-type-options"), "nosniff", `${name}: ${response.status}`);
+  }
+});

@@ -1,0 +1,69 @@
+/**
+ * Opens subscriptions with more retained messages than one turn may look at, or one queue take: what is published
+ * meanwhile is held until these are sent.
+ */
+import { nextSlice } from "../../base/slices.ts";
+import type { Message } from "../../core/message.ts";
+import type { Socket } from "../../core/socket.ts";
+import type { Delivery, MqttSubscription } from "./delivery.ts";
+import type { HeldMessages } from "./held.ts";
+
+/** A subscription that is to be opened. */
+export interface OpenedSubscription {
+  readonly subscription: MqttSubscription;
+  readonly sendsRetained: boolean;
+}
+
+/** The subscriptions of a connection, as far as opening them slowly goes. */
+export interface SlowOpener {
+  readonly socket: Pick<Socket, "drained">;
+  readonly delivery: Delivery;
+  readonly held: Map<MqttSubscription, HeldMessages>;
+  hold(subscription: MqttSubscription): HeldMessages;
+  open(subscription: MqttSubscription): void;
+  isOpen(subscription: MqttSubscription): boolean;
+  receive(subscription: MqttSubscription, messages: readonly Message[]): boolean;
+  findRetained(subscription: MqttSubscription): readonly Message[];
+}
+
+/** Retained or held messages that are offered at once. */
+const PAGE = 256;
+
+/** Opens subscriptions. Resolves when all retained messages are offered, or the subscriptions have ended. */
+export async function openSlowly(opened: readonly OpenedSubscription[], opener: SlowOpener): Promise<void> {
+  for (const { subscription, sendsRetained } of opened) {
+    if (!opener.isOpen(subscription)) continue;
+    if (sendsRetained) opener.hold(subscription);
+    opener.open(subscription);
+  }
+  for (const { subscription } of opened) {
+    const held = opener.held.get(subscription);
+    if (held === undefined) continue;
+    await sendSlowly(subscription, held, opener);
+    opener.held.delete(subscription);
+  }
+}
+
+async function sendSlowly(
+  subscription: MqttSubscription,
+  held: HeldMessages,
+  opener: SlowOpener,
+): Promise<void> {
+  const { socket, delivery } = opener;
+  const isOpen = () => opener.isOpen(subscription);
+  await nextSlice();
+  // What is held comes live.
+  const messages = opener.findRetained(subscription).filter((message) => !held.has(message));
+  for (let i = 0; i < messages.length && isOpen(); i += PAGE) {
+    await nextSlice();
+    await socket.drained();
+    if (isOpen()) delivery.offerRetained(subscription, messages.slice(i, i + PAGE));
+  }
+  while (held.size > 0 && isOpen()) {
+    await nextSlice();
+    await socket.drained();
+    opener.held.delete(subscription);
+    if (isOpen()) opener.receive(subscription, held.take(PAGE));
+    opener.held.set(subscription, held);
+  }
+}

@@ -1,0 +1,92 @@
+/** The HTTP API: several commands in one request. */
+import assert from "node:assert/strict";
+import { type Answer, withBench } from "./bench.ts";
+
+withBench("batch runs commands in order and answers each", async (bench) => {
+  const { epoch } = bench.hub.top;
+  bench.connect({ id: "a", user: "u" });
+  const response = await bench.post(
+    "batch",
+    JSON.stringify({
+      commands: [
+        { publish: { channel: "news", data: 1 } },
+        { broadcast: { channels: ["news"], data: 2 } },
+        { history: { channel: "news", limit: 2 }, id: 7, presence: null },
+        { history_remove: { channel: "news" } },
+        { subscribe: { channel: "news", user: "u" } },
+        { unsubscribe: { channel: "news", user: "u" } },
+        { refresh: { user: "u" } },
+        { presence_stats: { channel: "news" } },
+        { presence: { channel: "news" } },
+        { channels: {} },
+        { disconnect: { user: "u" } },
+        { publish: {} },
+        { rpc: {} },
+        { batch: { commands: [] } },
+        {},
+        null,
+        [],
+        "info",
+        { publish: 5 },
+        { info: {}, channels: {} },
+      ],
+    }),
+    { "x-centrifugo-error-mode": "transport" },
+  );
+  assert.equal(response.status, 200);
+  const { replies } = await response.json();
+  assert.deepEqual(replies.slice(0, 11), [
+    { publish: { offset: 1, epoch } },
+    { broadcast: { responses: [{ result: { offset: 2, epoch } }] } },
+    { history: { publications: [{ data: 1, offset: 1 }, { data: 2, offset: 2 }], epoch, offset: 2 } },
+    { history_remove: {} },
+    { subscribe: {} },
+    { unsubscribe: {} },
+    { refresh: {} },
+    { presence_stats: { num_clients: 0, num_users: 0 } },
+    { presence: { presence: {} } },
+    { channels: { channels: {} } },
+    { disconnect: {} },
+  ]);
+  const errors = replies.slice(11).map((reply: Answer) => [reply.error?.code, reply.error?.message]);
+  const expected: readonly [number, RegExp][] = [
+    [107, /^channel is required/],
+    [104, /no method "rpc"/],
+    [104, /no method "batch"/],
+    [104, /no method ""/],
+    [107, /^commands\[15\] must be an object/],
+    [107, /^commands\[16\] must be an object/],
+    [107, /^commands\[17\] must be an object/],
+    [107, /^commands\[18\]\.publish must be an object/],
+    [107, /^commands\[19\] must name one method/],
+  ];
+  assert.equal(errors.length, expected.length);
+  expected.forEach(([code, message], i) => {
+    assert.equal(errors[i][0], code);
+    assert.match(errors[i][1], message);
+  });
+  assert.deepEqual(bench.asked.map((asked) => (asked as unknown[])[1]), [
+    "subscribe",
+    "unsubscribe",
+    "refresh",
+    "disconnect",
+  ]);
+});
+
+withBench("batch runs commands together with parallel, and answers in their order", async (bench) => {
+  const commands = Array.from({ length: 20 }, (_, i) => ({ publish: { channel: `c${i}`, data: i } }));
+  const { replies } = await bench.call("batch", {
+    commands: [{ history: {} }, ...commands],
+    parallel: true,
+  }) as {
+    replies?: { publish?: { offset: number }; error?: { code: number } }[];
+  };
+  assert.equal(replies?.[0]?.error?.code, 107);
+  assert.deepEqual(replies?.slice(1).map(({ publish }) => publish?.offset), Array(20).fill(1));
+});
+
+withBench("batch without commands has no replies", async (bench) => {
+  for (const request of [{}, { commands: [] }, { commands: null }]) {
+    assert.deepEqual(await bench.call("batch", request), { replies: [] });
+  }
+});

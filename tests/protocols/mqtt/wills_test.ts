@@ -1,0 +1,122 @@
+/** Wills as the engine keeps them: published once, by whichever node is left. */
+import assert from "node:assert/strict";
+import { MemoryState } from "../../../lib/core/memory_state.ts";
+import { MessagingError } from "../../../lib/core/errors.ts";
+import type { Draft } from "../../../lib/core/message.ts";
+import { type Will, Wills } from "../../../lib/protocols/mqtt/wills.ts";
+import { RecordingLogger } from "../../fakes/recording_logger.ts";
+
+/** Nodes on one state, with what they publish. */
+class Bench {
+  readonly state = new MemoryState();
+  readonly published: Draft[] = [];
+  readonly alive = new Set<string>();
+  fails = false;
+  #wake = () => {};
+
+  open(node: string): Wills {
+    this.alive.add(node);
+    return new Wills({
+      state: this.state,
+      logger: new RecordingLogger(),
+      node,
+      isAlive: (other) => this.alive.has(other),
+      publish: (draft) => {
+        if (this.fails) return Promise.reject(new MessagingError("log_unavailable", "down"));
+        this.published.push(draft);
+        this.#wake();
+        return Promise.resolve();
+      },
+    });
+  }
+
+  async nextPublished(): Promise<void> {
+    if (this.published.length === 0) await new Promise<void>((resolve) => this.#wake = resolve);
+  }
+
+  async countKept(): Promise<number> {
+    return (await Array.fromAsync(this.state.list("mqtt-will-"))).length;
+  }
+}
+
+function createWill(delay = 0): Will {
+  const payload = { kind: "bytes" as const, bytes: new Uint8Array([1, 255]) };
+  return { draft: { channel: "gone", payload, idempotencyKey: "key" }, delay };
+}
+
+Deno.test("The will of a killed node is published by one of those that are left, as it was", async () => {
+  const bench = new Bench();
+  await bench.open("killed").arm("client", createWill());
+  const [one, two] = [bench.open("one"), bench.open("two")];
+  await one.recover();
+  assert.deepEqual(bench.published, [], "its node is alive");
+  bench.alive.delete("killed");
+  await Promise.all([one.recover(), two.recover()]);
+  assert.deepEqual(bench.published, [createWill().draft]);
+  assert.equal(await bench.countKept(), 0);
+});
+
+Deno.test("A will with a delay is published after it, by another start too, and not if the client returns", async () => {
+  for (const returns of [false, true]) {
+    const bench = new Bench();
+    await bench.open("killed").arm("client", createWill(0.05));
+    bench.alive.delete("killed");
+    await using stopped = bench.open("stopped");
+    await stopped.recover();
+    assert.deepEqual(bench.published, []);
+    await stopped[Symbol.asyncDispose]();
+    bench.alive.delete("stopped");
+    await using wills = bench.open("now");
+    await wills.recover();
+    if (returns) await wills.meet("client", true);
+    else await bench.nextPublished();
+    await wills[Symbol.asyncDispose]();
+    assert.equal(bench.published.length, returns ? 0 : 1);
+    assert.equal(await bench.countKept(), 0);
+  }
+});
+
+Deno.test("A client that comes back to a new session, or had no delay, finds its will published", async () => {
+  for (const [delay, isResumed] of [[60, false], [0, true]] as const) {
+    const bench = new Bench();
+    await bench.open("killed").arm("client", createWill(delay));
+    bench.alive.delete("killed");
+    await using wills = bench.open("now");
+    await wills.meet("client", isResumed);
+    assert.equal(bench.published.length, 1);
+    assert.equal(await bench.countKept(), 0);
+  }
+});
+
+Deno.test("A regular end forgets the will; any other end publishes it; an outage keeps it", async () => {
+  const bench = new Bench();
+  await using wills = bench.open("node");
+  await wills.arm("client", createWill());
+  await wills.disarm("client");
+  assert.deepEqual([bench.published.length, await bench.countKept()], [0, 0]);
+  await wills.arm("client", createWill());
+  await wills.fire("client", createWill());
+  assert.deepEqual([bench.published.length, await bench.countKept()], [1, 0]);
+  await wills.arm("client", createWill());
+  bench.fails = true;
+  await wills.fire("client", createWill());
+  assert.deepEqual([bench.published.length, await bench.countKept()], [1, 1]);
+  bench.fails = false;
+  bench.alive.delete("node");
+  await bench.open("next").recover();
+  assert.deepEqual([bench.published.length, await bench.countKept()], [2, 0]);
+});
+
+Deno.test("A will that waits on one node is not published once the client is back on another", async () => {
+  const bench = new Bench();
+  await using one = bench.open("one");
+  await using two = bench.open("two");
+  await one.arm("client", createWill(0.01));
+  await one.fire("client", createWill(0.01));
+  await two.meet("client", true);
+  await one.arm("other", createWill(0.02));
+  const other = { ...createWill(0.02), draft: { ...createWill().draft, channel: "other" } };
+  await one.fire("other", other);
+  await bench.nextPublished();
+  assert.deepEqual(bench.published.map(({ channel }) => channel), ["other"]);
+});

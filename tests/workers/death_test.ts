@@ -1,0 +1,139 @@
+/** Workers that die: the others go on, clients resume without a loss, and a new worker takes the place. */
+import assert from "node:assert/strict";
+import { startWorkers, type TestApp } from "../test_app.ts";
+import { TestSocket } from "../test_socket.ts";
+import type { Death } from "./mortal_thread.ts";
+
+const MORTAL = new URL("./mortal_thread.ts", import.meta.url);
+
+function kill(number: number, how: Death): void {
+  const channel = new BroadcastChannel("death of workers");
+  channel.postMessage({ number, how });
+  channel.close();
+}
+
+async function publish(server: TestApp, text: string): Promise<number> {
+  const client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+  try {
+    const response = await fetch(`${server.url}/news`, { method: "POST", body: text, client });
+    return (await response.json()).offset;
+  } catch {
+    // The connection was with the worker that died.
+    return await publish(server, text);
+  } finally {
+    client.close();
+  }
+}
+
+async function waitForLog(server: TestApp, event: string, count = 1) {
+  while (server.logger.find(event).length < count) await new Promise((resolve) => setTimeout(resolve, 10));
+  return server.logger.find(event);
+}
+
+/** A subscriber that reconnects from where it was. */
+class Follower implements Disposable {
+  readonly received: string[] = [];
+  cuts = 0;
+  readonly #source: EventSource;
+
+  constructor(url: string) {
+    this.#source = new EventSource(url);
+    this.#source.onmessage = ({ data }) => this.received.push(data);
+    this.#source.onerror = () => this.cuts++;
+  }
+
+  [Symbol.dispose](): void {
+    this.#source.close();
+  }
+}
+
+for (const how of ["exit", "out of memory"] as const) {
+  Deno.test({
+    name: `A worker that dies (${how}) is replaced, and subscribers resume without a loss`,
+    // EventSource leaves timers of its own behind.
+    sanitizeOps: false,
+    sanitizeResources: false,
+    async fn() {
+      await using server = await startWorkers(["--workers", "3", "--max-connections", "100"], MORTAL);
+      await publish(server, "0");
+      await using stack = new AsyncDisposableStack();
+      const followers = Array.from(
+        { length: 12 },
+        () => stack.use(new Follower(`${server.url}/news?since=0`)),
+      );
+      while (followers.some(({ received }) => received.length < 1)) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      const watchers = await Promise.all(
+        Array.from({ length: 12 }, () => TestSocket.open(`${server.socketUrl}/news`)),
+      );
+      for (const watcher of watchers) stack.use(watcher);
+      assert.equal(server.app.connectionCount, 24);
+      const sent = ["0"];
+      let isOver = false;
+      const publishing = (async () => {
+        for (let i = 1; !isOver; i++) {
+          sent.push(`${i}`);
+          await publish(server, `${i}`);
+        }
+      })();
+      kill(2, how);
+      const [{ worker, reason }] = await waitForLog(server, "worker died, replacing it") as [
+        { worker: number; reason: string },
+      ];
+      assert.equal(worker, 2);
+      assert.match(reason, how === "exit" ? /status 3/ : /memory/);
+      await waitForLog(server, "worker replaced");
+      isOver = true;
+      await publishing;
+      const last = "the last one";
+      await publish(server, last);
+      while (followers.some(({ received }) => received.at(-1) !== last)) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      for (const { received } of followers) {
+        // A publisher that lost its answer sends again: twice is allowed, missing is not.
+        assert.deepEqual([...new Set(received)], [...sent, last]);
+      }
+      const cut = followers.filter(({ cuts }) => cuts > 0).length;
+      assert.ok(cut > 0 && cut < 12, `${cut} followers were on the worker that died`);
+      const closed = watchers.filter(({ webSocket }) => webSocket.readyState === WebSocket.CLOSED).length;
+      assert.ok(closed > 0 && closed < 12, `${closed} sockets were on the worker that died`);
+      assert.equal(
+        server.app.connectionCount,
+        24 - closed,
+        "the limits have let go of them, and count who is back",
+      );
+      const metrics = await (await fetch(`${server.url}/metrics`)).text();
+      assert.match(metrics, /^raindrops_workers 3$/m);
+      assert.match(metrics, /^raindrops_worker_restarts_total 1$/m);
+      assert.match(metrics, new RegExp(`^raindrops_connections\\{protocol="plain"\\} ${12 - closed}$`, "m"));
+    },
+  });
+}
+
+Deno.test("The members of a worker that dies leave at once", async () => {
+  await using server = await startWorkers(["--workers", "2"], MORTAL);
+  const sockets = await Promise.all(
+    Array.from({ length: 16 }, (_, i) => TestSocket.open(`${server.socketUrl}/room?id=m${i}`)),
+  );
+  const count = async () => {
+    const body = JSON.stringify({ channel: "room" });
+    const response = await server.app.fetch(
+      new Request(`${server.url}/api/presence_stats`, { method: "POST", body }),
+      { address: "127.0.0.1", upgrade: () => new Response() },
+    );
+    return (await response.json()).result.num_clients;
+  };
+  while (await count() < 16) await new Promise((resolve) => setTimeout(resolve, 10));
+  kill(1, "exit");
+  await waitForLog(server, "worker died, replacing it");
+  const left = sockets.filter(({ webSocket }) => webSocket.readyState === WebSocket.OPEN).length;
+  assert.ok(await count() < 16, "without waiting for a silence of seconds");
+  while (sockets.filter(({ webSocket }) => webSocket.readyState === WebSocket.OPEN).length > await count()) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.ok(left > 0);
+  await waitForLog(server, "worker replaced");
+  for (const socket of sockets) await socket[Symbol.asyncDispose]();
+});

@@ -1,0 +1,86 @@
+/** Which requests the main thread answers, and streams between threads: chunk by chunk, in bounds, and ended from both sides. */
+import assert from "node:assert/strict";
+import { isOfProcess } from "../../lib/workers/forward.ts";
+import { StreamLink } from "../../lib/workers/stream_link.ts";
+
+Deno.test("isOfProcess() picks what concerns the process, and neither channels nor pages", () => {
+  const base = "http://127.0.0.1:8000";
+  for (
+    const path of ["/healthz", "/readyz", "/metrics", "/metrics?x=/", "/api/publish", "/_inspect/stream?a#b"]
+  ) {
+    assert.ok(isOfProcess(base + path), path);
+  }
+  for (
+    const path of [
+      "",
+      "/",
+      "/api",
+      "/api/",
+      "/metricsx",
+      "/_inspect",
+      "/_inspect/",
+      "/a/metrics",
+      "/news?/metrics",
+    ]
+  ) {
+    assert.ok(!isOfProcess(base + path), path);
+  }
+});
+
+/** Two ends of a link, as two threads have them. */
+function createLinks(): readonly [StreamLink, StreamLink] {
+  const ends: StreamLink[] = [];
+  for (const other of [1, 0]) {
+    ends.push(new StreamLink((word) => queueMicrotask(() => ends[other]!.hear(structuredClone(word)))));
+  }
+  return ends as [StreamLink, StreamLink];
+}
+
+function count(to: number, onCancel: () => void = () => {}) {
+  let made = 0;
+  const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    pull(controller) {
+      if (made === to) controller.close();
+      else controller.enqueue(new Uint8Array([made++]));
+    },
+    cancel: onCancel,
+  }, { highWaterMark: 0 });
+  return { stream, made: () => made };
+}
+
+Deno.test("StreamLink carries all chunks in order, and forgets the stream at its end", async () => {
+  const [one, two] = createLinks();
+  one.offer(1, count(100).stream);
+  const chunks = await Array.fromAsync(two.open(1));
+  assert.deepEqual(chunks.map(([byte]) => byte), Array.from({ length: 100 }, (_, i) => i));
+  assert.deepEqual([one.size, two.size], [0, 0]);
+});
+
+Deno.test("StreamLink reads no further than its reader, and ends with it", async () => {
+  const [one, two] = createLinks();
+  const cancelled = Promise.withResolvers<void>();
+  const { stream, made } = count(100, cancelled.resolve);
+  one.offer(1, stream);
+  const reader = two.open(1).getReader();
+  await reader.read();
+  await reader.read();
+  assert.ok(made() <= 4, `${made()} chunks were made for 2`);
+  await reader.cancel();
+  await cancelled.promise;
+  assert.deepEqual([one.size, two.size], [0, 0]);
+});
+
+Deno.test("StreamLink tells the reader of a stream that breaks, and both ends of a thread that is gone", async () => {
+  const [one, two] = createLinks();
+  one.offer(1, new ReadableStream({ pull: () => Promise.reject(new Error("secret")) }));
+  await assert.rejects(Array.fromAsync(two.open(1)), /^TypeError: The stream broke off$/);
+  const cancelled = Promise.withResolvers<void>();
+  one.offer(2, count(9, cancelled.resolve).stream);
+  const reader = two.open(2).getReader();
+  await reader.read();
+  one[Symbol.dispose]();
+  two[Symbol.dispose]();
+  await cancelled.promise;
+  await assert.rejects(reader.read().then(() => reader.read()), /gone/);
+  assert.deepEqual([one.size, two.size], [0, 0]);
+});
