@@ -52,7 +52,7 @@ const LOAD = `
     last.sequence, last.offset, coalesce(last.since, last.time) AS touched
   FROM channels
   LEFT JOIN (
-    SELECT channel, count(*) AS stored, min(sequence) AS low, max(sequence) AS high FROM messages GROUP BY channel
+    SELECT channel, count(*) AS stored, min(sequence) AS low, max(sequence) AS high FROM channel_index GROUP BY channel
   ) AS bounds ON bounds.channel = channels.id
   LEFT JOIN messages AS first ON first.sequence = low
   LEFT JOIN messages AS last ON last.sequence = high
@@ -73,7 +73,11 @@ export class SqliteChannels {
   readonly #noteTakenBack;
   readonly #delete;
 
-  /** @param maxTombstones how many forgotten channels are remembered apart */
+  /**
+   * Call it while the index of channels is complete.
+   *
+   * @param maxTombstones how many forgotten channels are remembered apart
+   */
   constructor(database: SqliteDatabase, maxTombstones?: number) {
     this.#database = database;
     this.tombstones = new SqliteTombstones(database, maxTombstones);

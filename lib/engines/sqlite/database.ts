@@ -21,6 +21,7 @@ export class SqliteDatabase implements Disposable {
   readonly #freePages: StatementSync;
   readonly #pageCount: StatementSync;
   readonly #vacuum: StatementSync;
+  #isInTransaction = false;
   #failing = false;
   /** Sequences of damaged messages that were logged. */
   readonly #damaged = new Set<number>();
@@ -40,19 +41,26 @@ export class SqliteDatabase implements Disposable {
     this.#vacuum = this.prepare(`PRAGMA incremental_vacuum(${PAGES_PER_SHRINK})`);
   }
 
+  /** Whether a body of `transact` is running. */
+  get isInTransaction(): boolean {
+    return this.#isInTransaction;
+  }
+
   prepare(sql: string): StatementSync {
     return this.#database.prepare(sql);
   }
 
   /**
-   * Runs the body in one transaction.
+   * Runs the body in one transaction. Transactions do not nest.
    *
    * @throws errors of the body or SQLite, after rolling back
    */
   transact<T>(body: () => T): T {
+    if (this.#isInTransaction) throw new TypeError("A transaction is under way");
     // Rolling back may have failed before.
     if (this.#database.isTransaction) this.#rollback.run();
     this.#begin.run();
+    this.#isInTransaction = true;
     try {
       const result = body();
       this.#commit.run();
@@ -62,6 +70,8 @@ export class SqliteDatabase implements Disposable {
       if (this.#database.isTransaction) this.#rollback.run();
       if (resultCode(error) === SQLITE_FULL) this.#checkpoint();
       throw error;
+    } finally {
+      this.#isInTransaction = false;
     }
   }
 

@@ -87,7 +87,11 @@ export function openSqliteEngine(options: SqliteEngineOptions): SqliteEngine {
     if (renewed !== undefined) {
       logger.write("warn", "engine has a new epoch", { engine: path, epoch, reason: renewed });
     }
-    return new SqliteEngine(database, new SqliteState(database, epoch, options.maxTombstones), options);
+    return new SqliteEngine(
+      database,
+      new SqliteState(database, epoch, synchronous, options.maxTombstones),
+      options,
+    );
   } catch (cause) {
     database[Symbol.dispose]();
     throw explainOpenError(path, cause);

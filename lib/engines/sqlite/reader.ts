@@ -9,6 +9,7 @@ import { formatId, type Message, payloadSize } from "../../core/message.ts";
 import type { Rules } from "../../core/rules.ts";
 import { isForeignCursor } from "../../core/cursor.ts";
 import type { SqliteChannel } from "./channel.ts";
+import type { ChannelQuery } from "./channel_index.ts";
 import type { SqliteDatabase } from "./database.ts";
 import { type Ghost, isGapOf } from "../forgotten.ts";
 import type { Selection } from "../../core/selections.ts";
@@ -65,27 +66,32 @@ export class SqliteReader {
     this.#rules = rules;
     this.#now = now;
     this.#steadyNow = steadyNow;
-    this.#remnants = new SqliteRemnants(database, (channel, now) => this.#oldestKept(channel, now));
+    this.#remnants = new SqliteRemnants(
+      database,
+      state.index,
+      (channel, now) => this.#oldestKept(channel, now),
+    );
+    const { index } = state;
     const columns = COLUMNS.join(", ");
-    const ofOne = `SELECT ${columns} FROM messages WHERE channel = ? AND sequence > ? AND sequence <= ?`;
-    // The plus keeps SQLite from using the index on channels, which would have it sort all their messages.
+    const ofOne = (messages: string) =>
+      `SELECT ${columns} FROM ${messages} WHERE channel = ? AND sequence > ? AND sequence <= ?`;
     const ofSeveral = `SELECT ${columns} FROM messages WHERE sequence > ? AND sequence <= ?
-      AND +channel IN (SELECT value FROM json_each(?))`;
+      AND channel IN (SELECT value FROM json_each(?))`;
     const ofEvery = `SELECT ${columns} FROM messages WHERE sequence > ? AND sequence <= ?`;
     this.#statements = {
-      one: database.prepare(`${ofOne} ORDER BY sequence LIMIT ?`),
-      oneBack: database.prepare(`${ofOne} ORDER BY sequence DESC LIMIT ?`),
+      one: index.prepare((messages) => `${ofOne(messages)} ORDER BY sequence LIMIT ?`),
+      oneBack: index.prepare((messages) => `${ofOne(messages)} ORDER BY sequence DESC LIMIT ?`),
       several: database.prepare(`${ofSeveral} ORDER BY sequence LIMIT ?`),
       every: database.prepare(`${ofEvery} ORDER BY sequence LIMIT ?`),
       everyBack: database.prepare(`${ofEvery} ORDER BY sequence DESC LIMIT ?`),
       severalBack: database.prepare(`${ofSeveral} ORDER BY sequence DESC LIMIT ?`),
-      firstOfChannel: database.prepare(
-        `SELECT sequence, offset, coalesce(since, time) AS since FROM messages WHERE channel = ? AND sequence > ?
-          ORDER BY sequence LIMIT 1`,
+      firstOfChannel: index.prepare((messages) =>
+        `SELECT sequence, offset, coalesce(since, time) AS since FROM ${messages}
+          WHERE channel = ? AND sequence > ? ORDER BY sequence LIMIT 1`
       ),
-      firstSince: database.prepare(
-        `SELECT coalesce(since, time) AS since FROM messages
-          WHERE channel = ? AND sequence > ? AND coalesce(since, time) >= ? ORDER BY sequence LIMIT 1`,
+      firstSince: index.prepare((messages) =>
+        `SELECT coalesce(since, time) AS since FROM ${messages}
+          WHERE channel = ? AND sequence > ? AND coalesce(since, time) >= ? ORDER BY sequence LIMIT 1`
       ),
       first: database.prepare(
         "SELECT sequence, time FROM messages WHERE sequence > ? ORDER BY sequence LIMIT 1",
@@ -233,7 +239,7 @@ export class SqliteReader {
 
   #prepareFetch(
     { channels, ids, isDense }: SqliteSelection,
-    one: StatementSync,
+    one: ChannelQuery,
     several: StatementSync,
     every: StatementSync,
   ): readonly [Fetch, number] {
@@ -242,7 +248,8 @@ export class SqliteReader {
     if (isDense) {
       return [(after, upTo, count) => every.all(after, upTo, count) as unknown as Row[], SLICE];
     }
-    return channels.length === 1
+    // Without its index one is read as several are, in slices.
+    return channels.length === 1 && this.#state.index.complete()
       ? [(after, upTo, count) => one.all(first.id, after, upTo, count) as unknown as Row[], Infinity]
       : [(after, upTo, count) => several.all(after, upTo, ids, count) as unknown as Row[], SLICE];
   }

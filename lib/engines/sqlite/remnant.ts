@@ -5,6 +5,7 @@
 import { nextSlice } from "../../base/slices.ts";
 import { Remnant } from "../../core/resume_id.ts";
 import type { SqliteChannel } from "./channel.ts";
+import type { ChannelIndex } from "./channel_index.ts";
 import type { SqliteDatabase } from "./database.ts";
 import type { SqliteSelection } from "./selection.ts";
 
@@ -22,25 +23,32 @@ export class SqliteRemnants {
   readonly #statements;
 
   /** @param oldestKept since when messages of a channel are not too old */
-  constructor(database: SqliteDatabase, oldestKept: (channel: SqliteChannel, now: number) => number) {
+  constructor(
+    database: SqliteDatabase,
+    index: ChannelIndex,
+    oldestKept: (channel: SqliteChannel, now: number) => number,
+  ) {
     this.#oldestKept = oldestKept;
     const isKept = "(expires IS NULL OR expires > ?)";
     this.#statements = {
-      one: database.prepare(
+      one: index.prepare((messages) =>
         `SELECT count(*) AS seen, count(*) FILTER (WHERE ${isKept}) AS kept, max(sequence) AS last
-        FROM (SELECT sequence, expires FROM messages WHERE channel = ? AND sequence > ? AND sequence <= ?
-          ORDER BY sequence LIMIT ${SLICE})`,
+        FROM (SELECT sequence, expires FROM ${messages} WHERE channel = ? AND sequence > ? AND sequence <= ?
+          ORDER BY sequence LIMIT ${SLICE})`
       ),
       several: database.prepare(
         `SELECT channel, count(*) AS kept FROM messages WHERE ${isKept} AND sequence > ? AND sequence <= ?
-        AND +channel IN (SELECT value FROM json_each(?)) GROUP BY +channel`,
+        AND channel IN (SELECT value FROM json_each(?)) GROUP BY channel`,
       ),
       every: database.prepare(`SELECT channel, count(*) AS kept FROM messages
-        WHERE ${isKept} AND sequence > ? AND sequence <= ? GROUP BY +channel`),
+        WHERE ${isKept} AND sequence > ? AND sequence <= ? GROUP BY channel`),
       first: database.prepare("SELECT sequence FROM messages WHERE sequence > ? ORDER BY sequence LIMIT 1"),
       // The first that is not too old: those before it are left out of pages, and will be removed.
-      fresh: database.prepare(`SELECT sequence FROM messages
-        WHERE channel = ? AND sequence > ? AND sequence <= ? AND coalesce(since, time) >= ? ORDER BY sequence LIMIT 1`),
+      fresh: index.prepare((messages) =>
+        `SELECT sequence FROM ${messages}
+        WHERE channel = ? AND sequence > ? AND sequence <= ? AND coalesce(since, time) >= ?
+          ORDER BY sequence LIMIT 1`
+      ),
     };
   }
 

@@ -78,11 +78,14 @@ export class SqliteRetention {
     this.#rules = rules;
     this.#now = now;
     this.#statements = {
-      oldest: database.prepare(
-        `SELECT sequence, offset, time, coalesce(since, time) AS since, expires FROM messages WHERE channel = ? AND sequence <= ?
-          ORDER BY sequence LIMIT ?`,
+      oldest: state.index.prepare((messages) =>
+        `SELECT sequence, offset, time, coalesce(since, time) AS since, expires FROM ${messages}
+          WHERE channel = ? AND sequence <= ? ORDER BY sequence LIMIT ?`
       ),
-      removeUpTo: database.prepare("DELETE FROM messages WHERE channel = ? AND sequence <= ?"),
+      removeUpTo: state.index.prepare((messages) =>
+        `DELETE FROM messages WHERE sequence IN
+          (SELECT sequence FROM ${messages} WHERE channel = ? AND sequence <= ?)`
+      ),
       expired: database.prepare(
         `SELECT sequence, channel, offset, time, coalesce(since, time) AS since, expires FROM messages
           WHERE expires <= ? ORDER BY expires LIMIT ?`,
@@ -126,6 +129,7 @@ export class SqliteRetention {
     let room = STEP_ROWS;
     let receiptsDue = this.#receiptsDue;
     let newExpiry = nextExpiry;
+    this.#state.index.complete();
     this.#database.transact(() => {
       for (const channel of this.#due) {
         if (room === 0 || finished.length === STEP_CHANNELS) break;
@@ -160,6 +164,7 @@ export class SqliteRetention {
     while (true) {
       const now = this.#now();
       const removals = new Map<SqliteChannel, Removal>();
+      this.#state.index.complete();
       const removed = this.#database.transact(() => {
         const rows = this.#readOldest(channel, sequence, STEP_ROWS + 1);
         this.#removePrefix(removals, channel, rows, Math.min(rows.length, STEP_ROWS), now);
@@ -186,6 +191,7 @@ export class SqliteRetention {
     if (row.since < now - this.#rules.for(channel.name).history.seconds * 1_000) return undefined;
     this.#database.transact(() => {
       this.#statements.remove.run(sequence);
+      this.#state.index.remove(channel.id, sequence);
       this.#state.channels.noteTakenBack(channel, row.offset, sequence, row.time);
     });
     channel.count--;
@@ -312,6 +318,7 @@ export class SqliteRetention {
     removal.oldest = rows[count]?.since;
     if (last === undefined) return 0;
     this.#statements.removeUpTo.run(channel.id, last.sequence);
+    this.#state.index.removeUpTo(channel.id, last.sequence);
     addRow(removal, last);
     removal.count += count;
     const oldest = now - this.#rules.for(channel.name).history.seconds * 1_000;
@@ -328,6 +335,7 @@ export class SqliteRetention {
     const rows = this.#statements.expired.all(now, room) as unknown as (RemovedRow & { channel: number })[];
     for (const row of rows) {
       this.#statements.remove.run(row.sequence);
+      this.#state.index.remove(row.channel, row.sequence);
       const removal = openRemoval(removals, this.#state.channels.getById(row.channel));
       addRow(removal, row);
       removal.count++;

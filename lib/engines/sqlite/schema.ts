@@ -121,4 +121,21 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT;
   INSERT INTO floor VALUES (0, 0, 0, 0, 0, 0, 0);
   `,
+  `
+  -- The messages of each channel, in place of an index: see channel_index.ts.
+  CREATE TABLE channel_index (
+    channel INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (channel, sequence)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO channel_index SELECT channel, sequence FROM messages ORDER BY channel, sequence;
+  DROP INDEX messages_by_channel;
+
+  -- One row: the messages up to this sequence are entered, and as many entries there are.
+  CREATE TABLE indexed (
+    sequence INTEGER NOT NULL,
+    entries INTEGER NOT NULL
+  ) STRICT;
+  INSERT INTO indexed SELECT coalesce(max(sequence), 0), count(*) FROM channel_index;
+  `,
 ];

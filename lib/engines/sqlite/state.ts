@@ -1,9 +1,11 @@
 /** The in-memory state of the SQLite engine. It is updated after each transaction. */
 import { SqliteChannels } from "./channel.ts";
-import type { SqliteDatabase } from "./database.ts";
+import { ChannelIndex } from "./channel_index.ts";
+import type { SqliteDatabase, Synchronous } from "./database.ts";
 
 export class SqliteState {
   readonly epoch: string;
+  readonly index: ChannelIndex;
   readonly channels: SqliteChannels;
   /** The newest sequence ever assigned. */
   sequence: number;
@@ -15,8 +17,14 @@ export class SqliteState {
   removals = 0;
 
   /** @param maxTombstones how many forgotten channels are remembered apart */
-  constructor(database: SqliteDatabase, epoch: string, maxTombstones?: number) {
+  constructor(
+    database: SqliteDatabase,
+    epoch: string,
+    synchronous: Synchronous,
+    maxTombstones?: number,
+  ) {
     this.epoch = epoch;
+    this.index = new ChannelIndex(database, this, synchronous);
     this.channels = new SqliteChannels(database, maxTombstones);
     this.sequence = this.channels.tombstones.sequence;
     this.time = this.channels.tombstones.time;

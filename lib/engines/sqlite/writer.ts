@@ -92,12 +92,14 @@ export class SqliteWriter {
   store(drafts: readonly Draft[], now: number, steadyNow: number): Stored {
     const turn = new WriterTurn(this.#state, now, steadyNow);
     if (drafts.some(needsDisk)) {
-      this.#database.transact(() => {
+      const finishIndex = this.#database.transact(() => {
         for (const draft of drafts) this.#take(turn, draft);
         this.#insert.run(turn.rows);
         this.#insertBare.run(turn.bareRows);
+        return this.#state.index.enterMany(turn.sequence);
       });
       turn.apply();
+      finishIndex();
     } else {
       for (const draft of drafts) turn.deliver(draft);
     }
@@ -205,6 +207,11 @@ class WriterTurn {
 
   get written(): readonly SqliteChannel[] {
     return Array.from(this.#updates.values(), ({ channel }) => channel);
+  }
+
+  /** The newest one given out. */
+  get sequence(): number {
+    return this.#sequence;
   }
 
   /** The number of channels, including those created in this turn. */
