@@ -101,21 +101,22 @@ export class ChannelIndex {
     this.#noteRemoved.run(this.#removeOne.run(channel, sequence).changes);
   }
 
-  /** Returns the sequence up to which messages are entered then. */
+  /** Enters all messages. Returns the sequence of the newest. */
   #open(): number {
     const [indexed] = this.#database.prepare("SELECT sequence, entries FROM indexed").all();
     const { entries } = this.#database.prepare("SELECT count(*) AS entries FROM channel_index").get() ?? {};
     const { newest } = this.#database.prepare("SELECT max(sequence) AS newest FROM messages").get() ?? {};
     const upTo = Number(newest ?? 0);
     const isWhole = indexed !== undefined && indexed.entries === entries;
-    if (isWhole && Number(indexed.sequence) >= upTo) return Number(indexed.sequence);
     if (!isWhole) {
       // The file was damaged, and rescued without a part of the index.
       this.#database.prepare("DELETE FROM channel_index").run();
       this.#database.prepare("DELETE FROM indexed").run();
       this.#database.prepare("INSERT INTO indexed VALUES (0, 0)").run();
     }
-    this.#enterUpTo(upTo, isWhole ? Number(indexed.sequence) : 0);
+    const end = isWhole ? Number(indexed.sequence) : 0;
+    // It is further on if the newest messages were removed.
+    if (end !== upTo) this.#enterUpTo(upTo, end);
     return upTo;
   }
 

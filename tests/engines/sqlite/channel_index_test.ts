@@ -89,6 +89,22 @@ Deno.test("SqliteEngine removes messages that are entered, and those that are no
   assert.deepEqual(CHANNELS.map((channel) => again.findStored(channel)?.stored), [99, 10, 0]);
 });
 
+Deno.test("SqliteEngine enters what is stored after the newest messages were removed and a restart", async () => {
+  await using directory = new TemporaryDirectory();
+  const log = directory.open();
+  await fill(log, 30);
+  const { epoch, sequence } = (await readAll(log, "c")).messages.at(-1)!;
+  assert.ok(await log.remove("c", { epoch, sequence }));
+  assert.equal(await log.clear("b"), 10);
+  await log[Symbol.asyncDispose]();
+  const again = directory.open();
+  await again.append(createDraft("next", { channel: "b" }));
+  await directory.kill(again);
+  assert.equal(directory.query("SELECT sequence FROM indexed")[0]?.sequence, sequence - 2);
+  await using last = directory.open();
+  assert.deepEqual(await readTexts(last, "b"), ["next"]);
+});
+
 Deno.test("SqliteEngine makes its index anew when a rescued file has lost a part of it", async () => {
   for (
     const damage of [
