@@ -152,7 +152,6 @@ function openLiveFeed(): LiveFeed {
   // Whom a token names has that name.
   const showName = () => find("#name").hidden = user !== undefined;
   showName();
-  find("#who").hidden = false;
   openNameDialog(
     find<HTMLButtonElement>("#name"),
     find<HTMLDialogElement>("#name-dialog"),
