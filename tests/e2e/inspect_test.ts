@@ -265,6 +265,41 @@ site.test("Channels are sorted by their heads, by keyboard too, and paged", asyn
   await expect(inspector.getByRole("button", { name: "Next" })).toBeDisabled();
 });
 
+for (
+  const [table, label, path] of [
+    ["channel", "Filter by name", "/_inspect/channels"],
+    ["client", "Id, name, user, address", "/_inspect/clients"],
+  ] as const
+) {
+  site.test(`What was typed last filters the table of ${table}s, however late other answers come`, async ({ server, open }) => {
+    await using _early = await TestSocket.open(`${server.socketUrl}/early-drop?name=early-drop`);
+    await using _late = await TestSocket.open(`${server.socketUrl}/late-drop?name=late-drop`);
+    const inspector = await open("/_inspect");
+    await expectOpen(inspector);
+    const read = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    await inspector.route(
+      (url) => url.pathname === path && url.searchParams.get("filter") === "early",
+      async (route) => {
+        const response = await route.fetch();
+        read.resolve();
+        await released.promise;
+        await route.fulfill({ response });
+      },
+    );
+    const heads = inspector.locator(`#${table}-rows`).getByRole("rowheader");
+    await inspector.getByPlaceholder(label).fill("early");
+    await read.promise;
+    await inspector.getByPlaceholder(label).fill("late");
+    await expect(heads).toHaveText(["late-drop"]);
+    const arrived = inspector.waitForResponse((response) => response.url().includes("filter=early"));
+    released.resolve();
+    await (await arrived).finished();
+    await inspector.evaluate("new Promise(requestAnimationFrame)");
+    assert.deepEqual(await heads.allTextContents(), ["late-drop"]);
+  });
+}
+
 site.test("Where there is a key, the page is empty until it is given, and only this tab remembers it", async ({ open }) => {
   const key = "a-key-of-sixteen-characters";
   await using server = await startServer({ env: { RAINDROPS_API_KEYS: key } });
