@@ -55,6 +55,7 @@ const conversation = new Conversation({
   }),
   lastOffset: () => feed.lastOffset,
   restart: () => feed.start(),
+  onGone: (isGone) => search.drop(isGone),
   onMessages(messages, isMine) {
     for (const message of messages) {
       rainfall.letFall(summarize(message), hueOf(message.author?.name ?? message.author?.id ?? ""));
@@ -70,11 +71,12 @@ const feed: LiveFeed = openLiveFeed();
 
 hideRefused();
 openLightbox(find<HTMLDialogElement>("#lightbox"), [find("#messages"), find("#search ol")]);
-openSearch({
+const search = openSearch({
   button: find<HTMLButtonElement>("#find"),
   panel: find("#search"),
   path: pathname,
   isSingle: true,
+  watch: conversation.watch,
   isMine: conversation.isMine,
   toMessage: (id) => conversation.jump.toMessage(id),
   toTime: (time) => conversation.jump.toTime(time),
@@ -150,7 +152,6 @@ function openLiveFeed(): LiveFeed {
   // Whom a token names has that name.
   const showName = () => find("#name").hidden = user !== undefined;
   showName();
-  find("#who").hidden = false;
   openNameDialog(
     find<HTMLButtonElement>("#name"),
     find<HTMLDialogElement>("#name-dialog"),

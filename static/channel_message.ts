@@ -38,22 +38,6 @@ export interface MessageJson {
   };
 }
 
-/** What the server tells of messages that were removed: one, or all up to and including one. */
-export interface RemovalJson {
-  readonly type: "removed" | "cleared";
-  readonly channel: string;
-  readonly id: string;
-  readonly offset: number;
-}
-
-/** A removal in what came beside the channels; undefined for anything else, which anybody may have sent. */
-export function readRemoval(data: unknown): RemovalJson | undefined {
-  const { type, channel, id, offset } = Object(Object(data).removal) as Partial<Record<string, unknown>>;
-  if (type !== "removed" && type !== "cleared") return undefined;
-  if (typeof channel !== "string" || typeof id !== "string" || typeof offset !== "number") return undefined;
-  return { type, channel, id, offset };
-}
-
 /** An id as it is in addresses; undefined where it is not known. */
 export function formatId(
   { epoch, sequence }: Pick<ChannelMessage, "epoch" | "sequence">,

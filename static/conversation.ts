@@ -1,5 +1,6 @@
 /** One channel as a conversation: its history, then what arrives, and a box to write in. Home and channel page. */
 import { Announcer } from "./announcer.ts";
+import { ChangeWatch } from "./change_watch.ts";
 import { type Author, type ChannelMessage, labelOf } from "./channel_message.ts";
 import { Composer } from "./composer.ts";
 import { credentialName, takesKey } from "./credential.ts";
@@ -9,10 +10,11 @@ import { readId } from "./identity.ts";
 import { Jump } from "./jump.ts";
 import { answerLocally } from "./local_answers.ts";
 import { lockControls } from "./lock.ts";
-import { MessageList, type OlderPage } from "./message_list.ts";
+import { MessageList } from "./message_list.ts";
 import { summarize } from "./message_view.ts";
 import { findProblem, Outbox } from "./outbox.ts";
 import { showOutbox } from "./outbox_view.ts";
+import { goneBy, type IsGone } from "./removal.ts";
 import { useToken } from "./token.ts";
 
 /** How long a hidden page waits before it shows what came: nothing is painted there anyway. */
@@ -39,6 +41,8 @@ export interface ConversationOptions {
   readonly takesFocus?: boolean;
   /** Connects again after the server ended the connection. */
   readonly restart: () => void;
+  /** Called with what was removed, beside what this conversation shows. */
+  readonly onGone?: (isGone: IsGone) => void;
   /** Called with what others and this page have just published. */
   readonly onMessages?: (
     messages: readonly ChannelMessage[],
@@ -49,6 +53,8 @@ export interface ConversationOptions {
 /** Fills the conversation of this page. A feed drives it by its handlers. */
 export class Conversation {
   readonly handlers: FeedHandlers;
+  /** What comes and is removed, for whoever fetches pages of this channel. */
+  readonly watch = new ChangeWatch();
   readonly #options: ConversationOptions;
   readonly #id = readId();
   readonly #list: MessageList;
@@ -74,14 +80,18 @@ export class Conversation {
       list: find("#messages"),
       older: find("#older"),
       isMine,
-      showsChannel: false,
-      loadOlder: (before) => loadOlder(path, before),
+      loadOlder: (before) =>
+        this.watch.during(async (changes) => {
+          const page = await fetchPage(path, { limit: FURTHER_SIZE, before });
+          return { ...page, messages: changes.left(page.messages) };
+        }),
       onNearEnd: () => void this.jump.readOn(),
       decorate: options.decorate,
     });
     this.jump = new Jump({
       path,
       list: this.#list,
+      watch: this.watch,
       onNotice: (text) => this.#notify(text, false, false),
       onChange: () => this.#showUnseen(0),
     });
@@ -106,16 +116,10 @@ export class Conversation {
         if (location.hash.length > 1) void this.jump.toMessage(location.hash.slice(1));
       },
       onLive: (messages) => this.#take(messages),
-      onReset: () => this.#list.clear(),
-      onRemoved: (removal) => {
-        this.#flush();
-        this.#list.remove(removal);
-        this.#showQuiet();
-      },
-      onKept: (...kept) => {
-        this.#list.keepOnly(...kept);
-        this.#showQuiet();
-      },
+      // Away from the newest messages it is read on to them.
+      onReset: () => !this.jump.isAway && this.#list.clear(),
+      onRemoved: (removal) => this.#drop(goneBy(removal), () => this.#list.remove(removal)),
+      onGone: (isGone) => this.#drop(isGone, () => this.#list.drop(isGone)),
       onHistoryDenied: () => this.#list.denyOlder(),
       onGap: () => this.#list.addGap(),
       onReady: () => {
@@ -168,9 +172,8 @@ export class Conversation {
 
   /** Shows the newest message. */
   scrollToEnd(): void {
-    if (this.jump.isAway) {
-      this.jump.back().catch((error) => this.#notify(String(error.message ?? error), false, false));
-    } else this.#list.scrollToEnd();
+    if (this.jump.isAway) void this.jump.back();
+    else this.#list.scrollToEnd();
   }
 
   #noteScroll(): void {
@@ -179,6 +182,15 @@ export class Conversation {
 
   #showQuiet(): void {
     find("#quiet").hidden = this.#list.size > 0;
+  }
+
+  /** Takes away what was removed, also of the pages that are on their way. */
+  #drop(isGone: IsGone, drop: () => void): void {
+    this.#flush();
+    this.watch.noteGone(isGone);
+    drop();
+    this.#showQuiet();
+    this.#options.onGone?.(isGone);
   }
 
   /** Answers why a text may not be sent, if so. */
@@ -244,6 +256,7 @@ export class Conversation {
     const messages = this.#waiting;
     this.#waiting = [];
     const wasAtEnd = this.#list.isAtEnd && !this.jump.isAway;
+    this.watch.noteMessages(messages);
     // What is between is not there: it comes when somebody reads on.
     if (!this.jump.isAway) this.#list.add(messages);
     this.#showQuiet();
@@ -281,10 +294,6 @@ export class Conversation {
     }
     find("#again").hidden = !offersRestart;
   }
-}
-
-async function loadOlder(path: string, before: number): Promise<OlderPage> {
-  return await fetchPage(path, { limit: FURTHER_SIZE, before });
 }
 
 function find<E extends HTMLElement = HTMLElement>(selector: string): E {

@@ -1,5 +1,6 @@
 /** What a conversation is fed by: one channel over the Centrifuge client, or a list or pattern over a line stream. */
-import type { ChannelMessage, RemovalJson } from "./channel_message.ts";
+import type { ChannelMessage } from "./channel_message.ts";
+import type { IsGone, RemovalJson } from "./removal.ts";
 
 export interface FeedHandlers {
   /** Stored messages, oldest first. `isCut` says that newer ones follow, which were not asked for. */
@@ -10,11 +11,8 @@ export interface FeedHandlers {
   onReset(): void;
   /** Messages were removed from a channel. */
   onRemoved(removal: RemovalJson): void;
-  /**
-   * What the server has of the newest messages, after the connection was down: of those shown up to an offset, others were
-   * removed.
-   */
-  onKept(kept: readonly ChannelMessage[], epoch: string, upTo: number): void;
+  /** Messages were removed while nobody told this page: before it was connected, or while the connection was down. */
+  onGone(isGone: IsGone): void;
   /** What was said before is not for this reader. */
   onHistoryDenied(): void;
   /** Messages are gone whose number nobody knows. */

@@ -1,8 +1,9 @@
 /** A list or pattern of channels over a line stream, which is only for reading. The channel page is fed by it. */
-import { type ChannelMessage, type MessageJson, readMessage, type RemovalJson } from "./channel_message.ts";
+import { type ChannelMessage, type MessageJson, readMessage } from "./channel_message.ts";
 import type { ConnectionState } from "./connection_state.ts";
 import type { Beginning, FeedHandlers } from "./feed.ts";
 import { fetchHistory, MAX_PAGE_SIZE, PAGE_SIZE, readRefusal, Refusal } from "./history.ts";
+import { findGoneSince, goneFromNewest, type IsGone, type RemovalJson } from "./removal.ts";
 import { authorization } from "./token.ts";
 
 /** The server says something at least every 25 seconds. */
@@ -43,12 +44,15 @@ export class FollowFeed {
 
   /** Reads until the stream ends. */
   async #follow(): Promise<void> {
+    let findGone = async (): Promise<IsGone> =>
+      goneFromNewest(await fetchHistory(this.#path, PAGE_SIZE), "sequence");
     if (this.#next === undefined) {
       const { since, limit = since === undefined ? PAGE_SIZE : MAX_PAGE_SIZE } = this.#begin;
       const page = await fetchHistory(this.#path, limit, since);
       // What follows comes by the stream.
       this.#handlers.onHistory(page.messages, false);
       this.#next = page.next;
+      findGone = () => findGoneSince(this.#path, page, "sequence");
     }
     const abort = new AbortController();
     const hangUp = () => abort.abort();
@@ -71,6 +75,8 @@ export class FollowFeed {
       if (!response.ok || response.body === null) throw await readRefusal(response);
       this.#state.live();
       this.#handlers.onReady();
+      // Only from now on this page is told of what is removed.
+      findGone().then((isGone) => this.#handlers.onGone(isGone), () => {});
       let rest = "";
       for (const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();;) {
         const { value, done } = await reader.read();

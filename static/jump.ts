@@ -2,6 +2,7 @@
  * A conversation that does not show the newest messages: from a message or a time on, as an address or a search says. It
  * reads on as somebody scrolls down, until it has reached the newest. Conversations own one.
  */
+import type { Changes, ChangeWatch } from "./change_watch.ts";
 import { type ChannelMessage, parseId } from "./channel_message.ts";
 import { fetchHistory, FURTHER_SIZE, type HistoryPage, PAGE_SIZE } from "./history.ts";
 import type { MessageList } from "./message_list.ts";
@@ -9,16 +10,26 @@ import type { MessageList } from "./message_list.ts";
 export interface JumpOptions {
   readonly path: string;
   readonly list: MessageList;
+  /** Is told of all that comes and is removed. */
+  readonly watch: ChangeWatch;
   /** Says something that the reader has to know. */
   readonly onNotice: (text: string) => void;
   /** Called whenever the conversation leaves the newest messages, or is back. */
   readonly onChange: (isAway: boolean) => void;
 }
 
+/** A page of messages, and some of those before it. */
+interface Excerpt {
+  readonly page: HistoryPage;
+  readonly before: readonly ChannelMessage[];
+}
+
 export class Jump {
   readonly #options: JumpOptions;
   #isAway = false;
-  #isLoading = false;
+  #isReadingOn = false;
+  /** Counts what somebody asked for: only the last of it is shown. */
+  #asked = 0;
 
   constructor(options: JumpOptions) {
     this.#options = options;
@@ -43,88 +54,113 @@ export class Jump {
     const { epoch, sequence } = parsed;
     const { list, onNotice } = this.#options;
     if (list.reveal(epoch, sequence, 0)) return;
-    const page = await this.#read(`${epoch}-${sequence - 1}`);
-    const [message] = page?.messages ?? [];
-    if (page === undefined) return;
-    if (message === undefined || message.epoch !== epoch || message.sequence !== sequence) {
-      return onNotice("The message that this address names is not kept any more.");
-    }
-    // It may be shown already, by its offset alone.
-    if (list.reveal(epoch, sequence, message.offset)) return;
-    await this.#show(page);
-    list.reveal(epoch, sequence, message.offset);
+    await this.#read(`${epoch}-${sequence - 1}`, (excerpt, changes) => {
+      const [message] = changes.left(excerpt.page.messages);
+      if (message === undefined || message.epoch !== epoch || message.sequence !== sequence) {
+        return onNotice("The message that this address names is not kept any more.");
+      }
+      // It may be shown already, by its offset alone.
+      if (list.reveal(epoch, sequence, message.offset)) return;
+      this.#show(excerpt, changes);
+      list.reveal(epoch, sequence, message.offset);
+    });
   }
 
   /** Shows what was said from a time on. */
   async toTime(time: Date): Promise<void> {
-    const page = await this.#read(time.toISOString());
-    const [first] = page?.messages ?? [];
-    if (page === undefined) return;
-    if (first === undefined) return this.#options.onNotice("Nothing is kept from then on.");
-    await this.#show(page);
-    this.#options.list.reveal(first.epoch, first.sequence, first.offset);
+    const { list, onNotice } = this.#options;
+    await this.#read(time.toISOString(), (excerpt, changes) => {
+      const [first] = changes.left(excerpt.page.messages);
+      if (first === undefined) return onNotice("Nothing is kept from then on.");
+      this.#show(excerpt, changes);
+      list.reveal(first.epoch, first.sequence, first.offset);
+    });
   }
 
   /** Reads on towards the newest messages. */
   async readOn(): Promise<void> {
-    const { list, path } = this.#options;
+    const { list, path, watch } = this.#options;
     const { last } = list;
-    if (!this.#isAway || this.#isLoading || last === undefined) return;
-    this.#isLoading = true;
+    if (!this.#isAway || this.#isReadingOn || last === undefined) return;
+    const asked = this.#asked;
+    this.#isReadingOn = true;
     try {
-      const { messages, more } = await fetchHistory(path, FURTHER_SIZE, last.offset);
-      if (list.last !== last) return;
-      list.follows = false;
-      list.add(messages);
-      if (!more) this.#arrive();
+      await watch.during(async (changes) => {
+        const page = await fetchHistory(path, FURTHER_SIZE, last.offset);
+        if (asked !== this.#asked) return;
+        list.follows = false;
+        this.#add(page, changes);
+      });
     } catch {
       // Scrolling again tries again.
     } finally {
-      this.#isLoading = false;
+      this.#isReadingOn = false;
     }
   }
 
   /** Goes back to the newest messages. */
   async back(): Promise<void> {
-    const { list, path } = this.#options;
-    const { messages } = await fetchHistory(path, PAGE_SIZE);
-    list.clear();
-    list.follows = true;
-    list.add(messages);
-    this.#arrive();
-    list.scrollToEnd();
+    const { list } = this.#options;
+    await this.#read(undefined, ({ page }, changes) => {
+      list.clear();
+      list.follows = true;
+      this.#add(page, changes);
+      list.scrollToEnd();
+    });
   }
 
-  #arrive(): void {
-    this.#isAway = false;
-    this.#options.onChange(false);
-  }
-
-  async #read(since: string): Promise<HistoryPage | undefined> {
+  /** Reads a page, and shows it unless something else was asked for since. */
+  async #read(
+    since: string | undefined,
+    show: (excerpt: Excerpt, changes: Changes) => void,
+  ): Promise<void> {
+    const { path, watch, onNotice } = this.#options;
+    const asked = ++this.#asked;
     try {
-      return await fetchHistory(this.#options.path, PAGE_SIZE, since);
+      await watch.during(async (changes) => {
+        const page = await fetchHistory(path, PAGE_SIZE, since);
+        const before = since === undefined ? [] : await readBefore(path, page.messages[0]);
+        if (asked === this.#asked) show({ page, before }, changes);
+      });
     } catch (error) {
-      this.#options.onNotice(error instanceof Error ? error.message : String(error));
-      return undefined;
+      if (asked === this.#asked) onNotice(error instanceof Error ? error.message : String(error));
     }
   }
 
   /** Puts a page in the place of what is shown, and some older messages above it. */
-  async #show({ messages, more }: HistoryPage): Promise<void> {
-    const { list, path } = this.#options;
-    const first: ChannelMessage | undefined = messages[0];
-    const older = first === undefined || first.offset < 2
-      ? []
-      : await readBefore(path, first.offset).catch(() => []);
+  #show({ page, before }: Excerpt, changes: Changes): void {
+    const { list } = this.#options;
     list.clear();
     list.follows = false;
-    list.add([...older, ...messages]);
-    if (more) this.leave();
-    else this.#arrive();
+    list.add(changes.left(before));
+    this.#add(page, changes);
+  }
+
+  /** Adds a page, and if it is the last one what came after it. */
+  #add(page: HistoryPage, changes: Changes): void {
+    const { list, onChange } = this.#options;
+    list.add(changes.left(page.messages));
+    if (page.more) {
+      if (!this.#isAway) this.leave();
+      return;
+    }
+    list.add(changes.after(page));
+    this.#isAway = false;
+    onChange(false);
   }
 }
 
-async function readBefore(path: string, before: number): Promise<readonly ChannelMessage[]> {
-  const { messages } = await fetchHistory(path, 10, Math.max(0, before - 11));
-  return messages.filter(({ offset }) => offset < before);
+/** Some messages before one; none where they cannot be had. */
+async function readBefore(
+  path: string,
+  message: ChannelMessage | undefined,
+): Promise<readonly ChannelMessage[]> {
+  const before = message?.offset ?? 0;
+  if (before < 2) return [];
+  try {
+    const { messages } = await fetchHistory(path, 10, Math.max(0, before - 11));
+    return messages.filter(({ offset }) => offset < before);
+  } catch {
+    return [];
+  }
 }

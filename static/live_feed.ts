@@ -1,11 +1,12 @@
 /** One channel over the official Centrifuge client, with its history. The home and channel pages are fed by it. */
 import { Centrifuge, type Subscription } from "centrifuge";
-import { type ChannelMessage, readPublication, readRemoval } from "./channel_message.ts";
+import { type ChannelMessage, readPublication } from "./channel_message.ts";
 import type { ConnectionState } from "./connection_state.ts";
 import { ASKS_FOR_CREDENTIAL, takesKey } from "./credential.ts";
 import type { Beginning, FeedHandlers } from "./feed.ts";
-import { fetchHistory, MAX_PAGE_SIZE, PAGE_SIZE, Refusal } from "./history.ts";
+import { fetchHistory, type HistoryPage, MAX_PAGE_SIZE, PAGE_SIZE, Refusal } from "./history.ts";
 import { readId } from "./identity.ts";
+import { findGoneSince, goneFromNewest, readRemoval, type RemovalJson } from "./removal.ts";
 import { readToken } from "./token.ts";
 
 /** More than this is not fetched at once after a long absence. */
@@ -44,8 +45,8 @@ export class LiveFeed {
   #begin: Beginning;
   #epoch = "";
   #lastOffset = 0;
-  /** What is published while missed messages are fetched. */
-  #held: ChannelMessage[] | undefined;
+  /** What is published and removed while missed messages are fetched, in its order. */
+  #held: (ChannelMessage | RemovalJson)[] | undefined;
 
   constructor(options: LiveFeedOptions) {
     this.#options = options;
@@ -102,7 +103,7 @@ export class LiveFeed {
     });
     this.centrifuge.on("message", ({ data }) => {
       const removal = readRemoval(data);
-      if (removal?.channel === this.#options.channel) handlers.onRemoved(removal);
+      if (removal?.channel === this.#options.channel) this.#take(removal);
     });
     this.centrifuge.on("disconnected", ({ code, reason }) => {
       if (code === 0) return;
@@ -127,11 +128,11 @@ export class LiveFeed {
     const { path, handlers, state } = this.#options;
     try {
       const { since, limit = since === undefined ? PAGE_SIZE : MAX_PAGE_SIZE } = this.#begin;
-      const { epoch, offset, messages, more } = await fetchHistory(path, limit, since);
-      this.#epoch = epoch;
-      this.#lastOffset = offset;
-      handlers.onHistory(messages, more);
-      this.#subscribe({ epoch, offset });
+      const page = await fetchHistory(path, limit, since);
+      this.#epoch = page.epoch;
+      this.#lastOffset = page.offset;
+      handlers.onHistory(page.messages, page.more);
+      this.#subscribe(page);
     } catch (error) {
       if (error instanceof Refusal && error.isDenial) {
         this.#subscribe(undefined);
@@ -146,20 +147,24 @@ export class LiveFeed {
     }
   }
 
-  /** @param since where history ended, or undefined for those who may not read it */
-  #subscribe(since: { epoch: string; offset: number } | undefined): void {
-    const { channel, handlers, state } = this.#options;
+  /** @param page the history to go on from, or undefined for those who may not read it */
+  #subscribe(page: HistoryPage | undefined): void {
+    const { channel, path, handlers, state } = this.#options;
     const subscription = this.centrifuge.newSubscription(channel, {
       joinLeave: true,
-      ...(since === undefined ? {} : { since }),
+      ...(page === undefined ? {} : { since: { epoch: page.epoch, offset: page.offset } }),
     });
     this.#subscription = subscription;
     let isFirst = true;
     subscription.on("subscribed", async ({ recovered, streamPosition }) => {
-      if (since !== undefined && !(isFirst && recovered)) await this.#catchUp();
+      if (page !== undefined && !(isFirst && recovered)) await this.#catchUp();
       else this.#epoch = streamPosition?.epoch ?? this.#epoch;
+      // Only from now on this page is told of what is removed.
+      if (page !== undefined && isFirst) {
+        findGoneSince(path, page, "offset").then((isGone) => handlers.onGone(isGone), () => {});
+      }
       // Not before: who may not read the channel at all is to hear of that alone.
-      if (since === undefined && isFirst) {
+      if (page === undefined && isFirst) {
         handlers.onHistoryDenied();
         handlers.onNotice("You may not see what was said here before.");
       }
@@ -168,11 +173,7 @@ export class LiveFeed {
       state.live();
       handlers.onReady();
     });
-    subscription.on("publication", (context) => {
-      const message = readPublication(context, this.#epoch);
-      if (this.#held !== undefined) this.#held.push(message);
-      else this.#emit([message]);
-    });
+    subscription.on("publication", (context) => this.#take(readPublication(context, this.#epoch)));
     subscription.on("unsubscribed", ({ code, reason }) => {
       if (code === 0) return;
       state.ended("Not connected");
@@ -193,15 +194,14 @@ export class LiveFeed {
    */
   async #catchUp(): Promise<void> {
     const { path, handlers } = this.#options;
-    const held: ChannelMessage[] = this.#held = [];
+    const held: (ChannelMessage | RemovalJson)[] = this.#held = [];
     try {
       let page = await fetchHistory(path, MAX_MISSED, this.#lastOffset);
       if (page.more || page.epoch !== this.#epoch) {
         if (page.more) handlers.onReset();
         page = await fetchHistory(path, PAGE_SIZE);
       } else {
-        const newest = await fetchHistory(path, PAGE_SIZE);
-        handlers.onKept(newest.messages, newest.epoch, newest.offset);
+        handlers.onGone(goneFromNewest(await fetchHistory(path, PAGE_SIZE), "offset"));
       }
       this.#epoch = page.epoch;
       this.#emit(page.messages);
@@ -210,8 +210,15 @@ export class LiveFeed {
       // The connection is gone again, or history is not for this reader any more: offsets will show what is missing.
     } finally {
       if (this.#held === held) this.#held = undefined;
-      this.#emit(held.map((message) => ({ ...message, epoch: this.#epoch })));
+      for (const change of held) this.#take("type" in change ? change : { ...change, epoch: this.#epoch });
     }
+  }
+
+  /** Passes on what is published or removed, or holds it while missed messages are fetched. */
+  #take(change: ChannelMessage | RemovalJson): void {
+    if (this.#held !== undefined) this.#held.push(change);
+    else if ("type" in change) this.#options.handlers.onRemoved(change);
+    else this.#emit([change]);
   }
 
   #emit(messages: readonly ChannelMessage[]): void {

@@ -1,8 +1,9 @@
 /** The messages of a conversation in their order, with a line wherever some are missing. Conversations fill it. */
 import { releaseBytes } from "./bytes_view.ts";
-import type { ChannelMessage, RemovalJson } from "./channel_message.ts";
+import type { ChannelMessage } from "./channel_message.ts";
 import { createDay, createGap, describeGap, type Row } from "./message_row.ts";
 import { continues, createMessageView, formatDay } from "./message_view.ts";
+import { goneBy, type IsGone, type RemovalJson } from "./removal.ts";
 
 /** Messages on the page while it follows the newest; older ones come back on demand. */
 const MAX_SHOWN = 500;
@@ -26,7 +27,6 @@ export interface MessageListOptions {
   readonly list: HTMLElement;
   readonly older: HTMLElement;
   readonly isMine: (message: ChannelMessage) => boolean;
-  readonly showsChannel: boolean;
   /** Reads the messages before an offset; undefined where that cannot be asked for. */
   readonly loadOlder: ((before: number) => Promise<OlderPage>) | undefined;
   /** Called when somebody comes near to the end by scrolling down. */
@@ -106,7 +106,7 @@ export class MessageList {
 
   /** The newest stored message that is shown. */
   get last(): ChannelMessage | undefined {
-    return this.#rows.findLast(({ message }) => this.#orderOf(message) > 0)?.message;
+    return this.#rows.findLast(({ message }) => message.offset > 0)?.message;
   }
 
   /** Older messages are not for this reader. */
@@ -121,29 +121,10 @@ export class MessageList {
   }
 
   /** Takes away what was removed from its channel. */
-  remove({ type, channel, id, offset }: RemovalJson): void {
-    const [epoch = "", digits] = id.split("-");
-    const order = this.#options.showsChannel ? Number(digits) : offset;
-    if (type === "removed") this.#takenBack.add(`${epoch}:${order}`);
-    this.#drop(({ message }) => {
-      const own = this.#orderOf(message);
-      if (own === 0 || message.channel !== channel || message.epoch !== epoch) return false;
-      return type === "removed" ? own === order : own <= order;
-    });
-  }
-
-  /**
-   * Takes away what others removed: of the messages up to an offset, these are the newest that the server has. What is older
-   * stays, as rules may have removed it, unless nothing is left at all.
-   */
-  keepOnly(kept: readonly ChannelMessage[], epoch: string, upTo: number): void {
-    const positions = new Set(kept.map((message) => this.#positionOf(message)));
-    const from = kept[0]?.offset ?? 1;
-    this.#drop(({ message }) => {
-      const { offset } = message;
-      if (message.epoch !== epoch || offset < from || offset > upTo) return false;
-      return !positions.has(this.#positionOf(message));
-    });
+  remove(removal: RemovalJson): void {
+    const [epoch] = removal.id.split("-");
+    if (removal.type === "removed") this.#takenBack.add(`${epoch}:${removal.offset}`);
+    this.drop(goneBy(removal));
   }
 
   /** Brings a message into view and marks it. Answers false when it is not among those shown. */
@@ -179,9 +160,9 @@ export class MessageList {
     if (isDown && scroller.scrollHeight - scrollTop - scroller.clientHeight < AHEAD) onNearEnd?.();
   }
 
-  /** Removes rows, and says anew what stands between those that are left. */
-  #drop(isGone: (row: Row) => boolean): void {
-    const gone = this.#rows.filter(isGone);
+  /** Removes messages, and says anew what stands between those that are left. */
+  drop(isGone: IsGone): void {
+    const gone = this.#rows.filter(({ message }) => isGone(message));
     if (gone.length === 0) return;
     for (const row of gone) this.#discard(row);
     const left = new Set(gone);
@@ -199,19 +180,23 @@ export class MessageList {
     row.gap?.remove();
     row.day?.remove();
     row.element.remove();
-    this.#byPosition.delete(this.#positionOf(row.message));
+    this.#byPosition.delete(positionOf(row.message));
   }
 
   #insert(message: ChannelMessage): void {
-    const order = this.#orderOf(message);
-    const known = order > 0 ? this.#byPosition.get(this.#positionOf(message)) : undefined;
-    if (known !== undefined) return this.#replace(known, message);
+    const { epoch, offset } = message;
+    const known = offset > 0 ? this.#byPosition.get(positionOf(message)) : undefined;
+    if (known !== undefined) {
+      // What came live is told neither its id nor its time.
+      if (message.sequence > 0 || known.message.sequence === 0) this.#replace(known, message);
+      return;
+    }
     let index = this.#rows.length;
     // Almost always the last place; further up only while a hole is filled.
-    for (let i = this.#rows.length - 1; order > 0 && i >= 0; i--) {
+    for (let i = this.#rows.length - 1; offset > 0 && i >= 0; i--) {
       const other = this.#rows[i]!.message;
-      if (this.#orderOf(other) === 0) continue;
-      if (other.epoch !== message.epoch || this.#orderOf(other) < order) break;
+      if (other.offset === 0) continue;
+      if (other.epoch !== epoch || other.offset < offset) break;
       index = i;
     }
     const row = this.#createRow(message, this.#rows[index - 1]);
@@ -236,22 +221,13 @@ export class MessageList {
 
   #createRow(message: ChannelMessage, previous: Row | undefined): Row {
     const row: Row = { message, element: this.#createElement(message, previous) };
-    if (this.#orderOf(message) > 0) this.#byPosition.set(this.#positionOf(message), row);
+    if (message.offset > 0) this.#byPosition.set(positionOf(message), row);
     return row;
   }
 
-  /** What counts the messages shown: those of one channel, or those of all. */
-  #orderOf({ offset, sequence }: ChannelMessage): number {
-    return this.#options.showsChannel ? sequence : offset;
-  }
-
-  #positionOf(message: ChannelMessage): string {
-    return `${message.epoch}:${this.#orderOf(message)}`;
-  }
-
   #createElement(message: ChannelMessage, previous: Row | undefined): HTMLElement {
-    const { isMine, showsChannel, decorate } = this.#options;
-    const element = createMessageView(message, { isMine: isMine(message), showsChannel });
+    const { isMine, decorate } = this.#options;
+    const element = createMessageView(message, { isMine: isMine(message), showsChannel: false });
     decorate?.(element, message);
     element.classList.toggle("continued", this.#isContinued(message, previous));
     return element;
@@ -266,7 +242,7 @@ export class MessageList {
   /** Puts a line above a row when offsets are missing before it, or takes it away when they are there. */
   #markGap(index: number): void {
     const row = this.#rows[index];
-    if (row === undefined || row.message.offset === 0 || this.#options.showsChannel) return;
+    if (row === undefined || row.message.offset === 0) return;
     const previous = this.#rows.slice(0, index).findLast(({ message }) => message.offset > 0);
     const text = previous && describeGap(
       previous.message,
@@ -373,4 +349,8 @@ export class MessageList {
       this.#button.ariaBusy = null;
     }
   }
+}
+
+function positionOf({ epoch, offset }: ChannelMessage): string {
+  return `${epoch}:${offset}`;
 }

@@ -2,9 +2,11 @@
  * The search panel: finds stored messages by text, event and sender, leads to what was found and to a time, and saves the
  * history as a file. The channel page opens it.
  */
+import type { ChangeWatch } from "./change_watch.ts";
 import { type ChannelMessage, formatId } from "./channel_message.ts";
 import { fetchPage, readRefusal } from "./history.ts";
 import { createMessageView } from "./message_view.ts";
+import type { IsGone } from "./removal.ts";
 import { authorization } from "./token.ts";
 
 const RESULTS = 50;
@@ -14,21 +16,29 @@ export interface SearchOptions {
   readonly panel: HTMLElement;
   readonly path: string;
   readonly isSingle: boolean;
+  /** Is told of all that is removed. */
+  readonly watch: ChangeWatch;
   readonly isMine: (message: ChannelMessage) => boolean;
   readonly toMessage: (id: string) => Promise<void>;
   readonly toTime: (time: Date) => Promise<void>;
 }
 
+/** The panel, to its page. */
+export interface Search {
+  /** Takes away what was removed. */
+  drop(isGone: IsGone): void;
+}
+
 /** Makes the button open the panel, and opens it where the address asks for a search. */
-export function openSearch(options: SearchOptions): void {
-  const { button, panel, isSingle } = options;
+export function openSearch(options: SearchOptions): Search {
+  const { button, panel, isSingle, watch } = options;
   const form = panel.querySelector<HTMLFormElement>("form")!;
   const found = panel.querySelector<HTMLOListElement>("ol")!;
   const status = panel.querySelector<HTMLElement>("[role=status]")!;
   const more = panel.querySelector<HTMLButtonElement>(".further")!;
   const jump = panel.querySelector<HTMLFormElement>("#jump")!;
   jump.hidden = !isSingle;
-  let shown = 0;
+  let shown: { readonly message: ChannelMessage; readonly element: HTMLElement }[] = [];
   let request = 0;
   let goOn: Readonly<Record<string, string | number>> | undefined;
 
@@ -41,38 +51,50 @@ export function openSearch(options: SearchOptions): void {
     const entries = [...new FormData(form)].filter(([, value]) => value !== "");
     return Object.fromEntries(entries) as Record<string, string>;
   };
+  const clear = () => {
+    found.replaceChildren();
+    shown = [];
+  };
+  const showCount = () => {
+    const count = shown.length;
+    status.textContent = count === 0
+      ? goOn === undefined ? "Nothing found." : "Nothing found so far."
+      : count === 1
+      ? "1 message found"
+      : `${count.toLocaleString()} messages found`;
+  };
   const search = async (further: Readonly<Record<string, string | number>>) => {
     const number = ++request;
     const filter = readFilter();
     more.hidden = true;
     if (Object.keys(filter).length === 0) {
-      found.replaceChildren();
+      clear();
       status.textContent = "";
       return;
     }
     status.textContent = "Searching…";
     try {
-      const page = await fetchPage(options.path, { ...filter, ...further, limit: RESULTS });
+      const page = await watch.during(async (changes) => {
+        const page = await fetchPage(options.path, { ...filter, ...further, limit: RESULTS });
+        return { ...page, messages: changes.left(page.messages) };
+      });
       if (number !== request) return;
-      if (Object.keys(further).length === 0) {
-        found.replaceChildren();
-        shown = 0;
-      }
+      if (Object.keys(further).length === 0) clear();
       // The newest first where the newest were looked for.
       const messages = isSingle ? page.messages.toReversed() : page.messages;
-      found.append(...messages.map((message) => createResult(message, options, () => setOpen(false))));
-      shown += messages.length;
+      const results = messages.map((message) => ({
+        message,
+        element: createResult(message, options, () => setOpen(false)),
+      }));
+      found.append(...results.map(({ element }) => element));
+      shown.push(...results);
       goOn = !page.more
         ? undefined
         : page.before === undefined
         ? { since: page.next }
         : { before: page.before };
       more.hidden = goOn === undefined;
-      status.textContent = shown === 0
-        ? goOn === undefined ? "Nothing found." : "Nothing found so far."
-        : shown === 1
-        ? "1 message found"
-        : `${shown.toLocaleString()} messages found`;
+      showCount();
     } catch (error) {
       if (number === request) status.textContent = error instanceof Error ? error.message : String(error);
     }
@@ -105,10 +127,20 @@ export function openSearch(options: SearchOptions): void {
 
   const asked = new URLSearchParams(location.search);
   const names = ["q", "event", "from"].filter((name) => asked.get(name));
-  if (names.length === 0) return;
   for (const name of names) form.querySelector<HTMLInputElement>(`[name=${name}]`)!.value = asked.get(name)!;
-  setOpen(true);
-  void search({});
+  if (names.length > 0) {
+    setOpen(true);
+    void search({});
+  }
+  return {
+    drop(isGone) {
+      const gone = shown.filter(({ message }) => isGone(message));
+      if (gone.length === 0) return;
+      for (const { element } of gone) element.remove();
+      shown = shown.filter((result) => !gone.includes(result));
+      showCount();
+    },
+  };
 }
 
 /** A message that was found, with the way to where it was said. */

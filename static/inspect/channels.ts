@@ -1,5 +1,5 @@
 /** The table of channels: filtered, sorted and paged by the server, renewed every two seconds. */
-import { read, repeat } from "./connection.ts";
+import { createReader, repeat } from "./connection.ts";
 import { create, createRowButton, find, Rows, setText } from "./elements.ts";
 import { formatAge, formatCount, formatShort } from "./format.ts";
 
@@ -62,10 +62,12 @@ export function openChannels(onChoose: (channel: string) => void): ChannelTable 
     },
   );
 
+  const read = createReader<{ rows: ChannelRow[]; total: number }>("channels");
   const renew = async () => {
     const order = descending ? "descending" : "ascending";
     const query = { filter: typed(), sort, order, offset: String(offset), limit: String(PAGE_ROWS) };
-    const page = await read<{ rows: ChannelRow[]; total: number }>("channels", query);
+    const page = await read(query);
+    if (page === undefined) return;
     if (page.rows.length === 0 && offset > 0) {
       offset = Math.max(0, Math.floor((page.total - 1) / PAGE_ROWS) * PAGE_ROWS);
       return await renew();

@@ -1,5 +1,5 @@
 /** Who is connected: the table of clients, and one of them in full with a button to disconnect it. */
-import { ask, read, repeat } from "./connection.ts";
+import { ask, createReader, read, repeat } from "./connection.ts";
 import { create, createRowButton, find, Rows, setText, showFacts } from "./elements.ts";
 import { formatAge, formatBytes, formatCount, formatTime } from "./format.ts";
 
@@ -43,10 +43,11 @@ export function openClients(): () => void {
       [protocol, address, formatAge(since)].forEach((text, i) => setText(cells[i]!, text));
     },
   );
+  const readClients = createReader<{ rows: ClientRow[]; total: number }>("clients");
   const renew = async () => {
-    const { rows: found, total } = await read<{ rows: ClientRow[]; total: number }>("clients", {
-      filter: filter.value,
-    });
+    const page = await readClients({ filter: filter.value });
+    if (page === undefined) return;
+    const { rows: found, total } = page;
     rows.show(found, filter.value === "" ? "Nobody is connected." : "Nobody has that.");
     const shown = found.length < total ? `The first ${formatCount(found.length)} of ` : "";
     setText(find("client-count"), `${shown}${formatCount(total)} ${total === 1 ? "client" : "clients"}`);
@@ -68,14 +69,18 @@ export function openClient({ connection, id, name, user }: ClientRow): void {
   find("client-facts").replaceChildren();
   setText(result, "");
   disconnect.disabled = false;
+  let isShown = true;
   const fail = (error: unknown) => {
+    if (!isShown) return;
     disconnect.disabled = true;
     setText(result, error instanceof Error ? error.message : String(error));
   };
   const stop = repeat(DETAILS_MILLISECONDS, async () => {
     if (disconnect.disabled) return;
     try {
-      showFacts(find("client-facts"), toFacts(await read<ClientDetails>("client", { connection })));
+      const details = await read<ClientDetails>("client", { connection });
+      // By now the dialog may show another client.
+      if (isShown) showFacts(find("client-facts"), toFacts(details));
     } catch (error) {
       fail(error);
     }
@@ -84,13 +89,16 @@ export function openClient({ connection, id, name, user }: ClientRow): void {
     disconnect.disabled = true;
     try {
       await ask(`/_inspect/disconnect?${new URLSearchParams({ connection })}`, { method: "POST" });
-      setText(result, "Disconnected.");
+      if (isShown) setText(result, "Disconnected.");
     } catch (error) {
       fail(error);
     }
   };
   find("client-close").onclick = () => dialog.close();
-  dialog.onclose = stop;
+  dialog.onclose = () => {
+    isShown = false;
+    stop();
+  };
   dialog.showModal();
 }
 

@@ -48,6 +48,18 @@ export async function read<T>(name: string, query: Readonly<Record<string, strin
   return await response.json();
 }
 
+/** Reads a document anew whenever asked to; answers undefined for one that was asked for anew before it came. */
+export function createReader<T>(
+  name: string,
+): (query: Readonly<Record<string, string>>) => Promise<T | undefined> {
+  let asked = 0;
+  return async (query) => {
+    const number = ++asked;
+    const document = await read<T>(name, query);
+    return number === asked ? document : undefined;
+  };
+}
+
 /** Reads a stream of JSON lines until it ends, the signal fires, or the browser is offline. */
 export async function readLines<T>(
   name: string,

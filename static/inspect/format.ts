@@ -20,7 +20,9 @@ export function formatBytes(bytes: number): string {
   return `${SHORT.format(bytes)} ${units[unit]}`;
 }
 
+/** What takes a moment. */
 export function formatMilliseconds(milliseconds: number): string {
+  if (milliseconds > 0 && milliseconds < 1) return `${WHOLE.format(milliseconds * 1_000)} µs`;
   return milliseconds < 1_000
     ? `${SHORT.format(milliseconds)} ms`
     : `${SHORT.format(milliseconds / 1_000)} s`;
@@ -28,7 +30,12 @@ export function formatMilliseconds(milliseconds: number): string {
 
 /** How long ago something was, such as "3 min". */
 export function formatAge(since: number): string {
-  const seconds = Math.max(0, Math.round((Date.now() - since) / 1_000));
+  return formatDuration((Date.now() - since) / 1_000);
+}
+
+/** What takes seconds or days. */
+export function formatDuration(duration: number): string {
+  const seconds = Math.max(0, Math.round(duration));
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
   if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h`;

@@ -1,7 +1,7 @@
 /** What the server does by itself: webhooks, which can be paused and sent again, and messages for later. */
 import { ask, read, repeat } from "./connection.ts";
 import { create, find, Rows, setText } from "./elements.ts";
-import { formatBytes, formatCount, formatMilliseconds } from "./format.ts";
+import { formatBytes, formatCount, formatDuration } from "./format.ts";
 
 interface WebhookRow {
   readonly name: string;
@@ -64,7 +64,7 @@ function openWebhooks(): void {
     (row, [, state, ...cells]) => {
       paused.set(row.name, row.paused);
       setText(state!, describeState(row));
-      const oldest = row.waiting === 0 ? "" : formatMilliseconds(row.oldestSeconds * 1_000);
+      const oldest = row.waiting === 0 ? "" : formatDuration(row.oldestSeconds);
       const texts = [formatCount(row.waiting), oldest, formatCount(row.delivered), formatCount(row.failures)];
       const isKnown = row.sender !== undefined;
       texts.forEach((text, i) => setText(cells[i]!, isKnown ? text : ""));

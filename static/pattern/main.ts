@@ -1,5 +1,6 @@
 /** The page of a list or pattern of channels: a table of what is published to any of them, as it comes. */
 import { credentialName, curlCredential, hideRefused, takesKey } from "../credential.ts";
+import { ChangeWatch } from "../change_watch.ts";
 import { fillCommand, quoteForShell } from "../command.ts";
 import { ConnectionState } from "../connection_state.ts";
 import type { Beginning, FeedHandlers } from "../feed.ts";
@@ -7,6 +8,7 @@ import { FollowFeed } from "../follow_feed.ts";
 import { MAX_PAGE_SIZE } from "../history.ts";
 import { openLightbox } from "../lightbox.ts";
 import { lockControls } from "../lock.ts";
+import { goneBy, type IsGone } from "../removal.ts";
 import { openSearch } from "../search.ts";
 import { openShare } from "../share.ts";
 import { useToken } from "../token.ts";
@@ -53,6 +55,12 @@ filter.oninput = () => table.filter(filter.value);
 pause.onclick = () => table.pause(pause.ariaPressed !== "true");
 find("#clear").onclick = () => table.clear();
 
+const watch = new ChangeWatch();
+const drop = (isGone: IsGone) => {
+  watch.noteGone(isGone);
+  table.drop(isGone);
+  search.drop(isGone);
+};
 const handlers: FeedHandlers = {
   onHistory(messages) {
     table.add(messages);
@@ -64,9 +72,8 @@ const handlers: FeedHandlers = {
     publish.offer(messages);
   },
   onReset: () => table.clear(),
-  onRemoved: (removal) => table.remove(removal),
-  // A line stream tells of what was removed while it was away, or that there is a gap.
-  onKept: () => {},
+  onRemoved: (removal) => drop(goneBy(removal)),
+  onGone: drop,
   onHistoryDenied: () => {},
   onGap: () => table.addGap(),
   onReady() {
@@ -84,11 +91,12 @@ const feed: FollowFeed = new FollowFeed(pathname, state, handlers, readBeginning
 
 hideRefused();
 openLightbox(find<HTMLDialogElement>("#lightbox"), [find("#rows"), find("#search ol")]);
-openSearch({
+const search = openSearch({
   button: find<HTMLButtonElement>("#find"),
   panel: find("#search"),
   path: pathname,
   isSingle: false,
+  watch,
   isMine: () => false,
   toMessage: () => Promise.resolve(),
   toTime: () => Promise.resolve(),

@@ -1,7 +1,8 @@
 /** The table of messages, the newest first: filtered, held back while it is paused, and bounded. */
 import { releaseBytes } from "../bytes_view.ts";
-import { type ChannelMessage, formatId, labelOf, type RemovalJson } from "../channel_message.ts";
+import { type ChannelMessage, formatId, labelOf } from "../channel_message.ts";
 import { createContent, formatExactTime, summarize } from "../message_view.ts";
+import type { IsGone } from "../removal.ts";
 import { toPath } from "./publish.ts";
 
 /** Rows kept; older ones are still in their channels. */
@@ -60,13 +61,13 @@ export class StreamTable {
     this.#take([undefined]);
   }
 
-  /** Takes back what was removed from its channel. */
-  remove({ type, channel, offset }: RemovalJson): void {
-    const isRemoved = (message: ChannelMessage | undefined) =>
-      message !== undefined && message.channel === channel && message.offset > 0 &&
-      (type === "removed" ? message.offset === offset : message.offset <= offset);
-    this.#coming = this.#coming.filter((message) => !isRemoved(message));
-    this.#keep(this.#rows.filter(({ message }) => !isRemoved(message)));
+  /** Takes away what was removed from its channel. */
+  drop(isGone: IsGone): void {
+    const isLeft = (message: ChannelMessage | undefined) => message === undefined || !isGone(message);
+    const coming = this.#coming.filter(isLeft);
+    if (this.#isPaused) this.#waiting -= this.#coming.length - coming.length;
+    this.#coming = coming;
+    this.#keep(this.#rows.filter(({ message }) => isLeft(message)));
   }
 
   /** Shows only rows that have every word of a text in their channel, event, sender or data. */

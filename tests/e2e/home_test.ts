@@ -99,7 +99,8 @@ site.test("Commands are in one box of tabs, which work by keyboard", async ({ op
 });
 
 site.test("Busy and recent channels are on the home page, renewed, and lead to their pages", async ({ open, server }) => {
-  for (const channel of ["old/news", "new/news", "old/news"]) {
+  const long = "of/a/long/name/".repeat(10) + "x";
+  for (const channel of [long, "old/news", "new/news", "old/news"]) {
     await curl("-d", "x", `${server.url}/${channel}`);
   }
   const reader = await open("/well/read");
@@ -109,6 +110,11 @@ site.test("Busy and recent channels are on the home page, renewed, and lead to t
   await expect(recent.getByRole("link").first()).toHaveText("/old/news");
   await expect(recent.getByRole("link").nth(1)).toHaveText("/new/news");
   await expect(recent.getByRole("link", { name: "/lobby" })).toHaveCount(0);
+  await expect(recent.getByRole("link", { name: long })).toBeVisible();
+  for (const width of [320, 768, 1280]) {
+    await page.setViewportSize({ width, height: 800 });
+    assert.equal(await page.evaluate("document.documentElement.scrollWidth > innerWidth"), false);
+  }
   const busy = page.getByRole("list", { name: "Busy" });
   await expect(busy.getByRole("listitem").filter({ hasText: "/well/read" })).toContainText("1 here");
   await curl("-d", "x", `${server.url}/new/news`);

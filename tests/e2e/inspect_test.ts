@@ -53,7 +53,7 @@ site.test("The inspector's numbers agree with what pages and publishers do", asy
   await expect(rowOf(inspector, "channel", "agree/b").getByRole("cell").nth(0)).toHaveText("0");
   await expect.poll(() => readTotal(inspector, "published")).toBe(before.published + 4);
   await expect.poll(() => readTotal(inspector, "delivered")).toBe(before.delivered + 6);
-  await expect(inspector.locator("#latency-value")).toHaveText(/^[\d.]+ ms$/);
+  await expect(inspector.locator("#latency-value")).toHaveText(/^[\d.]+ (µs|ms)$/);
 });
 
 site.test("One channel is watched as it lives: its readers, its messages, and what is published to it", async ({ server, open }) => {
@@ -184,7 +184,7 @@ site.test("Axes of counts have whole numbers, also where hardly anything happens
   await expectOpen(page);
   await expect.poll(() => page.evaluate("Object.keys(globalThis.marks ?? {}).length")).toBe(6);
   await curl("-d", "one", `${server.url}/axes`);
-  await expect(page.locator("#latency-value")).toHaveText(/^[\d.]+ ms$/);
+  await expect(page.locator("#latency-value")).toHaveText(/^[\d.]+ (µs|ms)$/);
   const marks = await page.evaluate<Record<string, string[]>>("marks");
   for (const title of ["Connections", "Messages in, a second", "Deliveries a second"]) {
     assert.deepEqual(marks[title]?.filter((mark) => !/^[\d,]+K?$/.test(mark)), [], title);
@@ -264,6 +264,41 @@ site.test("Channels are sorted by their heads, by keyboard too, and paged", asyn
   await expect(first).toHaveText("pages/11");
   await expect(inspector.getByRole("button", { name: "Next" })).toBeDisabled();
 });
+
+for (
+  const [table, label, path] of [
+    ["channel", "Filter by name", "/_inspect/channels"],
+    ["client", "Id, name, user, address", "/_inspect/clients"],
+  ] as const
+) {
+  site.test(`What was typed last filters the table of ${table}s, however late other answers come`, async ({ server, open }) => {
+    await using _early = await TestSocket.open(`${server.socketUrl}/early-drop?name=early-drop`);
+    await using _late = await TestSocket.open(`${server.socketUrl}/late-drop?name=late-drop`);
+    const inspector = await open("/_inspect");
+    await expectOpen(inspector);
+    const read = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    await inspector.route(
+      (url) => url.pathname === path && url.searchParams.get("filter") === "early",
+      async (route) => {
+        const response = await route.fetch();
+        read.resolve();
+        await released.promise;
+        await route.fulfill({ response });
+      },
+    );
+    const heads = inspector.locator(`#${table}-rows`).getByRole("rowheader");
+    await inspector.getByPlaceholder(label).fill("early");
+    await read.promise;
+    await inspector.getByPlaceholder(label).fill("late");
+    await expect(heads).toHaveText(["late-drop"]);
+    const arrived = inspector.waitForResponse((response) => response.url().includes("filter=early"));
+    released.resolve();
+    await (await arrived).finished();
+    await inspector.evaluate("new Promise(requestAnimationFrame)");
+    assert.deepEqual(await heads.allTextContents(), ["late-drop"]);
+  });
+}
 
 site.test("Where there is a key, the page is empty until it is given, and only this tab remembers it", async ({ open }) => {
   const key = "a-key-of-sixteen-characters";

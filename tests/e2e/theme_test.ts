@@ -100,3 +100,34 @@ site.test("Button takes no room from a page at 320 pixels", async ({ open }) => 
     assert.equal(await page.evaluate("document.documentElement.scrollWidth > innerWidth"), false, path);
   }
 });
+
+/** What is below the bar on top, by page. */
+const BELOW: Readonly<Record<string, string>> = {
+  "/": ".conversation",
+  "/news": ".conversation",
+  "/_docs": "main",
+  "/_examples/hello": "main",
+};
+
+site.test("Nothing moves when the scripts of a page have run, the button among what they add", async ({ open, server }) => {
+  for (const [path, selector] of Object.entries(BELOW)) {
+    for (const width of [360, 390, 1280]) {
+      const page = await open("/robots.txt", { viewport: { width, height: 800 } });
+      const released = Promise.withResolvers<void>();
+      await page.route(/\/_static\/.*(?<!theme)\.ts/, async (route) => {
+        await released.promise;
+        await route.continue();
+      });
+      await page.goto(server.url + path, { waitUntil: "commit" });
+      const below = page.locator(selector);
+      await expect(page.locator(".top")).toHaveCSS("display", "flex");
+      await expect(toggle(page)).toHaveCount(0);
+      const before = await below.boundingBox();
+      released.resolve();
+      await expect(toggle(page)).toBeVisible();
+      const after = await below.boundingBox();
+      assert.deepEqual([after?.x, after?.y], [before?.x, before?.y], `${path} at ${width} px`);
+      await page.context().close();
+    }
+  }
+});
