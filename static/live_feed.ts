@@ -6,7 +6,7 @@ import { ASKS_FOR_CREDENTIAL, takesKey } from "./credential.ts";
 import type { Beginning, FeedHandlers } from "./feed.ts";
 import { fetchHistory, type HistoryPage, MAX_PAGE_SIZE, PAGE_SIZE, Refusal } from "./history.ts";
 import { readId } from "./identity.ts";
-import { findGoneSince, goneFromNewest, readRemoval, type RemovalJson } from "./removal.ts";
+import { findGoneSince, goneFromNewest, isRemoved, readRemoval, type RemovalJson } from "./removal.ts";
 import { readToken } from "./token.ts";
 
 /** More than this is not fetched at once after a long absence. */
@@ -103,7 +103,7 @@ export class LiveFeed {
     });
     this.centrifuge.on("message", ({ data }) => {
       const removal = readRemoval(data);
-      if (removal?.channel === this.#options.channel) this.#take(removal);
+      if (removal?.channel === this.#options.channel) void this.#check(removal);
     });
     this.centrifuge.on("disconnected", ({ code, reason }) => {
       if (code === 0) return;
@@ -212,6 +212,11 @@ export class LiveFeed {
       if (this.#held === held) this.#held = undefined;
       for (const change of held) this.#take("type" in change ? change : { ...change, epoch: this.#epoch });
     }
+  }
+
+  /** Takes a removal if it is true. */
+  async #check(removal: RemovalJson): Promise<void> {
+    if (await isRemoved(this.#options.path, removal)) this.#take(removal);
   }
 
   /** Passes on what is published or removed, or holds it while missed messages are fetched. */

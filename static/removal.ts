@@ -1,6 +1,6 @@
 /** What the server tells of messages that were removed, and which of the messages shown are gone. Feeds and lists use it. */
 import type { ChannelMessage } from "./channel_message.ts";
-import { fetchHistory, type HistoryPage } from "./history.ts";
+import { fetchHistory, type HistoryPage, Refusal } from "./history.ts";
 
 /** What the server tells of messages that were removed: one, or all up to and including one. */
 export interface RemovalJson {
@@ -22,6 +22,22 @@ export function readRemoval(data: unknown): RemovalJson | undefined {
   if (type !== "removed" && type !== "cleared") return undefined;
   if (typeof channel !== "string" || typeof id !== "string" || typeof offset !== "number") return undefined;
   return { type, channel, id, offset };
+}
+
+/**
+ * Whether the server no longer has what a removal names: on an open server anybody may send a page what looks like one.
+ * Readers who may not read what is stored cannot ask, and have to believe it.
+ */
+export async function isRemoved(path: string, { type, id, offset }: RemovalJson): Promise<boolean> {
+  const [epoch] = id.split("-");
+  try {
+    const since = type === "removed" ? Math.max(0, offset - 1) : "earliest";
+    const { messages: [first] } = await fetchHistory(path, 1, since);
+    if (first === undefined || first.epoch !== epoch) return true;
+    return type === "removed" ? first.offset !== offset : first.offset > offset;
+  } catch (error) {
+    return error instanceof Refusal && error.isDenial;
+  }
 }
 
 /** What a removal took away. */

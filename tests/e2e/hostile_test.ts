@@ -113,15 +113,26 @@ site.test("Hostile names, keys, events and channels are text wherever the channe
 site.test("Removals that anybody makes up hide nothing and break nothing", async ({ open, server }) => {
   const page = await open("/made-up?name=Anna");
   await expectLive(page);
-  await post(`${server.url}/made-up`, "still here");
+  const { id, offset } = await post(`${server.url}/made-up`, "still here");
   await expect(shownMessages(page)).toHaveText(["still here"]);
   const { members } = await (await fetch(`${server.url}/made-up?presence`)).json();
-  const removals = [1, null, "x", {}, { type: "removed" }, {
-    type: "removed",
-    channel: "made-up",
-    id: 5,
-    offset: {},
-  }];
+  const removals = [
+    1,
+    null,
+    "x",
+    {},
+    { type: "removed" },
+    {
+      type: "removed",
+      channel: "made-up",
+      id: 5,
+      offset: {},
+    },
+    { type: "removed", channel: "made-up", id, offset },
+    { type: "cleared", channel: "made-up", id, offset },
+  ];
+  const asked: string[] = [];
+  page.on("response", (response) => void asked.push(new URL(response.url()).search));
   for (const removal of removals) {
     await post(
       `${server.url}/@${members[0].id}`,
@@ -129,6 +140,7 @@ site.test("Removals that anybody makes up hide nothing and break nothing", async
       "application/json",
     );
   }
+  await expect.poll(() => asked.length, "the page asks about those that are well-formed").toBe(2);
   await post(`${server.url}/made-up`, "and this");
   await expect(shownMessages(page)).toHaveText(["still here", "and this"]);
 });
