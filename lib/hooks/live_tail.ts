@@ -82,7 +82,7 @@ export class LiveTail {
   follow({ epoch, sequence }: Place): void {
     if (!this.#isRecording) return;
     this.#since = { epoch, sequence };
-    this.#drop(sequence);
+    this.drop(sequence);
   }
 
   /** Forgets everything. */
@@ -108,7 +108,7 @@ export class LiveTail {
   ): Outgoing | undefined {
     const since = this.#since;
     if (since === undefined || since.epoch !== epoch || sequence < since.sequence) return undefined;
-    this.#drop(sequence);
+    this.drop(sequence);
     const start = this.#startOf(this.#first);
     const room = limits.bytes - BODY_HEAD.length - BODY_TAIL.length;
     let end = this.#first;
@@ -135,11 +135,8 @@ export class LiveTail {
     return next === -1 ? 0 : this.#sequences.length - Math.max(next, this.#first);
   }
 
-  #startOf(index: number): number {
-    return index === 0 ? 0 : this.#ends[index - 1]!;
-  }
-
-  #drop(upTo: number): void {
+  /** Forgets what was sent: everything up to a sequence. */
+  drop(upTo: number): void {
     while ((this.#sequences[this.#first] ?? Infinity) <= upTo) this.#first++;
     if (this.#first < this.#sequences.length) return;
     this.#ends.length =
@@ -147,6 +144,10 @@ export class LiveTail {
       this.#times.length =
       this.#first =
         0;
+  }
+
+  #startOf(index: number): number {
+    return index === 0 ? 0 : this.#ends[index - 1]!;
   }
 
   /** Encodes several texts at once, which is cheaper; false if there is no room. */
