@@ -199,18 +199,20 @@ function encodeProperties({ key, removed, user }: MessageProperties): string {
   return user === undefined ? json : `${json},"tags":${JSON.stringify(Object.fromEntries(user))}`;
 }
 
-// Consecutive messages mostly share channel and millisecond: caching the last of each halves the cost of a message.
-let lastChannel = "";
-let lastChannelJson = '""';
+// Messages mostly are of few channels, and consecutive ones of one millisecond: to remember what these are in JSON halves
+// the cost of a message.
+const MAX_REMEMBERED = 1_000;
+const channelJson = new Map<string, string>();
 let lastTime = 0;
 let lastTimeText = new Date(0).toISOString();
 
 function encodeChannel(channel: string): string {
-  if (channel !== lastChannel) {
-    lastChannel = channel;
-    lastChannelJson = JSON.stringify(channel);
+  let json = channelJson.get(channel);
+  if (json === undefined) {
+    if (channelJson.size >= MAX_REMEMBERED) channelJson.clear();
+    channelJson.set(channel, json = JSON.stringify(channel));
   }
-  return lastChannelJson;
+  return json;
 }
 
 /** A time in milliseconds since 1970 as RFC 3339 text in UTC. */
@@ -242,10 +244,19 @@ export function encodeRemovalJson({ kind, channel, epoch, sequence, offset }: Re
 export function encodePayloadJson(payload: Payload): string {
   switch (payload.kind) {
     case "text":
-      return JSON.stringify(payload.text);
+      return encodeText(payload.text);
     case "json":
       return toJsonLine(payload.text);
     case "bytes":
       return `{"base64":"${payload.bytes.toBase64()}"}`;
   }
+}
+
+const NEEDS_ESCAPES = /[^ !#-[\]-~]/;
+/** From so many characters on, `JSON.stringify` is the quicker one. */
+const LONG_TEXT = 100;
+
+/** Text as a JSON string. */
+function encodeText(text: string): string {
+  return text.length >= LONG_TEXT || NEEDS_ESCAPES.test(text) ? JSON.stringify(text) : `"${text}"`;
 }

@@ -13,7 +13,7 @@ const MAX_MESSAGES = 4_000;
 const MAX_BYTES = 1024 * 1024;
 /** The first size of the memory for it. */
 const FIRST_BYTES = 16 * 1024;
-/** Characters that are encoded at once, unless one event has more. */
+/** Once a text has so many characters, it is encoded. */
 const MAX_TEXT = 16 * 1024;
 /** A character takes at most so many bytes of UTF-8. */
 const BYTES_PER_CHARACTER = 3;
@@ -54,22 +54,21 @@ export class LiveTail {
       this.#epoch = first.epoch;
     }
     if (this.#sequences.length - this.#first + messages.length > MAX_MESSAGES) return this.reset();
-    let texts: string[] = [];
-    let length = 0;
+    let text = "";
+    let ends: number[] = [];
     for (const message of messages) {
       if (message.epoch !== this.#epoch) return this.reset();
-      const text = `{"type":"message",${encodeMessageMembers(message)}},`;
-      if (length > 0 && length + text.length > MAX_TEXT) {
-        if (!this.#add(texts, length)) return this.reset();
-        texts = [];
-        length = 0;
+      if (text.length > MAX_TEXT) {
+        if (!this.#add(text, ends)) return this.reset();
+        text = "";
+        ends = [];
       }
-      texts.push(text);
-      length += text.length;
+      text += `{"type":"message",${encodeMessageMembers(message)}},`;
+      ends.push(text.length);
       this.#sequences.push(message.sequence);
       this.#times.push(message.time);
     }
-    if (!this.#add(texts, length)) this.reset();
+    if (!this.#add(text, ends)) this.reset();
   }
 
   /** Whether the events that were not sent fill a body of so many bytes. */
@@ -82,7 +81,7 @@ export class LiveTail {
   follow({ epoch, sequence }: Place): void {
     if (!this.#isRecording) return;
     this.#since = { epoch, sequence };
-    this.#drop(sequence);
+    this.drop(sequence);
   }
 
   /** Forgets everything. */
@@ -108,7 +107,7 @@ export class LiveTail {
   ): Outgoing | undefined {
     const since = this.#since;
     if (since === undefined || since.epoch !== epoch || sequence < since.sequence) return undefined;
-    this.#drop(sequence);
+    this.drop(sequence);
     const start = this.#startOf(this.#first);
     const room = limits.bytes - BODY_HEAD.length - BODY_TAIL.length;
     let end = this.#first;
@@ -135,11 +134,8 @@ export class LiveTail {
     return next === -1 ? 0 : this.#sequences.length - Math.max(next, this.#first);
   }
 
-  #startOf(index: number): number {
-    return index === 0 ? 0 : this.#ends[index - 1]!;
-  }
-
-  #drop(upTo: number): void {
+  /** Forgets what was sent: everything up to a sequence. */
+  drop(upTo: number): void {
     while ((this.#sequences[this.#first] ?? Infinity) <= upTo) this.#first++;
     if (this.#first < this.#sequences.length) return;
     this.#ends.length =
@@ -149,13 +145,29 @@ export class LiveTail {
         0;
   }
 
-  /** Encodes several texts at once, which is cheaper; false if there is no room. */
-  #add(texts: readonly string[], length: number): boolean {
-    if (!this.#makeRoom(length)) return false;
+  #startOf(index: number): number {
+    return index === 0 ? 0 : this.#ends[index - 1]!;
+  }
+
+  /**
+   * Encodes several events at once, which is cheaper; false if there is no room.
+   *
+   * @param ends where the text of each ends
+   */
+  #add(text: string, ends: readonly number[]): boolean {
+    if (!this.#makeRoom(text.length)) return false;
     let end = this.#ends.at(-1) ?? 0;
-    const { written } = encoder.encodeInto(texts.join(""), this.#bytes.subarray(end));
-    // Most texts are ASCII.
-    for (const text of texts) this.#ends.push(end += written === length ? text.length : utf8Length(text));
+    const { written } = encoder.encodeInto(text, this.#bytes.subarray(end));
+    if (written === text.length) {
+      // Most texts are ASCII.
+      for (const next of ends) this.#ends.push(end + next);
+      return true;
+    }
+    let start = 0;
+    for (const next of ends) {
+      this.#ends.push(end += utf8Length(text.slice(start, next)));
+      start = next;
+    }
     return true;
   }
 

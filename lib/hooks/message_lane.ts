@@ -243,6 +243,7 @@ export class MessageLane {
       );
       if (!taken) return;
       this.#waiting = Math.max(0, this.#waiting - page.count);
+      this.#tail.drop(upTo);
       this.#oldest = page.more ? page.newest : undefined;
       place.progress = { epoch: nextEpoch, sequence: upTo };
       // Until the end is reached, pages would tell of the same gap again.

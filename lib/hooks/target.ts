@@ -4,6 +4,7 @@
  */
 import type { Logger } from "../core/logger.ts";
 import { sleep } from "../base/sleep.ts";
+import { Deadlines } from "./deadlines.ts";
 import { describeFailure } from "./fields.ts";
 
 /** One request to the target. Repeats have the same id, by which the target recognises them. */
@@ -44,9 +45,11 @@ export class Target {
   /** Why the last request failed; undefined when it was taken. */
   #reason: string | undefined;
   readonly #options: TargetOptions;
+  readonly #deadlines: Deadlines;
 
   constructor(options: TargetOptions) {
     this.#options = options;
+    this.#deadlines = new Deadlines(options.timeout * 1_000, options.signal);
   }
 
   get name(): string {
@@ -103,23 +106,15 @@ export class Target {
   async #send(
     delivery: Delivery,
   ): Promise<{ kind: "taken" } | { kind: "failed"; reason: string; retryAfter: number }> {
-    const { url, timeout, sign, client, signal } = this.#options;
-    // One controller for both reasons, as AbortSignal.any() would take two more signals for each request.
-    const ending = new AbortController();
-    const end = () => ending.abort();
-    let isLate = false;
-    const timer = setTimeout(() => {
-      isLate = true;
-      end();
-    }, timeout * 1_000);
-    signal.addEventListener("abort", end);
+    const { url, timeout, sign, client } = this.#options;
+    const attempt = this.#deadlines.begin();
     try {
       const response = await fetch(url, {
         method: "POST",
         body: delivery.body,
         client,
         redirect: "manual",
-        signal: ending.signal,
+        signal: attempt.signal,
         headers: { "content-type": "application/json", "user-agent": "Raindrops", ...sign(delivery) },
       });
       if (response.ok) {
@@ -134,15 +129,14 @@ export class Target {
         retryAfter: readRetryAfter(response.headers),
       };
     } catch (error) {
-      const reason = isLate
+      const reason = attempt.isLate
         ? `no answer within ${timeout} seconds`
         : error instanceof Error
         ? describeFailure(error, url)
         : String(error);
       return { kind: "failed", reason, retryAfter: 0 };
     } finally {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
+      this.#deadlines.finish(attempt);
     }
   }
 }

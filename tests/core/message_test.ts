@@ -68,6 +68,25 @@ Deno.test("encodePayloadJson() writes text as a string, JSON as it is, bytes as 
   assert.equal(encodePayloadJson({ kind: "bytes", bytes: new Uint8Array() }), '{"base64":""}');
 });
 
+Deno.test("encodePayloadJson() escapes in text what JSON.stringify() does, in short ones and long ones", () => {
+  for (const rest of ["", "x".repeat(200)]) {
+    for (let unit = 0; unit <= 0xffff; unit++) {
+      const text = String.fromCharCode(unit) + rest;
+      assert.equal(encodePayloadJson({ kind: "text", text }), JSON.stringify(text));
+    }
+  }
+});
+
+Deno.test("encodeMessageJson() names the channel, also of more channels than it remembers", () => {
+  for (let round = 0; round < 2; round++) {
+    for (let i = 0; i < 1_500; i++) {
+      const channel = `"${i}"`;
+      const json = encodeMessageJson({ ...createMessage("a"), channel });
+      assert.equal((JSON.parse(json) as { channel: string }).channel, channel);
+    }
+  }
+});
+
 Deno.test("utf8Length() is the length of the encoded text, lone surrogates included", () => {
   const encoder = new TextEncoder();
   // Units rather than characters, mostly surrogates, so that pairs come in every state of disrepair.

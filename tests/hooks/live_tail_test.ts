@@ -25,6 +25,7 @@ Deno.test("A lane that reads the tail where it can, and the engine else, misses 
     during: few,
     after: few,
     limit: fc.integer({ min: 1, max: 4 }),
+    drops: fc.boolean(),
   });
   fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
     const tail = new LiveTail();
@@ -33,7 +34,7 @@ Deno.test("A lane that reads the tail where it can, and the engine else, misses 
     const announce = (count: number) => {
       tail.note(Array.from({ length: count }, () => createMessage(++newest)));
     };
-    for (const { before, during, after, limit } of steps) {
+    for (const { before, during, after, limit, drops } of steps) {
       announce(before);
       const page = tail.read({ epoch: EPOCH, sequence }, { messages: limit, bytes: 100_000 });
       if (page === undefined) {
@@ -53,6 +54,7 @@ Deno.test("A lane that reads the tail where it can, and the engine else, misses 
         assert.ok(sequences.length > 0 && sequences.length <= limit);
         assert.equal(page.more, sequences.at(-1)! < newest);
         sequence = page.next.sequence;
+        if (drops) tail.drop(sequence);
       }
     }
   }));
@@ -116,6 +118,8 @@ Deno.test("What the tail sends is what the engine would have given, whatever the
       assert.deepEqual(sent.body, encodePage(page, options).body);
       sequence = sent.next.sequence;
       assert.equal(sent.more, sequence < texts.length);
+      tail.drop(sequence);
+      assert.equal(tail.fills(frame + 1), sent.more, "what was sent fills no body");
     }
   }));
 });
