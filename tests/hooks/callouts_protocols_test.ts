@@ -1,6 +1,6 @@
 /** Callouts asked for by clients of MQTT and Pusher: the application decides there as it does elsewhere. */
 import assert from "node:assert/strict";
-import { connect, type MqttApp, startMqtt } from "../protocols/mqtt/app.ts";
+import { connect, type MqttApp, RawClient, startMqtt } from "../protocols/mqtt/app.ts";
 import { APP } from "../protocols/pusher/pusher_app.ts";
 import { startApp, type TestApp } from "../test_app.ts";
 import { TestSocket } from "../test_socket.ts";
@@ -85,6 +85,24 @@ Deno.test("In MQTT over a WebSocket, the headers that are named are passed on", 
   const [asked] = backend.of("subscribe");
   assert.equal(asked?.headers.get("cookie"), "session=ann");
   assert.equal(asked?.headers.get("x-other"), null);
+});
+
+Deno.test("While the application is asked who an MQTT client is, its packets wait, but not without a bound", async () => {
+  await using backend = new Backend();
+  const { promise: held, resolve } = Promise.withResolvers<unknown>();
+  const release = () => resolve({ result: { user: "ann" } });
+  using _released = { [Symbol.dispose]: release };
+  backend.answer = () => held;
+  await using server = await startWithMqtt(backend);
+  const connect = "100d 0004 4d515454 04 02 0078 0001";
+  using patient = await RawClient.open(server);
+  await patient.send(`${connect} 61 ${"c000".repeat(5_000)}`);
+  using flooding = await RawClient.open(server);
+  // It hangs up before it has read all of this.
+  await flooding.send(`${connect} 62 ${"c000".repeat(1_000_000)}`).catch(() => {});
+  assert.equal(await flooding.readAll(), "");
+  release();
+  assert.equal(await patient.read(4 + 10_000), `20020000${"d000".repeat(5_000)}`);
 });
 
 Deno.test("MQTT messages keep their order, however long the application takes for each, and others go on", async () => {

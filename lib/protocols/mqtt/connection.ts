@@ -54,12 +54,8 @@ export class MqttConnection implements SessionConnection {
   readonly #finish: () => void;
   readonly #caller: Caller | undefined;
   #state: "new" | "connecting" | "connected" | "ended" = "new";
-  /** Packets that have arrived and wait for their slice, and the reading of them. */
-  #unread: Uint8Array<ArrayBuffer>[] = [];
-  #unreadBytes = 0;
+  /** The reading of packets that have arrived and wait for their slice. */
   #reading: Promise<void> | undefined;
-  #waiting: Packet[] = [];
-  #waitingBytes = 0;
   #session: MqttSession | undefined;
   #silence: ReturnType<typeof setTimeout> | undefined;
   #keepAlive = 0;
@@ -73,7 +69,7 @@ export class MqttConnection implements SessionConnection {
     this.socket = socket;
     this.outbox = new Outbox(socket, context.outboxLimits);
     this.maxPacketBytes = context.settings.maxMessageBytes + HEAD_BYTES;
-    this.#framer = new PacketFramer(this.maxPacketBytes, (packet) => this.#queue(packet));
+    this.#framer = new PacketFramer(this.maxPacketBytes);
     const { promise, resolve } = Promise.withResolvers<void>();
     this.finished = promise;
     this.#finish = resolve;
@@ -89,9 +85,12 @@ export class MqttConnection implements SessionConnection {
   receive(bytes: Uint8Array<ArrayBuffer>): Promise<void> | undefined {
     if (this.#isEnded) return;
     this.#heard = performance.now();
-    this.#guard(() => this.#framer.feed(bytes));
-    if (this.#reading === undefined && bytes.byteLength <= SMALL_BYTES) this.#readSlice();
-    if (this.#unread.length > 0) this.#reading ??= this.#readRest();
+    this.#framer.push(bytes);
+    if (this.#framer.waitingBytes > MAX_UNREAD_PACKETS * this.maxPacketBytes) {
+      this.endFor(new MessagingError("too_many_requests", "Too many packets at once: wait for answers"));
+      return;
+    }
+    this.#readOn(bytes.byteLength <= SMALL_BYTES);
     return this.#reading?.then(() => this.#session?.roomForMore()) ?? this.#session?.roomForMore();
   }
 
@@ -153,7 +152,7 @@ export class MqttConnection implements SessionConnection {
     if (this.#isEnded) return;
     this.#state = "ended";
     clearTimeout(this.#silence);
-    this.#waiting = [];
+    this.#framer.clear();
     const { context } = this;
     const storing = this.#session?.close(isRegular) ?? Promise.resolve();
     storing.catch((error) => {
@@ -194,37 +193,36 @@ export class MqttConnection implements SessionConnection {
     this.closed();
   }
 
-  #queue(packet: Uint8Array<ArrayBuffer>): boolean {
-    this.#unread.push(packet);
-    this.#unreadBytes += packet.byteLength;
-    if (this.#unreadBytes > MAX_UNREAD_PACKETS * this.maxPacketBytes) {
-      this.endFor(new MessagingError("too_many_requests", "Too many packets at once: wait for answers"));
-    }
-    return !this.#isEnded;
+  /**
+   * Reads what has arrived, unless that is going on.
+   *
+   * @param atOnce whether the first slice is now
+   */
+  #readOn(atOnce: boolean): void {
+    if (this.#reading !== undefined) return;
+    if (!atOnce || !this.#readSlice()) this.#reading = this.#readRest();
   }
 
   /** Reads packets in slices: thousands in one frame hold up nobody else. */
   async #readRest(): Promise<void> {
-    while (this.#unread.length > 0 && !this.#isEnded) {
-      await nextSlice();
-      this.#readSlice();
-    }
+    do await nextSlice(); while (!this.#readSlice());
     this.#reading = undefined;
   }
 
-  #readSlice(): void {
+  /** Returns whether there is nothing left to read for now. What follows CONNECT waits for CONNACK. */
+  #readSlice(): boolean {
     const clock = new SliceClock();
-    let count = 0;
+    let isDone = false;
     // Storing and delivering a message come after its packet was read, when the clock is not looked at any more.
-    const end = Math.min(this.#unread.length, MAX_SLICE_PACKETS);
     this.#guard(() => {
-      while (count < end && !clock.isOver && !this.#isEnded) {
-        const packet = this.#unread[count++]!;
-        this.#unreadBytes -= packet.byteLength;
+      for (let count = 0; count < MAX_SLICE_PACKETS && !clock.isOver; count++) {
+        const packet = this.#isEnded || this.#state === "connecting" ? undefined : this.#framer.next();
+        isDone = packet === undefined;
+        if (packet === undefined) return;
         this.#read(packet);
       }
     });
-    this.#unread.splice(0, this.#isEnded ? this.#unread.length : count);
+    return isDone || this.#isEnded;
   }
 
   /** Ends the connection for what a packet makes us throw. */
@@ -248,10 +246,10 @@ export class MqttConnection implements SessionConnection {
       }
       throw error;
     }
-    this.#take(packet, bytes.byteLength);
+    this.#take(packet);
   }
 
-  #take(packet: Packet, size: number): void {
+  #take(packet: Packet): void {
     if (packet.cmd === "connect") {
       if (this.#state !== "new") return this.refuse("A second CONNECT");
       this.#state = "connecting";
@@ -259,11 +257,7 @@ export class MqttConnection implements SessionConnection {
       this.#decoder.setVersion(this.version);
       this.#connect(packet).catch((error) => this.#answerRefusal(error));
     } else if (this.#state === "new") this.refuse(`${packet.cmd.toUpperCase()} before CONNECT`);
-    else if (this.#state === "connecting") {
-      this.#waitingBytes += size;
-      if (this.#waitingBytes > this.maxPacketBytes) return this.refuse("Too much before CONNACK");
-      this.#waiting.push(packet);
-    } else this.#run(packet);
+    else this.#run(packet);
   }
 
   #run(packet: Packet): void {
@@ -342,9 +336,7 @@ export class MqttConnection implements SessionConnection {
     this.send(createConnack(packet, { version, clientId, sessionPresent, expiry, maxPacketBytes }, settings));
     this.#watchSilence(packet.keepalive ?? 0);
     session.start();
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const one of waiting) this.#run(one);
+    this.#readOn(this.#framer.waitingBytes <= SMALL_BYTES);
   }
 
   /** @throws {MessagingError} `share_used_up`, or {Refusal} where the server keeps enough */

@@ -1,4 +1,4 @@
-/** Cuts the bytes of a connection into MQTT packets, within bounds. Connections feed it whatever arrives. */
+/** Cuts the bytes of a connection into MQTT packets, within bounds. Connections push whatever arrives. */
 
 /** What is wrong with a stream of packets: the connection must end. */
 export class FramingError extends Error {
@@ -15,66 +15,73 @@ export class FramingError extends Error {
 /** Bytes of the longest fixed header (MQTT 5.0 section 2.1.4). */
 const MAX_HEADER_BYTES = 5;
 
+const NONE = new Uint8Array();
+
 export class PacketFramer {
   readonly #maxPacketBytes: number;
-  readonly #onPacket: (packet: Uint8Array<ArrayBuffer>) => boolean;
-  #pending: Uint8Array<ArrayBuffer>[] = [];
-  #pendingBytes = 0;
+  // What has arrived and is not taken, from one index to the other. An object for each packet that waits, or for each
+  // piece in which it arrived, would take a hundred times the memory of its bytes.
+  #bytes: Uint8Array<ArrayBuffer> = NONE;
+  #start = 0;
+  #end = 0;
 
-  /**
-   * @param maxPacketBytes counts the fixed header too
-   * @param onPacket takes one whole packet; returns false to stop, and the rest is dropped
-   */
-  constructor(maxPacketBytes: number, onPacket: (packet: Uint8Array<ArrayBuffer>) => boolean) {
+  /** @param maxPacketBytes counts the fixed header too */
+  constructor(maxPacketBytes: number) {
     this.#maxPacketBytes = maxPacketBytes;
-    this.#onPacket = onPacket;
+  }
+
+  /** Bytes that have arrived and are not taken. */
+  get waitingBytes(): number {
+    return this.#end - this.#start;
+  }
+
+  /** Adds bytes, which may hold parts of a packet or several. They are the framer's from then on. */
+  push(bytes: Uint8Array<ArrayBuffer>): void {
+    const waiting = this.waitingBytes;
+    if (waiting === 0) {
+      this.#reset(bytes);
+      return;
+    }
+    if (this.#end + bytes.byteLength > this.#bytes.byteLength) {
+      // Twice as large as needed: pieces of a byte would else take quadratic time.
+      const larger = new Uint8Array((waiting + bytes.byteLength) * 2);
+      larger.set(this.#bytes.subarray(this.#start, this.#end));
+      this.#bytes = larger;
+      this.#start = 0;
+      this.#end = waiting;
+    }
+    this.#bytes.set(bytes, this.#end);
+    this.#end += bytes.byteLength;
   }
 
   /**
-   * Takes bytes, which may hold parts of a packet or several.
+   * Takes the next packet; undefined if it has not arrived as a whole.
    *
    * @throws {FramingError} for a length that is malformed or beyond the limit, before its packet has arrived
    */
-  feed(bytes: Uint8Array<ArrayBuffer>): void {
-    if (this.#pendingBytes > 0) {
-      // The pieces are joined only once the packet is complete: joining at each piece would take quadratic time.
-      this.#pending.push(bytes);
-      this.#pendingBytes += bytes.byteLength;
-      const head = this.#peek();
-      const size = readPacketSize(head, this.#maxPacketBytes);
-      if (size === undefined || this.#pendingBytes < size) return;
-      bytes = join(this.#pending, this.#pendingBytes);
-      this.#pending = [];
-      this.#pendingBytes = 0;
+  next(): Uint8Array<ArrayBuffer> | undefined {
+    const start = this.#start;
+    const head = this.#bytes.subarray(start, Math.min(start + MAX_HEADER_BYTES, this.#end));
+    const size = readPacketSize(head, this.#maxPacketBytes);
+    if (size === undefined || start + size > this.#end) {
+      // The beginning of a packet must not keep the packets before it in memory.
+      if (start > 0) this.#reset(this.#bytes.slice(start, this.#end));
+      return undefined;
     }
-    let start = 0;
-    while (start < bytes.byteLength) {
-      const size = readPacketSize(bytes.subarray(start, start + MAX_HEADER_BYTES), this.#maxPacketBytes);
-      if (size === undefined || start + size > bytes.byteLength) break;
-      const packet = bytes.subarray(start, start += size);
-      if (!this.#onPacket(packet)) return;
-    }
-    if (start < bytes.byteLength) {
-      this.#pending = [bytes.slice(start)];
-      this.#pendingBytes = bytes.byteLength - start;
-    }
+    const packet = this.#bytes.subarray(start, this.#start = start + size);
+    if (this.#start === this.#end) this.clear();
+    return packet;
   }
 
-  /** The first bytes of what is pending, enough for a fixed header. */
-  #peek(): Uint8Array {
-    const first = this.#pending[0];
-    if (first !== undefined && first.byteLength >= MAX_HEADER_BYTES) {
-      return first.subarray(0, MAX_HEADER_BYTES);
-    }
-    const head = new Uint8Array(Math.min(MAX_HEADER_BYTES, this.#pendingBytes));
-    let at = 0;
-    for (const piece of this.#pending) {
-      if (at === head.byteLength) break;
-      const part = piece.subarray(0, head.byteLength - at);
-      head.set(part, at);
-      at += part.byteLength;
-    }
-    return head;
+  /** Drops what has arrived. */
+  clear(): void {
+    this.#reset(NONE);
+  }
+
+  #reset(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#bytes = bytes;
+    this.#start = 0;
+    this.#end = bytes.byteLength;
   }
 }
 
@@ -97,14 +104,4 @@ function readPacketSize(head: Uint8Array, limit: number): number | undefined {
     }
   }
   throw new FramingError(0x81, "A packet whose length has more than four bytes");
-}
-
-function join(pieces: readonly Uint8Array<ArrayBuffer>[], size: number): Uint8Array<ArrayBuffer> {
-  const joined = new Uint8Array(size);
-  let at = 0;
-  for (const piece of pieces) {
-    joined.set(piece, at);
-    at += piece.byteLength;
-  }
-  return joined;
 }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { FramingError, PacketFramer } from "../../../lib/protocols/mqtt/framer.ts";
 import { PacketDecoder } from "../../../lib/protocols/mqtt/codec.ts";
+import { readOwnLiveBytes } from "../../live_memory.ts";
 import { type MqttApp, RawClient, startMqtt } from "./app.ts";
 
 /** CONNECT of client "a", clean, keep-alive 120. */
@@ -55,6 +56,14 @@ Deno.test("5.0 packets are answered byte for byte", async () => {
   }
 });
 
+Deno.test("what comes right behind CONNECT waits for CONNACK, thousands of packets of it", async () => {
+  await using app = await startMqtt();
+  using client = await RawClient.open(app);
+  const count = 5_000;
+  await client.send(`${CONNECT_4} 8206 0001 0001 71 00 ${"c000".repeat(count)}`);
+  assert.equal(await client.read(9 + 2 * count), `${CONNACK_4}9003000100${"d000".repeat(count)}`);
+});
+
 const ENDINGS: readonly (readonly [what: string, connect: string, sent: string, answer: RegExp])[] = [
   ["a second CONNECT", CONNECT_4, CONNECT_4, /^$/],
   ["a wrong protocol name", "", "100d 0004 4d515458 04 02 0078 0001 61", /^$/],
@@ -104,13 +113,53 @@ Deno.test("packets are cut alike however their bytes arrive", () => {
   fc.assert(fc.property(fc.array(packet, { maxLength: 8 }), fc.array(fc.nat(40)), (packets, cuts) => {
     const stream = new Uint8Array(packets.flatMap((bytes) => [...bytes]));
     const got: Uint8Array[] = [];
-    const framer = new PacketFramer(400, (bytes) => got.push(bytes) > 0);
+    const framer = new PacketFramer(400);
     let at = 0;
-    for (const cut of cuts) framer.feed(stream.slice(at, at += cut));
-    framer.feed(stream.slice(at));
+    // Some pieces are looked at before the next one is there.
+    for (const [i, cut] of [...cuts, stream.length].entries()) {
+      framer.push(stream.slice(at, at += cut));
+      if (i % 3 > 0) got.push(...takeAll(framer));
+    }
+    got.push(...takeAll(framer));
     assert.deepEqual(got.map((bytes) => bytes.toHex()), packets.map((bytes) => bytes.toHex()));
+    assert.equal(framer.waitingBytes, 0);
   }));
 });
+
+Deno.test("packets that wait take no more memory than twice their bytes, however small they and their pieces are", () => {
+  const sizes = [60_000, 1];
+  const before = readOwnLiveBytes();
+  const framers = sizes.flatMap((size) => {
+    const pings = new Uint8Array(60_000).map((_, i) => i % 2 === 0 ? 0xc0 : 0);
+    return Array.from({ length: 20 }, () => {
+      const framer = new PacketFramer(100);
+      for (let at = 0; at < pings.length; at += size) framer.push(pings.slice(at, at + size));
+      return framer;
+    });
+  });
+  const grown = readOwnLiveBytes() - before;
+  const waiting = framers.reduce((sum, { waitingBytes }) => sum + waitingBytes, 0);
+  assert.equal(waiting, 40 * 60_000);
+  assert.ok(grown < 2 * waiting + 1_000_000, `${grown} bytes for ${waiting}`);
+  for (const framer of framers) assert.equal([...takeAll(framer)].length, 30_000);
+});
+
+Deno.test("the beginning of a packet does not keep those before it in memory", () => {
+  const before = readOwnLiveBytes();
+  const framers = Array.from({ length: 40 }, () => {
+    const framer = new PacketFramer(100_000);
+    framer.push(new Uint8Array([...new Uint8Array(60_000).map((_, i) => i % 2 === 0 ? 0xc0 : 0), 0x30]));
+    assert.equal([...takeAll(framer)].length, 30_000);
+    return framer;
+  });
+  const grown = readOwnLiveBytes() - before;
+  assert.equal(framers.reduce((sum, { waitingBytes }) => sum + waitingBytes, 0), 40);
+  assert.ok(grown < 1_000_000, `${grown} bytes`);
+});
+
+function* takeAll(framer: PacketFramer): Generator<Uint8Array<ArrayBuffer>> {
+  for (let packet = framer.next(); packet !== undefined; packet = framer.next()) yield packet;
+}
 
 Deno.test("random bytes are packets or framing errors, nothing else", () => {
   fc.assert(
@@ -120,9 +169,10 @@ Deno.test("random bytes are packets or framing errors, nothing else", () => {
       (bytes, version) => {
         const decoder = new PacketDecoder();
         decoder.setVersion(version);
-        const framer = new PacketFramer(1_000, (packet) => decoder.decode(packet) !== undefined);
+        const framer = new PacketFramer(1_000);
         try {
-          framer.feed(new Uint8Array(bytes));
+          framer.push(new Uint8Array(bytes));
+          for (const packet of takeAll(framer)) decoder.decode(packet);
         } catch (error) {
           assert.ok(error instanceof FramingError, String(error));
         }

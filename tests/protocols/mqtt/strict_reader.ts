@@ -74,10 +74,7 @@ export class StrictReader implements AsyncDisposable {
       clientId: this.#clientId,
       keepalive: 0,
     }];
-    const framer = new PacketFramer(1_000_000, (bytes) => {
-      answers.push(...this.#answer(decoder.decode(bytes)));
-      return true;
-    });
+    const framer = new PacketFramer(1_000_000);
     const buffer = new Uint8Array(16 * 1024);
     while (true) {
       for (const packet of answers) {
@@ -87,7 +84,10 @@ export class StrictReader implements AsyncDisposable {
       answers = [];
       const count = await conn.read(buffer);
       if (count === null) return;
-      framer.feed(buffer.slice(0, count));
+      framer.push(buffer.slice(0, count));
+      for (let bytes = framer.next(); bytes !== undefined; bytes = framer.next()) {
+        answers.push(...this.#answer(decoder.decode(bytes)));
+      }
     }
   }
 
