@@ -16,7 +16,7 @@ const FOLDERS = {
   /** NATS servers and nodes that are killed: they wait for elections most of the time. */
   cluster: ["cluster", "engines/jetstream"],
   /** Whole servers and proxies as processes of their own, and listeners with a thousand sockets. */
-  servers: ["crash", "listeners", "proxies", "server_test.ts", "workers"],
+  servers: ["crash", "listeners", "listening_test.ts", "proxies", "server_test.ts", "workers"],
   /** Schedules in virtual time, which keep a core busy. */
   simulation: ["simulation"],
   /** What measures the memory and the descriptors of a server under load. */

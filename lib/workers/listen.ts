@@ -1,11 +1,11 @@
 /** Opens the listener that the configuration asks for, and says what is wrong where it cannot. For every thread that listens. */
 import type { App } from "../app.ts";
+import { describeListenError } from "../base/listen_error.ts";
 import { chooseListener, type Config } from "../config/config.ts";
 import { readSettingFile } from "../config/files.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { type Certificate, type Listener, LISTENERS, parseCertificate } from "../listeners/mod.ts";
-import { formatPermissionCure } from "../base/task.ts";
 
 /** The server cannot start. Its message is for the operator. */
 export class StartError extends Error {}
@@ -34,25 +34,14 @@ export async function openListener(
       fetch,
     );
   } catch (cause) {
-    throw new StartError(describeListenError(cause, hostname, port), { cause });
+    const target = { flag: "--port", host: hostname, port, execPath: Deno.execPath() } as const;
+    throw new StartError(describeListenError(cause, target), { cause });
   }
 }
 
 async function readCertificate({ cert, key }: Config): Promise<Certificate | undefined> {
   if (cert === undefined || key === undefined) return undefined;
   return parseCertificate(await readSettingFile("--cert", cert), await readSettingFile("--key", key));
-}
-
-/** What the operator should read when listening fails. */
-export function describeListenError(error: unknown, host: string, port: number): string {
-  if (error instanceof Deno.errors.AddrInUse) {
-    return `Port ${port} on ${host} is in use: choose another with --port, or --port 0 for any free one`;
-  }
-  if (error instanceof Deno.errors.NotCapable) {
-    return `Deno's permissions do not suffice to listen on ${host} (${error.message}): ` +
-      formatPermissionCure(`--allow-net=${host}`, Deno.execPath());
-  }
-  return `Cannot listen on ${host}:${port}: ${error instanceof Error ? error.message : error}`;
 }
 
 /** What the operator should read when opening an app fails. */

@@ -4,12 +4,13 @@
  */
 import { fileURLToPath } from "node:url";
 import { type App, createApp, OPENERS } from "../app.ts";
+import { describeListenError } from "../base/listen_error.ts";
 import type { Config } from "../config/config.ts";
 import { createSharedLimitMemory, SharedLimitStates } from "../core/shared_limit_states.ts";
 import { EngineHost } from "../engines/mod.ts";
 import type { Listener } from "../listeners/mod.ts";
 import { ENGINE_PROTOCOLS, openProtocols } from "../protocols/mod.ts";
-import { describeListenError, StartError } from "./listen.ts";
+import { StartError } from "./listen.ts";
 import { type PoolContext, type PoolOptions, PoolWorker, SILENCE_MILLISECONDS } from "./pool_worker.ts";
 
 /** A worker that dies sooner than this after its start was no good: the next one waits. */
@@ -33,8 +34,7 @@ export interface Pool {
 export async function openPool(options: PoolOptions): Promise<Pool> {
   const { metrics } = options;
   demandSources();
-  const config = chooseMqttPort(options.config);
-  if (!config.reusePort) demandFreePort(config);
+  const config = demandFreePorts(options.config);
   await using stack = new AsyncDisposableStack();
   const process = crypto.randomUUID();
   const limits = createSharedLimitMemory(options.workers + 1);
@@ -83,19 +83,27 @@ function demandSources(): void {
   );
 }
 
-/** Any free port, if that is asked for: it must be the same for all workers. */
-function chooseMqttPort(config: Config): Config {
-  if (config.mqttPort !== 0) return config;
-  using listener = Deno.listen({ hostname: config.host, port: 0 });
-  return { ...config, mqttPort: listener.addr.port };
+/**
+ * Checks that the ports are free: with ports that are shared, a second server would start beside the first and take half
+ * of its clients, and MQTT would get half of the requests where both ports are the same.
+ *
+ * @returns the configuration with a port for MQTT where any free one is asked for: it must be the same for all workers
+ */
+function demandFreePorts(config: Config): Config {
+  const { host, port, mqttPort, reusePort } = config;
+  if (reusePort && mqttPort !== 0) return config;
+  using _http = reusePort ? undefined : demandFreePort("--port", host, port);
+  if (mqttPort === undefined) return config;
+  using mqtt = demandFreePort("--mqtt-port", host, mqttPort);
+  return { ...config, mqttPort: mqtt.addr.port };
 }
 
-/** With a port that is shared, a second server would start beside the first and take half of its clients. */
-function demandFreePort({ host: hostname, port }: Config): void {
+function demandFreePort(flag: "--port" | "--mqtt-port", host: string, port: number): Deno.TcpListener {
   try {
-    Deno.listen({ hostname, port }).close();
+    return Deno.listen({ hostname: host, port });
   } catch (cause) {
-    throw new StartError(describeListenError(cause, hostname, port), { cause });
+    const target = { flag, host, port, execPath: Deno.execPath() };
+    throw new StartError(describeListenError(cause, target), { cause });
   }
 }
 

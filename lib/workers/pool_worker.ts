@@ -118,8 +118,8 @@ export class PoolWorker {
 
   /** Ends a thread that is stuck: its clients reconnect to others. */
   giveUp(): void {
-    void this.#thread.terminate();
     this.#die(`it did not answer for ${SILENCE_MILLISECONDS / 1_000} seconds`);
+    void this.#thread.terminate();
   }
 
   order(order: Order): void {
@@ -197,8 +197,9 @@ export class PoolWorker {
       case "closed":
         return this.#isClosed.resolve();
       case "failed":
-        void this.#thread.terminate();
-        return this.#die(word.reason);
+        // First, as ending the thread tells at once that it is over, and not why.
+        this.#die(word.reason);
+        return void this.#thread.terminate();
     }
   }
 

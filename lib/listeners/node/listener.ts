@@ -12,6 +12,7 @@ import { type Handshake, type WebSocket, WebSocketServer } from "ws";
 import { MessagingError } from "../../core/errors.ts";
 import { IDLE_CLOSE, type SocketHandler } from "../../core/socket.ts";
 import { checkHandshake } from "../handshake.ts";
+import { demandAddress, toDenoError } from "./address.ts";
 import { FirstContact } from "./connection.ts";
 import { hangUp } from "./hang_up.ts";
 import { IdleWatch } from "./idle_watch.ts";
@@ -157,15 +158,13 @@ class NodeListener implements Listener {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#server.once("error", reject);
     try {
+      demandAddress(host, port, reusePort);
       this.#server.listen({ host, port, reusePort }, resolve);
       await promise;
     } catch (error) {
       this.#idleWatch.stop();
       this.#firstContact.stop();
-      if (error instanceof Error && "code" in error && error.code === "EADDRINUSE") {
-        throw new Deno.errors.AddrInUse(error.message, { cause: error });
-      }
-      throw error;
+      throw toDenoError(error);
     }
     this.#server.on("error", (error) => this.#report("accepting connections failed", error));
     this.#address = this.#server.address() as AddressInfo;

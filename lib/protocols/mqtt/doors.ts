@@ -3,6 +3,8 @@
  * certificate.
  */
 import type { Caller } from "../../auth/callouts.ts";
+import { describeListenError } from "../../base/listen_error.ts";
+import { formatPermissionCure } from "../../base/task.ts";
 import { MessagingError, toMessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
 import type { Frame, Socket, SocketHandler } from "../../core/socket.ts";
@@ -122,24 +124,29 @@ export class MqttListener implements AsyncDisposable {
 /** Opens the port. @throws {SyntaxError} saying why it cannot be listened on */
 export async function listenMqtt(context: MqttContext, port: number): Promise<MqttListener> {
   const { host: hostname = "127.0.0.1", cert, key, reusePort = false } = context.settings;
+  const tls = cert === undefined || key === undefined
+    ? undefined
+    : { cert: await readPem("--cert", cert), key: await readPem("--key", key) };
   try {
-    const listener = cert === undefined || key === undefined
-      ? Deno.listen({ hostname, port, reusePort })
-      : Deno.listenTls({
-        hostname,
-        port,
-        reusePort,
-        cert: await Deno.readTextFile(cert),
-        key: await Deno.readTextFile(key),
-      });
+    const options = { hostname, port, reusePort };
+    const listener = tls === undefined ? Deno.listen(options) : Deno.listenTls({ ...options, ...tls });
     return new MqttListener(context, listener);
   } catch (cause) {
-    const reason = cause instanceof Deno.errors.AddrInUse
-      ? "it is in use: choose another"
+    const target = { flag: "--mqtt-port", host: hostname, port, execPath: Deno.execPath() } as const;
+    throw new SyntaxError(describeListenError(cause, target), { cause });
+  }
+}
+
+async function readPem(flag: "--cert" | "--key", path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (cause) {
+    const reason = cause instanceof Deno.errors.NotCapable
+      ? formatPermissionCure(`--allow-read=${path}`, Deno.execPath())
       : cause instanceof Error
       ? cause.message
-      : String(cause);
-    throw new SyntaxError(`Cannot listen on --mqtt-port ${port} of ${hostname}: ${reason}`, { cause });
+      : cause;
+    throw new SyntaxError(`Cannot read ${path} of ${flag}: ${reason}`, { cause });
   }
 }
 
