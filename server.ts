@@ -7,8 +7,8 @@ import {
   type Config,
   ENVIRONMENT_VARIABLES,
   formatHelp,
-  FORMER_VARIABLES,
   listSecrets,
+  MISTAKEN_VARIABLES,
   parseConfig,
 } from "./lib/config/config.ts";
 import { describeCredential } from "./lib/config/access.ts";
@@ -44,11 +44,17 @@ function readConfig(): Config {
   }
 }
 
-/** All of the environment where that is permitted, so that misspelt variables are noticed, else what is known. */
+/** All of the environment where that is permitted, else what is known and what it is mistaken for. */
 function readEnvironment(): Record<string, string | undefined> {
-  if (Deno.permissions.querySync({ name: "env" }).state === "granted") return Deno.env.toObject();
-  const names = [...ENVIRONMENT_VARIABLES, ...FORMER_VARIABLES];
+  if (isPermitted()) return Deno.env.toObject();
+  // Asking Deno about each takes long.
+  const names = [...ENVIRONMENT_VARIABLES, ...isPermitted("RAINDROPS_") ? MISTAKEN_VARIABLES : []];
   return Object.fromEntries(names.map((name) => [name, Deno.env.get(name)]));
+}
+
+/** Whether a variable may be read, or all of them. */
+function isPermitted(variable?: string): boolean {
+  return Deno.permissions.querySync({ name: "env", ...variable && { variable } }).state === "granted";
 }
 
 function fail(logger: LineLogger, message: string): never {

@@ -7,6 +7,7 @@ import { isLoopback } from "../auth/origin.ts";
 import { type Setting, toFlag, toVariable } from "../base/setting.ts";
 import { type Config, OPTIONS, RENAMED } from "./options.ts";
 import { formatTask } from "../base/task.ts";
+import { listNearNames } from "./near_names.ts";
 
 export type { Config } from "./options.ts";
 
@@ -31,10 +32,18 @@ const SETTINGS: readonly NamedSetting[] = Object.entries(OPTIONS).map((
 /** The environment variables that are read. */
 export const ENVIRONMENT_VARIABLES: readonly string[] = SETTINGS.map(({ variable }) => variable);
 
-/** Environment variables that had a meaning once: where one is set, the error names what it is called now. */
-export const FORMER_VARIABLES: readonly string[] = Object.keys(RENAMED).map((key) =>
-  toVariable(key, { help: "", parse: String })
+/** What former variables, such as `RAINDROPS_LOG`, are called now. */
+const FORMER_VARIABLES: ReadonlyMap<string, string> = new Map(
+  Object.entries(RENAMED).map(([former, key]) => [
+    toVariable(former, { help: "", parse: String }),
+    toVariable(key, OPTIONS[key]),
+  ]),
 );
+
+const NEAR_VARIABLES = listNearNames(ENVIRONMENT_VARIABLES);
+
+/** Environment variables that have no meaning, but look as if they had: where one is set, the error names the right one. */
+export const MISTAKEN_VARIABLES: readonly string[] = [...FORMER_VARIABLES.keys(), ...NEAR_VARIABLES.keys()];
 
 /**
  * Reads the configuration. A flag outranks its environment variable.
@@ -158,11 +167,15 @@ function refuseUnknownVariables(environment: Readonly<Record<string, string | un
   for (const [variable, value] of Object.entries(environment)) {
     if (value === undefined || !variable.startsWith("RAINDROPS_")) continue;
     if (ENVIRONMENT_VARIABLES.includes(variable)) continue;
-    const current = findRenamed(variable.replace("RAINDROPS_", "").toLowerCase());
+    const current = FORMER_VARIABLES.get(variable);
+    if (current !== undefined) {
+      throw new SyntaxError(`${variable} is called ${current} now: set ${current} instead`);
+    }
+    const near = NEAR_VARIABLES.get(variable);
     throw new SyntaxError(
-      current === undefined
+      near === undefined
         ? `Unknown variable ${variable}: --help lists them all`
-        : `${variable} is called ${current.variable} now: set ${current.variable} instead`,
+        : `Unknown variable ${variable}: set ${near.join(" or ")} instead; --help lists them all`,
     );
   }
 }
