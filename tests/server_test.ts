@@ -230,12 +230,16 @@ Deno.test("A rules file that is missing or wrong is one clear line and exit stat
   const folder = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${folder}/rules.json`, '[{"channels":"a","colour":1}]');
-    for (
-      const [file, reason] of [["rules.json", /unknown key "colour"/], [
-        "missing.json",
-        /missing\.json/,
-      ]] as const
-    ) {
+    await Deno.writeTextFile(`${folder}/comma.json`, '[\n  {"channels":"a"},\n]');
+    await Deno.writeTextFile(`${folder}/empty.json`, "");
+    const cases = {
+      "rules.json": /unknown key "colour"/,
+      "comma.json": /^error: Rules file \S+\/comma\.json: it is not JSON at line 3, column 1: [^\n]*\n$/,
+      "empty.json": /^error: Rules file \S+\/empty\.json: the file is empty\n$/,
+      "missing.json": /^error: There is no file \S+\/missing\.json, which --rules names\n$/,
+      ".": /^error: Cannot read \S+ of --rules: it is a directory\n$/,
+    };
+    for (const [file, reason] of Object.entries(cases)) {
       const { code, errors } = await run("--engine", "memory:", "--rules", `${folder}/${file}`);
       assert.equal(code, 1);
       assert.match(errors, reason);
@@ -331,6 +335,9 @@ Deno.test("What the start task may not do, it refuses at once and names the task
     const said = new TextDecoder().decode(stderr);
     assert.equal(code, 1, said);
     assert.match(said, /^error: [^\n]*deno task serve[^\n]*\n$/, flags.join(" "));
+    if (flags[0] === "--rules") {
+      assert.match(said, /Cannot read \S+ of --rules, nor see whether it is there: /);
+    }
   }
   await using server = await startServer({
     permissions: ["--no-prompt", ...readPermissions("serve")],
@@ -350,7 +357,7 @@ Deno.test("A misspelt variable is one clear line and exit status 2", async () =>
   assert.equal(code, 2);
   assert.match(
     new TextDecoder().decode(stderr),
-    /^Unknown variable RAINDROPS_ENGIN: --help lists them all\n$/,
+    /^Unknown variable RAINDROPS_ENGIN: set RAINDROPS_ENGINE instead; --help lists them all\n$/,
   );
 });
 

@@ -6,6 +6,16 @@
 /** Deepest nesting that is accepted. */
 export const MAX_JSON_DEPTH = 1_000;
 
+/** Says where a text is not JSON, without the text, which may be a secret. */
+export class NotJsonError extends SyntaxError {
+  readonly position: number;
+
+  constructor(position: number, isEnd: boolean) {
+    super(`Not JSON at ${isEnd ? "the end" : `position ${position}`}`);
+    this.position = position;
+  }
+}
+
 /** Members of a JSON object by name, each as its JSON text. */
 export type JsonMembers = ReadonlyMap<string, string>;
 
@@ -252,7 +262,6 @@ function demandEnd(text: string, end: number): void {
   if (at < text.length) throw notJson(text, at);
 }
 
-/** Without the text, which may be a secret. */
-function notJson(text: string, at: number): SyntaxError {
-  return new SyntaxError(`Not JSON at ${at >= text.length ? "the end" : `position ${at}`}`);
+function notJson(text: string, at: number): NotJsonError {
+  return new NotJsonError(at, at >= text.length);
 }

@@ -37,13 +37,20 @@ export async function readSettingFile(flag: string, path: string): Promise<strin
     filesRead.set(path, text);
     return text;
   } catch (cause) {
-    const reason = cause instanceof Deno.errors.NotCapable
-      ? formatPermissionCure(`--allow-read=${path}`, Deno.execPath())
-      : cause instanceof Error
-      ? cause.message
-      : cause;
-    throw new SyntaxError(`Cannot read ${path} of ${flag}: ${reason}`, { cause });
+    throw new SyntaxError(describeReadError(flag, path, cause), { cause });
   }
+}
+
+function describeReadError(flag: string, path: string, cause: unknown): string {
+  if (cause instanceof Deno.errors.NotFound) return `There is no file ${path}, which ${flag} names`;
+  const where = `Cannot read ${path} of ${flag}`;
+  if (cause instanceof Deno.errors.NotCapable) {
+    return `${where}, nor see whether it is there: the start task may read data/, put it there, or ` +
+      formatPermissionCure(`--allow-read=${path}`, Deno.execPath());
+  }
+  if (cause instanceof Deno.errors.IsADirectory) return `${where}: it is a directory`;
+  // Without the path, which Deno repeats.
+  return `${where}: ${cause instanceof Error ? cause.message.replace(/: \w+ '.*'$/, "") : cause}`;
 }
 
 /** @throws {SyntaxError} for a server that may not be connected to: said at start, not when the first token comes */

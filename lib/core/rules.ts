@@ -1,6 +1,7 @@
 /**
  * Channel rules: retention, delivery and permissions of channels, by name pattern. Hub, gate and engines look them up.
  */
+import { parseJsonFile } from "../base/json_file.ts";
 import { matchesPattern, parseRulePattern } from "./channel.ts";
 import { MAX_TTL_SECONDS } from "./draft.ts";
 
@@ -49,7 +50,7 @@ export interface ChannelRules {
   readonly allowAnonymous: Allowance;
 }
 
-/** One entry of a rules file: the settings for channels that match its pattern. */
+/** The settings for channels that match a pattern. */
 export type RuleEntry =
   & { readonly channels: string }
   & {
@@ -136,18 +137,19 @@ export class Rules {
 
 /**
  * Parses a rules file: a JSON array of objects such as
- * `{ "channels": "orders/**", "history": { "messages": 100, "seconds": 3600 }, "conflate": true }`.
- * The built-in rules are appended.
+ * `{ "channels": "orders/**", "history": { "messages": 100, "seconds": 3600 }, "conflate": true }`, where `channels` may be
+ * an array of patterns too. The built-in rules are appended.
  *
  * @throws {SyntaxError} saying what is wrong with which entry
  */
 export function parseRules(text: string): readonly RuleEntry[] {
-  const entries: unknown = JSON.parse(text);
+  const entries = parseJsonFile(text);
   if (!Array.isArray(entries)) throw new SyntaxError("Rules must be a JSON array of objects");
-  return [...entries.map(parseEntry), ...BUILT_IN_RULES];
+  return [...entries.flatMap(parseEntry), ...BUILT_IN_RULES];
 }
 
-function parseEntry(value: unknown, index: number): RuleEntry {
+/** One rule for each pattern of an entry. */
+function parseEntry(value: unknown, index: number): readonly RuleEntry[] {
   const where = `Rule ${index + 1}`;
   if (!isRecord(value)) throw new SyntaxError(`${where} must be an object`);
   for (const [key, setting] of Object.entries(value)) {
@@ -164,15 +166,21 @@ function parseEntry(value: unknown, index: number): RuleEntry {
       throw new SyntaxError(`${where}: "${key}" must be true or false`);
     }
   }
-  if (typeof value.channels !== "string") {
-    throw new SyntaxError(`${where} needs "channels", a channel name or pattern`);
+  return parsePatterns(value.channels, where).map((channels) => ({ ...value, channels }) as RuleEntry);
+}
+
+/** One pattern or an array of them, as in the `--hooks` file. */
+function parsePatterns(value: unknown, where: string): readonly string[] {
+  const names: readonly unknown[] = Array.isArray(value) ? value : [value];
+  if (names.length === 0 || !names.every((name) => typeof name === "string")) {
+    throw new SyntaxError(`${where} needs "channels", a channel name or pattern, or an array of them`);
   }
   try {
-    parseRulePattern(value.channels);
+    for (const name of names) parseRulePattern(name);
   } catch (cause) {
     throw new SyntaxError(`${where}: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
-  return value as RuleEntry;
+  return names;
 }
 
 function parseRetention(value: unknown, where: string): void {

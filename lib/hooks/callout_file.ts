@@ -83,16 +83,14 @@ function parseCallout(kind: CalloutKind, value: unknown): CalloutDefinition {
 
 function parsePatterns(value: unknown, where: string): readonly (readonly string[])[] {
   const names: readonly unknown[] = Array.isArray(value) ? value : [value];
-  return names.map((name) => {
-    if (typeof name !== "string") {
-      throw new SyntaxError(`${where} needs "channels", patterns such as ["private/**"]`);
-    }
-    try {
-      return parseRulePattern(name);
-    } catch (cause) {
-      throw new SyntaxError(`${where}: ${cause instanceof Error ? cause.message : cause}`, { cause });
-    }
-  });
+  if (names.length === 0 || !names.every((name) => typeof name === "string")) {
+    throw new SyntaxError(`${where} needs "channels", a pattern or an array of them, such as ["private/**"]`);
+  }
+  try {
+    return names.map(parseRulePattern);
+  } catch (cause) {
+    throw new SyntaxError(`${where}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
 }
 
 function parseHeaders(value: unknown): readonly string[] {

@@ -2,6 +2,7 @@
  * Your application in the loop: webhooks tell it what happens, callouts ask it what may. `app.ts` opens both, `config/`
  * reads their settings.
  */
+import { parseJsonFile } from "../base/json_file.ts";
 import { type CalloutsDefinition, parseCallouts } from "./callout_file.ts";
 import { isRecord, refuseUnknown } from "./fields.ts";
 import {
@@ -34,7 +35,7 @@ export interface HooksSources {
  * @throws {SyntaxError} naming what is wrong and what to write instead
  */
 export function parseHooks({ file, webhookUrl, webhookSecret }: HooksSources): Hooks {
-  const { entries, callouts } = file === undefined ? NOTHING : readFile(parseJson(file));
+  const { entries, callouts } = file === undefined ? NOTHING : readFile(parseJsonFile(file));
   const webhooks = entries.map((entry, i) => parseWebhook(entry, i + 1));
   if (webhookUrl !== undefined && webhookSecret !== undefined) {
     webhooks.push(createMessageWebhook(webhookUrl, webhookSecret));
@@ -63,15 +64,4 @@ function readFile(value: unknown): Parts {
   const { webhooks = [], callouts } = value;
   if (!Array.isArray(webhooks)) throw new SyntaxError('"webhooks" must be an array');
   return { entries: webhooks, callouts };
-}
-
-/** The error does not repeat the text, which holds secrets. */
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    const [, at] = /at position (\d+)/.exec(error instanceof Error ? error.message : "") ?? [];
-    const line = at === undefined ? undefined : text.slice(0, Number(at)).split("\n").length;
-    throw new SyntaxError(`it is not JSON${line === undefined ? "" : `: see line ${line}`}`);
-  }
 }

@@ -73,9 +73,20 @@ Deno.test("parseRules() puts the file's entries before the built-in ones", () =>
   assert.deepEqual(parseRules("[]"), BUILT_IN_RULES);
 });
 
+Deno.test("parseRules() takes an array of patterns like a rule for each", () => {
+  const rules = new Rules(parseRules(
+    '[{ "channels": ["a", "b/*"], "allow": ["publish"] }, { "channels": "a", "ephemeral": true, "allow": [] }]',
+  ));
+  assert.deepEqual(rules.for("a").allow, { actions: ["publish"], rule: "a" });
+  assert.equal(rules.for("a").ephemeral, true);
+  assert.deepEqual(rules.for("b/1").allow, { actions: ["publish"], rule: "b/*" });
+  assert.deepEqual(rules.for("b").allow.actions, []);
+});
+
 Deno.test("parseRules() names the entry and what is wrong with it", () => {
   const cases: readonly [text: string, error: RegExp][] = [
-    ["", /JSON/],
+    ["", /^the file is empty$/],
+    ['[\n{"channels":"a"},\n]', /^it is not JSON at line 3, column 1/],
     ["{}", /array/],
     ["null", /array/],
     ["[1]", /Rule 1 must be an object/],
@@ -83,6 +94,9 @@ Deno.test("parseRules() names the entry and what is wrong with it", () => {
     ['[{"channels":"a"},null]', /Rule 2 must be an object/],
     ["[{}]", /Rule 1 needs "channels"/],
     ['[{"channels":1}]', /Rule 1 needs "channels"/],
+    ['[{"channels":[]}]', /Rule 1 needs "channels"/],
+    ['[{"channels":["a",1]}]', /Rule 1 needs "channels"/],
+    ['[{"channels":["a","b?"]}]', /Rule 1.*the character "\?"/],
     ['[{"channels":"a"},{"channels":"a?b"}]', /Rule 2.*the character "\?"/],
     ['[{"channels":"**/a"}]', /Rule 1.*last segment/],
     ['[{"channels":"a","histroy":{}}]', /Rule 1 has the unknown key "histroy"/],

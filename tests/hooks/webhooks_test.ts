@@ -233,7 +233,13 @@ Deno.test("Settings of webhooks that make no sense are refused without repeating
     });
   };
   const hook = { url: "http://127.0.0.1:1/", secret: SECRET };
-  await refused('[{"secret": "whsec_topsecret" x}]', /not JSON/);
+  await refused('[{"secret": "whsec_topsecret" x}]', /Hooks file \S+: it is not JSON at line 1, column 31$/);
+  await refused("", /Hooks file \S+: the file is empty$/);
+  await refused(JSON.stringify([{ ...hook, channels: [] }]), /webhook 1: channels must be/);
+  await refused(
+    JSON.stringify({ callouts: { subscribe: { url: hook.url, channels: [] } } }),
+    /callouts.subscribe needs "channels"/,
+  );
   await refused(JSON.stringify([{ ...hook, secret: "topsecret" }]), /whsec_/);
   await refused(JSON.stringify([{ ...hook, secret: undefined }]), /needs a "secret"/);
   await refused(JSON.stringify([{ ...hook, url: "ftp://x/" }]), /https:/);
