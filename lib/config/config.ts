@@ -189,14 +189,23 @@ function parseFallback({ fallback = "", parse }: Setting<unknown>): unknown {
   return parse(fallback);
 }
 
-function parseValue({ setting }: NamedSetting, text: string, source: string): unknown {
+function parseValue({ key, setting }: NamedSetting, text: string, source: string): unknown {
   try {
     return setting.parse(text);
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
     const shown = setting.secret ? "" : ` ${JSON.stringify(hideUserinfo(text))}`;
-    throw new SyntaxError(`Bad value${shown} for ${source}: ${cause.message}`, { cause });
+    throw new SyntaxError(`Bad value${shown} for ${source}: ${cause.message}${describeUnit(key, setting)}`, {
+      cause,
+    });
   }
+}
+
+/** What a number counts, and an example: `30s` and `1MB` are refused. */
+function describeUnit(key: string, { value, fallback = "" }: Setting<unknown>): string {
+  const unit = value === "SECONDS" ? "seconds" : key.endsWith("Bytes") ? "bytes" : undefined;
+  if (unit === undefined) return "";
+  return `, in ${unit}, such as ${Number(fallback) > 0 ? fallback : "60"}`;
 }
 
 /** Leaves out of a URL what may be a password. */

@@ -153,7 +153,7 @@ function checkTtl(seconds: number): number {
   if (Number.isInteger(seconds) && seconds >= 1 && seconds <= MAX_TTL_SECONDS) return seconds;
   throw new MessagingError(
     "bad_option",
-    `ttl must be a whole number of seconds from 1 to ${MAX_TTL_SECONDS}`,
+    `ttl must be a whole number of seconds from 1 to ${MAX_TTL_SECONDS}, such as 300`,
   );
 }
 

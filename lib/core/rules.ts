@@ -197,7 +197,9 @@ function parseRetention(value: unknown, where: string): void {
 
 function parseKeyTtl(value: unknown, where: string): void {
   if (Number.isSafeInteger(value) && Number(value) >= 1 && Number(value) <= MAX_TTL_SECONDS) return;
-  throw new SyntaxError(`${where}: "keyTtl" must be a whole number of seconds from 1 to ${MAX_TTL_SECONDS}`);
+  throw new SyntaxError(
+    `${where}: "keyTtl" must be a whole number of seconds from 1 to ${MAX_TTL_SECONDS}, such as 300`,
+  );
 }
 
 function parseActions(key: string, value: unknown, where: string): void {

@@ -69,13 +69,17 @@ function parseCallout(kind: CalloutKind, value: unknown): CalloutDefinition {
   refuseUnknown(value, KEYS[kind], where);
   const { timeout = DEFAULT_TIMEOUT_SECONDS, whenAway = "refuse", cache = 0 } = value;
   if (typeof timeout !== "number" || !(timeout > 0 && timeout <= MAX_TIMEOUT_SECONDS)) {
-    throw new SyntaxError(`${where}: timeout must be seconds, at most ${MAX_TIMEOUT_SECONDS}`);
+    throw new SyntaxError(
+      `${where}: timeout must be a number of seconds, such as 10, at most ${MAX_TIMEOUT_SECONDS}`,
+    );
   }
   if (whenAway !== "refuse" && whenAway !== "allow") {
     throw new SyntaxError(`${where}: whenAway must be "refuse" or "allow"`);
   }
   if (typeof cache !== "number" || !(cache >= 0 && cache <= MAX_CACHE_SECONDS)) {
-    throw new SyntaxError(`${where}: cache must be seconds, at most ${MAX_CACHE_SECONDS}`);
+    throw new SyntaxError(
+      `${where}: cache must be a number of seconds, such as 10, at most ${MAX_CACHE_SECONDS}`,
+    );
   }
   const patterns = KEYS[kind].includes("channels") ? parsePatterns(value.channels, where) : [];
   return { kind, url: parseTargetUrl(value.url, where), timeout, whenAway, patterns, cache };

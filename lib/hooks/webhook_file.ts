@@ -42,7 +42,9 @@ export function parseWebhook(value: unknown, number: number): WebhookDefinition 
   refuseUnknown(value, KEYS, where);
   const { timeout = DEFAULT_TIMEOUT_SECONDS, events = ["message"], channels = ["**"] } = value;
   if (typeof timeout !== "number" || !(timeout > 0 && timeout <= MAX_TIMEOUT_SECONDS)) {
-    throw new SyntaxError(`${where}: timeout must be seconds, at most ${MAX_TIMEOUT_SECONDS}`);
+    throw new SyntaxError(
+      `${where}: timeout must be a number of seconds, such as 10, at most ${MAX_TIMEOUT_SECONDS}`,
+    );
   }
   const url = parseTargetUrl(value.url, where);
   return {

@@ -54,6 +54,9 @@ const REFUSED: readonly [string[], Record<string, string>, RegExp][] = [
   [[], { RAINDROPS_PORT: "1" }, /^Unknown variable RAINDROPS_PORT: set PORT instead/],
   [[], { RAINDROPS_KEYS: "k" }, /RAINDROPS_KEYS: set RAINDROPS_KEY or RAINDROPS_API_KEYS instead/],
   [[], { RAINDROPS_UMBRELLA: "1" }, /^Unknown variable RAINDROPS_UMBRELLA: --help lists them all$/],
+  [["--idle-timeout", "30s"], {}, /give a whole number from 1 to 3600, in seconds, such as 30$/],
+  [["--mqtt-max-keep-alive", "1m"], {}, /give a whole number from 0 to 65535, in seconds, such as 60$/],
+  [[], { RAINDROPS_MAX_BODY_BYTES: "1MB" }, /from 1 to 1073741824, in bytes, such as 1048576$/],
   [["--host", " "], {}, /--host: it must not be empty/],
   [["--engine", "postgres:x"], {}, /"postgres:x" for --engine/],
   [["--origins", "example.org"], {}, /not an origin: write it like https:/],
@@ -92,6 +95,21 @@ for (const [args, environment, message] of REFUSED) {
     });
   });
 }
+
+Deno.test("parseConfig() says the unit and an example of every setting that counts seconds or bytes", () => {
+  const settings: [string, Setting<unknown>][] = Object.entries(OPTIONS);
+  const counting = settings.filter(([key, { help, value }]) =>
+    value === "SECONDS" || /bytes/i.test(key) || (value === "N" && /^(time|pause|silence|bytes) /.test(help))
+  );
+  assert.ok(counting.length > 15);
+  for (const [key, setting] of counting) {
+    const flag = `--${toFlag(key, setting)}`;
+    assert.throws(() => parseConfig([flag, "30s"], {}), (error: Error) => {
+      const [, example] = /, in (?:seconds|bytes), such as (\d+)$/.exec(error.message) ?? [];
+      return example !== undefined && typeof setting.parse(example) === "number";
+    }, flag);
+  }
+});
 
 Deno.test("parseConfig() lets a server beyond loopback start with any key, or with --open", () => {
   const world = ["--host", "0.0.0.0"];

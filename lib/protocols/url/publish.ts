@@ -201,7 +201,9 @@ export function parseOptions(values: Readonly<Record<string, unknown>>): Options
       default:
         throw new MessagingError(
           "bad_option",
-          `Unknown option ${quote(name)}: beside the data there may be ${OPTION_NAMES.join(", ")}`,
+          `Unknown option ${quote(name)}: there may be ${
+            OPTION_NAMES.join(", ")
+          }; in a query name, id, raw too`,
         );
     }
   }

@@ -333,10 +333,16 @@ const REFUSALS: readonly ({ name: string; path?: string; status: number; detail:
     body: '{"data":1,"evnt":"x"}',
     headers: JSON_TYPE,
     status: 400,
-    detail: /"evnt".*event, to/,
+    detail: /"evnt".*event, to.*delay; in a query name, id, raw too$/,
   },
   { name: "an unknown query parameter", path: "/news?colour=red", status: 400, detail: /"colour"/ },
-  { name: "a ttl that is no number", path: "/news?ttl=soon", status: 400, detail: /ttl must be/ },
+  {
+    name: "a ttl that is no number",
+    path: "/news?ttl=soon",
+    status: 400,
+    detail: /ttl must be .* seconds .*, such as 300$/,
+  },
+  { name: "a ttl with a unit", path: "/news?ttl=5m", status: 400, detail: /seconds .*, such as 300$/ },
   { name: "a ttl of nought", path: "/news?ttl=0", status: 400, detail: /ttl must be/ },
   {
     name: "an event with a line end",
