@@ -171,6 +171,23 @@ for (const [flags, expected] of CHOICES) {
   });
 }
 
+Deno.test("A second start in a folder names a file with which a second server starts, permissions included", async () => {
+  const permissions = readPermissions("start");
+  const folder = `data/test-${crypto.randomUUID()}`;
+  try {
+    const flags = ["--engine", `sqlite:./${folder}/raindrops.db`];
+    await using _first = await startServer({ flags, permissions });
+    const error: unknown = await startServer({ flags, permissions }).catch((error) => error);
+    assert.ok(error instanceof Error);
+    const [, engine = ""] = /another process has it open; .* (--engine \S+)$/m.exec(error.message) ?? [];
+    await using second = await startServer({ flags: engine.split(" "), permissions });
+    const response = await fetch(`${second.url}/news`, { method: "POST", body: "it rains" });
+    assert.equal((await response.json()).offset, 1);
+  } finally {
+    await Deno.remove(new URL(`../${folder}`, import.meta.url), { recursive: true });
+  }
+});
+
 Deno.test("A log that cannot be opened is one clear line and exit status 1", async () => {
   const folder = await Deno.makeTempDir();
   try {
@@ -178,7 +195,7 @@ Deno.test("A log that cannot be opened is one clear line and exit status 1", asy
     await Deno.writeTextFile(`${folder}/two.db`, "This is no database. ".repeat(100));
     await Deno.writeTextFile(`${folder}/file`, "");
     const cases: readonly [string, RegExp][] = [
-      ["one.db", /one\.db.*another/],
+      ["one.db", new RegExp(`one\\.db.*another.*; stop .*--engine sqlite:${folder}/second\\.db\n$`)],
       ["two.db", /two\.db.*(not|no) .*database/],
       ["file/three.db", /three\.db/],
     ];

@@ -2,7 +2,7 @@
  * Opens the SQLite engine's file: checks that it is ours, locks it, and migrates its schema. Whatever is wrong with the
  * file is reported in one line.
  */
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { MessagingError } from "../../core/errors.ts";
 import type { Logger } from "../../core/logger.ts";
@@ -46,7 +46,9 @@ export function openSqliteFile(options: SqliteFileOptions): SqliteDatabase {
     // Takes effect only before the first table is created. Older files keep the space of what was removed for new messages.
     if (version === 0) pragma(database, "auto_vacuum = INCREMENTAL");
     const mode = pragma(database, "journal_mode = WAL");
-    if (mode !== "wal") throw refusal(path, `its file system does not support write-ahead logs (${mode})`);
+    if (mode !== "wal") {
+      throw refusal(path, `its file system does not support write-ahead logs (${mode})`, undefined, true);
+    }
     pragma(database, "synchronous = FULL");
     pragma(database, "temp_store = MEMORY");
     pragma(database, `journal_size_limit = ${WAL_BYTES}`);
@@ -71,7 +73,7 @@ function connect(path: string): DatabaseSync {
     Deno.mkdirSync(directory, { recursive: true });
   } catch (cause) {
     if (isPermissionError(cause)) throw explainOpenError(path, cause);
-    throw refusal(path, `its directory "${directory}" cannot be created; create it`, cause);
+    throw refusal(path, `its directory "${directory}" cannot be created; create it`, cause, true);
   }
   try {
     return new DatabaseSync(path, { timeout: LOCK_TIMEOUT });
@@ -120,6 +122,7 @@ export function explainOpenError(path: string, cause: unknown): MessagingError {
       }, or start with --allow-read=${directory} ` +
         `--allow-write=${directory}`,
       cause,
+      true,
     );
   }
   const reason = cause instanceof Error ? cause.message : String(cause);
@@ -148,20 +151,24 @@ export function explainOpenError(path: string, cause: unknown): MessagingError {
         },
       );
     case SQLITE_READONLY:
-      return refusal(path, "it is read-only; make the file and its directory writable", cause);
+      return refusal(path, "it is read-only; make the file and its directory writable", cause, true);
     default:
       return refusal(
         path,
         `${reason}; make sure that it is a file, writable, in a writable directory`,
         cause,
+        true,
       );
   }
 }
 
-function refusal(path: string, reason: string, cause?: unknown): MessagingError {
+/** @param elsewhere whether it takes another directory; where another file will do, it is in one that may be written */
+function refusal(path: string, reason: string, cause?: unknown, elsewhere = false): MessagingError {
+  const name = basename(path) === "second.db" ? "third.db" : "second.db";
+  const other = elsewhere ? "PATH" : `${dirname(path)}/${name}`;
   return new MessagingError(
     "log_unavailable",
-    `Cannot open the database "${path}": ${reason}, or name another file with --engine sqlite:PATH`,
+    `Cannot open the database "${path}": ${reason}, or name another file with --engine sqlite:${other}`,
     cause === undefined ? undefined : { cause },
   );
 }
