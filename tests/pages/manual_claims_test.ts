@@ -4,13 +4,14 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import manifest from "../../deno.json" with { type: "json" };
 import { formatHelp } from "../../lib/config/config.ts";
+import { parseOptions } from "../../lib/protocols/url/publish.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const DOCS = `${ROOT}static/docs`;
 
 /** Flags of other programs, and of tasks other than those that serve. */
 const OTHER_FLAGS =
-  /^(?:allow-\w+|no-prompt|frozen|entrypoint|unstable-net|max-old-space-size|v8-flags|plain|http\d*)$/;
+  /^(?:allow-\w+|no-prompt|frozen|entrypoint|unstable-net|max-old-space-size|v8-flags|plain|http\d*|experimental-eventsource)$/;
 
 interface Page {
   readonly name: string;
@@ -62,4 +63,15 @@ Deno.test("Every flag that serving takes in the manual is in --help", () => {
       }
     }
   }
+});
+
+Deno.test("The manual's table of options has those that a publish takes, and the error for another lists them", () => {
+  const page = Deno.readTextFileSync(`${DOCS}/channels.md`);
+  const [, table = ""] = /^\| option [^]*?\n\| -.*\n([^]*?)\n\n/m.exec(page) ?? [];
+  const documented = table.split("\n").flatMap((row) => row.split("|")[1]!.match(/(?<=`)\w+(?=`)/g) ?? []);
+  assert.throws(() => parseOptions({ nonsense: "" }), (error: Error) => {
+    const [, taken = ""] = /there may be (.*) too$/.exec(error.message) ?? [];
+    assert.deepEqual(documented.toSorted(), taken.replace("; in a query", ",").split(", ").toSorted());
+    return true;
+  });
 });
