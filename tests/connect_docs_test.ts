@@ -9,7 +9,7 @@ const PAGE = await Deno.readTextFile(new URL("../static/docs/connect.md", import
 /** The code block that begins with a comment naming a file. */
 function findBlock(file: string): string {
   const block = [...PAGE.matchAll(/^```\w+\n([\s\S]*?)^```$/gm)].map(([, text]) => text ?? "")
-    .find((text) => text.split("\n")[0]?.includes(file));
+    .find((text) => /^(?:\/\/|#|<\?php \/\/) (.*)$/m.exec(text.split("\n")[0]!)?.[1] === file);
   assert.ok(block !== undefined, `the page has ${file}`);
   return block;
 }
@@ -106,6 +106,37 @@ for (const { command, file, version, isCompiled, args, readyOnStderr } of RECEIV
       }
       receiver.kill();
       await Promise.all([lines.cancel(), stderr?.cancel()]);
+      await Deno.remove(directory, { recursive: true });
+    },
+  });
+}
+
+/** What the page says to type for a receiver. */
+function findCommand(file: string): string {
+  const [command] = new RegExp(`^.*WEBHOOK_SECRET=\\$RAINDROPS_WEBHOOK_SECRET .* ${file}$`, "m").exec(PAGE) ??
+    [];
+  assert.ok(command !== undefined, `the page has a command for ${file}`);
+  return command;
+}
+
+for (const { command, file, version, readyOnStderr } of RECEIVERS) {
+  const ignore = !await isAtHand(command, version);
+  Deno.test({
+    name: `The receiver of the page in ${command} says which variables it lacks, which its command sets` +
+      (ignore ? ` (skipped: ${command} is not installed)` : ""),
+    ignore,
+    async fn() {
+      const wanted = readyOnStderr === undefined ? ["PORT", "WEBHOOK_SECRET"] : ["WEBHOOK_SECRET"];
+      const shown = findCommand(file);
+      for (const name of wanted) assert.match(shown, new RegExp(`(^| )${name}=`));
+      const directory = await Deno.makeTempDir();
+      await Deno.writeTextFile(`${directory}/${file}`, findBlock(file));
+      const { stderr } = await new Deno.Command(command, {
+        args: [...version === "version" ? ["run"] : [], `${directory}/${file}`],
+        env: { PORT: "0", WEBHOOK_SECRET: "" },
+        stdin: "null",
+      }).output();
+      assert.match(new TextDecoder().decode(stderr), new RegExp(`Set ${wanted.join(" and ")}`));
       await Deno.remove(directory, { recursive: true });
     },
   });
