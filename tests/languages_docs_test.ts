@@ -3,13 +3,30 @@
  * is at hand. Those for a page are run by `e2e/languages_test.ts`.
  */
 import assert from "node:assert/strict";
-import { SignJWT } from "jose";
+import { openShell, readBlock } from "./manual_blocks.ts";
 import { startRuledApp } from "./protocols/centrifuge/app.ts";
 import { startApp, type TestApp } from "./test_app.ts";
 
 const PAGE = await Deno.readTextFile(new URL("../static/docs/languages.md", import.meta.url));
 const ADDRESS = "localhost:8000";
 const SECRET = "a secret of at least 32 characters";
+
+/** A token that the page's command makes. */
+async function makeToken(grant: string): Promise<string> {
+  await using shell = await openShell();
+  const [line] = /^export TOKEN=.*$/m.exec(await readBlock("languages.md", "RAINDROPS_TOKEN_SECRET", "sh")) ??
+    [];
+  assert.ok(line !== undefined && line.includes("news=subscribe,publish,history"));
+  const command = line.replace("news=subscribe,publish,history", grant);
+  const { output, errors } = await shell.run(`${command}\nprintf %s "$TOKEN"`, {
+    RAINDROPS_TOKEN_SECRET: SECRET,
+  });
+  assert.match(output, /^[\w-]+\.[\w-]+\.[\w-]+$/, errors);
+  return output;
+}
+
+const TOKEN = await makeToken("news=subscribe,publish,history");
+const TOKEN_WITHOUT_HISTORY = await makeToken("news=subscribe,publish");
 
 interface Language {
   readonly name: string;
@@ -74,7 +91,13 @@ async function isAtHand({ command, version }: Language): Promise<boolean> {
 }
 
 /** Starts a snippet against a server. Disposing it ends it. */
-async function start({ command, args = [] }: Language, text: string, { port }: TestApp, token = "") {
+async function start(
+  { command, args = [] }: Language,
+  text: string,
+  { port }: TestApp,
+  token = "",
+  stderr: "inherit" | "piped" = "inherit",
+) {
   const folder = await Deno.makeTempDir();
   const file = `${folder}/${/\w+\.\w+$/.exec(text)?.[0] ?? "snippet.sh"}`;
   await Deno.writeTextFile(file, findBlock(text).replaceAll(ADDRESS, `127.0.0.1:${port}`));
@@ -84,7 +107,7 @@ async function start({ command, args = [] }: Language, text: string, { port }: T
     env: { TOKEN: token },
     stdin: "null",
     stdout: "piped",
-    stderr: "inherit",
+    stderr,
   }).spawn();
   const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   let output = "";
@@ -95,6 +118,13 @@ async function start({ command, args = [] }: Language, text: string, { port }: T
       while (!output.includes(wanted)) {
         const { value, done } = await lines.read();
         assert.ok(!done, `it prints ${wanted}; so far:\n${output}`);
+        output += value;
+      }
+    },
+    async readToEnd(): Promise<string> {
+      for (;;) {
+        const { value, done } = await lines.read();
+        if (done) return output;
         output += value;
       }
     },
@@ -154,17 +184,24 @@ for (const language of LANGUAGES) {
 
   test("the snippet with a token publishes and subscribes where both take one", async () => {
     await using server = await startRuledApp([], `RAINDROPS_TOKEN_SECRET=${SECRET}`);
-    const jwt = await new SignJWT({ sub: "ann", grants: { news: ["subscribe", "publish", "history"] } })
-      .setProtectedHeader({ alg: "HS256" }).setExpirationTime("1h").sign(new TextEncoder().encode(SECRET));
     const denied = await fetch(`${server.url}/news`, { method: "POST", body: "no" });
     assert.equal(denied.status, 401);
     await denied.body?.cancel();
-    await using snippet = await start(language, token, server, jwt);
+    await using snippet = await start(language, token, server, TOKEN);
     await snippet.readUntil("it rains");
     const body = "\u{1f327} it pours";
-    const headers = { authorization: `Bearer ${jwt}` };
+    const headers = { authorization: `Bearer ${TOKEN}` };
     await (await fetch(`${server.url}/news`, { method: "POST", body, headers })).body?.cancel();
     await snippet.readUntil(body);
     assert.deepEqual(await readTexts(server, headers), ["it rains", body]);
+  });
+
+  test("the snippet with a token says why where the token lacks history, and prints no message", async () => {
+    await using server = await startRuledApp([], `RAINDROPS_TOKEN_SECRET=${SECRET}`);
+    await using snippet = await start(language, token, server, TOKEN_WITHOUT_HISTORY, "piped");
+    const errors = new Response(snippet.child.stderr).text();
+    const output = await snippet.readToEnd();
+    assert.match(output + await errors, /403|history/);
+    assert.doesNotMatch(output, /undefined|^(?:nil|null|None|<nil>)$/m);
   });
 }
