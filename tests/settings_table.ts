@@ -16,11 +16,12 @@ export function fillSettings(page: string): string {
 function formatSettings(): string {
   const rows = Object.entries(OPTIONS).map(([key, setting]: [string, Setting<unknown>]) => {
     const flag = toFlag(key, setting);
-    const usage = flag === undefined ? "" : code(`--${flag} ${setting.value ?? ""}`.trimEnd());
+    const usage = flag === undefined ? [] : [code(`--${flag} ${setting.value ?? ""}`.trimEnd())];
+    const names = [...usage, code(toVariable(key, setting))].join(", ");
     const fallback = setting.fallback === undefined || setting.fallback === "" ? "" : code(setting.fallback);
-    return [usage, code(toVariable(key, setting)), fallback, encodeCell(setting.help)];
+    return [names, fallback, encodeCell(setting.help)];
   });
-  const header = ["flag", "variable", "default", "meaning"];
+  const header = ["flag, variable", "default", "meaning"];
   return formatTable([header, header.map(() => "---"), ...rows]);
 }
 

@@ -74,6 +74,9 @@ function orderPages(index: string, names: readonly string[]): string[] {
   return [...new Set([...known, ...names.toSorted()])];
 }
 
+/** A flag with its value, or a variable: what a reader looks for and types. */
+const SETTING = /^(?:--[a-z][a-z-]*(?: [^ ]{1,20})?|RAINDROPS_[A-Z_]+)$/;
+
 function renderPage(name: string, source: string): RenderedPage {
   const headings: Heading[] = [];
   const ids = new Map<string, number>();
@@ -102,6 +105,9 @@ function renderPage(name: string, source: string): RenderedPage {
         const label = language === "" ? "Code" : `Code: ${language}`;
         return `<div class="block sheet"><pre tabindex="0" role="group" aria-label="${encodeHtml(label)}">` +
           `<code>${encodeHtml(text)}</code></pre></div>\n`;
+      },
+      codespan({ text }) {
+        return `<code${SETTING.test(text) ? ' class="setting"' : ""}>${encodeHtml(text)}</code>`;
       },
       table(token) {
         const row = (cells: readonly Tokens.TableCell[], tag: string) =>

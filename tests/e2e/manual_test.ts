@@ -35,3 +35,18 @@ site.test("The search finds sections by their words and leads to the first with 
   await box.press("Enter");
   await expect(page).toHaveURL(/\/_docs\/channels#repeat-a-request-safely$/);
 });
+
+site.test("Flags and variables of the settings stand whole in their lines where there is room", async ({ open }) => {
+  const page = await open("/_docs/configuration");
+  await page.setViewportSize({ width: 1_200, height: 900 });
+  const table = page.locator(".table", { hasText: "--port N" }).first();
+  const lines = await table.locator("td:first-child code").evaluateAll((codes) =>
+    codes.map((code) => code.getClientRects().length)
+  );
+  assert.ok(lines.length > 100);
+  assert.deepEqual([...new Set(lines)], [1]);
+  assert.ok(
+    await table.evaluate((element) => element.scrollWidth <= element.clientWidth),
+    "nothing is cut off",
+  );
+});
