@@ -14,7 +14,7 @@ const COMMANDS: ReadonlyMap<string, string> = new Map([
   ["the unit of running.md", /^ExecStart=.*$/m.exec(UNIT)?.[0] ?? ""],
 ]);
 
-/** Runs the server with the permissions of a command; where it starts, it ends at a port that nobody may listen on. */
+/** Runs the server with the permissions of a command. Where the variables are fine, a file that is missing ends it. */
 async function start(
   command: string,
   env: Record<string, string>,
@@ -28,9 +28,8 @@ async function start(
       SERVER.href,
       "--engine",
       "memory:",
-      "--host",
-      "203.0.113.1",
-      "--open",
+      "--rules",
+      "/nowhere/rules.json",
     ],
     cwd: new URL(".", SERVER),
     env,
