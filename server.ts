@@ -7,8 +7,8 @@ import {
   type Config,
   ENVIRONMENT_VARIABLES,
   formatHelp,
+  listMistakenVariables,
   listSecrets,
-  MISTAKEN_VARIABLES,
   parseConfig,
 } from "./lib/config/config.ts";
 import { describeCredential } from "./lib/config/access.ts";
@@ -48,7 +48,7 @@ function readConfig(): Config {
 function readEnvironment(): Record<string, string | undefined> {
   if (isPermitted()) return Deno.env.toObject();
   // Asking Deno about each takes long.
-  const names = [...ENVIRONMENT_VARIABLES, ...isPermitted("RAINDROPS_") ? MISTAKEN_VARIABLES : []];
+  const names = [...ENVIRONMENT_VARIABLES, ...isPermitted("RAINDROPS_") ? listMistakenVariables() : []];
   return Object.fromEntries(names.map((name) => [name, Deno.env.get(name)]));
 }
 

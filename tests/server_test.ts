@@ -256,6 +256,9 @@ Deno.test("A rules file that is missing or wrong is one clear line and exit stat
       "missing.json": /^error: There is no file \S+\/missing\.json, which --rules names\n$/,
       ".": /^error: Cannot read \S+ of --rules: it is a directory\n$/,
     };
+    const { code, errors } = await run("--engine", "memory:", "--token-jwks", `${folder}/comma.json`);
+    assert.equal(code, 1);
+    assert.match(errors, /^error: Key set \S+\/comma\.json: it is not JSON at line 3, column 1: [^\n]*\n$/);
     for (const [file, reason] of Object.entries(cases)) {
       const { code, errors } = await run("--engine", "memory:", "--rules", `${folder}/${file}`);
       assert.equal(code, 1);

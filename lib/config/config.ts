@@ -40,10 +40,10 @@ const FORMER_VARIABLES: ReadonlyMap<string, string> = new Map(
   ]),
 );
 
-const NEAR_VARIABLES = listNearNames(ENVIRONMENT_VARIABLES);
-
 /** Environment variables that have no meaning, but look as if they had: where one is set, the error names the right one. */
-export const MISTAKEN_VARIABLES: readonly string[] = [...FORMER_VARIABLES.keys(), ...NEAR_VARIABLES.keys()];
+export function listMistakenVariables(): readonly string[] {
+  return [...FORMER_VARIABLES.keys(), ...listNearNames(ENVIRONMENT_VARIABLES).keys()];
+}
 
 /**
  * Reads the configuration. A flag outranks its environment variable.
@@ -171,7 +171,7 @@ function refuseUnknownVariables(environment: Readonly<Record<string, string | un
     if (current !== undefined) {
       throw new SyntaxError(`${variable} is called ${current} now: set ${current} instead`);
     }
-    const near = NEAR_VARIABLES.get(variable);
+    const near = listNearNames(ENVIRONMENT_VARIABLES).get(variable);
     throw new SyntaxError(
       near === undefined
         ? `Unknown variable ${variable}: --help lists them all`

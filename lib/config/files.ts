@@ -7,6 +7,7 @@ import { type Config, isExposed } from "./config.ts";
 import { parseRules, Rules } from "../core/rules.ts";
 import { type Hooks, parseHooks } from "../hooks/mod.ts";
 import type { NatsCredentials } from "../engines/mod.ts";
+import { parseJsonFile } from "../base/json_file.ts";
 import { formatPermissionCure } from "../base/task.ts";
 
 /** The files that were read here, by path, and those that another thread has read. */
@@ -75,10 +76,26 @@ export async function readKeys({ tokenSecret, tokenKey, tokenJwks }: Config): Pr
     sources.push(
       /^https?:/.test(tokenJwks)
         ? { kind: "jwks_url", url: tokenJwks }
-        : { kind: "jwks", text: await readSettingFile("--token-jwks", tokenJwks) },
+        : { kind: "jwks", text: await readKeySet(tokenJwks) },
     );
   }
   return sources.length === 0 ? undefined : openKeys(sources);
+}
+
+/** @throws {SyntaxError} for a file that is not JSON; what else is wrong with it is found when its keys are opened */
+async function readKeySet(path: string): Promise<string> {
+  const text = await readSettingFile("--token-jwks", path);
+  parseNamed("Key set", path, parseJsonFile, text);
+  return text;
+}
+
+/** @throws {SyntaxError} naming the file that a parser complains about */
+function parseNamed<T>(what: string, path: string, parse: (text: string) => T, text: string): T {
+  try {
+    return parse(text);
+  } catch (cause) {
+    throw new SyntaxError(`${what} ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
 }
 
 /** How NATS servers are to know us. */
@@ -106,11 +123,7 @@ export function describeOpenness(config: Config, keys: Keys | undefined): readon
 export async function readRules({ rules: path }: Config): Promise<Rules> {
   if (path === undefined) return new Rules();
   const text = await readSettingFile("--rules", path);
-  try {
-    return new Rules(parseRules(text));
-  } catch (cause) {
-    throw new SyntaxError(`Rules file ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
-  }
+  return new Rules(parseNamed("Rules file", path, parseRules, text));
 }
 
 /**
@@ -119,11 +132,8 @@ export async function readRules({ rules: path }: Config): Promise<Rules> {
  * @throws {SyntaxError} for a file that is missing or does not parse, or half of a pair of variables
  */
 export async function readHooks({ hooks: path, webhookUrl, webhookSecret }: Config): Promise<Hooks> {
-  const file = path === undefined ? undefined : await readSettingFile("--hooks", path);
-  try {
-    return parseHooks({ file, webhookUrl, webhookSecret });
-  } catch (cause) {
-    if (path === undefined) throw cause;
-    throw new SyntaxError(`Hooks file ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
-  }
+  const parse = (file?: string) => parseHooks({ file, webhookUrl, webhookSecret });
+  return path === undefined
+    ? parse()
+    : parseNamed("Hooks file", path, parse, await readSettingFile("--hooks", path));
 }

@@ -7,13 +7,14 @@ const PREFIX = "RAINDROPS_";
 
 /**
  * The misspellings of some variables: with a letter left out, doubled or swapped with the next one; with a word in the
- * singular or plural, left out, or swapped with the next one; without the lines between words; and with the prefix where the
+ * singular or plural, left out, or swapped with the next one; without the underscores between words; and with the prefix where the
  * variable has none.
  *
  * @param variables all that are known, none of which counts as a misspelling
  * @returns by misspelling, the variables that may be meant, of the nearest kind: prefix, letters, words
  */
 export function listNearNames(variables: readonly string[]): ReadonlyMap<string, readonly string[]> {
+  const known = new Set(variables);
   const near = new Map<string, string[]>();
   for (const misspell of [misspellPrefix, misspellLetters, misspellWords]) {
     const found = new Map<string, string[]>();
@@ -21,7 +22,7 @@ export function listNearNames(variables: readonly string[]): ReadonlyMap<string,
       const name = variable.startsWith(PREFIX) ? variable.slice(PREFIX.length) : variable;
       for (const text of new Set(misspell(name))) {
         const misspelt = PREFIX + text;
-        if (text === "" || near.has(misspelt) || variables.includes(misspelt)) continue;
+        if (text === "" || near.has(misspelt) || known.has(misspelt)) continue;
         found.set(misspelt, [...found.get(misspelt) ?? [], variable]);
       }
     }
