@@ -166,7 +166,7 @@ function refuseFormerFlags(args: readonly string[]): void {
 function refuseUnknownVariables(environment: Readonly<Record<string, string | undefined>>): void {
   for (const [variable, value] of Object.entries(environment)) {
     if (value === undefined || !variable.startsWith("RAINDROPS_")) continue;
-    if (ENVIRONMENT_VARIABLES.includes(variable)) continue;
+    if (ENVIRONMENT_VARIABLES.includes(variable) || isServiceLink(variable, value)) continue;
     const current = FORMER_VARIABLES.get(variable);
     if (current !== undefined) {
       throw new SyntaxError(`${variable} is called ${current} now: set ${current} instead`);
@@ -178,6 +178,17 @@ function refuseUnknownVariables(environment: Readonly<Record<string, string | un
         : `Unknown variable ${variable}: set ${near.join(" or ")} instead; --help lists them all`,
     );
   }
+}
+
+/**
+ * Whether Kubernetes has set a variable in every pod beside a Service that is named `raindrops`: its address, in the form
+ * of Docker's links. See "Discovering services" in the documentation of Kubernetes' Services.
+ */
+function isServiceLink(variable: string, value: string): boolean {
+  return /^RAINDROPS_(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT_\d+_(?:TCP|UDP)(?:_(?:PROTO|PORT|ADDR))?)$/.test(
+    variable,
+  ) ||
+    (variable === "RAINDROPS_PORT" && /^(?:tcp|udp):\/\//.test(value));
 }
 
 /** What a former name, such as `log`, stands for now. */

@@ -85,3 +85,17 @@ for (const [way, misspell] of Object.entries(WAYS)) {
     }
   });
 }
+
+Deno.test("What Kubernetes sets beside a Service named raindrops is no misspelt variable", () => {
+  parseConfig([], {
+    RAINDROPS_PORT: "tcp://10.0.0.11:80",
+    RAINDROPS_PORT_80_TCP: "tcp://10.0.0.11:80",
+    RAINDROPS_PORT_80_TCP_PROTO: "tcp",
+    RAINDROPS_PORT_80_TCP_PORT: "80",
+    RAINDROPS_PORT_80_TCP_ADDR: "10.0.0.11",
+    RAINDROPS_SERVICE_HOST: "10.0.0.11",
+    RAINDROPS_SERVICE_PORT: "80",
+    RAINDROPS_SERVICE_PORT_HTTP: "80",
+  });
+  assert.throws(() => parseConfig([], { RAINDROPS_PORT: "80" }), /Unknown variable RAINDROPS_PORT/);
+});
