@@ -13,53 +13,36 @@ export function readOwnLiveBytes(): number {
   return heapUsed + external;
 }
 
-/** Deno's flag that lets an {@linkcode Inspector} in, on a free port. */
+/** Deno's flag that lets {@linkcode readLiveBytes} ask a server, on a free port. */
 export const INSPECTOR_FLAG = "--inspect=127.0.0.1:0";
 
-type Method = "HeapProfiler.collectGarbage" | "Runtime.getHeapUsage";
-
-/** The inspector of a server that was started with {@linkcode INSPECTOR_FLAG}. */
-export class Inspector implements Disposable {
-  readonly #socket: WebSocket;
-  #count = 0;
-
-  private constructor(socket: WebSocket) {
-    this.#socket = socket;
+/** What is alive in a server that was started with {@linkcode INSPECTOR_FLAG}, in bytes, as {@linkcode readOwnLiveBytes}. */
+export async function readLiveBytes(server: { line(pattern: RegExp): Promise<string> }): Promise<number> {
+  const [url = ""] = /ws:\S+/.exec(await server.line(/^Debugger listening on ws:/)) ?? [];
+  const socket = new WebSocket(url);
+  const closed = new Promise<void>((resolve) => socket.onclose = () => resolve());
+  const ended = closed.then(() => Promise.reject(new Error(`The inspector at ${url} has gone`)));
+  try {
+    await Promise.race([new Promise((resolve) => socket.onopen = resolve), ended]);
+    await Promise.race([ask(socket, "HeapProfiler.collectGarbage"), ended]);
+    const usage = await Promise.race([ask(socket, "Runtime.getHeapUsage"), ended]);
+    return usage.usedSize! + usage.backingStorageSize!;
+  } finally {
+    ended.catch(() => {});
+    // A server that is asked to stop waits for that.
+    socket.close();
+    await closed;
   }
+}
 
-  static async open(server: { line(pattern: RegExp): Promise<string> }): Promise<Inspector> {
-    const [url = ""] = /ws:\S+/.exec(await server.line(/^Debugger listening on ws:/)) ?? [];
-    const socket = new WebSocket(url);
-    await new Promise((resolve, reject) => {
-      socket.onopen = resolve;
-      socket.onclose = () => reject(new Error(`There is no inspector at ${url}`));
-    });
-    return new Inspector(socket);
-  }
-
-  /** What is alive in the server, in bytes: on the heap and in the buffers that it refers to. */
-  async readLiveBytes(): Promise<number> {
-    await this.#ask("HeapProfiler.collectGarbage");
-    const usage = await this.#ask("Runtime.getHeapUsage");
-    return Number(usage.usedSize) + Number(usage.backingStorageSize);
-  }
-
-  [Symbol.dispose](): void {
-    this.#socket.close();
-  }
-
-  /** Asks as the Chrome DevTools Protocol says. */
-  async #ask(method: Method): Promise<Readonly<Record<string, unknown>>> {
-    const id = ++this.#count;
-    return await new Promise((resolve, reject) => {
-      this.#socket.onclose = () => reject(new Error(`The server has ended before ${method} was answered`));
-      this.#socket.onmessage = ({ data }) => {
-        const answer = JSON.parse(data);
-        if (answer.id !== id) return;
-        if (answer.error === undefined) resolve(answer.result);
-        else reject(new Error(`${method}: ${answer.error.message}`));
-      };
-      this.#socket.send(JSON.stringify({ id, method }));
-    });
-  }
+/** Asks as the Chrome DevTools Protocol says. */
+function ask(socket: WebSocket, method: string): Promise<Readonly<Record<string, number>>> {
+  return new Promise((resolve, reject) => {
+    socket.onmessage = ({ data }) => {
+      const { result, error } = JSON.parse(data);
+      if (error === undefined) resolve(result);
+      else reject(new Error(`${method}: ${error.message}`));
+    };
+    socket.send(JSON.stringify({ id: 1, method }));
+  });
 }

@@ -5,7 +5,7 @@ export interface ServerOptions {
   readonly flags?: readonly string[];
   /** 0, the default, picks a free one. */
   readonly port?: number;
-  /** Deno's permission flags; all permissions when left out. */
+  /** Deno's own flags, such as those of permissions; all permissions when left out. */
   readonly permissions?: readonly string[];
   /** Variables beyond those of the tests, such as `{ RAINDROPS_API_KEYS: "key" }`. */
   readonly env?: Readonly<Record<string, string>>;

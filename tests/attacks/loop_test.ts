@@ -5,10 +5,12 @@
  */
 import assert from "node:assert/strict";
 import { NATS_SERVER, NatsCluster } from "../nats_cluster.ts";
-import { createFrame, RawSocket } from "../raw_socket.ts";
+import { RawSocket } from "../raw_socket.ts";
 import { type ServerProcess, startServer } from "../server_process.ts";
 import { mintToken, toSecretKey } from "../../lib/auth/token_mint.ts";
 import { startApp } from "../test_app.ts";
+import { crowd, RULES } from "./crowded_server.ts";
+import { converse, createGet, createRequest, send } from "./senders.ts";
 import { readThreadMilliseconds } from "./vitals.ts";
 import { BODIES, type Body, type Conversation, CONVERSATIONS, MEGABYTE, TARGETS } from "./worst.ts";
 
@@ -18,18 +20,9 @@ const BOUNDS = new Map([[10, 150], [1, 50]]);
 const HARMLESS_MILLISECONDS = 10;
 /** Measurements of which the best counts: a collection of garbage falls on some of them. */
 const ATTEMPTS = 4;
-const CHANNELS = 20_000;
-/** Messages of one channel, which keeps them all. */
-const LONG = 20_000;
-const RULES = [
-  { channels: "long", history: { messages: LONG } },
-  { channels: "wide/*", history: { messages: 1 } },
-];
 /** Channels of one broadcast, and messages for the same moment. */
 const WIDE = 500;
 const DUE = 10_000;
-/** What the heap of a server may keep of a thousand requests, in bytes. */
-const HEAP_SLACK = 48 * MEGABYTE;
 const HONEST: Body = { type: "application/octet-stream", body: "x".repeat(MEGABYTE) };
 
 const PUSHER_APP = { RAINDROPS_PUSHER_APP: "app1:key1:secret-of-app-1" };
@@ -64,22 +57,7 @@ Deno.test.beforeAll(async () => {
     await Deno.writeTextFile(rules, JSON.stringify(RULES));
     const server = await startServer({ flags: [...filled, "--log-level", "error", "--rules", rules], env });
     servers.set(name, server);
-    const headers = name === "guarded" ? { "x-api-key": "key-of-the-operator" } : new Headers();
-    for (let i = 0; i < CHANNELS; i += 5_000) {
-      const channels = Array.from({ length: 5_000 }, (_, j) => `all/z${i + j}`);
-      const body = JSON.stringify({ channels, data: 1 });
-      const answer = await fetch(`${server.url}/api/broadcast`, { method: "POST", headers, body });
-      assert.equal(answer.status, 200, await answer.text());
-    }
-    for (let i = 0; i < LONG; i += 1_000) {
-      const commands = Array.from({ length: 1_000 }, (_, j) => {
-        const data = i + j === LONG - 1 ? "the last" : "x".repeat(150);
-        return { publish: { channel: "long", data } };
-      });
-      const body = JSON.stringify({ commands });
-      const answer = await fetch(`${server.url}/api/batch`, { method: "POST", headers, body });
-      assert.equal(answer.status, 200, await answer.text());
-    }
+    await crowd(server, name === "guarded" ? { "x-api-key": "key-of-the-operator" } : {});
   }
   const grants = new Map([["**", ["publish", "subscribe", "history"]]] as const);
   userToken = await mintToken(
@@ -162,60 +140,6 @@ async function assertBrief(
     // Then one alone is within its own bound, too.
     if (least <= Math.min(...BOUNDS.values())) return;
   }
-}
-
-const encoded = new Map<string, Uint8Array>();
-
-function createRequest(method: string, target: string, { type, body }: Body, headers = ""): Uint8Array {
-  const bytes = encodeBody(body);
-  const head = new TextEncoder().encode(
-    `${method} ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: application/json\r\n${headers}` +
-      (method === "GET" ? "\r\n" : `Content-Type: ${type}\r\nContent-Length: ${bytes.length}\r\n\r\n`),
-  );
-  if (method === "GET") return head;
-  const request = new Uint8Array(head.length + bytes.length);
-  request.set(head);
-  request.set(bytes, head.length);
-  return request;
-}
-
-/** The bytes of a body, which goes to many routes. */
-function encodeBody(body: string): Uint8Array {
-  let bytes = encoded.get(body);
-  if (bytes === undefined) encoded.set(body, bytes = new TextEncoder().encode(body));
-  return bytes;
-}
-
-/** Sends one request several times at once, and reads for as long as an answer takes that ends. */
-async function send({ port }: ServerProcess, request: Uint8Array, count: number): Promise<void> {
-  await Promise.all(Array.from({ length: count }, async () => {
-    using socket = await RawSocket.open(port);
-    await socket.write(request).catch(() => {});
-    await socket.readUntil("\r\n\r\n").catch(() => "");
-  }));
-}
-
-/** Has a conversation several times at once, until the server has read everything or hung up. */
-async function converse(
-  { port }: ServerProcess,
-  { path, headers, opening, frames }: Conversation,
-  count: number,
-): Promise<void> {
-  const toFrame = (content: string | Uint8Array) => createFrame(typeof content === "string" ? 1 : 2, content);
-  const bytes = new Blob(frames.map(toFrame));
-  const whole = new Uint8Array(await bytes.arrayBuffer());
-  await Promise.all(Array.from({ length: count }, async () => {
-    using socket = await RawSocket.upgrade(port, path, headers);
-    if (opening !== undefined) {
-      await socket.write(toFrame(opening.frame));
-      await socket.readUntil(opening.answer);
-    }
-    const reading = socket.readToEnd();
-    await socket.write(whole).catch(() => {});
-    // Closing is answered after what came before it.
-    await socket.write(createFrame(8, new Uint8Array([3, 232]))).catch(() => {});
-    await reading;
-  }));
 }
 
 const demand = (name: Name): ServerProcess => {
@@ -319,7 +243,7 @@ for (const engine of Object.keys(SERVERS) as Name[]) {
       for (const query of ["", "?since=earliest", "?follow&since=earliest"]) {
         if (target.includes("?") && query !== "") continue;
         const headers = engine === "guarded" ? BEARER() : "";
-        const request = createRequest("GET", target + query, { type: "", body: "" }, headers);
+        const request = createGet(target + query, headers);
         await assertBrief(server, `${name} with "${query}"`, (count) => send(server, request, count));
       }
     }, ignore);
@@ -367,47 +291,4 @@ function authorize(conversation: Conversation): Conversation {
     return { ...conversation, opening: { ...opening, frame } };
   }
   return { ...conversation, headers: headers + BEARER() };
-}
-
-test("The server is of its usual size after a thousand of the worst requests", async () => {
-  const server = demand("memory");
-  const requests = [
-    ...Object.values(BODIES).map((body) => createRequest("POST", "/echo", body)),
-    ...Object.values(TARGETS).map((target) => createRequest("GET", target, { type: "", body: "" })),
-  ];
-  const talks = Object.values(CONVERSATIONS);
-  let next = 0;
-  const round = async (count: number) => {
-    for (let i = 0; i < count; i += 10) await send(server, requests[next++ % requests.length]!, 10);
-  };
-  const talk = async (count: number) => {
-    for (let i = 0; i < count; i += 10) await converse(server, talks[(i / 10) % talks.length]!, 10);
-  };
-  await round(300);
-  await talk(200);
-  // The heap as it is after a collection, which the worst requests bring about: what is not garbage.
-  const readFloor = async (isEnough: (floor: number) => boolean, milliseconds: number) => {
-    let floor = Infinity;
-    const end = performance.now() + milliseconds;
-    while (!isEnough(floor) && performance.now() < end) {
-      await round(10);
-      floor = Math.min(floor, await readHeap(server));
-    }
-    return floor;
-  };
-  const before = await readFloor(() => false, 3_000);
-  await round(1_000);
-  await talk(400);
-  // Lists that differ each time must not pile up.
-  for (let i = 0; i < 300; i++) {
-    await send(server, createRequest("GET", `/${i},all/*`, { type: "", body: "" }), 1);
-  }
-  const after = await readFloor((floor) => floor <= before + HEAP_SLACK, 60_000);
-  if (Deno.env.has("LOOP_FIGURES")) console.log(`heap: ${before} bytes before, ${after} after`);
-  assert.ok(after <= before + HEAP_SLACK, `it has grown by ${Math.round((after - before) / MEGABYTE)} MB`);
-});
-
-async function readHeap({ url }: ServerProcess): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text();
-  return Number(/^process_heap_bytes (\S+)$/m.exec(text)?.[1] ?? NaN);
 }

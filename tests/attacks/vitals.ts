@@ -31,7 +31,7 @@ export async function waitForVitals(
   pid: number,
   isGood: (vitals: Vitals) => boolean,
   milliseconds: number,
-  meanwhile: () => Promise<void> = () => Promise.resolve(),
+  meanwhile: () => Promise<unknown> = () => Promise.resolve(),
 ): Promise<Vitals> {
   const end = performance.now() + milliseconds;
   while (true) {
