@@ -2,7 +2,8 @@
  * The newest messages of a webhook, encoded as they are announced and kept in memory, so that a lane that keeps up need
  * not read them from the engine. A lane that does not keep up reads the engine, and the tail begins anew.
  *
- * Messages are encoded at once, so that it holds bytes, of which it knows how many there are, and no objects.
+ * Messages are encoded at once, so that it holds bytes, of which it knows how many there are, and no objects: to keep
+ * hundreds of objects for a moment costs the garbage collector more than to encode them.
  */
 import { encodeMessageMembers, type Message } from "../core/message.ts";
 import { utf8Length } from "../base/utf8.ts";
@@ -29,11 +30,14 @@ export class LiveTail {
   /** The events, each with a comma behind it. */
   #bytes = new Uint8Array(FIRST_BYTES);
   /** Of each event: where it ends in there, its sequence, its time. */
-  #ends: number[] = [];
-  #sequences: number[] = [];
-  #times: number[] = [];
-  /** Those that were sent already, at the start of all these. */
+  readonly #ends = new Uint32Array(MAX_MESSAGES);
+  readonly #sequences = new Float64Array(MAX_MESSAGES);
+  readonly #times = new Float64Array(MAX_MESSAGES);
+  /** Where those begin that were not sent yet, and where they end. */
   #first = 0;
+  #end = 0;
+  /** The newest body of several events. */
+  #body = new Uint8Array(0);
   #epoch = "";
   #isRecording = false;
   /** It holds everything after this place; undefined while that is not known. */
@@ -50,30 +54,31 @@ export class LiveTail {
     if (!this.#isRecording || first === undefined) return;
     if (first.epoch !== this.#epoch) {
       // What came before belongs to an engine that is no more.
-      if (this.#sequences.length > 0) return this.reset();
+      if (this.#first < this.#end) return this.reset();
       this.#epoch = first.epoch;
     }
-    if (this.#sequences.length - this.#first + messages.length > MAX_MESSAGES) return this.reset();
+    if (this.#end - this.#first + messages.length > MAX_MESSAGES) return this.reset();
     let text = "";
+    let taken: Message[] = [];
     let ends: number[] = [];
     for (const message of messages) {
       if (message.epoch !== this.#epoch) return this.reset();
       if (text.length > MAX_TEXT) {
-        if (!this.#add(text, ends)) return this.reset();
+        if (!this.#add(taken, text, ends)) return this.reset();
         text = "";
+        taken = [];
         ends = [];
       }
       text += `{"type":"message",${encodeMessageMembers(message)}},`;
+      taken.push(message);
       ends.push(text.length);
-      this.#sequences.push(message.sequence);
-      this.#times.push(message.time);
     }
-    if (!this.#add(text, ends)) this.reset();
+    if (!this.#add(taken, text, ends)) this.reset();
   }
 
   /** Whether the events that were not sent fill a body of so many bytes. */
   fills(bytes: number): boolean {
-    return (this.#ends.at(-1) ?? 0) - this.#startOf(this.#first) >=
+    return this.#startOf(this.#end) - this.#startOf(this.#first) >=
       bytes - BODY_HEAD.length - BODY_TAIL.length;
   }
 
@@ -86,17 +91,14 @@ export class LiveTail {
 
   /** Forgets everything. */
   reset(): void {
-    this.#ends = [];
-    this.#sequences = [];
-    this.#times = [];
-    this.#first = 0;
+    this.#first = this.#end = 0;
     this.#epoch = "";
     this.#isRecording = false;
     this.#since = undefined;
   }
 
   /**
-   * The next messages after a place.
+   * The next messages after a place, in a body that is valid until the next one is read.
    *
    * @param limits of messages and of the bytes of the body; one message goes whatever its size
    * @returns undefined where it holds none, or cannot tell
@@ -108,45 +110,59 @@ export class LiveTail {
     const since = this.#since;
     if (since === undefined || since.epoch !== epoch || sequence < since.sequence) return undefined;
     this.drop(sequence);
-    const start = this.#startOf(this.#first);
+    const first = this.#first;
+    if (first === this.#end || this.#epoch !== epoch) return undefined;
+    const start = this.#startOf(first);
     const room = limits.bytes - BODY_HEAD.length - BODY_TAIL.length;
-    let end = this.#first;
-    while (end < this.#sequences.length && end - this.#first < limits.messages) {
-      if (end > this.#first && this.#ends[end]! - 1 - start > room) break;
-      end++;
-    }
-    const count = end - this.#first;
-    if (count === 0 || this.#epoch !== epoch) return undefined;
+    const last = Math.min(this.#end, first + limits.messages);
+    let end = first + 1;
+    while (end < last && this.#ends[end]! - 1 - start <= room) end++;
+    const count = end - first;
     return {
       kind: "complete",
-      body: wrap(this.#bytes.subarray(start, this.#ends[end - 1]! - 1), count),
+      body: this.#wrap(this.#bytes.subarray(start, this.#ends[end - 1]! - 1), count),
       count,
       next: { kind: "id", epoch, sequence: this.#sequences[end - 1]! },
-      more: end < this.#sequences.length,
-      oldest: this.#times[this.#first],
+      more: end < this.#end,
+      oldest: this.#times[first],
       newest: this.#times[end - 1],
     };
   }
 
   /** How many it holds after a sequence. */
   countAfter(sequence: number): number {
-    const next = this.#sequences.findIndex((other) => other > sequence);
-    return next === -1 ? 0 : this.#sequences.length - Math.max(next, this.#first);
+    return this.#end - this.#find(sequence);
   }
 
   /** Forgets what was sent: everything up to a sequence. */
   drop(upTo: number): void {
-    while ((this.#sequences[this.#first] ?? Infinity) <= upTo) this.#first++;
-    if (this.#first < this.#sequences.length) return;
-    this.#ends.length =
-      this.#sequences.length =
-      this.#times.length =
-      this.#first =
-        0;
+    this.#first = this.#find(upTo);
+    if (this.#first === this.#end) this.#first = this.#end = 0;
+  }
+
+  /** Where the events after a sequence begin. */
+  #find(sequence: number): number {
+    let at = this.#first;
+    while (at < this.#end && this.#sequences[at]! <= sequence) at++;
+    return at;
   }
 
   #startOf(index: number): number {
     return index === 0 ? 0 : this.#ends[index - 1]!;
+  }
+
+  /** One event alone, several in a list. */
+  #wrap(events: Uint8Array, count: number): Uint8Array<ArrayBuffer> {
+    if (count === 1) return new Uint8Array(events);
+    const end = BODY_HEAD.length + events.length;
+    const length = end + BODY_TAIL.length;
+    if (this.#body.length < length) {
+      this.#body = new Uint8Array(Math.max(2 * this.#body.length, length));
+      encoder.encodeInto(BODY_HEAD, this.#body);
+    }
+    this.#body.set(events, BODY_HEAD.length);
+    encoder.encodeInto(BODY_TAIL, this.#body.subarray(end));
+    return this.#body.subarray(0, length);
   }
 
   /**
@@ -154,35 +170,34 @@ export class LiveTail {
    *
    * @param ends where the text of each ends
    */
-  #add(text: string, ends: readonly number[]): boolean {
-    if (!this.#makeRoom(text.length)) return false;
-    let end = this.#ends.at(-1) ?? 0;
-    const { written } = encoder.encodeInto(text, this.#bytes.subarray(end));
-    if (written === text.length) {
-      // Most texts are ASCII.
-      for (const next of ends) this.#ends.push(end + next);
-      return true;
-    }
-    let start = 0;
-    for (const next of ends) {
-      this.#ends.push(end += utf8Length(text.slice(start, next)));
-      start = next;
+  #add(messages: readonly Message[], text: string, ends: readonly number[]): boolean {
+    if (!this.#makeRoom(messages.length, text.length)) return false;
+    const start = this.#startOf(this.#end);
+    const { written } = encoder.encodeInto(text, this.#bytes.subarray(start));
+    // Most texts are ASCII.
+    const isAscii = written === text.length;
+    let end = start;
+    for (let i = 0; i < messages.length; i++) {
+      end = isAscii ? start + ends[i]! : end + utf8Length(text.slice(ends[i - 1] ?? 0, ends[i]));
+      this.#ends[this.#end] = end;
+      this.#sequences[this.#end] = messages[i]!.sequence;
+      this.#times[this.#end++] = messages[i]!.time;
     }
     return true;
   }
 
-  /** Makes room for text behind what is there; false if that would be too much. */
-  #makeRoom(length: number): boolean {
+  /** Makes room behind what is there for events and their text; false if that would be too much. */
+  #makeRoom(events: number, length: number): boolean {
     const needed = length * BYTES_PER_CHARACTER;
-    let used = this.#ends.at(-1) ?? 0;
-    if (used + needed <= this.#bytes.length) return true;
+    let used = this.#startOf(this.#end);
+    if (used + needed <= this.#bytes.length && this.#end + events <= MAX_MESSAGES) return true;
     // What was sent goes first.
     const start = this.#startOf(this.#first);
     this.#bytes.copyWithin(0, start, used);
-    this.#ends = this.#ends.slice(this.#first).map((end) => end - start);
-    this.#sequences = this.#sequences.slice(this.#first);
-    this.#times = this.#times.slice(this.#first);
+    for (const list of [this.#ends, this.#sequences, this.#times]) list.copyWithin(0, this.#first, this.#end);
+    this.#end -= this.#first;
     this.#first = 0;
+    for (let i = 0; i < this.#end; i++) this.#ends[i]! -= start;
     used -= start;
     if (used + needed <= this.#bytes.length) return true;
     if (used + needed > MAX_BYTES) return false;
@@ -191,14 +206,4 @@ export class LiveTail {
     this.#bytes = larger;
     return true;
   }
-}
-
-/** One event alone, several in a list. */
-function wrap(events: Uint8Array, count: number): Uint8Array<ArrayBuffer> {
-  if (count === 1) return new Uint8Array(events);
-  const body = new Uint8Array(BODY_HEAD.length + events.length + BODY_TAIL.length);
-  encoder.encodeInto(BODY_HEAD, body);
-  body.set(events, BODY_HEAD.length);
-  encoder.encodeInto(BODY_TAIL, body.subarray(BODY_HEAD.length + events.length));
-  return body;
 }

@@ -7,6 +7,7 @@ import { encodeMessageMembers, formatId } from "../core/message.ts";
 export interface Outgoing {
   /** Whether a gap comes before them. */
   readonly kind: LogPage["kind"];
+  /** Valid until the next one is made. */
   readonly body: Uint8Array<ArrayBuffer>;
   /** Messages in it. */
   readonly count: number;
