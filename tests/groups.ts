@@ -41,6 +41,7 @@ const OVER_NODE: readonly string[] = [
   "pages/pages_test.ts",
   "protocols/byte_for_byte_test.ts",
   "protocols/channel_names_test.ts",
+  "protocols/largest_message_test.ts",
   "protocols/url/publish_test.ts",
   // Streams: how they begin, end and are cut.
   "protocols/url/event_source_clients_test.ts",

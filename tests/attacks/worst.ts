@@ -133,6 +133,14 @@ export const CONVERSATIONS: Readonly<Record<string, Conversation>> = {
   "numbers as data": centrifuge(
     `{"id":2,"publish":{"channel":"a","data":${"[1.0" + ",1".repeat(32_000)}]}}`,
   ),
+  "escapes as data": centrifuge(
+    `{"id":2,"publish":{"channel":"a","data":"${"\\u0001".repeat(75_000)}"}}`,
+  ),
+  "more numbers as data": centrifuge(
+    `{"id":2,"publish":{"channel":"a","data":${"[1.0" + ",1".repeat(225_000)}]}}`,
+  ),
+  "unknown names in escapes": centrifuge(`{"id":2,"publish":{"a":1${',"\\u0061":1'.repeat(40_000)}}}`),
+  "more pings than a frame may hold": centrifuge(lines(20_000, (i) => `{"id":${i + 2},"ping":{}}`)),
   "pings": centrifuge(lines(3_000, (i) => `{"id":${i + 2},"ping":{}}`)),
   "subscriptions": centrifuge(lines(1_200, (i) => `{"id":${i + 2},"subscribe":{"channel":"s${i}"}}`)),
   "reads": centrifuge(

@@ -40,10 +40,11 @@ const REQUEST_CONNECTIONS = 1_000;
 const MAX_UNANSWERED_REQUESTS = 1_000;
 
 /**
- * Headroom of a WebSocket message beyond the largest payload: protocols escape payloads and batch commands. Within it a
- * protocol refuses what is too large with an error of its own, which says more than the close code of `ws`.
+ * Headroom of a WebSocket message beyond the largest payload: JSON has up to six bytes for one of a payload, and protocols
+ * batch commands. Within it a protocol refuses what is too large with an error of its own, which says more than the close
+ * code of `ws`.
  */
-const PROTOCOL_FACTOR = 2;
+const PROTOCOL_FACTOR = 6;
 const PROTOCOL_BYTES = 128 * 1024;
 
 /** Limits of `ws` and `node:http`, named so that no default of theirs holds unseen; `static/docs/limits.md` lists them. */

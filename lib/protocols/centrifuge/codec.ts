@@ -5,18 +5,13 @@
 import type { Payload } from "../../core/message.ts";
 import type { FilterNode } from "../../core/tag_filter.ts";
 
-/** Largest frame or body of commands, in bytes. */
-export const MAX_FRAME_BYTES = 65_536;
-
-/** Largest body of `POST /emulation`: a frame all of whose characters are escaped, and what stands beside it. */
-export const MAX_EMULATION_BYTES = 6 * MAX_FRAME_BYTES + 1_024;
-
 /** What a frame or body holds: text for JSON, bytes for Protobuf. */
 export type FrameData = string | Uint8Array<ArrayBuffer>;
 
 /**
  * Translates between frames and messages. Pure: no state, no I/O. Every `decode` throws a `SyntaxError` with a
- * short reason, and nothing else, for what the protocol does not allow; every `encode` is total.
+ * short reason, and nothing else, for what the protocol does not allow; every `encode` is total. The size of a frame is
+ * the caller's to bound; `decode` bounds what of it is not data.
  */
 export interface Codec {
   readonly name: "json" | "protobuf";
@@ -28,7 +23,7 @@ export interface Codec {
   decodeUniRequest(frame: string | Uint8Array): ConnectRequest;
   /** Writes bare pushes for a unidirectional transport. */
   encodeUni(pushes: readonly UniPush[]): FrameData;
-  /** Reads the body of `POST /emulation`. Its size is the caller's to bound; `decode` bounds the data in it. */
+  /** Reads the body of `POST /emulation`. */
   decodeEmulation(body: string | Uint8Array): EmulationRequest;
 }
 

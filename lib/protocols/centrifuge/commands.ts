@@ -3,7 +3,7 @@ import type { AllowedPublish } from "../../auth/callouts.ts";
 import { Serial } from "../../base/serial.ts";
 import { normalizeChannel, parseChannel } from "../../core/channel.ts";
 import { describeSender } from "../../core/client.ts";
-import { createDraft } from "../../core/draft.ts";
+import { checkSize, createDraft } from "../../core/draft.ts";
 import { MessagingError } from "../../core/errors.ts";
 import type { Payload } from "../../core/message.ts";
 import type { Connection } from "../../core/limits.ts";
@@ -87,6 +87,7 @@ export class CentrifugeCommands {
         return undefined;
       case "rpc": {
         const { method, data } = command.request;
+        if (data !== undefined) checkSize(data, context.settings.maxMessageBytes);
         return { id, kind: "rpc", result: { data: await context.gate.call(session.pass, method, data) } };
       }
       case "refresh":
@@ -118,6 +119,8 @@ export class CentrifugeCommands {
     const isAsked = pass.asks("publish", channel, tie);
     if (!isAsked) session.demand("publish", channel, tie);
     connection.countPublish();
+    // Here, so that no application is asked about what is refused anyway.
+    checkSize(data, context.settings.maxMessageBytes);
     const publish = async (content: AllowedPublish) => {
       const from = describeSender(client);
       const owner = target && context.limits.shares.ownerOf(connection.address, pass);

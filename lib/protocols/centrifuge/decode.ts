@@ -1,9 +1,28 @@
 /** What the two codecs of the Centrifuge client protocol check and read alike. */
 import type { Command } from "./codec.ts";
+import { MAX_COMMAND_BYTES } from "./frame_size.ts";
 import type { FieldType } from "./schema.ts";
 
 /** The fields of one message as they were read, by their keys. */
 export type Values = { [key: string]: unknown };
+
+/** Counts what a frame holds beside the data of its commands, which is bounded more tightly than data. */
+export class Overhead {
+  readonly #max: number;
+  #bytes = 0;
+
+  constructor(max: number = MAX_COMMAND_BYTES) {
+    this.#max = max;
+  }
+
+  /** @throws {SyntaxError} when it is too much */
+  add(bytes: number): void {
+    this.#bytes += bytes;
+    if (this.#bytes > this.#max) {
+      throw new SyntaxError(`More than ${this.#max} bytes of commands beside data`);
+    }
+  }
+}
 
 /** What a message without any fields says, known or unknown ones. */
 export const PONG: Command = { id: 0, kind: "pong" };

@@ -20,6 +20,8 @@ const ERRORS = {
 
 /** Reasons a connection is ended for. Up to 3499, and from 4000 to 4499, the client comes back. */
 const DISCONNECTS = {
+  /** The close code of WebSockets for it (RFC 6455 section 7.4.1), which clients tell as their limit. */
+  messageSizeLimit: { code: 1009, reason: "message size limit" },
   shutdown: { code: 3001, reason: "shutdown" },
   serverError: { code: 3004, reason: "internal server error" },
   expired: { code: 3005, reason: "connection expired" },
@@ -94,7 +96,7 @@ const TELLINGS: Readonly<Record<ErrorCode, Telling>> = {
   handshake_timeout: { reply: ERRORS.badRequest, end: DISCONNECTS.stale, isFatal: true },
   idle: { reply: ERRORS.internal, end: DISCONNECTS.noPong },
   history_gone: { reply: ERRORS.unrecoverablePosition, end: DISCONNECTS.serverError },
-  too_large: { reply: ERRORS.limitExceeded, end: DISCONNECTS.badRequest },
+  too_large: { reply: ERRORS.limitExceeded, end: DISCONNECTS.messageSizeLimit },
   slow_subscriber: { reply: ERRORS.internal, end: DISCONNECTS.slow },
   too_many_requests: TOO_MANY,
   too_many_scheduled: TOO_MANY,

@@ -7,7 +7,6 @@ import {
   parseJsonScalar,
 } from "../../base/json_text.ts";
 import { toJsonPayload } from "../../core/message.ts";
-import { utf8Length } from "../../base/utf8.ts";
 import { encodePayloadJson, type Payload } from "../../core/message.ts";
 import {
   type Codec,
@@ -15,13 +14,13 @@ import {
   type ConnectRequest,
   type DeltaData,
   type EmulationRequest,
-  MAX_FRAME_BYTES,
   type Publication,
   type Push,
   type Reply,
   type UniPush,
 } from "./codec.ts";
-import { defaultOf, PONG, toCommand, type Values } from "./decode.ts";
+import { defaultOf, Overhead, PONG, toCommand, type Values } from "./decode.ts";
+import { MAX_COMMAND_BYTES } from "./frame_size.ts";
 import {
   COMMAND,
   CONNECT_REQUEST,
@@ -38,7 +37,8 @@ export const JSON_CODEC: Codec = {
   name: "json",
   decode: decodeCommands,
   encode: (replies) => replies.map(encodeReply).join("\n"),
-  decodeUniRequest: (frame) => decodeMessage(CONNECT_REQUEST, readText(frame)) as unknown as ConnectRequest,
+  decodeUniRequest: (frame) =>
+    decodeMessage(CONNECT_REQUEST, decodeUtf8(frame), { length: 0 }) as unknown as ConnectRequest,
   encodeUni: (pushes) => pushes.map(encodeUniPush).join("\n"),
   decodeEmulation: (body) =>
     decodeMessage(EMULATION_REQUEST.json, decodeUtf8(body)) as unknown as EmulationRequest,
@@ -168,24 +168,25 @@ function encodeData(data: Payload | DeltaData): string {
 }
 
 function decodeCommands(frame: string | Uint8Array): readonly Command[] {
-  const lines = readText(frame).split("\n");
+  const lines = decodeUtf8(frame).split("\n");
   if (lines.length > 1 && lines.at(-1) === "") lines.pop();
+  const overhead = new Overhead();
   return lines.map((line) => {
-    const object = parseObject(line);
-    return object.size === 0 ? PONG : toCommand(decodeFields(COMMAND, object));
+    const size: DataSize = { length: 0 };
+    const object = parseObject(line, COMMAND);
+    const command = object.size === 0 ? PONG : toCommand(decodeFields(COMMAND, object, size));
+    overhead.add(line.length + 1 - size.length);
+    return command;
   });
 }
 
-function decodeMessage(shape: Shape, text: string): Values {
-  return decodeFields(shape, parseObject(text));
+/** How long the data of a command is, as JSON. */
+interface DataSize {
+  length: number;
 }
 
-/** The text of a frame that is not too long. */
-function readText(frame: string | Uint8Array): string {
-  // No text has fewer bytes than characters.
-  const size = frame.length > MAX_FRAME_BYTES || typeof frame !== "string" ? frame.length : utf8Length(frame);
-  if (size > MAX_FRAME_BYTES) throw new SyntaxError(`More than ${MAX_FRAME_BYTES} bytes of commands`);
-  return decodeUtf8(frame);
+function decodeMessage(shape: Shape, text: string, size?: DataSize): Values {
+  return decodeFields(shape, parseObject(text, shape), size);
 }
 
 function decodeUtf8(frame: string | Uint8Array): string {
@@ -197,24 +198,37 @@ function decodeUtf8(frame: string | Uint8Array): string {
   }
 }
 
-function parseObject(text: string): JsonMembers {
+function parseObject(text: string, shape: Shape): JsonMembers {
   if (text.trim() === "") throw new SyntaxError("A blank line");
-  const members = parseJsonObject(text);
+  const members = parseMembers(text, shape);
   if (members === undefined) throw new SyntaxError("Not a JSON object");
   return members;
 }
 
-/** All fields of a message. Unknown ones are ignored, null is as good as left out. */
-function decodeFields(shape: Shape, members: JsonMembers): Values {
+/** The members that a message may have. One that is unknown shows that an object is not empty. */
+function parseMembers(text: string, { byName }: Shape): JsonMembers | undefined {
+  return parseJsonObject(text, (name, kept) => kept === 0 || byName.has(name));
+}
+
+/**
+ * All fields of a message. Unknown ones are ignored, null is as good as left out.
+ *
+ * @param size counts the data; where it is left out, nothing but the caller bounds what is no data
+ */
+function decodeFields(shape: Shape, members: JsonMembers, size?: DataSize): Values {
   const values: Values = {};
-  for (const field of shape.fields) values[field.key] = decodeValue(field, members.get(field.name));
+  for (const field of shape.fields) values[field.key] = decodeValue(field, members.get(field.name), size);
   return values;
 }
 
 /** @param json checked JSON text; undefined when the field was left out */
-function decodeValue({ name, type }: Field, json: string | undefined): unknown {
+function decodeValue({ name, type }: Field, json: string | undefined, size?: DataSize): unknown {
   // Null as data is data: what a client published.
   if (json === undefined || (json === "null" && type.kind !== "payload")) return defaultOf(type);
+  const isCostly = type.kind !== "payload" && type.kind !== "message";
+  if (size !== undefined && isCostly && json.length > MAX_COMMAND_BYTES) {
+    throw new SyntaxError(`The field "${name}" has more than ${MAX_COMMAND_BYTES} bytes`);
+  }
   switch (type.kind) {
     case "bool":
       if (jsonKind(json) === "boolean") return json === "true";
@@ -230,24 +244,25 @@ function decodeValue({ name, type }: Field, json: string | undefined): unknown {
       if (jsonKind(json) === "string") return JSON.parse(json);
       break;
     case "payload":
+      if (size !== undefined) size.length += json.length;
       return toJsonPayload(json);
     case "present":
       return true;
     case "message": {
-      const members = parseJsonObject(json);
-      if (members !== undefined) return decodeFields(type.shape, members);
+      const members = parseMembers(json, type.shape);
+      if (members !== undefined) return decodeFields(type.shape, members, size);
       break;
     }
     case "list": {
-      // A frame bounds how many there are.
-      const elements = parseJsonArray(json, MAX_FRAME_BYTES)?.map((element) => parseJsonObject(element));
+      // The bytes beside data bound how many there are.
+      const elements = parseJsonArray(json, Infinity)?.map((element) => parseMembers(element, type.shape));
       if (elements?.every((members) => members !== undefined)) {
         return elements.map((members) => decodeFields(type.shape, members));
       }
       break;
     }
     case "texts": {
-      const elements = parseJsonArray(json, MAX_FRAME_BYTES);
+      const elements = parseJsonArray(json, Infinity);
       if (elements?.every((element) => jsonKind(element) === "string")) {
         return elements.map((element) => JSON.parse(element));
       }

@@ -4,7 +4,7 @@ import { MessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
 import { readBytes } from "../../http/body.ts";
 import type { Env, Protocol, Services } from "../protocol.ts";
-import { MAX_EMULATION_BYTES } from "./codec.ts";
+import { findMaxEmulationBytes, findMaxFrameBytes } from "./frame_size.ts";
 import type { CentrifugeContext, CentrifugeSettings } from "./context.ts";
 import { isPersonal } from "./personal.ts";
 import {
@@ -60,7 +60,8 @@ function createRoutes(context: CentrifugeContext): Hono<Env> {
       throw new MessagingError("method_not_allowed", "A session is opened by GET or POST, not by HEAD");
     }
     rates.countPublish(env.peer.address, undefined);
-    const body = await readBytes(req.raw, limits);
+    const maxBodyBytes = Math.min(limits.maxBodyBytes, findMaxFrameBytes(limits.maxMessageBytes));
+    const body = await readBytes(req.raw, { ...limits, maxBodyBytes });
     return connections.openStream(
       env.peer,
       (connection) => open({ context, request: req.raw, body, connection }),
@@ -74,7 +75,7 @@ function createRoutes(context: CentrifugeContext): Hono<Env> {
     "/emulation",
     async ({ env, req }) => {
       rates.countPublish(env.peer.address, undefined);
-      const maxBodyBytes = Math.min(limits.maxBodyBytes, MAX_EMULATION_BYTES);
+      const maxBodyBytes = Math.min(limits.maxBodyBytes, findMaxEmulationBytes(limits.maxMessageBytes));
       return emulate(context, req.raw, await readBytes(req.raw, { ...limits, maxBodyBytes }));
     },
   );

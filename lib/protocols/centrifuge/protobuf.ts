@@ -9,12 +9,11 @@ import {
   type ConnectRequest,
   type DeltaData,
   type EmulationRequest,
-  MAX_FRAME_BYTES,
   type Publication,
   type Reply,
   type UniPush,
 } from "./codec.ts";
-import { defaultOf, PONG, toCommand, type Values } from "./decode.ts";
+import { defaultOf, Overhead, PONG, toCommand, type Values } from "./decode.ts";
 import {
   COMMAND,
   CONNECT_REQUEST,
@@ -34,12 +33,12 @@ export const PROTOBUF_CODEC: Codec = {
   name: "protobuf",
   decode: decodeCommands,
   encode: (replies) => encodeAll(REPLY, replies.map(toReplyValues)),
-  decodeUniRequest(frame) {
-    checkSize(frame);
-    return decodeMessage(CONNECT_REQUEST, frame) as unknown as ConnectRequest;
-  },
+  decodeUniRequest: (frame) =>
+    decodeMessage(CONNECT_REQUEST, frame, new Overhead()) as unknown as ConnectRequest,
   encodeUni: (pushes) => encodeAll(PUSH, pushes.map(toPushValues)),
-  decodeEmulation: (body) => decodeMessage(EMULATION_REQUEST.protobuf, body) as unknown as EmulationRequest,
+  decodeEmulation: (body) =>
+    // It is commands as a whole, which are bounded when they are read.
+    decodeMessage(EMULATION_REQUEST.protobuf, body, new Overhead(body.length)) as unknown as EmulationRequest,
 };
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -148,24 +147,22 @@ function writeData(writer: BinaryWriter, number: number, data: Payload | DeltaDa
 }
 
 function decodeCommands(frame: string | Uint8Array): readonly Command[] {
-  checkSize(frame);
   if (frame.length === 0) throw new SyntaxError("An empty frame");
+  const overhead = new Overhead();
   return read(frame, (reader) => {
     const commands: Command[] = [];
     while (reader.pos < reader.len) {
+      const start = reader.pos;
       const end = readEnd(reader);
-      commands.push(reader.pos === end ? PONG : toCommand(readFields(reader, end, COMMAND)));
+      overhead.add(reader.pos - start);
+      commands.push(reader.pos === end ? PONG : toCommand(readFields(reader, end, COMMAND, overhead)));
     }
     return commands;
   });
 }
 
-function decodeMessage(shape: Shape, frame: string | Uint8Array): Values {
-  return read(frame, (reader) => readFields(reader, reader.len, shape));
-}
-
-function checkSize({ length }: string | Uint8Array): void {
-  if (length > MAX_FRAME_BYTES) throw new SyntaxError(`More than ${MAX_FRAME_BYTES} bytes of commands`);
+function decodeMessage(shape: Shape, frame: string | Uint8Array, overhead: Overhead): Values {
+  return read(frame, (reader) => readFields(reader, reader.len, shape, overhead));
 }
 
 /** Reads a frame; whatever the reader throws means that it is not Protobuf. */
@@ -185,20 +182,23 @@ function readEnd(reader: BinaryReader): number {
 }
 
 /** All fields of a message up to its end. Unknown ones are ignored. */
-function readFields(reader: BinaryReader, end: number, shape: Shape): Values {
+function readFields(reader: BinaryReader, end: number, shape: Shape, overhead: Overhead): Values {
   const values: Values = {};
   for (const { key, type } of shape.fields) values[key] = defaultOf(type);
   while (reader.pos < end) {
+    const start = reader.pos;
     const [number, wireType] = reader.tag();
     const field = shape.byNumber.get(number);
     if (field === undefined) {
       reader.skip(wireType, number);
+      overhead.add(reader.pos - start);
       continue;
     }
     if (wireType !== wireTypeOf(field.type)) {
       throw new SyntaxError(`The field "${field.name}" has a wrong type`);
     }
-    values[field.key] = readValue(reader, field, values[field.key]);
+    overhead.add(reader.pos - start);
+    values[field.key] = readValue(reader, field, values[field.key], overhead);
   }
   if (reader.pos > end) throw new SyntaxError("A field reaches beyond the end");
   return values;
@@ -208,7 +208,12 @@ function wireTypeOf(type: FieldType): WireType {
   return type.kind === "bool" || type.kind === "number" ? WireType.Varint : WireType.LengthDelimited;
 }
 
-function readValue(reader: BinaryReader, { name, type }: Field, before: unknown): unknown {
+function readValue(
+  reader: BinaryReader,
+  { name, type }: Field,
+  before: unknown,
+  overhead: Overhead,
+): unknown {
   switch (type.kind) {
     case "bool":
       return reader.bool();
@@ -218,7 +223,7 @@ function readValue(reader: BinaryReader, { name, type }: Field, before: unknown)
       throw new SyntaxError(`The field "${name}" is not a number that is allowed`);
     }
     case "string":
-      return reader.string(true);
+      return readString(reader, overhead);
     case "bytes":
       return reader.bytes();
     case "payload":
@@ -227,15 +232,15 @@ function readValue(reader: BinaryReader, { name, type }: Field, before: unknown)
       reader.bytes();
       return true;
     case "message":
-      return readFields(reader, readEnd(reader), type.shape);
+      return readFields(reader, readEnd(reader), type.shape, overhead);
     case "list":
-      (before as unknown[]).push(readFields(reader, readEnd(reader), type.shape));
+      (before as unknown[]).push(readFields(reader, readEnd(reader), type.shape, overhead));
       return before;
     case "texts":
-      (before as string[]).push(reader.string(true));
+      (before as string[]).push(readString(reader, overhead));
       return before;
     case "map": {
-      const { key, value } = readFields(reader, readEnd(reader), type.entry);
+      const { key, value } = readFields(reader, readEnd(reader), type.entry, overhead);
       const values = before as Map<unknown, unknown>;
       // An entry without a value is one whose value has no fields.
       return values.set(key, value ?? defaultsOf(type.value));
@@ -246,7 +251,14 @@ function readValue(reader: BinaryReader, { name, type }: Field, before: unknown)
 }
 
 function defaultsOf(shape: Shape | undefined): unknown {
-  return shape === undefined ? "" : readFields(new BinaryReader(new Uint8Array(0)), 0, shape);
+  return shape === undefined ? "" : readFields(new BinaryReader(new Uint8Array(0)), 0, shape, new Overhead());
+}
+
+function readString(reader: BinaryReader, overhead: Overhead): string {
+  const start = reader.pos;
+  const text = reader.string(true);
+  overhead.add(reader.pos - start);
+  return text;
 }
 
 /** UTF-8 that is JSON is read like JSON, all else is bytes. No bytes at all are no data. */

@@ -57,6 +57,7 @@ export interface Shape<T = object> {
   readonly fields: readonly Field[];
   readonly byNumber: ReadonlyMap<number, Field>;
   readonly byKey: ReadonlyMap<string, Field>;
+  readonly byName: ReadonlyMap<string, Field>;
   /** Never there: ties the shape to the type it describes. */
   readonly describes?: T;
 }
@@ -86,6 +87,7 @@ function describe<T>(description: Description<T>): Shape<T> {
     fields,
     byNumber: new Map(fields.map((field) => [field.number, field])),
     byKey: new Map(fields.map((field) => [field.key, field])),
+    byName: new Map(fields.map((field) => [field.name, field])),
   };
 }
 

@@ -11,6 +11,7 @@ import { Serial } from "../../base/serial.ts";
 import { nextSlice, SliceClock } from "../../base/slices.ts";
 import { type Client, createClient } from "../../core/client.ts";
 import { changeInfo } from "../../core/client_info.ts";
+import { checkSize } from "../../core/draft.ts";
 import { MessagingError, toMessagingError } from "../../core/errors.ts";
 import { JoiningSocket } from "../../core/joining_socket.ts";
 import type { Connection } from "../../core/limits.ts";
@@ -23,6 +24,7 @@ import { CentrifugeCommands } from "./commands.ts";
 import type { CentrifugeContext, ChannelOwner } from "./context.ts";
 import type { CentrifugeFormat } from "./encoders.ts";
 import { isFatal, toDisconnect, toExpiry, toReplyError } from "./errors.ts";
+import { checkFrameSize, EarlyFrames } from "./frame_size.ts";
 import { readIntroduction } from "./introduction.ts";
 
 /** How a session reaches its client. */
@@ -64,6 +66,7 @@ export class CentrifugeSession implements ChannelOwner {
   #received: Command[] = [];
   #isTaking = false;
   #waiting: Command[] = [];
+  readonly #early: EarlyFrames;
   /** For the heavy turns that follow each other. */
   #slice = new SliceClock();
   readonly #heavy = new Serial();
@@ -81,7 +84,8 @@ export class CentrifugeSession implements ChannelOwner {
     this.#transport = transport;
     this.#socket = new JoiningSocket(transport.socket, (frames) => format.join(frames));
     this.#outbox = new Outbox(this.#socket, context.outboxLimits);
-    const { handshakeTimeout } = context.settings;
+    const { handshakeTimeout, maxMessageBytes } = context.settings;
+    this.#early = new EarlyFrames(maxMessageBytes);
     this.#staleTimer = setTimeout(
       () =>
         this.end(new MessagingError("handshake_timeout", `No connect within ${handshakeTimeout} seconds`)),
@@ -96,13 +100,16 @@ export class CentrifugeSession implements ChannelOwner {
     return this.#client;
   }
 
-  /** Reads one frame or body of commands. Bad ones end the session with 3501. */
+  /** Reads one frame or body of commands. Bad ones end the session with 3501, one that is too large with 1009. */
   receive(frame: string | Uint8Array): void {
     if (this.#state === "ended") return;
     let commands;
     try {
+      if (this.#state === "connected") checkFrameSize(frame, this.context.settings.maxMessageBytes);
+      else this.#early.add(frame);
       commands = this.format.codec.decode(frame);
     } catch (error) {
+      if (error instanceof MessagingError) return this.end(error);
       return this.#refuse(error instanceof Error ? error.message : String(error));
     }
     this.#received.push(...commands);
@@ -238,6 +245,7 @@ export class CentrifugeSession implements ChannelOwner {
     if (hub.draining) throw new MessagingError("draining", "The server is restarting: try again in a moment");
     const { caller } = this.#transport;
     const { data, name, version } = request;
+    if (data !== undefined) checkSize(data, settings.maxMessageBytes);
     const pass = await gate.admitConnection(request.token, caller, { data, name, version });
     if (this.#isEnded) return;
     this.#pass = pass;

@@ -23,6 +23,7 @@ import {
   UNI_JSON_LINES_FORMAT,
   UNI_PROTOBUF_FORMAT,
 } from "./encoders.ts";
+import { checkFrameSize } from "./frame_size.ts";
 import { JSON_CODEC } from "./json.ts";
 import { PROTOBUF_CODEC } from "./protobuf.ts";
 import { CentrifugeSession } from "./session.ts";
@@ -165,6 +166,8 @@ export async function emulate(
   } catch (cause) {
     throw new MessagingError("bad_body", "The body must hold session, node and data", { cause });
   }
+  // Its stream stays: it is this request alone that is refused.
+  checkFrameSize(emulation.data, context.settings.maxMessageBytes);
   const { node } = emulation;
   const isFound = node === context.hub.identity.node
     ? receive(context, emulation)
@@ -250,11 +253,11 @@ function openStreamSession(
 function connectUni(session: CentrifugeSession, frame: string | Uint8Array): void {
   let request: ConnectRequest;
   try {
+    checkFrameSize(frame, session.context.settings.maxMessageBytes);
     request = session.format.codec.decodeUniRequest(frame);
   } catch (error) {
-    return session.end(
-      new MessagingError("bad_frame", error instanceof Error ? error.message : String(error)),
-    );
+    const reason = error instanceof Error ? error.message : String(error);
+    return session.end(error instanceof MessagingError ? error : new MessagingError("bad_frame", reason));
   }
   session.connect(request);
 }

@@ -25,6 +25,20 @@ export interface ClientFrame {
   readonly rawData: unknown;
 }
 
+/** Most bytes that a byte of data takes in a frame: a control character as `\u0001`. */
+const BYTES_PER_ESCAPE = 6;
+
+/** Room for what stands beside the data in a frame. */
+const HEAD_BYTES = 16 * 1024;
+
+/**
+ * Largest frame of a client, in bytes: one event with the most data, however JSON writes it, and whatever else is no
+ * larger than a message.
+ */
+export function findMaxFrameBytes(maxEventBytes: number, maxMessageBytes: number): number {
+  return Math.max(BYTES_PER_ESCAPE * maxEventBytes + HEAD_BYTES, maxMessageBytes);
+}
+
 /** Encodes a frame of the server. `data` becomes a JSON string. */
 export function encodeFrame(event: string, data: unknown, channel?: string): Frame {
   const text = typeof data === "string" ? data : JSON.stringify(data);

@@ -17,6 +17,7 @@ import {
   type ClientFrame,
   encodeError,
   encodeFrame,
+  findMaxFrameBytes,
   openEncoder,
   parseFrame,
   toEventPayload,
@@ -120,12 +121,14 @@ class PusherSession implements SocketHandler, SessionHandle {
     if (this.#client === undefined) return;
     // Whatever arrives shows that the client lives.
     this.#heartbeat?.answer();
+    const { maxMessageBytes } = this.#context.settings;
+    const limit = findMaxFrameBytes(Math.min(this.app.maxEventBytes, maxMessageBytes), maxMessageBytes);
+    if (data.length > limit || (typeof data === "string" && utf8Length(data) > limit)) {
+      return this.#fail(new MessagingError("too_large", `The frame is larger than ${limit} bytes`));
+    }
     let frame: ClientFrame;
     try {
       if (typeof data !== "string") throw new SyntaxError("Frames are text");
-      if (utf8Length(data) > this.#context.settings.maxMessageBytes) {
-        throw new SyntaxError("The frame is too large");
-      }
       frame = parseFrame(data);
     } catch (error) {
       return this.#warn(CLOSE.reconnect, error instanceof Error ? error.message : String(error));

@@ -1,7 +1,8 @@
 /** Frames of the Centrifuge protocol that are refused, in both codings: hostile, half, too long, and at random. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Codec, MAX_FRAME_BYTES } from "../../../lib/protocols/centrifuge/codec.ts";
+import type { Codec } from "../../../lib/protocols/centrifuge/codec.ts";
+import { MAX_COMMAND_BYTES } from "../../../lib/protocols/centrifuge/frame_size.ts";
 import { JSON_CODEC } from "../../../lib/protocols/centrifuge/json.ts";
 import { PROTOBUF_CODEC } from "../../../lib/protocols/centrifuge/protobuf.ts";
 import { frame, fromHex, isShortSyntaxError, nest, UTF8 } from "./codec_bytes.ts";
@@ -81,18 +82,27 @@ Deno.test("JSON_CODEC refuses bytes that are not UTF-8, or begin with a byte ord
   }
 });
 
-Deno.test("JSON_CODEC bounds a frame in bytes, not in characters", () => {
-  for (const unit of ["x", "é"]) {
-    const fill = (count: number) => publish(`"data":"${unit.repeat(count)}"`);
-    const unitSize = UTF8.encode(unit).length;
-    const most = Math.floor((MAX_FRAME_BYTES - fill(0).length) / unitSize);
-    for (const frame of [fill(most), UTF8.encode(fill(most))]) {
-      assert.equal(JSON_CODEC.decode(frame).length, 1);
-    }
-    for (const frame of [fill(most + 1), UTF8.encode(fill(most + 1))]) {
-      assert.throws(() => JSON_CODEC.decode(frame), isShortSyntaxError);
-    }
+Deno.test("JSON_CODEC bounds what of a frame is no data, and leaves data to the caller", () => {
+  const long = "x".repeat(MAX_COMMAND_BYTES);
+  assert.equal(JSON_CODEC.decode(publish(`"data":"${long}${long}"`)).length, 1);
+  const ping = '{"id":1,"ping":{}}\n';
+  const most = Math.floor(MAX_COMMAND_BYTES / ping.length);
+  assert.equal(JSON_CODEC.decode(ping.repeat(most)).length, most);
+  const members = Array.from({ length: MAX_COMMAND_BYTES / 8 }, (_, i) => `"${i}":{}`).join();
+  for (
+    const frame of [
+      ping.repeat(most + 1),
+      "{}\n".repeat(MAX_COMMAND_BYTES),
+      publish(`"data":1,"key":"${long}"`),
+      publish(`"data":1,"unknown":"${long}"`),
+      subscribe(`"token":"${long}"`),
+      subscribe(`"tf":{"vals":["${long}"]}`),
+      `{"id":1,"connect":{"subs":{${members}}}}`,
+    ]
+  ) {
+    assert.throws(() => JSON_CODEC.decode(frame), isShortSyntaxError, frame.slice(0, 40));
   }
+  assert.throws(() => JSON_CODEC.decodeUniRequest(`{"subs":{${members}}}`), isShortSyntaxError);
 });
 
 const subscribeHex = (...fields: string[]) => frame("0801", nest("2a", "0a0161", ...fields));
@@ -151,11 +161,24 @@ Deno.test("PROTOBUF_CODEC refuses text", () => {
   assert.throws(() => PROTOBUF_CODEC.decodeEmulation("{}"), isShortSyntaxError);
 });
 
-Deno.test("PROTOBUF_CODEC bounds a frame", () => {
-  assert.equal(PROTOBUF_CODEC.decode(new Uint8Array(MAX_FRAME_BYTES)).length, MAX_FRAME_BYTES);
-  const longer = new Uint8Array(MAX_FRAME_BYTES + 1);
-  assert.throws(() => PROTOBUF_CODEC.decode(longer), isShortSyntaxError);
-  assert.throws(() => PROTOBUF_CODEC.decodeUniRequest(longer), isShortSyntaxError);
+Deno.test("PROTOBUF_CODEC bounds what of a frame is no data, and leaves data to the caller", () => {
+  assert.equal(PROTOBUF_CODEC.decode(new Uint8Array(MAX_COMMAND_BYTES)).length, MAX_COMMAND_BYTES);
+  const long = "78".repeat(MAX_COMMAND_BYTES);
+  const data = frame("0801", nest("3a", "0a0161", nest("12", long)));
+  assert.equal(PROTOBUF_CODEC.decode(fromHex(data)).length, 1);
+  const sub = nest("2a", "0a0161", "1200");
+  for (
+    const hex of [
+      "00".repeat(MAX_COMMAND_BYTES + 1),
+      frame("0801", nest("2a", "0a0161", nest("12", long))),
+      frame("0801", nest("3a", "0a0161", nest("fa01", long))),
+      frame("0801", nest("22", sub.repeat(MAX_COMMAND_BYTES / 4))),
+    ]
+  ) {
+    assert.throws(() => PROTOBUF_CODEC.decode(fromHex(hex)), isShortSyntaxError, hex.slice(0, 40));
+  }
+  const connect = fromHex(nest("0a", long));
+  assert.throws(() => PROTOBUF_CODEC.decodeUniRequest(connect), isShortSyntaxError);
 });
 
 Deno.test("PROTOBUF_CODEC reads a frame that stands within a larger buffer", () => {
@@ -220,7 +243,10 @@ Deno.test("PROTOBUF_CODEC refuses any other bytes with a SyntaxError and nothing
     Uint8Array.of(content.length, ...content)
   );
   fc.assert(fc.property(framed, (data) => decodeOrRefuse(PROTOBUF_CODEC, data)), { numRuns: 1_000 });
-  const repeated = fc.tuple(fc.uint8Array({ minLength: 1, maxLength: 4 }), fc.nat({ max: MAX_FRAME_BYTES }));
+  const repeated = fc.tuple(
+    fc.uint8Array({ minLength: 1, maxLength: 4 }),
+    fc.nat({ max: MAX_COMMAND_BYTES }),
+  );
   fc.assert(
     fc.property(repeated, ([unit, length]) => {
       decodeOrRefuse(PROTOBUF_CODEC, Uint8Array.from({ length }, (_, i) => unit[i % unit.length] ?? 0));

@@ -1,4 +1,5 @@
 /** The Centrifuge protocol as it is on the wire, over a real listener: connecting, frames, pings, limits and endings. */
+import { EarlyFrames, findMaxFrameBytes } from "../../../lib/protocols/centrifuge/frame_size.ts";
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { VERSION } from "../../../lib/config/version.ts";
@@ -131,7 +132,10 @@ const BAD_FRAMES: readonly [string, string | Uint8Array<ArrayBuffer>][] = [
   ["no channel", '{"id":2,"subscribe":{}}'],
   ["a second connect", '{"id":2,"connect":{}}'],
   ["a pong without a ping", "{}"],
-  ["more than 65536 bytes", `{"id":2,"publish":{"channel":"news","data":"${"x".repeat(65_536)}"}}`],
+  [
+    "more than 65536 bytes beside data",
+    `{"id":2,"publish":{"channel":"news","key":"${"x".repeat(65_536)}"}}`,
+  ],
   ["bytes that are no UTF-8", new Uint8Array([0xff, 0xfe])],
 ];
 
@@ -151,6 +155,42 @@ Deno.test("Frames the protocol does not allow end the connection with 3501, and 
   assert.equal(server.logger.find("client refused").length, BAD_FRAMES.length + 3);
   assert.deepEqual((await other.call("ping")).ping, {});
   await untilCounts(server, { clients: 1 });
+});
+
+Deno.test("A frame larger than any message ends the connection with 1009, and one at that size does not", async () => {
+  await using server = await startApp("--max-message-bytes", "1000");
+  const limit = findMaxFrameBytes(1_000);
+  const publish = (data: string) => JSON.stringify({ id: 2, publish: { channel: "news", data } });
+  const room = limit - publish("").length;
+  for (const character of ["x", "é"]) {
+    const most = Math.floor(room / new TextEncoder().encode(character).length);
+    await using client = await RawClient.connect(server);
+    client.socket.send(publish(character.repeat(most)));
+    const { error } = await client.next();
+    assert.equal(error?.code, 106);
+    assert.match(error?.message ?? "", /the limit is 1000/);
+    client.socket.send(publish(character.repeat(most + 1)));
+    assert.deepEqual(await client.socket.closed, { code: 1009, reason: "message size limit" });
+  }
+});
+
+Deno.test("Data of connect and rpc is no larger than a message", async () => {
+  await using server = await startApp("--max-message-bytes", "1000");
+  await using client = await RawClient.open(server);
+  client.send({ id: 1, connect: { data: "x".repeat(1_001) } });
+  assert.equal((await client.next()).error?.code, 106);
+  client.send({ id: 2, connect: { data: "x".repeat(1_000) } });
+  assert.equal((await client.next()).id, 2);
+  assert.equal(await client.fail("rpc", { method: "a", data: "x".repeat(1_001) }), 106);
+  assert.notEqual(await client.fail("rpc", { method: "a", data: "x".repeat(1_000) }), 106);
+});
+
+Deno.test("What may come before connect is answered is bounded, as it is kept until then", () => {
+  const early = new EarlyFrames(1_000);
+  const frame = "x".repeat(findMaxFrameBytes(1_000));
+  early.add(frame);
+  early.add(frame);
+  assert.throws(() => early.add("x"), /before the answer to connect/);
 });
 
 Deno.test("Bytes of no sense, before and after connecting, end in 3501 and nothing worse", async () => {
