@@ -290,7 +290,8 @@ export class MqttConnection implements SessionConnection {
           return this.closed(!keepsWill);
         }
         case "auth":
-          return this.#refuse(REASONS.badAuthMethod, "There is no extended authentication here");
+          // CONNECT has named no method, or was refused (section 4.12).
+          return this.refuse("An AUTH without an authentication method");
         default:
           return this.refuse(`${packet.cmd.toUpperCase()} is for servers to send`);
       }

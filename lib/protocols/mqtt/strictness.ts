@@ -8,13 +8,16 @@ const REPLACEMENT = "\ufffd";
 const REPLACEMENT_BYTES = [0xef, 0xbf, 0xbd] as const;
 
 /**
- * Checks packet ids, lists and texts of a packet as it was parsed.
+ * Checks packet ids, properties, lists and texts of a packet as it was parsed.
  *
  * @param bytes the whole packet
- * @throws {FramingError} 0x81 without a packet id that is needed (section 2.2.1) or for text that is not UTF-8 (section
- * 1.5.4), 0x82 for an empty list of filters (section 3.8.3)
+ * @throws {FramingError} 0x81 without a packet id that is needed (section 2.2.1), for a property that is cut off or for
+ * text that is not UTF-8 (section 1.5.4), 0x82 for a property that is there twice (section 2.2.2) or an empty list of
+ * filters (section 3.8.3)
  */
 export function checkPacket(packet: Packet, bytes: Uint8Array, version: number): void {
+  if ("properties" in packet) checkValues(packet.properties);
+  if (packet.cmd === "connect") checkValues(packet.will?.properties);
   switch (packet.cmd) {
     case "publish":
       if (packet.qos > 0) checkId(packet);
@@ -46,6 +49,19 @@ export function checkPacket(packet: Packet, bytes: Uint8Array, version: number):
 /** The library reads -1 where the packet ends before its id. */
 function checkId({ cmd, messageId = 0 }: Packet): void {
   if (messageId < 1) throw new FramingError(REASONS.malformed, `A ${cmd.toUpperCase()} without a packet id`);
+}
+
+/** The library reads null where a property goes beyond the end, and a list where it is there twice. */
+function checkValues(properties: object = {}): void {
+  for (const [name, value] of Object.entries(properties)) {
+    const values = name === "userProperties" ? Object.values(value).flat() : [value];
+    if (values.includes(null)) {
+      throw new FramingError(REASONS.malformed, `A packet that ends within its property ${name}`);
+    }
+    if (Array.isArray(value) && name !== "subscriptionIdentifier") {
+      throw new FramingError(REASONS.protocolError, `The property ${name} is there twice`);
+    }
+  }
 }
 
 /** A PUBLISH of 5.0 has the length of its properties even where there are none (section 3.3.2.3.1). */

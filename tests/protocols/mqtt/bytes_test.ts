@@ -281,7 +281,7 @@ Deno.test("AUTH is refused: there is no extended authentication", async () => {
   assert.equal(await asking.readAll(), "");
   using client = await open5(app);
   await client.send("f0021800");
-  assert.match((await readPackets(client, 1))[0] ?? "", /^e0[0-9a-f]{2}8c/);
+  assert.match((await readPackets(client, 1))[0] ?? "", /^e0[0-9a-f]{2}82/);
 });
 
 Deno.test("A client of 5.0 may have as many messages unacknowledged as it was told, and one more ends its connection", async () => {

@@ -102,6 +102,27 @@ for (
   });
 }
 
+for (
+  const [what, bytes, reason] of [
+    ["correlation data that goes beyond the end", "3007 0001 71 03 09 0005", 0x81],
+    ["a content type that goes beyond the end", "3007 0001 71 03 03 0005", 0x81],
+    ["a user property that goes beyond the end", "300a 0001 71 06 26 0001 61 0005", 0x81],
+    [
+      "a property of a will that goes beyond the end",
+      "1018 0004 4d515454 05 06 0078 00 0001 61 03 09 00ff 0001 77 0001 41",
+      0x81,
+    ],
+    ["two content types", "300c 0001 71 08 03 0001 61 03 0001 62", 0x82],
+  ] as const
+) {
+  Deno.test(`A packet with ${what} is refused with 0x${reason.toString(16)}`, () => {
+    assert.throws(
+      () => decode(5, toBytes(bytes)),
+      (error) => error instanceof FramingError && error.reason === reason,
+    );
+  });
+}
+
 Deno.test("U+FFFD that was sent is a text like any other to the decoder", () => {
   assert.equal(decode(4, toBytes("3006 0003 efbfbd 41")), "publish");
 });
