@@ -1,4 +1,5 @@
 /** Batches items by turn of the event loop: engines store all drafts of a turn in one transaction. */
+import { nextSlice } from "./slices.ts";
 
 /** Runs a task after the pending I/O events, such as `setImmediate`. */
 export type Schedule = (task: () => void) => void;
@@ -9,24 +10,38 @@ export type Schedule = (task: () => void) => void;
  */
 export class Turn<T> {
   #items: T[] = [];
+  /** How many of the items have been passed on. */
+  #start = 0;
   readonly #flush: (items: T[]) => void;
   readonly #schedule: Schedule;
+  readonly #most: number;
 
-  /** @param flush takes the items; must not throw */
-  constructor(flush: (items: T[]) => void, schedule: Schedule = setImmediate) {
+  /**
+   * @param flush takes the items; must not throw
+   * @param most items of a batch. Those beyond it follow in slices, between which sockets have their turn.
+   */
+  constructor(flush: (items: T[]) => void, schedule: Schedule = setImmediate, most = Infinity) {
     this.#flush = flush;
     this.#schedule = schedule;
+    this.#most = most;
   }
 
   add(item: T): void {
-    if (this.#items.push(item) === 1) this.#schedule(() => this.flush());
+    if (this.#items.push(item) === 1) this.#schedule(() => this.#run());
   }
 
-  /** Flushes now, without waiting for the turn to end. */
+  /** Flushes everything now, without waiting for the turn to end. */
   flush(): void {
-    if (this.#items.length === 0) return;
-    const items = this.#items;
+    const items = this.#start === 0 ? this.#items : this.#items.slice(this.#start);
     this.#items = [];
+    this.#start = 0;
+    if (items.length > 0) this.#flush(items);
+  }
+
+  #run(): void {
+    if (this.#items.length - this.#start <= this.#most) return this.flush();
+    const items = this.#items.slice(this.#start, this.#start += this.#most);
+    void nextSlice().then(() => this.#run());
     this.#flush(items);
   }
 }

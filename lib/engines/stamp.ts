@@ -4,6 +4,12 @@ import { MessagingError } from "../core/errors.ts";
 import type { Receipt } from "../core/log.ts";
 import { type Draft, isTransient, type Message } from "../core/message.ts";
 
+/**
+ * Messages that are stored and delivered at once, at most. A client can send tens of thousands of tiny ones in a moment:
+ * delivered in one go to each subscriber, they would take a gigabyte before the first has left.
+ */
+export const MAX_BATCH = 256;
+
 /** How long an idempotency key prevents duplicates on its channel. */
 export const IDEMPOTENCY_MILLISECONDS = 5 * 60 * 1_000;
 

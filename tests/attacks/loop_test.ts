@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { NATS_SERVER, NatsCluster } from "../nats_cluster.ts";
-import { RawSocket } from "../raw_socket.ts";
+import { createFrame, RawSocket } from "../raw_socket.ts";
 import { type ServerProcess, startServer } from "../server_process.ts";
 import { mintToken, toSecretKey } from "../../lib/auth/token_mint.ts";
 import { startApp } from "../test_app.ts";
@@ -23,6 +23,9 @@ const ATTEMPTS = 4;
 /** Channels of one broadcast, and messages for the same moment. */
 const WIDE = 500;
 const DUE = 10_000;
+/** Tiny messages that a client sends in one go, and subscribers that get each of them. */
+const TINY = 4_000;
+const CROWD = 20;
 const HONEST: Body = { type: "application/octet-stream", body: "x".repeat(MEGABYTE) };
 
 const PUSHER_APP = { RAINDROPS_PUSHER_APP: "app1:key1:secret-of-app-1" };
@@ -198,6 +201,19 @@ const REPLAYS: Readonly<Record<string, (port: number, headers: string) => Promis
     readLong(port, "/*?since=earliest", `Accept: text/event-stream\r\n${headers}`),
 };
 
+/** Sends many tiny messages at once to a channel, and waits until each of its subscribers has the last. */
+async function sendBurst({ port }: ServerProcess, path: string): Promise<void> {
+  using stack = new DisposableStack();
+  const open = async () => stack.use(await RawSocket.upgrade(port, path));
+  const publisher = await open();
+  const subscribers = await Promise.all(Array.from({ length: CROWD }, open));
+  const reading = subscribers.map((socket) => socket.readUntil("the last"));
+  const frame = createFrame(1, "x");
+  await publisher.write(new Uint8Array(await new Blob(Array(TINY).fill(frame)).arrayBuffer()));
+  await publisher.write(createFrame(1, "the last"));
+  await Promise.all(reading);
+}
+
 async function readLong(port: number, target: string, headers: string): Promise<string> {
   using socket = await RawSocket.open(port);
   await socket.write(`GET ${target} HTTP/1.1\r\nHost: localhost\r\n${headers}\r\n`);
@@ -205,6 +221,13 @@ async function readLong(port: number, target: string, headers: string): Promise<
 }
 
 for (const engine of ["memory", "sqlite"] as const) {
+  test(`Nobody waits for a burst of tiny messages to ${CROWD} sockets, on the ${engine} server`, async () => {
+    const server = demand(engine);
+    await assertBrief(server, "a burst of tiny messages", async (count) => {
+      await Promise.all(Array.from({ length: count }, (_, i) => sendBurst(server, `/burst/${i}`)));
+    });
+  });
+
   test(`Nobody waits for a broadcast of a large text, on the ${engine} server`, async () => {
     const channels = Array.from({ length: WIDE }, (_, i) => `wide/${i}`);
     const body = JSON.stringify({ channels, data: "x".repeat(60_000) });

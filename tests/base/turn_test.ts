@@ -1,5 +1,6 @@
 /** One flush a turn, in order, with everything that was added during it. */
 import assert from "node:assert/strict";
+import { nextSlice } from "../../lib/base/slices.ts";
 import { Turn } from "../../lib/base/turn.ts";
 import { ManualSchedule } from "../fakes/schedule.ts";
 
@@ -57,4 +58,37 @@ Deno.test("Turn ends with the turn of the event loop when nothing else is said",
   assert.deepEqual(flushed, []);
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(flushed, [[1, 2]]);
+});
+
+Deno.test("Turn hands over no more than it may at once, in order, and the rest in later turns", async () => {
+  const flushed: number[][] = [];
+  const done = Promise.withResolvers<void>();
+  const turn = new Turn<number>(
+    (items) => {
+      flushed.push(items);
+      // What comes meanwhile is last.
+      if (flushed.length === 2) turn.add(8);
+      if (items.includes(8)) done.resolve();
+    },
+    setImmediate,
+    3,
+  );
+  for (let i = 1; i <= 7; i++) turn.add(i);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(flushed, [[1, 2, 3]]);
+  await done.promise;
+  assert.deepEqual(flushed, [[1, 2, 3], [4, 5, 6], [7, 8]]);
+});
+
+Deno.test("Turn.flush() hands over all that is left of a large batch, and nothing follows", async () => {
+  const flushed: number[][] = [];
+  const turn = new Turn<number>((items) => flushed.push(items), setImmediate, 3);
+  for (let i = 1; i <= 7; i++) turn.add(i);
+  await new Promise((resolve) => setImmediate(resolve));
+  turn.flush();
+  assert.deepEqual(flushed, [[1, 2, 3], [4, 5, 6, 7]]);
+  turn.add(8);
+  await nextSlice();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(flushed.slice(2), [[8]]);
 });

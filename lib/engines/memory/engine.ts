@@ -36,6 +36,7 @@ import {
   encodeMarker,
   fingerprintOf,
   IDEMPOTENCY_MILLISECONDS,
+  MAX_BATCH,
   settle,
   stampMessage,
 } from "../stamp.ts";
@@ -89,7 +90,7 @@ export class MemoryEngine implements Log, LogInsight {
     this.#maxChannels = options.maxChannels ?? Infinity;
     this.#now = options.now ?? Date.now;
     this.#steadyNow = createSteadyClock(options.now);
-    this.#turn = new Turn((batch) => this.#store(batch), options.schedule);
+    this.#turn = new Turn((batch) => this.#store(batch), options.schedule, MAX_BATCH);
     this.#channels = new MemoryChannels(options);
     this.#selections = new Selections<Channel>(this.#channels);
   }

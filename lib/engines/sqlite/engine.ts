@@ -41,7 +41,7 @@ import { SqliteReader } from "./reader.ts";
 import { SqliteRetention } from "./retention.ts";
 import { SqliteServiceState } from "./service_state.ts";
 import { SqliteState } from "./state.ts";
-import { settle } from "../stamp.ts";
+import { MAX_BATCH, settle } from "../stamp.ts";
 import { needsDisk, SqliteWriter } from "./writer.ts";
 
 export interface SqliteEngineOptions {
@@ -134,7 +134,7 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     this.#reader = new SqliteReader(database, state, rules, now, this.#steadyNow);
     this.#retention = new SqliteRetention(database, state, rules, this.#steadyNow, options.forgetAfter);
     this.#backups = new SqliteBackups(database);
-    this.#turn = new Turn((batch) => this.#store(batch), schedule);
+    this.#turn = new Turn((batch) => this.#store(batch), schedule, MAX_BATCH);
   }
 
   get top(): Log["top"] {
