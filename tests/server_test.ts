@@ -63,12 +63,31 @@ Deno.test("A former name of a setting is refused with the one it has now, and ex
 });
 
 Deno.test("A bad flag or value is one clear line and exit status 2", async () => {
-  for (const flags of [["--prot", "1"], ["--port", "none"], ["--engine", "redis:"]]) {
+  for (
+    const flags of [["--prot", "1"], ["--port", "none"], ["--engine", "redis:"], ["--listener", "nod"]]
+  ) {
     const { code, output, errors } = await run(...flags);
     assert.equal(code, 2, errors);
     assert.equal(output, "");
     assert.match(errors, new RegExp(`^[^\n]*${flags[0]}[^\n]*\n$`));
   }
+});
+
+Deno.test("A misspelt flag is answered with the one that was probably meant", async () => {
+  const { errors } = await run("--max-mesage-bytes", "1");
+  assert.match(errors, /'--max-mesage-bytes': did you mean --max-message-bytes\? --help lists the flags\n$/);
+  assert.match((await run("--colour", "blue")).errors, /'--colour': --help lists the flags\n$/);
+});
+
+Deno.test("What the log says of an engine that is away has no names of classes", async () => {
+  const free = (() => {
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    return listener.addr.port;
+  })();
+  await using server = await startServer({ flags: ["--engine", `nats://127.0.0.1:${free}`] });
+  const line = await server.line(/sessions cannot be read/);
+  assert.match(line, /reason="Cannot list/);
+  assert.deepEqual(server.lines.filter((line) => /[a-z]Error: /.test(line)), []);
 });
 
 Deno.test("Beyond loopback a server without a key ends with one clear line and exit status 2, and starts with --open", async () => {

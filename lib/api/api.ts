@@ -6,6 +6,7 @@ import { channels } from "./channels.ts";
 import { disconnect, refresh, subscribe, unsubscribe } from "./clients.ts";
 import type { ApiContext, ApiMethod } from "./context.ts";
 import { ApiError, toApiError } from "./error.ts";
+import { BATCH_FIELDS, METHOD_FIELDS } from "./field_names.ts";
 import { Fields } from "./fields.ts";
 import { type JsonMembers, parseJsonObject } from "../base/json_text.ts";
 import { quote } from "../base/quote.ts";
@@ -23,7 +24,7 @@ export { Versions } from "./versions.ts";
 /** Most commands in one batch. */
 export const MAX_COMMANDS = 10_000;
 
-/** Fields of a request that are read: no method has so many, and unknown ones are ignored. */
+/** Fields of a request that are read: no method has so many, and one that is unknown is refused. */
 const MAX_FIELDS = 1_000;
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
@@ -105,6 +106,7 @@ export async function handleApi(
 async function runMethod(context: CallContext, name: string, fields: Fields): Promise<string> {
   const method = METHODS.get(name);
   if (method === undefined) throw unknownMethod(name, "batch");
+  fields.demandKnown(METHOD_FIELDS[name] ?? [], name);
   demandVisible(context, fields);
   return await method(context, fields);
 }
@@ -126,6 +128,7 @@ function unknownMethod(name: string, ...others: readonly string[]): ApiError {
 
 /** Runs commands one after another or, with `parallel`, all at once. A failed command does not stop the others. */
 async function runBatch(context: CallContext, fields: Fields): Promise<string> {
+  fields.demandKnown(BATCH_FIELDS, "batch");
   const commands = fields.list("commands", MAX_COMMANDS, "commands: send several batches");
   let replies: string[] = [];
   if (fields.boolean("parallel")) {
@@ -153,6 +156,14 @@ async function runCommand(context: CallContext, command: string, index: number):
     }
     const [key, json] = first;
     name = key;
+    // Commands of older Centrifugo clients have an id, which the order of the answers makes needless.
+    const unknown = [...members].find(([key, json]) => !METHODS.has(key) && key !== "id" && json !== "null");
+    if (unknown !== undefined) {
+      throw new ApiError(
+        "badRequest",
+        `${place} has ${quote(unknown[0])} beside ${name}: one method, and nothing else`,
+      );
+    }
     const request = parseJsonObject(json);
     if (request === undefined) throw new ApiError("badRequest", `${place}.${name} must be an object`);
     return `{"${name}":${await runMethod(context, name, new Fields(request))}}`;

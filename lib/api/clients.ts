@@ -9,6 +9,7 @@ import { utf8Length } from "../base/utf8.ts";
 import { type Choice, type End, runOnAllNodes } from "./commands.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
+import { END_FIELDS, POSITION_FIELDS } from "./field_names.ts";
 import type { Fields } from "./fields.ts";
 import type { Position } from "../core/log.ts";
 import { compileFilter } from "../core/tag_filter.ts";
@@ -28,7 +29,7 @@ export async function subscribe(context: ApiContext, fields: Fields): Promise<st
   if (fields.has("override")) {
     throw new ApiError("notAvailable", "override is not available: channel rules say what a channel has");
   }
-  const since = readPosition(fields.object("recover_since"));
+  const since = readPosition(fields.object("recover_since", POSITION_FIELDS));
   const info = fields.info();
   const data = fields.payload();
   const expires = fields.integer("expire_at", 0, MAX_SECONDS);
@@ -58,7 +59,7 @@ export async function unsubscribe(context: ApiContext, fields: Fields): Promise<
 }
 
 export async function disconnect(context: ApiContext, fields: Fields): Promise<string> {
-  const end = parseEnd(fields.object("disconnect"));
+  const end = parseEnd(fields.object("disconnect", END_FIELDS));
   const spared = fields.strings("whitelist", MAX_SPARED, "clients: name fewer");
   return await runOnAllNodes(context, {
     ...parseChoice(fields),

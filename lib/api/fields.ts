@@ -8,7 +8,10 @@ import {
   MAX_FILTER_NODES,
   MAX_FILTER_VALUES,
 } from "../core/tag_filter.ts";
+import { findNearest } from "../base/nearest.ts";
+import { quote } from "../base/quote.ts";
 import { ApiError } from "./error.ts";
+import { FILTER_FIELDS } from "./field_names.ts";
 import {
   jsonKind,
   type JsonMembers,
@@ -36,6 +39,24 @@ export class Fields {
   /** The error for a field: `why` follows its name. */
   refuse(name: string, why: string): ApiError {
     return new ApiError("badRequest", `${this.#path}${name} ${why}`);
+  }
+
+  /**
+   * Refuses fields that are not known: a misspelt one would have no effect in silence.
+   *
+   * @param what they are the fields of, for the message
+   */
+  demandKnown(known: readonly string[], what: string): void {
+    for (const name of this.#values.keys()) {
+      if (known.includes(name)) continue;
+      const nearest = findNearest(name, known);
+      const hint = nearest === undefined ? "" : `did you mean ${nearest}? `;
+      const list = known.length === 0 ? "no fields" : known.join(", ");
+      throw new ApiError(
+        "badRequest",
+        `Unknown field ${quote(this.#path + name)}: ${hint}${what} has ${list}`,
+      );
+    }
   }
 
   /** Whether a field has a value other than its default. */
@@ -112,9 +133,13 @@ export class Fields {
     });
   }
 
-  object(name: string): Fields | undefined {
+  /** @param known the fields that it may have */
+  object(name: string, known: readonly string[]): Fields | undefined {
     const members = this.#members(name);
-    return members && new Fields(members, `${this.#path}${name}.`);
+    if (members === undefined) return undefined;
+    const fields = new Fields(members, `${this.#path}${name}.`);
+    fields.demandKnown(known, this.#path + name);
+    return fields;
   }
 
   /** An object whose values are strings; empty when left out. */
@@ -156,7 +181,7 @@ export class Fields {
 
   /** A filter over texts by name, as deep as filters may be. Empty when left out. */
   filter(name: string): FilterNode {
-    return (this.object(name) ?? new Fields(new Map())).#toFilter(1);
+    return (this.object(name, FILTER_FIELDS) ?? new Fields(new Map())).#toFilter(1);
   }
 
   #toFilter(depth: number): FilterNode {
@@ -171,7 +196,9 @@ export class Fields {
     const nodes = this.list("nodes", MAX_FILTER_NODES, "nodes: name fewer").map((json, index) => {
       const members = parseJsonObject(json);
       if (members === undefined) throw this.refuse(`nodes[${index}]`, "must be an object");
-      return new Fields(members, `${this.#path}nodes[${index}].`).#toFilter(depth + 1);
+      const fields = new Fields(members, `${this.#path}nodes[${index}].`);
+      fields.demandKnown(FILTER_FIELDS, "a node");
+      return fields.#toFilter(depth + 1);
     });
     return { ...node, nodes };
   }

@@ -6,6 +6,7 @@ import type { Member } from "../core/presence.ts";
 import { encodeTags, listTagsWithEvent } from "../core/tags.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
+import { POSITION_FIELDS } from "./field_names.ts";
 import type { Fields } from "./fields.ts";
 
 /** Answers with the members of a channel by client id; those that share an id are numbered. */
@@ -30,7 +31,7 @@ export async function history(context: ApiContext, fields: Fields): Promise<stri
   const channel = readChannel(context, "history", fields);
   const asked = fields.integer("limit", -(2 ** 31), 2 ** 31 - 1);
   const reverse = fields.boolean("reverse");
-  const since = readSince(context, fields.object("since"));
+  const since = readSince(context, fields.object("since", POSITION_FIELDS));
   if (reverse && since?.offset === 0) {
     throw fields.refuse("since.offset", "is 0, and no message comes before that");
   }

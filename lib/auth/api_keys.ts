@@ -4,6 +4,9 @@ import { createHash, timingSafeEqual } from "node:crypto";
 /** The setting with the keys, for messages. */
 const SETTING = "RAINDROPS_API_KEYS";
 
+/** What whoever brings a key that is none of them is told, at every door. */
+export const UNKNOWN_KEY = `The API key is unknown: use one of those in ${SETTING}`;
+
 /** Shortest key that cannot be guessed, in characters. */
 const ADVISED_LENGTH = 16;
 
@@ -67,7 +70,7 @@ export class ApiKeys {
     }
     const keyId = this.identify(key);
     if (keyId !== undefined) return { allowed: true, keyId };
-    return deny(`The API key is unknown: use one of those in ${SETTING}`);
+    return deny(UNKNOWN_KEY);
   }
 
   /**
@@ -107,6 +110,11 @@ export function parseApiKeys(text: string): readonly HashedKey[] {
  * The key in `X-API-Key: K`, else in `Authorization: apikey K` or `Bearer K`, the one scheme that every monitoring
  * system can send. Not in the URL, which gets logged.
  */
+/** Whether a request has what can only be an API key, known or not; a bearer token may be another. */
+export function bringsKey(headers: Headers): boolean {
+  return Boolean(headers.get("x-api-key")) || /^apikey +\S+$/i.test(headers.get("authorization") ?? "");
+}
+
 function findKey(headers: Headers): string | undefined {
   return headers.get("x-api-key") ||
     /^(?:apikey|bearer) +(\S+)$/i.exec(headers.get("authorization") ?? "")?.[1];

@@ -7,7 +7,8 @@ import { MessagingError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Rules } from "../core/rules.ts";
 import type { Payload } from "../core/message.ts";
-import type { ApiKeys } from "./api_keys.ts";
+import { formatTask } from "../base/task.ts";
+import { type ApiKeys, bringsKey } from "./api_keys.ts";
 import type { Caller, Callouts, Introduction } from "./callouts.ts";
 import { describeAnonymousRefusal, toRequester } from "./grants.ts";
 import type { ConnectionClaims, SubscriptionClaims } from "./claims.ts";
@@ -117,7 +118,8 @@ export class Gate {
   async #admitByToken({ headers }: Request, caller: Caller | undefined): Promise<Pass> {
     const token = /^Bearer (.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
     if (token !== undefined) return await this.#admitToken(token, caller);
-    return await this.#identify(caller, {}) ?? this.#createPass(undefined, caller);
+    const bringsUnknownKey = bringsKey(headers);
+    return await this.#identify(caller, {}) ?? this.#createPass(undefined, caller, { bringsUnknownKey });
   }
 
   /**
@@ -309,14 +311,19 @@ export class Gate {
       case "expired":
         throw new MessagingError("token_expired", "The token has expired: get a new one");
       default:
-        throw new MessagingError("unauthorized", "The token is not valid here");
+        throw new MessagingError(
+          "unauthorized",
+          `The token is not valid here: ${
+            formatTask("token explain", Deno.execPath())
+          } says what is wrong with it`,
+        );
     }
   }
 
   #createPass(
     claims: ConnectionClaims | undefined,
     caller: Caller | undefined,
-    more: Pick<PassOptions, "isIdentified" | "data"> = {},
+    more: Pick<PassOptions, "isIdentified" | "data" | "bringsUnknownKey"> = {},
   ): Pass {
     const { rules, logger, callouts } = this.#options;
     const shared = { rules, logger, isProtected: this.isProtected, callouts, caller };

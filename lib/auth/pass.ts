@@ -15,6 +15,7 @@ import type {
   Caller,
   Callouts,
 } from "./callouts.ts";
+import { UNKNOWN_KEY } from "./api_keys.ts";
 import { encodeTags, type Tags } from "../core/tags.ts";
 import { type Denial, mayReach, mayUse, type Requester, type Tie } from "./grants.ts";
 import type { ConnectionClaims } from "./claims.ts";
@@ -38,6 +39,8 @@ export interface PassOptions {
   readonly keyId?: string;
   readonly callouts?: Callouts | undefined;
   readonly caller?: Caller | undefined;
+  /** Whether the request has an API key that is none of the server's. */
+  readonly bringsUnknownKey?: boolean | undefined;
   readonly isIdentified?: boolean;
   readonly data?: Payload | undefined;
 }
@@ -60,6 +63,7 @@ export class Pass {
   readonly #requester: Requester;
   readonly #isProtected: (channel: string) => boolean;
   readonly #keyId: string | undefined;
+  readonly #bringsUnknownKey: boolean;
 
   constructor(options: PassOptions) {
     const {
@@ -73,7 +77,9 @@ export class Pass {
       caller,
       isIdentified = false,
       data,
+      bringsUnknownKey = false,
     } = options;
+    this.#bringsUnknownKey = bringsUnknownKey;
     this.#isProtected = isProtected;
     this.#keyId = keyId;
     this.claims = claims;
@@ -240,6 +246,16 @@ export class Pass {
     target: string | Selector,
     tie: Tie = "none",
   ): MessagingError | undefined {
+    const denial = this.#findDenial(action, target, tie);
+    const needsMore = denial?.code === "forbidden" || denial?.code === "unauthorized";
+    return needsMore && this.#bringsUnknownKey ? new MessagingError("unauthorized", UNKNOWN_KEY) : denial;
+  }
+
+  #findDenial(
+    action: Action | OperatorAction,
+    target: string | Selector,
+    tie: Tie,
+  ): MessagingError | undefined {
     if (isOperatorAction(action)) return this.#denyOperation(action, target);
     const unasked = this.#denyUnasked(action, target, tie);
     if (unasked !== undefined) return unasked;
@@ -274,7 +290,13 @@ export class Pass {
     const shown = typeof target === "string" ? target : target.key;
     const reason = `The application decides who may ${action} ${JSON.stringify(shown)}, and was not asked`;
     this.#logger.write("warn", "permission denied", { reason });
-    return new MessagingError("forbidden", "permission denied");
+    const isOne = typeof target === "string" || target.channel !== undefined;
+    return new MessagingError(
+      "forbidden",
+      isOne
+        ? "permission denied"
+        : "permission denied: an application decides about each channel here, so ask for one channel by its name",
+    );
   }
 
   #demandCaller(channel: string): { readonly callouts: Callouts; readonly caller: Caller } {

@@ -11,6 +11,17 @@ Says Hello every 3 seconds on a channel, and prints what comes back; ${DEFAULT_U
 const PAUSE_MILLISECONDS = 3_000;
 const LONGEST_RETRY_MILLISECONDS = 30_000;
 
+/** Why there is no connection, and what to do, from what the runtime says of it. */
+function describeFailure(url: string, message: string): string {
+  const reason = message.replace(/^NetworkError: failed to connect to WebSocket: /, "");
+  const task = (name: string) => formatTask(name, Deno.execPath());
+  return /status code/.test(reason)
+    ? `What answers at ${url} refuses the WebSocket (${reason}): it may need a token, or be no Raindrops`
+    : `No server answers at ${url} (${reason}): start one with ${task("start")}, or name another: ${
+      task("hello")
+    } ${DEFAULT_URL}`;
+}
+
 /** Holds one connection until it ends. Resolves to whether it was ever open. */
 function talk(url: string): Promise<boolean> {
   return new Promise((resolve) => {
@@ -24,7 +35,12 @@ function talk(url: string): Promise<boolean> {
       timer = setInterval(() => socket.send("Hello"), PAUSE_MILLISECONDS);
     };
     socket.onmessage = ({ data }) => console.log(`Received: ${data}`);
-    socket.onerror = (event) => event.preventDefault();
+    socket.onerror = (event) => {
+      event.preventDefault();
+      if (!opened) {
+        console.error(describeFailure(url, event instanceof ErrorEvent ? event.message : "no reason given"));
+      }
+    };
     socket.onclose = ({ code, reason }) => {
       clearInterval(timer);
       if (opened) console.log(`Disconnected: ${code}${reason && ` ${reason}`}`);

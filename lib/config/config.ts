@@ -8,8 +8,12 @@ import { type Setting, toFlag, toVariable } from "../base/setting.ts";
 import { type Config, OPTIONS, RENAMED } from "./options.ts";
 import { formatTask } from "../base/task.ts";
 import { listNearNames } from "./near_names.ts";
+import { findNearest } from "../base/nearest.ts";
 
 export type { Config } from "./options.ts";
+
+/** What the names of environment variables begin with, but for those that others know. */
+const PREFIX = "RAINDROPS_";
 
 /** A setting as users name it. */
 interface NamedSetting {
@@ -148,8 +152,16 @@ function parseFlags(args: readonly string[]): Record<string, string | boolean | 
     return parseArgs({ args: [...args], options, allowPositionals: false }).values;
   } catch (cause) {
     const detail = cause instanceof Error ? cause.message : String(cause);
-    throw new SyntaxError(`${detail.split(/\.(?:\s|$)/)[0]}: --help lists the flags`, { cause });
+    const [, unknown = ""] = /^Unknown option '--([^']*)'/.exec(detail) ?? [];
+    const hint = suggest(unknown, Object.keys(options), "--");
+    throw new SyntaxError(`${detail.split(/\.(?:\s|$)/)[0]}: ${hint}--help lists the flags`, { cause });
   }
+}
+
+/** What was probably meant by a misspelt name; nothing where none is near. */
+function suggest(name: string, known: readonly string[], prefix: string): string {
+  const nearest = findNearest(name, known);
+  return nearest === undefined ? "" : `did you mean ${prefix}${nearest}? `;
 }
 
 /** Messages leave the values out, which may hold a password. */
@@ -174,7 +186,13 @@ function refuseUnknownVariables(environment: Readonly<Record<string, string | un
     const near = listNearNames(ENVIRONMENT_VARIABLES).get(variable);
     throw new SyntaxError(
       near === undefined
-        ? `Unknown variable ${variable}: --help lists them all`
+        ? `Unknown variable ${variable}: ${
+          suggest(
+            variable.slice(PREFIX.length),
+            ENVIRONMENT_VARIABLES.map((known) => known.replace(PREFIX, "")),
+            PREFIX,
+          )
+        }--help lists them all`
         : `Unknown variable ${variable}: set ${near.join(" or ")} instead; --help lists them all`,
     );
   }

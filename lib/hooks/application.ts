@@ -18,6 +18,9 @@ const MAX_ANSWER_BYTES = 256 * 1024;
 /** The application did not answer, or not so that it can be understood. */
 export class ApplicationAway extends Error {}
 
+/** The application did answer, but not so that it can be understood. The message says why, and quotes nothing of it. */
+export class BadAnswer extends ApplicationAway {}
+
 export interface QuestionsOptions {
   readonly definition: CalloutDefinition;
   readonly secret: WebhookSecret | undefined;
@@ -85,7 +88,7 @@ export class Questions {
       });
       if (response.status !== 200) {
         await response.body?.cancel();
-        throw new ApplicationAway(`it answered ${response.status} instead of 200`);
+        throw new BadAnswer(`it answered ${response.status} instead of 200`);
       }
       const answer = parseJsonObject(await readText(response));
       if (this.#breaker.reportSuccess()) logger.write("info", "application answers again", { callout: kind });
@@ -102,7 +105,8 @@ export class Questions {
       const isOpened = this.#breaker.reportFailure();
       logger.write("warn", "callout failed", { callout: kind, reason });
       if (isOpened) logger.write("error", "application is away", { callout: kind, reason });
-      throw new ApplicationAway(reason, { cause: error });
+      const hasAnswered = error instanceof SyntaxError || error instanceof BadAnswer;
+      throw new (hasAnswered ? BadAnswer : ApplicationAway)(reason, { cause: error });
     } finally {
       clearTimeout(timeoutId);
     }
@@ -148,7 +152,7 @@ export class Questions {
   }
 }
 
-/** @throws {ApplicationAway} for an answer that is too large */
+/** @throws {BadAnswer} for an answer that is too large */
 async function readText(response: Response): Promise<string> {
   const reader = response.body?.getReader();
   const chunks: Uint8Array<ArrayBuffer>[] = [];
@@ -159,7 +163,7 @@ async function readText(response: Response): Promise<string> {
     bytes += value.byteLength;
     if (bytes > MAX_ANSWER_BYTES) {
       await reader.cancel();
-      throw new ApplicationAway(`its answer has more than ${MAX_ANSWER_BYTES} bytes`);
+      throw new BadAnswer(`its answer has more than ${MAX_ANSWER_BYTES} bytes`);
     }
     chunks.push(value);
   }

@@ -17,7 +17,7 @@ import type { Logger } from "../core/logger.ts";
 import type { Gauge } from "../core/metrics/metrics.ts";
 import type { Payload } from "../core/message.ts";
 import { encodeTags } from "../core/tags.ts";
-import { ApplicationAway, Questions } from "./application.ts";
+import { ApplicationAway, BadAnswer, Questions } from "./application.ts";
 import type { CalloutKind, CalloutsDefinition } from "./callout_file.ts";
 import { DecisionCache } from "./decision_cache.ts";
 import { demandPermission } from "./fields.ts";
@@ -221,7 +221,9 @@ export class HttpCallouts implements Callouts, Disposable {
       if (questions.definition.whenAway === "allow" && allowed !== undefined) return allowed();
       throw new MessagingError(
         "application_unavailable",
-        "The application that decides here does not answer: try again in a moment",
+        cause instanceof BadAnswer
+          ? `The application that decides here cannot be understood: ${cause.message}`
+          : "The application that decides here does not answer: try again in a moment",
         { cause },
       );
     }

@@ -16,7 +16,7 @@ import { type Payload, toJsonPayload } from "../core/message.ts";
 import { checkTags, readTags, type Tags } from "../core/tags.ts";
 import type { Caller } from "../auth/callouts.ts";
 import type { ConnectionClaims, TokenSubscription } from "../auth/claims.ts";
-import { ApplicationAway } from "./application.ts";
+import { BadAnswer } from "./application.ts";
 
 /** What differs from question to question; payloads become `data`, or `b64data` for bytes. */
 export interface Question {
@@ -50,10 +50,10 @@ const EMPTY: JsonMembers = new Map();
  *
  * @returns the members of `result`; none when it is left out
  * @throws {ApplicationError} for an `error` or a `disconnect`
- * @throws {ApplicationAway} for an answer that is not understood
+ * @throws {BadAnswer} for an answer that is not understood
  */
 export function readResult(answer: JsonMembers | undefined): JsonMembers {
-  if (answer === undefined) throw new ApplicationAway("its answer is not an object");
+  if (answer === undefined) throw new BadAnswer("its answer is not an object");
   const disconnect = readObject(answer, "disconnect");
   if (disconnect !== undefined) {
     const code = readCode(disconnect, 4_500, 3_000, 4_999);
@@ -76,12 +76,12 @@ export function readClaims(result: JsonMembers): ConnectionClaims {
   const subs = new Map(
     [...readObject(result, "subs") ?? EMPTY].map(([name, json]): [string, TokenSubscription] => {
       const sub = parseJsonObject(json);
-      if (sub === undefined) throw new ApplicationAway('its "subs" has a value that is not an object');
+      if (sub === undefined) throw new BadAnswer('its "subs" has a value that is not an object');
       return [readChannel(name), { info: readInfo(sub), data: readJson(sub, "data") }];
     }),
   );
   const channels = parseJsonArray(result.get("channels") ?? "[]", MAX_CHANNELS);
-  if (channels === undefined) throw new ApplicationAway('its "channels" is not an array');
+  if (channels === undefined) throw new BadAnswer('its "channels" is not an array');
   return {
     user: readText(result, "user"),
     expires: readExpiry(result),
@@ -98,7 +98,7 @@ export function readClaims(result: JsonMembers): ConnectionClaims {
 export function readExpiry(result: JsonMembers): number {
   const value = Number(result.get("expire_at") ?? 0);
   if (!Number.isSafeInteger(Math.floor(value))) {
-    throw new ApplicationAway('its "expire_at" is not a number of seconds');
+    throw new BadAnswer('its "expire_at" is not a number of seconds');
   }
   return Math.max(0, Math.floor(value));
 }
@@ -118,7 +118,7 @@ export function readInfo(result: JsonMembers): string | undefined {
   try {
     return toJsonLine(parseJsonText(new TextDecoder().decode(readBase64(base64))));
   } catch (cause) {
-    throw new ApplicationAway('its "b64info" does not hold JSON', { cause });
+    throw new BadAnswer('its "b64info" does not hold JSON', { cause });
   }
 }
 
@@ -129,7 +129,7 @@ export function readTagsOf(result: JsonMembers): { readonly tags?: Tags } {
   try {
     return { tags: readTags(members) };
   } catch (cause) {
-    throw new ApplicationAway('its "tags" has a value that is not a string', { cause });
+    throw new BadAnswer('its "tags" has a value that is not a string', { cause });
   }
 }
 
@@ -141,7 +141,7 @@ function readLabels(result: JsonMembers): { readonly labels?: Tags } {
     checkTags(labels);
     return { labels };
   } catch (cause) {
-    throw new ApplicationAway('its "labels" is not an object of short texts by name', { cause });
+    throw new BadAnswer('its "labels" is not an object of short texts by name', { cause });
   }
 }
 
@@ -156,7 +156,7 @@ function readText(members: JsonMembers, name: string): string {
   const value = parseJsonScalar(members.get(name) ?? '""') ?? undefined;
   if (typeof value === "string") return value.toWellFormed();
   if (members.get(name) === "null") return "";
-  throw new ApplicationAway(`its "${name}" is not a string`);
+  throw new BadAnswer(`its "${name}" is not a string`);
 }
 
 /** A member that is an object; undefined when it is null or left out. */
@@ -164,7 +164,7 @@ function readObject(members: JsonMembers, name: string): JsonMembers | undefined
   const json = readJson(members, name);
   if (json === undefined) return undefined;
   const object = parseJsonObject(json);
-  if (object === undefined) throw new ApplicationAway(`its "${name}" is not an object`);
+  if (object === undefined) throw new BadAnswer(`its "${name}" is not an object`);
   return object;
 }
 
@@ -172,7 +172,7 @@ function readBase64(text: string): Uint8Array<ArrayBuffer> {
   try {
     return Uint8Array.fromBase64(text);
   } catch (cause) {
-    throw new ApplicationAway("its base64 is not base64", { cause });
+    throw new BadAnswer("its base64 is not base64", { cause });
   }
 }
 
@@ -180,12 +180,12 @@ function readChannel(name: unknown): string {
   try {
     return parseChannel(typeof name === "string" ? name : "");
   } catch (cause) {
-    throw new ApplicationAway(cause instanceof Error ? cause.message : "it names no channel", { cause });
+    throw new BadAnswer(cause instanceof Error ? cause.message : "it names no channel", { cause });
   }
 }
 
 function readCode(members: JsonMembers, fallback: number, from: number, to: number): number {
   const value = Number(members.get("code") ?? fallback);
   if (Number.isInteger(value) && value >= from && value <= to) return value;
-  throw new ApplicationAway(`its code is not a whole number from ${from} to ${to}`);
+  throw new BadAnswer(`its code is not a whole number from ${from} to ${to}`);
 }

@@ -145,7 +145,12 @@ export class Pages {
     // Pages opened before an update may still request assets of the old version.
     const asset = this.#assets.files.get(path) ?? this.#assets.files.get(path.replace(/^[0-9a-f]{12}\//, ""));
     if (asset === undefined) {
-      throw new MessagingError("not_found", `There is no page at ${pathname}`);
+      throw new MessagingError(
+        "not_found",
+        pathname.startsWith(`${MANUAL}/`)
+          ? `The manual has no page at ${pathname}: all pages are listed at ${MANUAL}`
+          : `There is no page at ${pathname}`,
+      );
     }
     return asset;
   }

@@ -75,8 +75,8 @@ withBench("handleApi() refuses a body beyond the limit with status 413", async (
   assert.deepEqual(await bench.read(), []);
 }, { maxBodyBytes: 100 });
 
-withBench("handleApi() reads past what it does not know and takes null for nothing", async (bench) => {
-  const rest = { b64data: null, tags: null, skip_history: null, version: null, delta: null, colour: "blue" };
+withBench("handleApi() takes null for nothing", async (bench) => {
+  const rest = { b64data: null, tags: null, skip_history: null, version: null, delta: null };
   await bench.ask("publish", { channel: "news", data: 1, ...rest });
   assert.deepEqual(await bench.read(), ["json 1"]);
 });

@@ -200,3 +200,38 @@ async function readPeak(pid: number): Promise<number> {
   const status = await Deno.readTextFile(`/proc/${pid}/status`);
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024;
 }
+
+/** Answers that are not understood, and what is said of them. Nothing of the answer is quoted. */
+const NONSENSE: readonly [answer: () => unknown, says: RegExp][] = [
+  [() => new Response("<html>"), /its answer is not JSON$/],
+  [() => new Response("no", { status: 500 }), /it answered 500 instead of 200$/],
+  [() => [], /its answer is not an object$/],
+  [() => ({ result: { b64info: "!" } }), /its "b64info" /],
+  [createFlood, /its answer has more than 262144 bytes$/],
+];
+
+Deno.test("An application that answers nonsense is said to have answered, and how", async () => {
+  await using backend = new Backend();
+  await using away = await startServerAsking(backend, 10);
+  for (const [answer, says] of NONSENSE) {
+    backend.answer = answer;
+    const response = await fetch(`${away.server.url}/private/1`, { headers: { accept: "application/json" } });
+    const { detail } = await response.json();
+    assert.equal(response.status, 503);
+    assert.match(detail, /^The application that decides here cannot be understood: /);
+    assert.match(detail, says);
+  }
+});
+
+Deno.test("A pattern within what an application decides is refused with what to do instead", async () => {
+  await using backend = new Backend();
+  await using away = await startServerAsking(backend, 10);
+  for (const path of ["/private/*", "/news,private/1"]) {
+    const response = await fetch(away.server.url + path, { headers: { accept: "application/json" } });
+    assert.equal(response.status, 403);
+    assert.match(
+      (await response.json()).detail,
+      /decides about each channel here, so ask for one channel by its name$/,
+    );
+  }
+});

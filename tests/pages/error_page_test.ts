@@ -162,3 +162,10 @@ Deno.test("toChannelPath() is the path whose channel is the name", () => {
     assert.equal(decodeURIComponent(toChannelPath(name)), `/${name}`);
   }
 });
+
+Deno.test("A page that the manual does not have is answered with where all pages are listed", async () => {
+  await using app = await startApp();
+  const response = await fetch(`${app.url}/_docs/nope`, { headers: { accept: "application/json" } });
+  assert.equal(response.status, 404);
+  assert.match((await response.json()).detail, /no page at \/_docs\/nope: all pages are listed at \/_docs$/);
+});

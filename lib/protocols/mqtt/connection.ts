@@ -2,6 +2,7 @@
  * One MQTT connection, whatever carries it: reads packets within bounds, connects, keeps alive, and ends with the
  * reason code that the version has for it. What a connected client does is its session's.
  */
+import { describeReason } from "../../base/reason.ts";
 import type { Caller } from "../../auth/callouts.ts";
 import type { Pass } from "../../auth/pass.ts";
 import { nextSlice, SliceClock } from "../../base/slices.ts";
@@ -158,7 +159,7 @@ export class MqttConnection implements SessionConnection {
     storing.catch((error) => {
       context.logger.write("error", "storing an mqtt session failed", {
         id: this.clientId,
-        reason: String(error),
+        reason: describeReason(error),
       });
     }).finally(() => {
       context.connectionsOpen.delete(this);

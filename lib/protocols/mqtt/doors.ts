@@ -2,6 +2,7 @@
  * The doors of MQTT: WebSockets at `/mqtt`, and TCP connections on a port of its own, with TLS where there is a
  * certificate.
  */
+import { describeReason } from "../../base/reason.ts";
 import type { Caller } from "../../auth/callouts.ts";
 import { describeListenError } from "../../base/listen_error.ts";
 import { formatPermissionCure } from "../../base/task.ts";
@@ -80,7 +81,9 @@ export class MqttListener implements AsyncDisposable {
       } catch (error) {
         if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) return;
         // A client may be gone before it is accepted.
-        this.#context.logger.write("warn", "accepting an MQTT connection failed", { reason: String(error) });
+        this.#context.logger.write("warn", "accepting an MQTT connection failed", {
+          reason: describeReason(error),
+        });
         await new Promise((resolve) => setTimeout(resolve, 10));
         continue;
       }

@@ -1,4 +1,5 @@
 /** MQTT 3.1.1 and 5 over WebSockets at `/mqtt`, and over TCP where `--mqtt-port` names a port. */
+import { describeReason } from "../../base/reason.ts";
 import { Hono } from "hono";
 import type { Env, Protocol, Services } from "../protocol.ts";
 import type { MqttContext, MqttSettings } from "./context.ts";
@@ -105,7 +106,7 @@ function shareSessions(store: SessionStore, cluster: Services["cluster"], logger
   });
   store.onChange = (change) => {
     cluster.callAll(SESSIONS_CALL, change).catch((error) => {
-      logger.write("debug", "nodes were not told of a session", { reason: String(error) });
+      logger.write("debug", "nodes were not told of a session", { reason: describeReason(error) });
     });
   };
 }

@@ -2,6 +2,7 @@
  * Takes up what servers left that ended: runs the scans of sessions and wills after the start, and whenever another
  * node is gone. The protocol owns it.
  */
+import { describeReason } from "../../base/reason.ts";
 import { type Cluster, HEARTBEAT_MILLISECONDS, SILENCE_MILLISECONDS } from "../../core/cluster/cluster.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { SessionStore } from "./session_store.ts";
@@ -74,7 +75,9 @@ export class Recovery implements AsyncDisposable {
       await task();
     } catch (error) {
       if (this.#closed) return;
-      this.#options.logger.write("warn", "sessions cannot be read, trying again", { reason: String(error) });
+      this.#options.logger.write("warn", "sessions cannot be read, trying again", {
+        reason: describeReason(error),
+      });
       clearTimeout(this.#retry);
       this.#retry = setTimeout(() => this.#start(() => this.#scan()), RETRY_MILLISECONDS);
     }

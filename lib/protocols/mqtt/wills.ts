@@ -2,6 +2,7 @@
  * Wills (MQTT 5.0 section 3.1.2.5). The engine keeps each from CONNECT on, so that the will of a client whose server is
  * killed is published all the same: by the server once it is up again, or by one of the nodes that are left.
  */
+import { describeReason } from "../../base/reason.ts";
 import { Deadline } from "../../base/deadline.ts";
 import { toMessagingError } from "../../core/errors.ts";
 import type { LogState, StateEntry } from "../../core/log.ts";
@@ -176,7 +177,7 @@ export class Wills {
     try {
       await act();
     } catch (error) {
-      this.#options.logger.write("error", "keeping a will failed", { id, reason: String(error) });
+      this.#options.logger.write("error", "keeping a will failed", { id, reason: describeReason(error) });
     }
   }
 }

@@ -213,9 +213,18 @@ export function parseOptions(values: Readonly<Record<string, unknown>>): Options
 
 /** An object whose values are strings, or its JSON text. */
 function parseTags(value: unknown): Tags {
-  const members = typeof value === "string" ? parseOr("bad_option", () => parseJsonObject(value)) : value;
+  const members = typeof value === "string" ? tryParseObject(value) : value;
   if (members instanceof Map) return readTags(members);
   throw new MessagingError("bad_option", 'tags must be a JSON object such as {"city": "Bern"}');
+}
+
+/** Undefined for what is no JSON, as for JSON that is no object. */
+function tryParseObject(text: string): unknown {
+  try {
+    return parseJsonObject(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function parseEvent(value: unknown): string {

@@ -47,8 +47,8 @@ export function parseReadRequest(request: Request, now: number): ReadOptions {
     since: resumeCursor(request, query) ??
       (since === undefined ? undefined : parseSince(since, selector, now)),
     limit: limit === undefined ? undefined : parseLimit(limit),
-    follow: isOn(query.get("follow")),
-    presence: isOn(query.get("presence")),
+    follow: isOn(query, "follow"),
+    presence: isOn(query, "presence"),
     filter: parseFilter(query),
     before: parseBefore(query, selector),
     export: parseExport(query.get("export")),
@@ -94,8 +94,9 @@ function parseLimit(text: string): number {
   return limit;
 }
 
-function isOn(value: string | undefined): boolean {
+function isOn(query: ReadonlyMap<string, string>, name: "follow" | "presence"): boolean {
+  const value = query.get(name);
   if (value === undefined || value === "false" || value === "0") return false;
   if (value === "" || value === "true" || value === "1") return true;
-  throw new SyntaxError("follow and presence take no value, or true or false");
+  throw new SyntaxError(`${name} takes no value, or true or false`);
 }
