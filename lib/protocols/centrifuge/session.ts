@@ -24,6 +24,7 @@ import { CentrifugeCommands } from "./commands.ts";
 import type { CentrifugeContext, ChannelOwner } from "./context.ts";
 import type { CentrifugeFormat } from "./encoders.ts";
 import { isFatal, toDisconnect, toExpiry, toReplyError } from "./errors.ts";
+import { FrameQueue } from "./frame_queue.ts";
 import { checkFrameSize, EarlyFrames } from "./frame_size.ts";
 import { readIntroduction } from "./introduction.ts";
 
@@ -62,6 +63,7 @@ export class CentrifugeSession implements ChannelOwner {
   readonly #socket: JoiningSocket;
   readonly #outbox: Outbox;
   #state: "new" | "connecting" | "connected" | "ended" = "new";
+  readonly #frames = new FrameQueue((frame) => this.#read(frame));
   /** Commands of a frame that wait for their slice. */
   #received: Command[] = [];
   #isTaking = false;
@@ -100,13 +102,23 @@ export class CentrifugeSession implements ChannelOwner {
     return this.#client;
   }
 
-  /** Reads one frame or body of commands. Bad ones end the session with 3501, one that is too large with 1009. */
+  /** Takes one frame or body of commands. Bad ones end the session with 3501, one that is too large with 1009. */
   receive(frame: string | Uint8Array): void {
     if (this.#state === "ended") return;
-    let commands;
     try {
       if (this.#state === "connected") checkFrameSize(frame, this.context.settings.maxMessageBytes);
       else this.#early.add(frame);
+    } catch (error) {
+      if (error instanceof MessagingError) return this.end(error);
+      throw error;
+    }
+    this.#frames.add(frame);
+  }
+
+  #read(frame: string | Uint8Array): void {
+    if (this.#state === "ended") return;
+    let commands;
+    try {
       commands = this.format.codec.decode(frame);
     } catch (error) {
       if (error instanceof MessagingError) return this.end(error);
@@ -166,6 +178,7 @@ export class CentrifugeSession implements ChannelOwner {
     this.#heartbeat?.stop();
     this.#expiry.clear();
     this.#waiting = [];
+    this.#frames.clear();
     this.#received = [];
     this.#channels?.closeAll();
     this.context.sessions.delete(this.id);
