@@ -135,12 +135,11 @@ site.test("Page whose token expires asks for another one", async ({ open }) => {
 site.test("Page that the server sent away says so, and comes back when asked to", async ({ open, server }) => {
   const [page] = await openAs(open, "/door", "Anna");
   assert(page);
-  const call = (method: string, body: object) =>
-    fetch(`${server.url}/api/${method}`, { method: "POST", body: JSON.stringify(body) }).then((answer) =>
-      answer.text()
-    );
-  for (const method of ["disconnect", "unsubscribe"]) {
-    await call(method, { user: "", channel: "door" });
+  for (
+    const [method, body] of [["disconnect", { user: "" }], ["unsubscribe", { user: "", channel: "door" }]]
+  ) {
+    const answer = await fetch(`${server.url}/api/${method}`, { method: "POST", body: JSON.stringify(body) });
+    assert.deepEqual(await answer.json(), { result: {} });
     await expect(page.getByRole("alert")).toContainText("The server");
     await expect(page.locator("#state")).toHaveText("Not connected");
     await write(page, `after ${method}`);
