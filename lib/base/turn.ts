@@ -1,8 +1,10 @@
 /** Batches items by turn of the event loop: engines store all drafts of a turn in one transaction. */
-import { nextSlice } from "./slices.ts";
 
 /** Runs a task after the pending I/O events, such as `setImmediate`. */
 export type Schedule = (task: () => void) => void;
+
+/** How long batches that follow each other may take before sockets have their turn, in milliseconds. */
+const BUSY_MILLISECONDS = 3;
 
 /**
  * Passes all items added during a turn to `flush`, in order. A long flush makes the next batch larger; an idle Turn has
@@ -18,7 +20,7 @@ export class Turn<T> {
 
   /**
    * @param flush takes the items; must not throw
-   * @param most items of a batch. Those beyond it follow in slices, between which sockets have their turn.
+   * @param most items of a batch. Those beyond it follow, and after some milliseconds of that sockets have their turn first.
    */
   constructor(flush: (items: T[]) => void, schedule: Schedule = setImmediate, most = Infinity) {
     this.#flush = flush;
@@ -39,9 +41,14 @@ export class Turn<T> {
   }
 
   #run(): void {
-    if (this.#items.length - this.#start <= this.#most) return this.flush();
-    const items = this.#items.slice(this.#start, this.#start += this.#most);
-    void nextSlice().then(() => this.#run());
-    this.#flush(items);
+    const end = performance.now() + BUSY_MILLISECONDS;
+    while (this.#items.length - this.#start > this.#most) {
+      this.#flush(this.#items.slice(this.#start, this.#start += this.#most));
+      if (performance.now() < end) continue;
+      // Not a slice, for which those who add items wait as well: more would come than goes. A timer, see slices.ts.
+      setTimeout(() => this.#run(), 0);
+      return;
+    }
+    this.flush();
   }
 }

@@ -1,6 +1,5 @@
 /** One flush a turn, in order, with everything that was added during it. */
 import assert from "node:assert/strict";
-import { nextSlice } from "../../lib/base/slices.ts";
 import { Turn } from "../../lib/base/turn.ts";
 import { ManualSchedule } from "../fakes/schedule.ts";
 
@@ -60,12 +59,18 @@ Deno.test("Turn ends with the turn of the event loop when nothing else is said",
   assert.deepEqual(flushed, [[1, 2]]);
 });
 
-Deno.test("Turn hands over no more than it may at once, in order, and the rest in later turns", async () => {
+/** Keeps the thread busy for longer than batches may follow each other. */
+function work(): void {
+  for (const end = performance.now() + 4; performance.now() < end;);
+}
+
+Deno.test("Turn hands over no more than it may at once, in order, and lets sockets have their turn", async () => {
   const flushed: number[][] = [];
   const done = Promise.withResolvers<void>();
   const turn = new Turn<number>(
     (items) => {
       flushed.push(items);
+      work();
       // What comes meanwhile is last.
       if (flushed.length === 2) turn.add(8);
       if (items.includes(8)) done.resolve();
@@ -80,15 +85,31 @@ Deno.test("Turn hands over no more than it may at once, in order, and the rest i
   assert.deepEqual(flushed, [[1, 2, 3], [4, 5, 6], [7, 8]]);
 });
 
+Deno.test("Turn hands over the batches of a turn together as long as that is quick", () => {
+  const loop = new ManualSchedule();
+  const flushed: number[][] = [];
+  const turn = new Turn<number>((items) => flushed.push(items), loop.schedule, 3);
+  for (let i = 1; i <= 7; i++) turn.add(i);
+  loop.run();
+  assert.deepEqual(flushed, [[1, 2, 3], [4, 5, 6], [7]]);
+});
+
 Deno.test("Turn.flush() hands over all that is left of a large batch, and nothing follows", async () => {
   const flushed: number[][] = [];
-  const turn = new Turn<number>((items) => flushed.push(items), setImmediate, 3);
+  const turn = new Turn<number>(
+    (items) => {
+      flushed.push(items);
+      work();
+    },
+    setImmediate,
+    3,
+  );
   for (let i = 1; i <= 7; i++) turn.add(i);
   await new Promise((resolve) => setImmediate(resolve));
   turn.flush();
   assert.deepEqual(flushed, [[1, 2, 3], [4, 5, 6, 7]]);
   turn.add(8);
-  await nextSlice();
+  await new Promise((resolve) => setTimeout(resolve, 0));
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(flushed.slice(2), [[8]]);
 });
