@@ -43,12 +43,22 @@ export class Turn<T> {
   #run(): void {
     const end = performance.now() + BUSY_MILLISECONDS;
     while (this.#items.length - this.#start > this.#most) {
-      this.#flush(this.#items.slice(this.#start, this.#start += this.#most));
+      this.#flush(this.#take());
       if (performance.now() < end) continue;
       // Not a slice, for which those who add items wait as well: more would come than goes. A timer, see slices.ts.
       setTimeout(() => this.#run(), 0);
       return;
     }
     this.flush();
+  }
+
+  /** Takes the next batch. To move all others each time would take long, and to keep what was passed on too much memory. */
+  #take(): T[] {
+    const items = this.#items.slice(this.#start, this.#start += this.#most);
+    if (this.#start * 2 >= this.#items.length) {
+      this.#items = this.#items.slice(this.#start);
+      this.#start = 0;
+    }
+    return items;
   }
 }

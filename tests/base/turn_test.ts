@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { Turn } from "../../lib/base/turn.ts";
 import { ManualSchedule } from "../fakes/schedule.ts";
+import { readOwnLiveBytes } from "../live_memory.ts";
 
 function openTurn() {
   const loop = new ManualSchedule();
@@ -112,4 +113,29 @@ Deno.test("Turn.flush() hands over all that is left of a large batch, and nothin
   await new Promise((resolve) => setTimeout(resolve, 0));
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(flushed.slice(2), [[8]]);
+});
+
+Deno.test("Turn keeps nothing that it has handed over, however long more comes than one batch takes", async () => {
+  const size = 100_000;
+  const count = 1_000;
+  let added = 0;
+  let handedOver = 0;
+  const done = Promise.withResolvers<void>();
+  const before = readOwnLiveBytes();
+  let most = 0;
+  const add = () => {
+    if (added++ < count) turn.add(new Uint8Array(size));
+  };
+  const turn = new Turn<Uint8Array>(
+    () => {
+      if (++handedOver % 250 === 0) most = Math.max(most, readOwnLiveBytes() - before);
+      add();
+      if (handedOver === count) done.resolve();
+    },
+    setImmediate,
+    1,
+  );
+  for (let i = 0; i < 10; i++) add();
+  await done.promise;
+  assert.ok(most < 100 * size, `${most} bytes are alive`);
 });
