@@ -11,8 +11,21 @@ import type { SqliteDatabase, Synchronous } from "./database.ts";
 /** Messages that wait at most. More would make entering them a noticeable pause, and save little. */
 const MAX_LATE = 4_096;
 
-/** What a query about one channel reads from, in place of the table `messages`: first the index, then the messages. */
-const INDEXED = "channel_index NATURAL CROSS JOIN messages";
+/** What a query about one channel reads from. */
+export interface ChannelSource {
+  /** In place of the table `messages`. */
+  readonly messages: string;
+  /** The same, with nothing but `channel` and `sequence`. */
+  readonly entries: string;
+}
+
+/** First the index, then the messages. */
+const INDEXED: ChannelSource = {
+  messages: "channel_index NATURAL CROSS JOIN messages",
+  entries: "channel_index",
+};
+/** All messages, while some are not entered. */
+const PLAIN: ChannelSource = { messages: "messages", entries: "messages" };
 
 type Row = Readonly<Record<string, SQLOutputValue>>;
 
@@ -55,8 +68,8 @@ export class ChannelIndex {
   }
 
   /** Prepares a query. Its SQL is made for what it reads from, and has a condition `channel = ?`. */
-  prepare(toSql: (messages: string) => string): ChannelQuery {
-    const [indexed, plain] = [INDEXED, "messages"].map((from) => this.#database.prepare(toSql(from)));
+  prepare(toSql: (source: ChannelSource) => string): ChannelQuery {
+    const [indexed, plain] = [INDEXED, PLAIN].map((source) => this.#database.prepare(toSql(source)));
     return new ChannelQuery(() => this.complete() ? indexed! : plain!);
   }
 
@@ -141,7 +154,8 @@ export class ChannelQuery {
     return this.#choose().all(...values);
   }
 
-  run(...values: readonly SQLInputValue[]): void {
-    this.#choose().run(...values);
+  /** Returns how many rows it has changed. */
+  run(...values: readonly SQLInputValue[]): number {
+    return Number(this.#choose().run(...values).changes);
   }
 }

@@ -79,17 +79,17 @@ export class SqliteReader {
       AND channel IN (SELECT value FROM json_each(?))`;
     const ofEvery = `SELECT ${columns} FROM messages WHERE sequence > ? AND sequence <= ?`;
     this.#statements = {
-      one: index.prepare((messages) => `${ofOne(messages)} ORDER BY sequence LIMIT ?`),
-      oneBack: index.prepare((messages) => `${ofOne(messages)} ORDER BY sequence DESC LIMIT ?`),
+      one: index.prepare(({ messages }) => `${ofOne(messages)} ORDER BY sequence LIMIT ?`),
+      oneBack: index.prepare(({ messages }) => `${ofOne(messages)} ORDER BY sequence DESC LIMIT ?`),
       several: database.prepare(`${ofSeveral} ORDER BY sequence LIMIT ?`),
       every: database.prepare(`${ofEvery} ORDER BY sequence LIMIT ?`),
       everyBack: database.prepare(`${ofEvery} ORDER BY sequence DESC LIMIT ?`),
       severalBack: database.prepare(`${ofSeveral} ORDER BY sequence DESC LIMIT ?`),
-      firstOfChannel: index.prepare((messages) =>
+      firstOfChannel: index.prepare(({ messages }) =>
         `SELECT sequence, offset, coalesce(since, time) AS since FROM ${messages}
           WHERE channel = ? AND sequence > ? ORDER BY sequence LIMIT 1`
       ),
-      firstSince: index.prepare((messages) =>
+      firstSince: index.prepare(({ messages }) =>
         `SELECT coalesce(since, time) AS since FROM ${messages}
           WHERE channel = ? AND sequence > ? AND coalesce(since, time) >= ? ORDER BY sequence LIMIT 1`
       ),

@@ -31,7 +31,7 @@ export class SqliteRemnants {
     this.#oldestKept = oldestKept;
     const isKept = "(expires IS NULL OR expires > ?)";
     this.#statements = {
-      one: index.prepare((messages) =>
+      one: index.prepare(({ messages }) =>
         `SELECT count(*) AS seen, count(*) FILTER (WHERE ${isKept}) AS kept, max(sequence) AS last
         FROM (SELECT sequence, expires FROM ${messages} WHERE channel = ? AND sequence > ? AND sequence <= ?
           ORDER BY sequence LIMIT ${SLICE})`
@@ -44,7 +44,7 @@ export class SqliteRemnants {
         WHERE ${isKept} AND sequence > ? AND sequence <= ? GROUP BY channel`),
       first: database.prepare("SELECT sequence FROM messages WHERE sequence > ? ORDER BY sequence LIMIT 1"),
       // The first that is not too old: those before it are left out of pages, and will be removed.
-      fresh: index.prepare((messages) =>
+      fresh: index.prepare(({ messages }) =>
         `SELECT sequence FROM ${messages}
         WHERE channel = ? AND sequence > ? AND sequence <= ? AND coalesce(since, time) >= ?
           ORDER BY sequence LIMIT 1`

@@ -7,6 +7,7 @@ import type { Rules } from "../../core/rules.ts";
 import { FORGET_MILLISECONDS } from "../forgotten.ts";
 import type { SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase } from "./database.ts";
+import { SqliteRemover, type StoredRow } from "./removals.ts";
 import { readNextExpiry, type SqliteState } from "./state.ts";
 
 /** The limit on rows that one transaction removes. */
@@ -25,33 +26,12 @@ const AGE_SLACK = 60_000;
 /** Messages taken back that are remembered, of each channel. */
 const MAX_TAKEN_BACK = 1_000;
 
-/** What one transaction removes from a channel. */
-interface Removal {
-  readonly channel: SqliteChannel;
-  count: number;
-  offset: number;
-  sequence: number;
-  time: number;
-  oldest: number | undefined;
-  /** The newest of them that was still readable, and the newest that was too old to be. */
-  cutSequence: number;
-  agedSequence: number;
-  agedSince: number;
-}
-
-interface RemovedRow {
-  readonly sequence: number;
-  readonly offset: number;
-  readonly time: number;
-  readonly since: number;
-  readonly expires: number | null;
-}
-
 export class SqliteRetention {
   readonly #database: SqliteDatabase;
   readonly #state: SqliteState;
   readonly #rules: Rules;
   readonly #now: () => number;
+  readonly #remover: SqliteRemover;
   readonly #statements;
   /** Channels that exceed their rule. */
   readonly #due = new Set<SqliteChannel>();
@@ -77,19 +57,8 @@ export class SqliteRetention {
     this.#state = state;
     this.#rules = rules;
     this.#now = now;
+    this.#remover = new SqliteRemover(database, state, rules);
     this.#statements = {
-      oldest: state.index.prepare((messages) =>
-        `SELECT sequence, offset, time, coalesce(since, time) AS since, expires FROM ${messages}
-          WHERE channel = ? AND sequence <= ? ORDER BY sequence LIMIT ?`
-      ),
-      removeUpTo: state.index.prepare((messages) =>
-        `DELETE FROM messages WHERE sequence IN
-          (SELECT sequence FROM ${messages} WHERE channel = ? AND sequence <= ?)`
-      ),
-      expired: database.prepare(
-        `SELECT sequence, channel, offset, time, coalesce(since, time) AS since, expires FROM messages
-          WHERE expires <= ? ORDER BY expires LIMIT ?`,
-      ),
       remove: database.prepare("DELETE FROM messages WHERE sequence = ?"),
       one: database.prepare(
         `SELECT sequence, offset, time, coalesce(since, time) AS since, expires FROM messages
@@ -125,7 +94,7 @@ export class SqliteRetention {
     const { nextExpiry } = this.#state;
     if (this.#due.size === 0 && nextExpiry > now && !this.#receiptsDue) return false;
     const finished: SqliteChannel[] = [];
-    const removals = new Map<SqliteChannel, Removal>();
+    const removals = this.#remover.begin(now);
     let room = STEP_ROWS;
     let receiptsDue = this.#receiptsDue;
     let newExpiry = nextExpiry;
@@ -133,23 +102,23 @@ export class SqliteRetention {
     this.#database.transact(() => {
       for (const channel of this.#due) {
         if (room === 0 || finished.length === STEP_CHANNELS) break;
-        const removed = this.#removeOldest(removals, channel, room, now);
+        const removed = removals.removeOldest(channel, room);
         if (removed < room) finished.push(channel);
         room -= removed;
       }
       if (room > 0 && nextExpiry <= now) {
-        room -= this.#removeExpired(removals, room, now);
+        room -= removals.removeExpired(room);
         newExpiry = readNextExpiry(this.#database);
       }
       if (room > 0 && receiptsDue) {
         receiptsDue = Number(this.#statements.removeReceipts.run(now, room).changes) === room;
       }
-      this.#note(removals);
+      removals.note();
     });
     for (const channel of finished) this.#due.delete(channel);
     this.#state.nextExpiry = newExpiry;
     this.#receiptsDue = receiptsDue;
-    this.#apply(removals);
+    removals.apply();
     return this.#due.size > 0 || newExpiry <= now || receiptsDue;
   }
 
@@ -162,18 +131,16 @@ export class SqliteRetention {
   async clear(channel: SqliteChannel, sequence: number): Promise<number> {
     let count = 0;
     while (true) {
-      const now = this.#now();
-      const removals = new Map<SqliteChannel, Removal>();
+      const removals = this.#remover.begin(this.#now());
       this.#state.index.complete();
       const removed = this.#database.transact(() => {
-        const rows = this.#readOldest(channel, sequence, STEP_ROWS + 1);
-        this.#removePrefix(removals, channel, rows, Math.min(rows.length, STEP_ROWS), now);
-        this.#note(removals);
-        return rows.length;
+        const removed = removals.removeUpTo(channel, sequence, STEP_ROWS);
+        removals.note();
+        return removed;
       });
-      this.#apply(removals);
-      count += Math.min(removed, STEP_ROWS);
-      if (removed <= STEP_ROWS) return count;
+      removals.apply();
+      count += removed;
+      if (removed < STEP_ROWS) return count;
       await nextSlice();
     }
   }
@@ -185,7 +152,7 @@ export class SqliteRetention {
    * @throws errors of SQLite; then nothing is removed
    */
   remove(channel: SqliteChannel, sequence: number): number | undefined {
-    const row = this.#statements.one.get(sequence, channel.id) as unknown as RemovedRow | undefined;
+    const row = this.#statements.one.get(sequence, channel.id) as unknown as StoredRow | undefined;
     const now = this.#now();
     if (row === undefined || (row.expires !== null && row.expires <= now)) return undefined;
     if (row.since < now - this.#rules.for(channel.name).history.seconds * 1_000) return undefined;
@@ -284,112 +251,4 @@ export class SqliteRetention {
   #shrink(): boolean {
     return !this.#database.isFailing && this.#database.shrink();
   }
-
-  /** Removes the messages of a channel that exceed its rule in number or age. Returns how many. */
-  #removeOldest(
-    removals: Map<SqliteChannel, Removal>,
-    channel: SqliteChannel,
-    room: number,
-    now: number,
-  ): number {
-    const { messages, seconds } = this.#rules.for(channel.name).history;
-    const excess = channel.count - messages;
-    const oldest = now - seconds * 1_000;
-    const wanted = channel.oldest < oldest ? room : Math.min(room, Math.max(excess, 0));
-    const rows = this.#readOldest(channel, channel.sequence, wanted + 1);
-    const kept = rows.findIndex((row, i) => i >= wanted || (i >= excess && row.since >= oldest));
-    return this.#removePrefix(removals, channel, rows, kept === -1 ? rows.length : kept, now);
-  }
-
-  #readOldest(channel: SqliteChannel, upTo: number, count: number): readonly RemovedRow[] {
-    return this.#statements.oldest.all(channel.id, upTo, count) as unknown as RemovedRow[];
-  }
-
-  /** Removes the first of a channel's oldest rows. */
-  #removePrefix(
-    removals: Map<SqliteChannel, Removal>,
-    channel: SqliteChannel,
-    rows: readonly RemovedRow[],
-    count: number,
-    now: number,
-  ): number {
-    const last = rows[count - 1];
-    const removal = openRemoval(removals, channel);
-    removal.oldest = rows[count]?.since;
-    if (last === undefined) return 0;
-    this.#statements.removeUpTo.run(channel.id, last.sequence);
-    this.#state.index.removeUpTo(channel.id, last.sequence);
-    addRow(removal, last);
-    removal.count += count;
-    const oldest = now - this.#rules.for(channel.name).history.seconds * 1_000;
-    for (const { sequence, since, expires } of rows.slice(0, count)) {
-      if (since < oldest) {
-        removal.agedSequence = sequence;
-        removal.agedSince = since;
-      } else if (expires === null || expires > now) removal.cutSequence = sequence;
-    }
-    return count;
-  }
-
-  #removeExpired(removals: Map<SqliteChannel, Removal>, room: number, now: number): number {
-    const rows = this.#statements.expired.all(now, room) as unknown as (RemovedRow & { channel: number })[];
-    for (const row of rows) {
-      this.#statements.remove.run(row.sequence);
-      this.#state.index.remove(row.channel, row.sequence);
-      const removal = openRemoval(removals, this.#state.channels.getById(row.channel));
-      addRow(removal, row);
-      removal.count++;
-    }
-    return rows.length;
-  }
-
-  #note(removals: ReadonlyMap<SqliteChannel, Removal>): void {
-    for (const { channel, count, offset, sequence, time } of removals.values()) {
-      if (count > 0) this.#state.channels.noteRemoved(channel, offset, sequence, time);
-    }
-  }
-
-  /** Applies removals to the in-memory state. */
-  #apply(removals: ReadonlyMap<SqliteChannel, Removal>): void {
-    for (const removal of removals.values()) {
-      const { channel, oldest } = removal;
-      channel.count -= removal.count;
-      channel.removedOffset = Math.max(channel.removedOffset, removal.offset);
-      channel.removedSequence = Math.max(channel.removedSequence, removal.sequence);
-      channel.removedTime = Math.max(channel.removedTime, removal.time);
-      channel.agedSequence = Math.max(channel.agedSequence, removal.agedSequence);
-      channel.agedSince = Math.max(channel.agedSince, removal.agedSince);
-      if (removal.cutSequence > 0) {
-        channel.cutSequence = removal.cutSequence;
-        channel.cutAt = ++this.#state.removals;
-      }
-      if (channel.count === 0) channel.oldest = Infinity;
-      else if (oldest !== undefined) channel.oldest = oldest;
-    }
-  }
-}
-
-function openRemoval(removals: Map<SqliteChannel, Removal>, channel: SqliteChannel): Removal {
-  let removal = removals.get(channel);
-  if (removal === undefined) {
-    removal = {
-      channel,
-      count: 0,
-      offset: 0,
-      sequence: 0,
-      time: 0,
-      oldest: undefined,
-      cutSequence: 0,
-      agedSequence: 0,
-      agedSince: 0,
-    };
-    removals.set(channel, removal);
-  }
-  return removal;
-}
-
-function addRow(removal: Removal, { offset, sequence, time }: RemovedRow): void {
-  removal.offset = Math.max(removal.offset, offset);
-  removal.sequence = Math.max(removal.sequence, sequence);
-  removal.time = Math.max(removal.time, time);
 }

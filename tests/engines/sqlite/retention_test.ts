@@ -173,6 +173,23 @@ Deno.test("SqliteEngine tells a reader of pages nothing new when it removes what
   assert.equal(second.kind, "complete");
 });
 
+Deno.test("SqliteEngine tells a reader of pages of a loss whose newest messages had expired", async () => {
+  await using directory = new TemporaryDirectory();
+  const clock = new FakeClock();
+  const entries = [{ channels: "news", history: { messages: 100 } }];
+  await using log = directory.open({ now: clock.now, entries });
+  await append(log, 10, "calm");
+  await append(log, 20);
+  await Promise.all(Array.from({ length: 80 }, () => log.append(createDraft("", { ttl: 1 }))));
+  clock.advance(2);
+  const selector = selectPatterns(["calm", "news"]);
+  const first = await log.read({ selector, after: { kind: "earliest" }, limit: 3 });
+  await append(log, 50);
+  log.sweep();
+  const second = await log.read({ selector, after: first.next, limit: 3 });
+  assert.equal(second.kind, "gap");
+});
+
 Deno.test("SqliteEngine.clear() of many messages lets others have their turn, and spares what comes meanwhile", async () => {
   await using directory = new TemporaryDirectory();
   await using log = directory.open();
