@@ -55,7 +55,8 @@ Deno.test("SqliteEngine enters messages that nobody reads as soon as they are ma
   const log = directory.open();
   await fill(log, 6_000);
   await log[Symbol.asyncDispose]();
-  assert.ok(Number(countEntries(directory)) > 4_000);
+  // Retention enters what there is each second, should this take so long.
+  assert.ok(Number(countEntries(directory)) >= 6_000 - 4_096);
   await using again = directory.open();
   await assertWhole(again, 6_000);
 });
