@@ -9,6 +9,7 @@ import { LoopLag } from "./base/loop_lag.ts";
 import { describeCredential, describeOperators, isOpenOnLoopback, openGate } from "./config/access.ts";
 import type { Config } from "./config/config.ts";
 import { readHooks, readKeys, readNatsCredentials, readRules } from "./config/files.ts";
+import { readSettingFile } from "./config/setting_file.ts";
 import { VERSION } from "./config/version.ts";
 import { Cluster } from "./core/cluster/cluster.ts";
 import { MessagingError } from "./core/errors.ts";
@@ -138,7 +139,7 @@ export async function createApp(
     openers.openInspector({ ...watched, tokens, webhooks: () => sender }),
   );
   const shared = { hub, gate, rules, limits, connections, logger, cluster, outboxLimits, pages, state };
-  const services = { ...shared, scheduler };
+  const services = { ...shared, scheduler, readSettingFile };
   const protocols = await openers.openProtocols({ ...services, settings: config }, stack);
   const protocolWebhooks = protocols.flatMap(({ webhooks }) => webhooks ?? []);
   const sender = stack.use(

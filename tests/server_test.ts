@@ -278,6 +278,12 @@ Deno.test("A rules file that is missing or wrong is one clear line and exit stat
     const { code, errors } = await run("--engine", "memory:", "--token-jwks", `${folder}/comma.json`);
     assert.equal(code, 1);
     assert.match(errors, /^error: Key set \S+\/comma\.json: it is not JSON at line 3, column 1: [^\n]*\n$/);
+    const apps = await run("--engine", "memory:", "--pusher-apps", `${folder}/comma.json`);
+    assert.equal(apps.code, 1);
+    assert.match(
+      apps.errors,
+      /^error: Pusher apps file \S+\/comma\.json: it is not JSON at line 3, column 1: [^\n]*\n$/,
+    );
     for (const [file, reason] of Object.entries(cases)) {
       const { code, errors } = await run("--engine", "memory:", "--rules", `${folder}/${file}`);
       assert.equal(code, 1);

@@ -18,6 +18,7 @@ import {
 import { parseChannel } from "../core/channel.ts";
 import { parseRules, Rules } from "../core/rules.ts";
 import { formatTask } from "../base/task.ts";
+import { readKeySet, readSettingFile } from "../config/setting_file.ts";
 
 const HELP = `Signs tokens for Raindrops, and explains them.
 
@@ -145,7 +146,7 @@ async function mint(values: Values): Promise<number> {
 }
 
 async function readSigningKey({ key }: Values): Promise<SigningKey> {
-  if (key !== undefined) return named("--key", parsePrivateKey, await readFile("--key", key));
+  if (key !== undefined) return named("--key", parsePrivateKey, await readSettingFile("--key", key));
   const secret = findSetting(undefined, "RAINDROPS_TOKEN_SECRET");
   if (secret === undefined) {
     throw new SyntaxError("There is nothing to sign with: set RAINDROPS_TOKEN_SECRET, or give --key FILE");
@@ -168,7 +169,7 @@ async function explain(values: Values, token: string): Promise<number> {
   const on = values.on === undefined ? undefined : parseChannel(values.on);
   const rules = values.rules === undefined
     ? new Rules()
-    : new Rules(named("--rules", parseRules, await readFile("--rules", values.rules)));
+    : new Rules(named("--rules", parseRules, await readSettingFile("--rules", values.rules)));
   using keys = await readKeys(values);
   const explanation = await explainToken(token.trim(), {
     keys,
@@ -184,17 +185,15 @@ async function readKeys(values: Values): Promise<Keys | undefined> {
   const secret = findSetting(undefined, "RAINDROPS_TOKEN_SECRET");
   if (secret !== undefined) sources.push({ kind: "secret", secret });
   if (values.key !== undefined) {
-    const text = named("--key", toPublicPem, await readFile("--key", values.key));
+    const text = named("--key", toPublicPem, await readSettingFile("--key", values.key));
     sources.push({ kind: "pem", text });
   }
   const pem = findSetting(values["token-key"], "RAINDROPS_TOKEN_KEY");
-  if (pem !== undefined) sources.push({ kind: "pem", text: await readFile("--token-key", pem) });
+  if (pem !== undefined) sources.push({ kind: "pem", text: await readSettingFile("--token-key", pem) });
   const set = findSetting(values["token-jwks"], "RAINDROPS_TOKEN_JWKS");
   if (set !== undefined) {
     sources.push(
-      /^https?:/.test(set)
-        ? { kind: "jwks_url", url: set }
-        : { kind: "jwks", text: await readFile("--token-jwks", set) },
+      /^https?:/.test(set) ? { kind: "jwks_url", url: set } : { kind: "jwks", text: await readKeySet(set) },
     );
   }
   return sources.length === 0 ? undefined : openKeys(sources);
@@ -240,19 +239,6 @@ function escape(text: string): string {
 
 function findSetting(flag: string | undefined, variable: string): string | undefined {
   return flag ?? (Deno.env.get(variable) || undefined);
-}
-
-async function readFile(flag: string, path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (cause) {
-    throw new SyntaxError(
-      `Cannot read ${path} of ${flag}: ${cause instanceof Error ? cause.message : cause}`,
-      {
-        cause,
-      },
-    );
-  }
 }
 
 /** Says which flag a parser's complaint is about. */

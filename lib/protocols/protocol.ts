@@ -89,6 +89,8 @@ export interface Services<Settings = ProtocolSettings> {
   readonly state: LogState;
   /** Publishes messages later. */
   readonly scheduler: Scheduler;
+  /** Reads a text file that a setting names. Rejects with a SyntaxError that says why it cannot be read. */
+  readonly readSettingFile: (flag: string, path: string) => Promise<string>;
   readonly settings: Settings;
 }
 

@@ -2,7 +2,7 @@
 import type { App } from "../app.ts";
 import { describeListenError } from "../base/listen_error.ts";
 import { chooseListener, type Config } from "../config/config.ts";
-import { readSettingFile } from "../config/files.ts";
+import { readSettingFile } from "../config/setting_file.ts";
 import { MessagingError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { type Certificate, type Listener, LISTENERS, parseCertificate } from "../listeners/mod.ts";

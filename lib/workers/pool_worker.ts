@@ -3,7 +3,7 @@ import { getHeapStatistics } from "node:v8";
 import { type MessagePort as NodePort, Worker as Thread } from "node:worker_threads";
 import type { App } from "../app.ts";
 import type { Config } from "../config/config.ts";
-import { listFilesRead } from "../config/files.ts";
+import { listFilesRead } from "../config/setting_file.ts";
 import { announceGone } from "../core/cluster/cluster.ts";
 import { MetricsShare } from "../core/metrics/difference.ts";
 import type { Metrics } from "../core/metrics/metrics.ts";

@@ -6,7 +6,7 @@ import { getHeapStatistics } from "node:v8";
 import { workerData } from "node:worker_threads";
 import { type App, createApp, OPENERS } from "../app.ts";
 import { listSecrets } from "../config/config.ts";
-import { useFilesRead } from "../config/files.ts";
+import { useFilesRead } from "../config/setting_file.ts";
 import { MetricsDifference } from "../core/metrics/difference.ts";
 import { Metrics } from "../core/metrics/metrics.ts";
 import { SharedLimitStates } from "../core/shared_limit_states.ts";

@@ -73,6 +73,7 @@ export async function createNode({ name, owner, log, cluster, logger }: Options)
     state: log.state ?? new MemoryState(),
     // Nothing is scheduled here.
     scheduler: undefined as unknown as Services["scheduler"],
+    readSettingFile: () => Promise.reject(new TypeError("No files here")),
     settings: {
       maxMessageBytes: 200_000,
       maxSubscriptions: 10,

@@ -1,5 +1,6 @@
 /** The program with workers: its flags, its permissions, and what it says when it cannot start. */
 import assert from "node:assert/strict";
+import { exportJWK, exportSPKI, generateKeyPair } from "jose";
 import { parseConfig } from "../../lib/config/config.ts";
 import { countWorkers } from "../../lib/workers/mod.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
@@ -66,6 +67,31 @@ Deno.test("A second server with workers does not slip onto a port that is taken"
   const taken = { port: server.port, flags: ["--workers", "2"] };
   await assert.rejects(startServer(taken), /Port \d+ on 127\.0\.0\.1 is in use: choose another with --port/);
   await assert.rejects(startServer({ port: server.port }), /is in use/);
+});
+
+Deno.test("A settings file is read once, also one that gives its text once only", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "workers-" });
+  const { publicKey } = await generateKeyPair("ES256", { extractable: true });
+  try {
+    const texts = {
+      "--rules": '[{ "channels": "news", "history": { "messages": 7 } }]',
+      "--pusher-apps": '[{ "id": "app1", "key": "key1", "secret": "secret-of-app-1" }]',
+      "--hooks": '{ "webhooks": [] }',
+      "--token-jwks": JSON.stringify({ keys: [await exportJWK(publicKey)] }),
+      "--token-key": await exportSPKI(publicKey),
+    };
+    const pipes = Object.entries(texts).map(([flag, text]) => ({ flag, path: `${folder}/${flag}`, text }));
+    await new Deno.Command("mkfifo", { args: pipes.map(({ path }) => path) }).output();
+    const flags = ["--workers", "2", ...pipes.flatMap(({ flag, path }) => [flag, path])];
+    const [server] = await Promise.all([
+      startServer({ flags }),
+      ...pipes.map(({ path, text }) => Deno.writeTextFile(path, text, { create: false })),
+    ]);
+    await using _server = server;
+    assert.equal(await (await fetch(`${server.url}/healthz`)).text(), "alive\n");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("A settings file that does not parse is told as without workers", async () => {

@@ -1,4 +1,5 @@
 /** The apps that Pusher's clients and servers belong to: reading them, and the names of their channels. */
+import { parseJsonFile } from "../../base/json_file.ts";
 import { type ChannelKind, parseKind } from "./channel_name.ts";
 
 /** An app: `key` names it to clients, `id` to servers, `secret` signs. The secret is never shown. */
@@ -57,13 +58,7 @@ export function parseApp(text: string): App {
  * @throws {SyntaxError} naming the app by its place, never by its secret
  */
 export function parseApps(text: string): readonly App[] {
-  let list: unknown;
-  try {
-    list = JSON.parse(text);
-  } catch {
-    // The parser's words may quote a secret.
-    throw new SyntaxError("it is not JSON");
-  }
+  const list = parseJsonFile(text);
   if (!Array.isArray(list) || list.length === 0) {
     throw new SyntaxError("it must hold a JSON array of apps, each with id, key and secret");
   }

@@ -2,7 +2,6 @@
  * The Pusher protocol: the WebSocket protocol 7 at `/app/{key}` and the HTTP API below `/apps/{id}`. Switched on by an
  * app (`--pusher-apps`, `RAINDROPS_PUSHER_APP`); until then both say so.
  */
-import { formatPermissionCure } from "../../base/task.ts";
 import { Hono, type MiddlewareHandler } from "hono";
 import { MessagingError } from "../../core/errors.ts";
 import type { Env, Protocol, Services } from "../protocol.ts";
@@ -22,7 +21,7 @@ export { PUSHER_SETTINGS as SETTINGS } from "./settings.ts";
  * @throws {SyntaxError} for a file of apps that cannot be read or does not parse
  */
 export async function open(services: Services<PusherSettings>): Promise<Protocol> {
-  const list = await readApps(services.settings);
+  const list = await readApps(services);
   if (list.length === 0) {
     return {
       routes: createClosedRoutes(services),
@@ -52,27 +51,16 @@ export async function open(services: Services<PusherSettings>): Promise<Protocol
   return { routes, webhooks: webhooks.list, [Symbol.asyncDispose]: () => webhooks[Symbol.asyncDispose]() };
 }
 
-async function readApps({ pusherApps, pusherApp }: PusherSettings): Promise<readonly App[]> {
+async function readApps({ settings, readSettingFile }: Services<PusherSettings>): Promise<readonly App[]> {
+  const { pusherApps: path, pusherApp } = settings;
   const single = pusherApp === undefined ? [] : [pusherApp];
-  if (pusherApps === undefined) return single;
-  let text: string;
-  try {
-    text = await Deno.readTextFile(pusherApps);
-  } catch (cause) {
-    const reason = cause instanceof Deno.errors.NotCapable
-      ? formatPermissionCure(`--allow-read=${pusherApps}`, Deno.execPath())
-      : cause instanceof Error
-      ? cause.message
-      : cause;
-    throw new SyntaxError(`Cannot read ${pusherApps} of --pusher-apps: ${reason}`, { cause });
-  }
+  if (path === undefined) return single;
+  const text = await readSettingFile("--pusher-apps", path);
   try {
     return [...parseApps(text), ...single];
   } catch (error) {
     // No cause: it could hold a secret.
-    throw new SyntaxError(
-      `The file ${pusherApps} of --pusher-apps: ${error instanceof Error ? error.message : error}`,
-    );
+    throw new SyntaxError(`Pusher apps file ${path}: ${error instanceof Error ? error.message : error}`);
   }
 }
 
