@@ -161,9 +161,11 @@ export const CONVERSATIONS: Readonly<Record<string, Conversation>> = {
   ),
   "Pusher subscriptions without a good signature": pusher(
     ...Array.from(
-      { length: 500 },
+      { length: 380 },
       (_, i) =>
-        `{"event":"pusher:subscribe","data":{"channel":"presence-${i}","auth":"key1:00","channel_data":"{}"}}`,
+        `{"event":"pusher:subscribe","data":{"channel":"presence-${i}","auth":"key1:${
+          "0".repeat(64)
+        }","channel_data":"{}"}}`,
     ),
   ),
   "Pusher brackets": pusher("[".repeat(60_000)),
