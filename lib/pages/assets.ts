@@ -1,14 +1,17 @@
 /**
- * Loads the files of `static/` and of the browser packages: strips types from TypeScript, turns bare imports into URLs
- * of this origin, joins the parts of pages and styles, and puts the version of all files into every URL. `pages.ts`
- * serves them.
+ * Loads the files of `static/` and of the browser packages: joins the parts of pages and styles, renders the manual, strips
+ * types from TypeScript, turns bare imports into URLs of this origin, and puts the version of all files into every URL.
+ * `pages.ts` serves them.
+ *
+ * Files are read at start, so that they are of one version. Each is prepared when it is first asked for: to prepare all of
+ * them took a quarter of the time that a server, or a worker of it, takes to start.
  */
 import { createHash } from "node:crypto";
 import { stripTypeScriptTypes } from "node:module";
 import { posix } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
-import { renderManual } from "./manual.ts";
+import { Manual } from "./manual.ts";
 
 /** Content codings of assets (RFC 9110 section 8.4.1), the preferred one first. */
 export const CODINGS = ["br", "gzip"] as const;
@@ -39,8 +42,8 @@ const MIN_COMPRESSED_BYTES = 512;
 /** Higher qualities take ten times as long to save another twentieth of the bytes. */
 const BROTLI_QUALITY = 9;
 
-/** Static imports, as deno fmt formats them, and dynamic ones. */
-const STATIC_IMPORT = /^(?:import\b|export [{*])[^;"`]*?"([^"\n]+)"/gm;
+/** Static imports but those of types, as deno fmt formats them, and dynamic ones. */
+const STATIC_IMPORT = /^(?:import\b(?! type\b)|export [{*])[^;"`]*?"([^"\n]+)"/gm;
 const DYNAMIC_IMPORT = /\bimport\("([^"\n]+)"\)/g;
 
 /** A line of a page that stands for what it shares with others: a file of `parts/`. */
@@ -83,12 +86,6 @@ export class Asset {
   }
 }
 
-/** Assets by their path below `/_static/`, and the version in their URLs. */
-export interface Assets {
-  readonly version: string;
-  readonly files: ReadonlyMap<string, Asset>;
-}
-
 /**
  * Reads all files below a folder, once.
  *
@@ -105,33 +102,101 @@ export async function loadAssets(
   await readFolder(folder, "", sources);
   // Not part of the pages: it is there for the type checker.
   sources.delete("deno.json");
-  addManual(sources);
-  const head = new TextDecoder().decode(sources.get(HEAD)).trimEnd().replaceAll(/^/gm, "    ");
+  const head = decode(sources.get(HEAD)).trimEnd().replaceAll(/^/gm, "    ");
   sources.delete(HEAD);
   joinParts(sources);
   for (const path of [...sources.keys()].filter((path) => path.endsWith(".html"))) {
-    const text = new TextDecoder().decode(sources.get(path));
     const attributes = Object.entries(facts).map(([name, value]) => ` data-${name}="${value}"`).join("");
-    const html = text.replace('<html lang="en"', `$&${attributes}`)
+    const html = decode(sources.get(path)).replace('<html lang="en"', `$&${attributes}`)
       .replace("<head>", (start) => `${start}\n${head}`);
     sources.set(path, UTF8.encode(html));
   }
-  const paths = [...sources.keys()].sort();
-  // One version for all files, so that relative imports of a module resolve within its version.
-  const version = digest(paths.flatMap((path) => [UTF8.encode(`${path}\n`), sources.get(path)!]));
+  return new Assets(sources);
+}
 
-  const texts = new Map<string, string>();
-  for (const path of paths) {
-    if (extensionOf(path) === "png") continue;
-    const text = new TextDecoder().decode(sources.get(path));
-    texts.set(path, path.startsWith(VENDOR) ? text : prepare(path, text, version, packages));
+/** The files of pages by their path below `/_static/`, as browsers get them. */
+export class Assets {
+  /** One for all files, so that relative imports of a module resolve within its version. */
+  readonly version: string;
+  readonly #sources: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+  readonly #manual: Manual;
+  readonly #assets = new Map<string, Promise<Asset>>();
+
+  /** Use {@linkcode loadAssets}. */
+  constructor(sources: Map<string, Uint8Array<ArrayBuffer>>) {
+    const paths = [...sources.keys()].sort();
+    this.version = digest(paths.flatMap((path) => [UTF8.encode(`${path}\n`), sources.get(path)!]));
+    this.#manual = takeManual(sources);
+    this.#sources = sources;
   }
-  const files = paths.map((path) => {
-    const text = path.endsWith(".html") ? preload(texts.get(path)!, version, texts) : texts.get(path);
-    const body = text === undefined ? sources.get(path)! : UTF8.encode(text);
-    return [path, new Asset(TYPES[extensionOf(path)] ?? "", body)] as const;
-  });
-  return { version, files: new Map(files) };
+
+  /** The paths of all files. */
+  get paths(): readonly string[] {
+    return [...this.#sources.keys(), ...this.#manual.files.map((name) => DOCS + name)];
+  }
+
+  /** The file of a path; undefined if there is none. */
+  find(path: string): Promise<Asset> | undefined {
+    let asset = this.#assets.get(path);
+    if (asset === undefined && this.#has(path)) this.#assets.set(path, asset = this.#prepare(path));
+    return asset;
+  }
+
+  #has(path: string): boolean {
+    return this.#sources.has(path) || this.#isOfManual(path);
+  }
+
+  #isOfManual(path: string): boolean {
+    return path.startsWith(DOCS) && this.#manual.files.includes(path.slice(DOCS.length));
+  }
+
+  async #prepare(path: string): Promise<Asset> {
+    const extension = extensionOf(path);
+    const type = TYPES[extension] ?? "";
+    const source = this.#sources.get(path);
+    if (source !== undefined && (extension === "png" || path.startsWith(VENDOR))) {
+      return new Asset(type, source);
+    }
+    const text = this.#isOfManual(path) ? await this.#manual.render(path.slice(DOCS.length)) : decode(source);
+    let prepared = text.replaceAll(`"${ROOT}`, `"${ROOT}${this.version}/`);
+    if (extension === "ts") prepared = this.#toJavaScript(path, prepared);
+    if (extension === "html") prepared = this.#preload(prepared);
+    return new Asset(type, UTF8.encode(prepared));
+  }
+
+  #toJavaScript(path: string, text: string): string {
+    const resolve = (statement: string, specifier: string) => {
+      if (/^[./]/.test(specifier)) return statement;
+      if (!this.#sources.has(toVendor(specifier))) {
+        throw new TypeError(`${path} imports "${specifier}", which is not among the browser packages`);
+      }
+      return statement.replace(`"${specifier}"`, `"${ROOT}${this.version}/${toVendor(specifier)}"`);
+    };
+    return stripTypeScriptTypes(text, { mode: "strip" })
+      .replaceAll(STATIC_IMPORT, resolve)
+      .replaceAll(DYNAMIC_IMPORT, resolve);
+  }
+
+  /** Adds preload links for the modules of a page, so that they are fetched in parallel. */
+  #preload(html: string): string {
+    const root = `${ROOT}${this.version}/`;
+    const entry = /<script type="module" src="([^"]+)"/.exec(html);
+    if (entry?.[1] === undefined) return html;
+    const found = new Set<string>();
+    const visit = (path: string) => {
+      for (const [, specifier = ""] of decode(this.#sources.get(path)).matchAll(STATIC_IMPORT)) {
+        const target = /^[./]/.test(specifier)
+          ? posix.resolve(posix.dirname(ROOT + path), specifier).slice(ROOT.length)
+          : toVendor(specifier);
+        if (found.has(target) || !this.#sources.has(target)) continue;
+        found.add(target);
+        visit(target);
+      }
+    };
+    visit(entry[1].slice(root.length));
+    const links = [...found].map((path) => `<link rel="modulepreload" href="${root}${path}" />\n    `);
+    return html.replace(entry[0], () => links.join("") + entry[0]);
+  }
 }
 
 async function readFolder(
@@ -159,12 +224,12 @@ function joinParts(sources: Map<string, Uint8Array<ArrayBuffer>>): void {
     const content = sources.get(part);
     if (content === undefined) throw new TypeError(`${path} has the part ${part}, which is not there`);
     parts.add(part);
-    return new TextDecoder().decode(content);
+    return decode(content);
   };
   for (const [path, bytes] of sources) {
     const extension = extensionOf(path);
     if ((extension !== "css" && extension !== "html") || path.startsWith(VENDOR)) continue;
-    const text = new TextDecoder().decode(bytes)
+    const text = decode(bytes)
       .replaceAll(PAGE_PART, (_, name: string) => find(path, PARTS + name).trimEnd())
       .replaceAll(STYLE_IMPORT, (_, name: string) => find(path, posix.join(posix.dirname(path), name)));
     sources.set(path, UTF8.encode(text));
@@ -172,54 +237,24 @@ function joinParts(sources: Map<string, Uint8Array<ArrayBuffer>>): void {
   for (const part of parts) sources.delete(part);
 }
 
-/** Puts the rendered pages of the manual in the place of their sources. */
-function addManual(sources: Map<string, Uint8Array<ArrayBuffer>>): void {
-  const decode = (path: string) => new TextDecoder().decode(sources.get(path));
+/** Takes the sources of the manual and its template from those of all files. */
+function takeManual(sources: Map<string, Uint8Array<ArrayBuffer>>): Manual {
   const paths = [...sources.keys()].filter(isManual).sort();
-  const texts = new Map(paths.map((path) => [path.slice(DOCS.length, -".md".length), decode(path)]));
-  const files = renderManual(texts, decode(DOCS_TEMPLATE));
+  const texts = new Map(
+    paths.map((path) => [path.slice(DOCS.length, -".md".length), decode(sources.get(path))]),
+  );
+  const template = decode(sources.get(DOCS_TEMPLATE));
   for (const path of [...paths, DOCS_TEMPLATE]) sources.delete(path);
-  for (const [path, text] of files) sources.set(DOCS + path, UTF8.encode(text));
+  return new Manual(texts, template);
 }
 
-/** Prepares a text file for browsers. */
-function prepare(
-  path: string,
-  text: string,
-  version: string,
-  packages: Readonly<Record<string, string>>,
-): string {
-  const code = text.replaceAll(`"${ROOT}`, `"${ROOT}${version}/`);
-  if (!path.endsWith(".ts")) return code;
-  const resolve = (statement: string, specifier: string) => {
-    if (/^[./]/.test(specifier)) return statement;
-    if (!(`${specifier}.js` in packages)) {
-      throw new TypeError(`${path} imports "${specifier}", which is not among the browser packages`);
-    }
-    return statement.replace(`"${specifier}"`, `"${ROOT}${version}/${VENDOR}${specifier}.js"`);
-  };
-  return stripTypeScriptTypes(code, { mode: "strip" })
-    .replaceAll(STATIC_IMPORT, resolve)
-    .replaceAll(DYNAMIC_IMPORT, resolve);
+/** Where the package is that a module imports by its bare name. */
+function toVendor(specifier: string): string {
+  return `${VENDOR}${specifier}.js`;
 }
 
-/** Adds preload links for the modules of a page, so that they are fetched in parallel. */
-function preload(html: string, version: string, texts: ReadonlyMap<string, string>): string {
-  const root = `${ROOT}${version}/`;
-  const entry = /<script type="module" src="([^"]+)"/.exec(html);
-  if (entry?.[1] === undefined) return html;
-  const found = new Set<string>();
-  const visit = (path: string) => {
-    for (const [, specifier = ""] of texts.get(path)?.matchAll(STATIC_IMPORT) ?? []) {
-      const target = posix.resolve(posix.dirname(root + path), specifier).slice(root.length);
-      if (found.has(target) || !texts.has(target)) continue;
-      found.add(target);
-      visit(target);
-    }
-  };
-  visit(entry[1].slice(root.length));
-  const links = [...found].map((path) => `<link rel="modulepreload" href="${root}${path}" />\n    `);
-  return html.replace(entry[0], () => links.join("") + entry[0]);
+function decode(bytes: Uint8Array | undefined): string {
+  return new TextDecoder().decode(bytes);
 }
 
 function extensionOf(path: string): string {

@@ -1,8 +1,9 @@
 /**
- * Renders the manual: each Markdown file of `static/docs/` becomes a page with the list of all pages, the contents of
- * the page and an index to search. `assets.ts` calls it once, at start.
+ * Renders the manual: each Markdown file of `static/docs/` becomes a page with the list of all pages and the contents of
+ * the page, and all of them together an index to search. `assets.ts` asks for one at a time.
  */
 import { Marked, type Token, type Tokens } from "marked";
+import { nextSlice } from "../base/slices.ts";
 import { encodeHtml } from "./html.ts";
 
 /** The path of the manual's index; pages are below it. */
@@ -25,36 +26,65 @@ interface Heading {
   readonly title: string;
 }
 
-interface RenderedPage {
+/** A page as lists name it. */
+interface Page {
   readonly name: string;
   readonly title: string;
-  readonly body: string;
-  readonly headings: readonly Heading[];
-  readonly sections: readonly Section[];
+  readonly source: string;
 }
 
-/**
- * Renders all pages.
- *
- * @param sources Markdown by the name of its file without `.md`
- * @param template HTML with the slots `{{title}}`, `{{pages}}` and `{{body}}`
- * @returns files by their path below `docs/`: a page each, and the index for the search
- */
-export function renderManual(sources: ReadonlyMap<string, string>, template: string): Map<string, string> {
-  const rendered = new Map([...sources].map(([name, source]) => [name, renderPage(name, source)]));
-  const order = orderPages(sources.get(INDEX) ?? "", [...rendered.keys()]);
-  const pages = order.map((name) => rendered.get(name)!);
-  const files = new Map<string, string>();
-  for (const page of pages) {
-    const html = fillTemplate(template, {
-      title: encodeHtml(page.title),
-      pages: listPages(pages, page),
-      body: page.body,
+/** What the search reads. */
+const SEARCH = "search.json";
+
+export class Manual {
+  /** The files that can be rendered: a page for each source, and the index to search. */
+  readonly files: readonly string[];
+  readonly #pages: readonly Page[];
+  readonly #template: string;
+
+  /**
+   * @param sources Markdown by the name of its file without `.md`
+   * @param template HTML with the slots `{{title}}`, `{{pages}}` and `{{body}}`
+   */
+  constructor(sources: ReadonlyMap<string, string>, template: string) {
+    this.#pages = orderPages(sources.get(INDEX) ?? "", [...sources.keys()]).map((name) => {
+      const source = sources.get(name)!;
+      return { name, title: readTitle(source) ?? name, source };
     });
-    files.set(`${page.name === INDEX ? "index" : page.name}.html`, html);
+    this.#template = template;
+    this.files = [...this.#pages.map(({ name }) => toFile(name)), SEARCH];
   }
-  files.set("search.json", JSON.stringify(pages.flatMap(({ sections }) => sections)));
-  return files;
+
+  /**
+   * Renders a file.
+   *
+   * @throws {RangeError} for a file that is not in the list
+   */
+  async render(file: string): Promise<string> {
+    if (file === SEARCH) return await this.#renderSearch();
+    const page = this.#pages.find(({ name }) => toFile(name) === file);
+    if (page === undefined) throw new RangeError(`The manual has no file ${file}`);
+    const { body, headings } = renderBody(page.source);
+    return fillTemplate(this.#template, {
+      title: encodeHtml(page.title),
+      pages: listPages(this.#pages, page, headings),
+      body,
+    });
+  }
+
+  /** All pages together take a tenth of a second: others have their turn between them. */
+  async #renderSearch(): Promise<string> {
+    const sections: Section[] = [];
+    for (const page of this.#pages) {
+      await nextSlice();
+      sections.push(...splitSections(page));
+    }
+    return JSON.stringify(sections);
+  }
+}
+
+function toFile(name: string): string {
+  return `${name === INDEX ? "index" : name}.html`;
 }
 
 /** Puts texts into the slots of a template; a slot without one stays empty. */
@@ -74,10 +104,13 @@ function orderPages(index: string, names: readonly string[]): string[] {
   return [...new Set([...known, ...names.toSorted()])];
 }
 
+/** Reads Markdown where nothing is rendered. */
+const lexer = new Marked({ gfm: true });
+
 /** A flag with its value, or a variable: what a reader looks for and types. */
 const SETTING = /^(?:--[a-z][a-z-]*(?: [^ ]{1,20})?|RAINDROPS_[A-Z_]+)$/;
 
-function renderPage(name: string, source: string): RenderedPage {
+function renderBody(source: string): { readonly body: string; readonly headings: readonly Heading[] } {
   const headings: Heading[] = [];
   const ids = new Map<string, number>();
   const marked = new Marked({
@@ -122,10 +155,15 @@ function renderPage(name: string, source: string): RenderedPage {
       html: ({ text }) => text.startsWith("<!--") ? "" : encodeHtml(text),
     },
   });
-  const tokens = marked.lexer(source);
-  const body = marked.parser(tokens);
-  const title = headings.find(({ depth }) => depth === 1)?.title ?? name;
-  return { name, title, body, headings, sections: splitSections(name, title, tokens) };
+  return { body: marked.parser(marked.lexer(source)), headings };
+}
+
+/** The text of the first heading of a page. */
+function readTitle(source: string): string | undefined {
+  // Most pages begin with it: reading on would take as long as rendering the page.
+  const start = /^# .*\n/.exec(source)?.[0] ?? source;
+  const heading = lexer.lexer(start).find((token) => token.type === "heading" && token.depth === 1);
+  return heading === undefined ? undefined : plainText((heading as Tokens.Heading).tokens);
 }
 
 function uniqueAnchor(title: string, ids: Map<string, number>): string {
@@ -152,12 +190,12 @@ function toPath(name: string): string {
 }
 
 /** All pages, and below the one that is open its sections. */
-function listPages(pages: readonly RenderedPage[], open: RenderedPage): string {
+function listPages(pages: readonly Page[], open: Page, headings: readonly Heading[]): string {
   const items = pages.map((page) => {
     const isOpen = page === open;
     const current = isOpen ? ` aria-current="page"` : "";
     const link = `<a href="${toPath(page.name)}"${current}>${encodeHtml(page.title)}</a>`;
-    const sections = page.headings.filter(({ depth }) => depth === 2);
+    const sections = headings.filter(({ depth }) => depth === 2);
     if (!isOpen || sections.length === 0) return `<li>${link}</li>`;
     const inner = sections.map(({ id, title }) => `<li><a href="#${id}">${encodeHtml(title)}</a></li>`);
     return `<li>${link}<ul>${inner.join("")}</ul></li>`;
@@ -165,10 +203,10 @@ function listPages(pages: readonly RenderedPage[], open: RenderedPage): string {
   return `<ul>${items.join("\n")}</ul>`;
 }
 
-function splitSections(name: string, page: string, tokens: readonly Token[]): Section[] {
+function splitSections({ name, title: page, source }: Page): Section[] {
   const ids = new Map<string, number>();
   const sections: { href: string; page: string; title: string; text: string }[] = [];
-  for (const token of tokens) {
+  for (const token of lexer.lexer(source)) {
     if (token.type === "heading") {
       const title = plainText(token.tokens ?? []);
       const anchor = uniqueAnchor(title, ids);

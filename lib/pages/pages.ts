@@ -102,7 +102,9 @@ export class Pages {
     if (pathname === OPEN) return redirectTo(searchParams.get("name") ?? "", host);
     const { version } = this.#assets;
     const versioned = `${STATIC}${version}/`;
-    const asset = this.#find(pathname.startsWith(versioned) ? pathname.replace(versioned, STATIC) : pathname);
+    const asset = await this.#find(
+      pathname.startsWith(versioned) ? pathname.replace(versioned, STATIC) : pathname,
+    );
     const isKept = pathname.startsWith(versioned);
     const accepted = request.headers.get("accept-encoding")?.toLowerCase() ?? "";
     const coding = asset.isCompressible ? CODINGS.find((coding) => accepts(accepted, coding)) : undefined;
@@ -135,15 +137,15 @@ export class Pages {
     headers.set("vary", "accept");
     const { status } = response;
     if (request.method === "HEAD") return new Response(null, { status, headers });
-    const template = new TextDecoder().decode(this.#assets.files.get(ERROR_PAGE)?.body);
+    const template = new TextDecoder().decode((await this.#assets.find(ERROR_PAGE))?.body);
     const html = fillTemplate(template, describeProblem(request.url, await response.json()));
     return new Response(html, { status, headers });
   }
 
-  #find(pathname: string): Asset {
+  #find(pathname: string): Promise<Asset> {
     const path = toFile(pathname);
     // Pages opened before an update may still request assets of the old version.
-    const asset = this.#assets.files.get(path) ?? this.#assets.files.get(path.replace(/^[0-9a-f]{12}\//, ""));
+    const asset = this.#assets.find(path) ?? this.#assets.find(path.replace(/^[0-9a-f]{12}\//, ""));
     if (asset === undefined) {
       throw new MessagingError(
         "not_found",

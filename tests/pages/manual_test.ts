@@ -1,6 +1,6 @@
 /** The manual as it is served, and as it stands in the repository: every page renders, every link leads somewhere. */
 import assert from "node:assert/strict";
-import { renderManual, toAnchor } from "../../lib/pages/manual.ts";
+import { Manual, toAnchor } from "../../lib/pages/manual.ts";
 import { startApp } from "../test_app.ts";
 
 const DOCS = new URL("../../static/docs/", import.meta.url);
@@ -11,11 +11,8 @@ function listPages(): string[] {
   return [...Deno.readDirSync(DOCS)].map(({ name }) => name.replace(/\.md$/, "")).sort();
 }
 
-function render(
-  sources: Record<string, string>,
-  template = "{{title}}|{{pages}}|{{body}}",
-): Map<string, string> {
-  return renderManual(new Map(Object.entries(sources)), template);
+function render(sources: Record<string, string>, file: string): Promise<string> {
+  return new Manual(new Map(Object.entries(sources)), "{{title}}|{{pages}}|{{body}}").render(file);
 }
 
 Deno.test("Every page of the manual is served, by its name and by its file's name, in the strict policy", async () => {
@@ -84,30 +81,39 @@ Deno.test("The README is short enough to be read, and shows how to begin", async
   assert.ok(lines.slice(0, 20).some((line) => line.startsWith("npx -y deno task start")));
 });
 
-Deno.test("A page's sections get the anchors that repository hosts give them, also when titles repeat", () => {
-  const html = render({ a: "# A `b` (c), d!\n\n## Same\n\n## Same\n\n## What's new?" }).get("a.html") ?? "";
+Deno.test("A page's sections get the anchors that repository hosts give them, also when titles repeat", async () => {
+  const html = await render({ a: "# A `b` (c), d!\n\n## Same\n\n## Same\n\n## What's new?" }, "a.html");
   for (const id of ["a-b-c-d", "same", "same-1", "whats-new"]) assert.ok(html.includes(`id="${id}"`), id);
 });
 
-Deno.test("Text and code of a page stay text: nothing in them becomes markup", () => {
-  const html =
-    render({ a: '# <b>A</b> & "b"\n\n`<i>`\n\n```html\n<script>alert(1)</script>\n```\n\n<u>x</u>' })
-      .get("a.html") ?? "";
+Deno.test("Text and code of a page stay text: nothing in them becomes markup", async () => {
+  const html = await render(
+    { a: '# <b>A</b> & "b"\n\n`<i>`\n\n```html\n<script>alert(1)</script>\n```\n\n<u>x</u>' },
+    "a.html",
+  );
   assert.doesNotMatch(html, /<script|<i>|<u>|<b>/);
   assert.match(html, /&lt;script&gt;alert\(1\)/);
 });
 
-Deno.test("Pages are listed in the order of the index, and those it does not know come last", () => {
-  const files = render({ README: "# I\n\n[z](z.md) [b](b.md#x)", a: "# A", b: "# B", z: "# Z" });
-  const links = [...(files.get("index.html") ?? "").split("|")[1]!.matchAll(/href="([^"]+)"/g)];
+Deno.test("Pages are listed in the order of the index, and those it does not know come last", async () => {
+  const sources = { README: "# I\n\n[z](z.md) [b](b.md#x)", a: "# A", b: "# B", z: "# Z" };
+  const links = [...(await render(sources, "index.html")).split("|")[1]!.matchAll(/href="([^"]+)"/g)];
   assert.deepEqual(links.map(([, href]) => href), ["/_docs", "/_docs/z", "/_docs/b", "/_docs/a"]);
 });
 
-Deno.test("The index for the search has every section with its text and without markup", () => {
-  const sections = JSON.parse(
-    render({ a: "# A\n\nSome *text*\n\n## B\n\n| x | y |\n|---|---|\n| `1` | [2](c.md) |" })
-      .get("search.json") ?? "",
+Deno.test("A page's title is its first heading of level 1, wherever that is, or else its name", async () => {
+  const sources = { README: "Before\n\n```sh\n# no title\n```\n\n# It *is* `this`\n\n# not this", a: "## A" };
+  const [title, pages] = (await render(sources, "index.html")).split("|");
+  assert.equal(title, "It is this");
+  assert.match(
+    pages!,
+    /<a href="\/_docs" aria-current="page">It is this<\/a>[^]*<a href="\/_docs\/a">a<\/a>/,
   );
+});
+
+Deno.test("The index for the search has every section with its text and without markup", async () => {
+  const sources = { a: "# A\n\nSome *text*\n\n## B\n\n| x | y |\n|---|---|\n| `1` | [2](c.md) |" };
+  const sections = JSON.parse(await render(sources, "search.json"));
   assert.deepEqual(sections, [
     { href: "/_docs/a#a", page: "A", title: "A", text: "Some text" },
     { href: "/_docs/a#b", page: "A", title: "B", text: "x y 1 2" },
