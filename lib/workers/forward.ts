@@ -2,6 +2,7 @@
  * Requests that concern the process as a whole are answered by the main thread: the operator's API, the inspector, metrics,
  * health and push subscriptions. A worker hands them over with their bodies, and hands the answers back, streams included.
  */
+import { getPath } from "hono/utils/url";
 import { MessagingError } from "../core/errors.ts";
 import type { Peer } from "../core/socket.ts";
 import type { App } from "../app.ts";
@@ -11,13 +12,17 @@ import type { ForwardedAnswer, ForwardedRequest } from "./wire.ts";
 /** The paths that `app.ts` mounts beside protocols and pages. */
 const OF_PROCESS = /^\/(?:healthz|readyz|metrics|_push|api\/.+|_inspect\/[^/]+)$/;
 
-/** Whether the main thread answers a request. */
-export function isOfProcess(url: string): boolean {
-  // Most requests are for channels and end here: parsing each URL would cost more.
-  const start = url.indexOf("/", url.indexOf("//") + 2);
-  if (start === -1 || !/^\/(?:h|r|m|a|_)/.test(url.slice(start, start + 2))) return false;
-  const end = url.slice(start).search(/[?#]/);
-  return OF_PROCESS.test(end === -1 ? url.slice(start) : url.slice(start, start + end));
+/** The methods that these paths are asked with. What else a client sends would become another one, or no request at all. */
+const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]);
+
+/** Whether the main thread answers a request. The app of the worker refuses what no request can be made of there. */
+export function isOfProcess(request: Pick<Request, "method" | "url">): boolean {
+  const { method, url } = request;
+  // Most requests are for channels and end here: finding each path would cost more.
+  const first = url[url.indexOf("/", url.indexOf("//") + 2) + 1];
+  if (first === undefined || !"hrma_%".includes(first)) return false;
+  // The path as the routes see it: letters may be escaped.
+  return OF_PROCESS.test(getPath(request as Request)) && METHODS.has(method) && URL.canParse(url);
 }
 
 /** The worker's side: hands requests over and waits for their answers. */

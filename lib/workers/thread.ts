@@ -68,7 +68,7 @@ function openApp(): Promise<App> {
 
 async function listen(app: App, port: number): Promise<void> {
   const fetch: App["fetch"] = (request, peer) =>
-    isOfProcess(request.url) ? forwarder.forward(request, peer) : app.fetch(request, peer);
+    isOfProcess(request) ? forwarder.forward(request, peer) : app.fetch(request, peer);
   listener = await openListener({ ...config, port, reusePort: true }, logger, fetch, app.metrics);
   tell({ kind: "listening", hostname: listener.hostname, port: listener.port });
 }

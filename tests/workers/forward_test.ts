@@ -2,13 +2,26 @@
 import assert from "node:assert/strict";
 import { isOfProcess } from "../../lib/workers/forward.ts";
 import { StreamLink } from "../../lib/workers/stream_link.ts";
+import { RawSocket } from "../raw_socket.ts";
+import { startWorkers } from "../test_app.ts";
 
 Deno.test("isOfProcess() picks what concerns the process, and neither channels nor pages", () => {
-  const base = "http://127.0.0.1:8000";
+  const ask = (path: string, method = "GET") => isOfProcess({ method, url: `http://127.0.0.1:8000${path}` });
   for (
-    const path of ["/healthz", "/readyz", "/metrics", "/metrics?x=/", "/api/publish", "/_inspect/stream?a#b"]
+    const path of [
+      "/healthz",
+      "/readyz",
+      "/metrics",
+      "/metrics?x=/",
+      "/api/publish",
+      "/_inspect/stream?a#b",
+      // The routes know these as well.
+      "/%6detrics",
+      "/%61pi/info",
+      "/_%69nspect/clients",
+    ]
   ) {
-    assert.ok(isOfProcess(base + path), path);
+    assert.ok(ask(path), path);
   }
   for (
     const path of [
@@ -21,10 +34,35 @@ Deno.test("isOfProcess() picks what concerns the process, and neither channels n
       "/_inspect/",
       "/a/metrics",
       "/news?/metrics",
+      "/%256detrics",
+      "/%",
     ]
   ) {
-    assert.ok(!isOfProcess(base + path), path);
+    assert.ok(!ask(path), path);
   }
+});
+
+Deno.test("isOfProcess() leaves requests to the worker that could not be made again in another thread", () => {
+  for (const method of ["TRACE", "get", "Post", "PATCH"]) {
+    assert.ok(!isOfProcess({ method, url: "http://127.0.0.1:8000/metrics" }), method);
+  }
+  for (const host of ["a b", "[", "a:99999", "%", "@"]) {
+    assert.ok(!isOfProcess({ method: "GET", url: `http://${host}/metrics` }), host);
+  }
+});
+
+Deno.test("Workers answer what cannot be handed to the main thread, as one thread would", async () => {
+  await using server = await startWorkers(["--workers", "2", "--listener", "deno"]);
+  const ask = async (line: string, host = "localhost") => {
+    using socket = await RawSocket.open(server.port);
+    await socket.write(`${line} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    return await socket.readToEnd();
+  };
+  assert.match(await ask("TRACE /metrics"), /^HTTP\/1.1 405 /);
+  assert.match(await ask("get /metrics"), /^HTTP\/1.1 405 /);
+  assert.match(await ask("GET /metrics", "a:99999"), /^HTTP\/1.1 400 /);
+  assert.match(await ask("GET /%6detrics"), /^raindrops_workers 2$/m);
+  assert.equal(server.logger.find("unexpected rejection").length, 0);
 });
 
 /** Two ends of a link, as two threads have them. */
