@@ -280,9 +280,17 @@ export class Cluster implements Disposable {
     this.#beat(false);
     for (const peer of this.#peers.all) {
       peer.heardAt += unheard;
-      if (now - peer.heardAt >= SILENCE_MILLISECONDS) this.#remove(peer, "silent");
+      if (now - peer.heardAt >= SILENCE_MILLISECONDS && !this.#isMinded(peer)) this.#remove(peer, "silent");
       else if (now - peer.askedAt >= PAGE_MILLISECONDS) this.#ask(peer, peer.replica.repeatRequest());
     }
+  }
+
+  /**
+   * Whether its process says when a peer is gone. Until then all that silence tells of such a thread is that it is busy, or
+   * the thread between.
+   */
+  #isMinded({ summary }: Peer): boolean {
+    return this.#bus.isLocal && this.#peers.isOwn(summary);
   }
 
   #send(topic: string, bytes: Uint8Array): void {
