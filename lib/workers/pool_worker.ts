@@ -120,7 +120,9 @@ export class PoolWorker {
   giveUp(): void {
     // The runtime ends no thread in the middle of a computation, however long that takes.
     this.#die(
-      `it did not answer for ${SILENCE_MILLISECONDS / 1_000} seconds: unless its thread ends, restart the server`,
+      `it did not answer for ${
+        SILENCE_MILLISECONDS / 1_000
+      } seconds: unless its thread ends, restart the server`,
     );
     void this.#thread.terminate();
   }

@@ -93,6 +93,19 @@ Deno.test("Workers find one client by its id, whichever has it", async () => {
   await closeAll(sockets);
 });
 
+Deno.test("Workers hand over the largest messages to one client, and schedule them", async () => {
+  await using server = await startWorkers(["--workers", "3", "--max-body-bytes", "4000000", "--max-message-bytes", "3000000"]);
+  const sockets = await openSockets(server, MANY);
+  const large = "x".repeat(3_000_000);
+  for (const [i, socket] of sockets.entries()) {
+    await until(async () => (await post(server, `/news?to=c${i}`, large)).status === 200);
+    assert.equal(await socket.next(), large);
+  }
+  assert.equal((await ask(server, "/news?delay=0.1", { method: "POST", body: large })).status, 202);
+  assert.equal(await sockets[0]!.next(), large);
+  await closeAll(sockets);
+});
+
 Deno.test("Workers store a message with an idempotency key once, wherever its copies arrive", async () => {
   await using server = await startWorkers(["--workers", "3"]);
   const copies = await Promise.all(
