@@ -94,7 +94,14 @@ Deno.test("Workers find one client by its id, whichever has it", async () => {
 });
 
 Deno.test("Workers hand over the largest messages to one client, and schedule them", async () => {
-  await using server = await startWorkers(["--workers", "3", "--max-body-bytes", "4000000", "--max-message-bytes", "3000000"]);
+  await using server = await startWorkers([
+    "--workers",
+    "3",
+    "--max-body-bytes",
+    "4000000",
+    "--max-message-bytes",
+    "3000000",
+  ]);
   const sockets = await openSockets(server, MANY);
   const large = "x".repeat(3_000_000);
   for (const [i, socket] of sockets.entries()) {

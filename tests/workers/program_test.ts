@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { parseConfig } from "../../lib/config/config.ts";
 import { countWorkers } from "../../lib/workers/mod.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
+import { createCertificate } from "../certificate.ts";
 import { startServer } from "../server_process.ts";
 import { createConfig } from "../test_app.ts";
 
@@ -66,6 +67,15 @@ Deno.test("A second server with workers does not slip onto a port that is taken"
   const taken = { port: server.port, flags: ["--workers", "2"] };
   await assert.rejects(startServer(taken), /Port \d+ on 127\.0\.0\.1 is in use: choose another with --port/);
   await assert.rejects(startServer({ port: server.port }), /is in use/);
+});
+
+Deno.test("What concerns all workers is said once", async () => {
+  await using certificate = await createCertificate(new Date("2021-01-01"));
+  const flags = ["--workers", "3", "--mqtt-port", "0", ...certificate.flags];
+  await using server = await startServer({ flags });
+  for (const event of [/certificate of --cert has expired/, /listening for mqtt/, /is live/]) {
+    assert.equal(server.lines.filter((line) => event.test(line)).length, 1, `${event}`);
+  }
 });
 
 Deno.test("A settings file that does not parse is told as without workers", async () => {
