@@ -5,6 +5,7 @@
 import { getPath } from "hono/utils/url";
 import { MessagingError } from "../core/errors.ts";
 import type { Peer } from "../core/socket.ts";
+import { isEndless, markEndless } from "../core/stream_socket.ts";
 import type { App } from "../app.ts";
 import type { StreamLink } from "./stream_link.ts";
 import type { ForwardedAnswer, ForwardedRequest } from "./wire.ts";
@@ -43,8 +44,10 @@ export class Forwarder {
     const answered = new Promise<ForwardedAnswer>((resolve) => this.#waiting.set(id, resolve));
     if (body !== null) this.#streams.offer(id, body);
     this.#send(id, { method, url, headers: [...request.headers], hasBody: body !== null, address });
-    const { status, headers, hasBody } = await answered;
-    return new Response(hasBody ? this.#streams.open(id + 1) : null, {
+    const { status, headers, ...answer } = await answered;
+    const stream = answer.hasBody ? this.#streams.open(id + 1) : null;
+    if (stream !== null && answer.isEndless) markEndless(stream);
+    return new Response(stream, {
       status,
       headers: headers.map(([name, value]) => [name, value]),
     });
@@ -77,6 +80,12 @@ export async function answerForwarded(
   });
   // What nobody read of the request is of no use any more.
   if (request.body !== null && !request.bodyUsed) await request.body.cancel();
-  if (response.body !== null) streams.offer(id + 1, response.body);
-  return { status: response.status, headers: [...response.headers], hasBody: response.body !== null };
+  const { status, body: stream } = response;
+  if (stream !== null) streams.offer(id + 1, stream);
+  return {
+    status,
+    headers: [...response.headers],
+    hasBody: stream !== null,
+    isEndless: stream !== null && isEndless(stream),
+  };
 }

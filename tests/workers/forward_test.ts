@@ -65,6 +65,15 @@ Deno.test("Workers answer what cannot be handed to the main thread, as one threa
   assert.equal(server.logger.find("unexpected rejection").length, 0);
 });
 
+Deno.test("A stream of the main thread ends with a client that closes its side (node listener)", async () => {
+  await using server = await startWorkers(["--workers", "2", "--listener", "node"]);
+  using socket = await RawSocket.open(server.port);
+  await socket.write("GET /_inspect/tail?channel=news HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  await socket.readUntil("\r\n\r\n");
+  await socket.closeWrite();
+  await socket.readToEnd();
+});
+
 /** Two ends of a link, as two threads have them. */
 function createLinks(): readonly [StreamLink, StreamLink] {
   const ends: StreamLink[] = [];
