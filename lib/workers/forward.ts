@@ -78,8 +78,8 @@ export async function answerForwarded(
       throw new MessagingError("bad_handshake", "There is no WebSocket here");
     },
   });
-  // What nobody read of the request is of no use any more.
-  if (request.body !== null && !request.bodyUsed) await request.body.cancel();
+  // What is left of the request is of no use any more. Where it took too long, somebody still waits for it.
+  streams.abandon(id);
   const { status, body: stream } = response;
   if (stream !== null) streams.offer(id + 1, stream);
   return {

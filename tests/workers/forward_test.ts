@@ -1,6 +1,7 @@
 /** Which requests the main thread answers, and streams between threads: chunk by chunk, in bounds, and ended from both sides. */
 import assert from "node:assert/strict";
-import { isOfProcess } from "../../lib/workers/forward.ts";
+import type { App } from "../../lib/app.ts";
+import { answerForwarded, isOfProcess } from "../../lib/workers/forward.ts";
 import { StreamLink } from "../../lib/workers/stream_link.ts";
 import { RawSocket } from "../raw_socket.ts";
 import { startWorkers } from "../test_app.ts";
@@ -115,6 +116,28 @@ Deno.test("StreamLink reads no further than its reader, and ends with it", async
   await reader.cancel();
   await cancelled.promise;
   assert.deepEqual([one.size, two.size], [0, 0]);
+});
+
+Deno.test("answerForwarded() lets go of a body that nobody reads, or still waits for", async () => {
+  for (const isRead of [false, true]) {
+    const [one, two] = createLinks();
+    const cancelled = Promise.withResolvers<void>();
+    one.offer(
+      2,
+      new ReadableStream({ pull: () => new Promise(() => {}), cancel: () => cancelled.resolve() }),
+    );
+    const app = {
+      fetch(request: Request) {
+        if (isRead) request.bytes().catch(() => {});
+        return Promise.resolve(new Response(null, { status: 408 }));
+      },
+    };
+    const request = { method: "POST", url: "http://localhost/api/info", headers: [], hasBody: true };
+    const answer = await answerForwarded(app as unknown as App, two, 2, { ...request, address: "127.0.0.1" });
+    assert.equal(answer.status, 408);
+    await cancelled.promise;
+    assert.deepEqual([one.size, two.size], [0, 0]);
+  }
 });
 
 Deno.test("StreamLink tells the reader of a stream that breaks, and both ends of a thread that is gone", async () => {
