@@ -16,14 +16,21 @@ const OF_PROCESS = /^\/(?:healthz|readyz|metrics|_push|api\/.+|_inspect\/[^/]+)$
 /** The methods that these paths are asked with. What else a client sends would become another one, or no request at all. */
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]);
 
-/** Whether the main thread answers a request. The app of the worker refuses what no request can be made of there. */
-export function isOfProcess(request: Pick<Request, "method" | "url">): boolean {
+/**
+ * Whether the main thread answers a request. The app of the worker refuses what no request can be made of there, and names
+ * of the server's own at which nothing is.
+ *
+ * @param mounted the paths of the worker's app, which has the same routes
+ */
+export function isOfProcess(request: Pick<Request, "method" | "url">, mounted: ReadonlySet<string>): boolean {
   const { method, url } = request;
   // Most requests are for channels and end here: finding each path would cost more.
   const first = url[url.indexOf("/", url.indexOf("//") + 2) + 1];
   if (first === undefined || !"hrma_%".includes(first)) return false;
   // The path as the routes see it: letters may be escaped.
-  return OF_PROCESS.test(getPath(request as Request)) && METHODS.has(method) && URL.canParse(url);
+  const path = getPath(request as Request);
+  const isKnown = path.startsWith("/api/") || mounted.has(path);
+  return isKnown && OF_PROCESS.test(path) && METHODS.has(method) && URL.canParse(url);
 }
 
 /** The worker's side: hands requests over and waits for their answers. */

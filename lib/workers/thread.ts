@@ -68,8 +68,9 @@ function openApp(): Promise<App> {
 }
 
 async function listen(app: App, port: number): Promise<void> {
+  const mounted = new Set(app.paths);
   const fetch: App["fetch"] = (request, peer) =>
-    isOfProcess(request) ? forwarder.forward(request, peer) : app.fetch(request, peer);
+    isOfProcess(request, mounted) ? forwarder.forward(request, peer) : app.fetch(request, peer);
   listener = await openListener({ ...config, port, reusePort: true }, quiet, fetch, app.metrics);
   tell({ kind: "listening", hostname: listener.hostname, port: listener.port });
 }

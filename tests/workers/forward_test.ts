@@ -6,8 +6,18 @@ import { StreamLink } from "../../lib/workers/stream_link.ts";
 import { RawSocket } from "../raw_socket.ts";
 import { startWorkers } from "../test_app.ts";
 
+const MOUNTED = new Set([
+  "/healthz",
+  "/readyz",
+  "/metrics",
+  "/_push",
+  "/_inspect/stream",
+  "/_inspect/clients",
+]);
+
 Deno.test("isOfProcess() picks what concerns the process, and neither channels nor pages", () => {
-  const ask = (path: string, method = "GET") => isOfProcess({ method, url: `http://127.0.0.1:8000${path}` });
+  const ask = (path: string, method = "GET") =>
+    isOfProcess({ method, url: `http://127.0.0.1:8000${path}` }, MOUNTED);
   for (
     const path of [
       "/healthz",
@@ -33,6 +43,7 @@ Deno.test("isOfProcess() picks what concerns the process, and neither channels n
       "/metricsx",
       "/_inspect",
       "/_inspect/",
+      "/_inspect/nothing",
       "/a/metrics",
       "/news?/metrics",
       "/%256detrics",
@@ -45,10 +56,10 @@ Deno.test("isOfProcess() picks what concerns the process, and neither channels n
 
 Deno.test("isOfProcess() leaves requests to the worker that could not be made again in another thread", () => {
   for (const method of ["TRACE", "get", "Post", "PATCH"]) {
-    assert.ok(!isOfProcess({ method, url: "http://127.0.0.1:8000/metrics" }), method);
+    assert.ok(!isOfProcess({ method, url: "http://127.0.0.1:8000/metrics" }, MOUNTED), method);
   }
   for (const host of ["a b", "[", "a:99999", "%", "@"]) {
-    assert.ok(!isOfProcess({ method: "GET", url: `http://${host}/metrics` }), host);
+    assert.ok(!isOfProcess({ method: "GET", url: `http://${host}/metrics` }, MOUNTED), host);
   }
 });
 
@@ -63,6 +74,7 @@ Deno.test("Workers answer what cannot be handed to the main thread, as one threa
   assert.match(await ask("get /metrics"), /^HTTP\/1.1 405 /);
   assert.match(await ask("GET /metrics", "a:99999"), /^HTTP\/1.1 400 /);
   assert.match(await ask("GET /%6detrics"), /^raindrops_workers 2$/m);
+  assert.match(await ask("GET /_inspect/nothing"), /^HTTP\/1.1 404 .*Nothing is at /s);
   assert.equal(server.logger.find("unexpected rejection").length, 0);
 });
 
