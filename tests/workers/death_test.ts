@@ -1,5 +1,6 @@
 /** Workers that die: the others go on, clients resume without a loss, and a new worker takes the place. */
 import assert from "node:assert/strict";
+import { connectTo } from "../protocols/mqtt/app.ts";
 import { startWorkers, type TestApp } from "../test_app.ts";
 import { TestSocket } from "../test_socket.ts";
 import type { Death } from "./mortal_thread.ts";
@@ -136,4 +137,33 @@ Deno.test("The members of a worker that dies leave at once", async () => {
   assert.ok(left > 0);
   await waitForLog(server, "worker replaced");
   for (const socket of sockets) await socket[Symbol.asyncDispose]();
+});
+
+Deno.test("The wills of a worker that dies are published, delayed ones too, and no others", async () => {
+  await using server = await startWorkers(["--workers", "2"], MORTAL);
+  await using stack = new AsyncDisposableStack();
+  const closed = new Set<number>();
+  for (let i = 0; i < 12; i++) {
+    const client = stack.use(
+      await connectTo(`${server.socketUrl}/mqtt`, {
+        protocolVersion: 5,
+        clientId: `lamp ${i}`,
+        reconnectPeriod: 0,
+        properties: { sessionExpiryInterval: 60 },
+        will: { topic: `wills/${i}`, payload: "gone", qos: 1, properties: { willDelayInterval: i % 2 } },
+      }),
+    );
+    client.client.on("error", () => {}).on("close", () => closed.add(i));
+  }
+  kill(1, "exit");
+  await waitForLog(server, "worker replaced");
+  assert.ok(closed.size > 0 && closed.size < 12, `${closed.size} clients were on the worker that died`);
+  const published = async (i: number) => {
+    const response = await fetch(`${server.url}/wills/${i}?since=0`);
+    return (await response.json()).messages.length;
+  };
+  for (const i of closed) {
+    while (await published(i) === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  for (let i = 0; i < 12; i++) assert.equal(await published(i), closed.has(i) ? 1 : 0, `${i}`);
 });
