@@ -6,7 +6,7 @@ import { connectTo } from "../protocols/mqtt/app.ts";
 import { startWorkers, type TestApp } from "../test_app.ts";
 import { TestSocket } from "../test_socket.ts";
 
-/** Enough connections that each of three workers has some, but for one case in a million. */
+/** Enough connections that each of three workers has some, but for one case in a hundred. */
 const MANY = 15;
 
 /** A request over a connection of its own, so that any worker may get it. */
