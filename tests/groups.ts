@@ -61,6 +61,7 @@ const OVER_NODE: readonly string[] = [
 
 /** Units that run once more on a server of three workers: those that look at it from outside alone. */
 const OVER_WORKERS: readonly string[] = [
+  "http/limits_test.ts",
   "protocols/centrifuge/session_test.ts",
   "protocols/centrifuge/subscriptions_test.ts",
   "protocols/centrifuge/transports_test.ts",

@@ -152,6 +152,13 @@ function parseFlags(args: readonly string[]): Record<string, string | boolean | 
     return parseArgs({ args: [...args], options, allowPositionals: false }).values;
   } catch (cause) {
     const detail = cause instanceof Error ? cause.message : String(cause);
+    const [, bare] = /^Option '(--[^']*)' argument is ambiguous/.exec(detail) ?? [];
+    if (bare !== undefined) {
+      throw new SyntaxError(
+        `No value follows ${bare}, but what looks like a flag: write a value that begins with - as ${bare}=VALUE`,
+        { cause },
+      );
+    }
     const [, unknown = ""] = /^Unknown option '--([^']*)'/.exec(detail) ?? [];
     const hint = suggest(unknown, Object.keys(options), "--");
     throw new SyntaxError(`${detail.split(/\.(?:\s|$)/)[0]}: ${hint}--help lists the flags`, { cause });

@@ -70,8 +70,7 @@ export class SharedLimitStates implements LimitStates {
   }
 
   disconnect(): void {
-    Atomics.sub(this.#owned, 0, 1);
-    Atomics.sub(this.#words, 0, 1n);
+    if (disown(this.#owned, 0)) Atomics.sub(this.#words, 0, 1n);
   }
 
   open(key: string, now: number): LimitState {
@@ -132,8 +131,7 @@ class SharedState implements LimitState {
 
   disconnect(): void {
     if (this.#moved !== undefined) return this.#moved.disconnect();
-    Atomics.sub(this.#owned, 1 + this.#slot, 1);
-    Atomics.sub(this.#words, 1 + this.#slot * WORDS, 1n);
+    if (disown(this.#owned, 1 + this.#slot)) Atomics.sub(this.#words, 1 + this.#slot * WORDS, 1n);
   }
 
   take({ perSecond, burst }: Rate, now: number): number {
@@ -184,6 +182,18 @@ function findSlot(
 
 function ownedBy(owned: SharedArrayBuffer, thread: number): Int32Array<SharedArrayBuffer> {
   return new Int32Array(owned, thread * (1 + SLOTS) * Int32Array.BYTES_PER_ELEMENT, 1 + SLOTS);
+}
+
+/**
+ * Takes a connection off what a thread has counted, if it is still there: a thread that was given up, and whose connections
+ * were taken back, may go on for a while.
+ */
+function disown(owned: Int32Array<SharedArrayBuffer>, index: number): boolean {
+  while (true) {
+    const count = Atomics.load(owned, index);
+    if (count === 0) return false;
+    if (Atomics.compareExchange(owned, index, count, count - 1) === count) return true;
+  }
 }
 
 function toNanoseconds(milliseconds: number): bigint {

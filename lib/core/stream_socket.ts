@@ -13,6 +13,11 @@ export function isEndless(body: ReadableStream): boolean {
   return ENDLESS.has(body);
 }
 
+/** Notes that a body carries on what such a one sends. */
+export function markEndless(body: ReadableStream): void {
+  ENDLESS.add(body);
+}
+
 /**
  * A Socket whose frames become the chunks of a response body. Frames must be of bytes. It keeps its own queue instead
  * of the stream's: ending a slow subscriber drops the queue and ends the body between two frames.
@@ -50,7 +55,7 @@ export class StreamSocket implements Socket {
         onEnd();
       },
     }, { highWaterMark: 0 });
-    ENDLESS.add(this.body);
+    markEndless(this.body);
   }
 
   send(frames: readonly Frame[]): void {

@@ -118,7 +118,12 @@ export class PoolWorker {
 
   /** Ends a thread that is stuck: its clients reconnect to others. */
   giveUp(): void {
-    this.#die(`it did not answer for ${SILENCE_MILLISECONDS / 1_000} seconds`);
+    // The runtime ends no thread in the middle of a computation, however long that takes.
+    this.#die(
+      `it did not answer for ${
+        SILENCE_MILLISECONDS / 1_000
+      } seconds: unless its thread ends, restart the server`,
+    );
     void this.#thread.terminate();
   }
 

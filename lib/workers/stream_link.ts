@@ -45,6 +45,15 @@ export class StreamLink {
     }, { highWaterMark: 1 });
   }
 
+  /** Ends a stream that was opened and that is of no use any more, even while it is read. */
+  abandon(id: number): void {
+    const controller = this.#incoming.get(id);
+    if (controller === undefined) return;
+    this.#incoming.delete(id);
+    controller.error(new TypeError("Nobody reads on"));
+    this.#tell({ id, what: "cancel" });
+  }
+
   hear(word: StreamWord): void {
     const { id } = word;
     const controller = this.#incoming.get(id);

@@ -43,6 +43,14 @@ const forwarder = new Forwarder(streams, (id, request) => tell({ kind: "request"
 let listener: Listener | undefined;
 let isOpen = false;
 
+// What an operator should know at start the main thread has said; what only workers open, the first one tells.
+const quiet: Logger = {
+  write(level, event, fields) {
+    const isKnown = number > 1 ? listener === undefined : !isOpen && level === "warn";
+    if (!isKnown || level === "error") logger.write(level, event, fields);
+  },
+};
+
 function openApp(): Promise<App> {
   const place = { node, process, limitStates: new SharedLimitStates(limits, number) };
   const openers: typeof OPENERS = {
@@ -56,20 +64,14 @@ function openApp(): Promise<App> {
       return telemetry && { ...telemetry, reportMetrics: () => {} };
     },
   };
-  // What an operator should know at start the main thread has said; what only workers open, the first one tells.
-  const quiet: Logger = {
-    write(level, event, fields) {
-      const isRepeated = !isOpen && (level === "warn" || (level === "info" && number > 1));
-      if (!isRepeated) logger.write(level, event, fields);
-    },
-  };
   return createApp(config, quiet, metrics, openers, place);
 }
 
 async function listen(app: App, port: number): Promise<void> {
+  const mounted = new Set(app.paths);
   const fetch: App["fetch"] = (request, peer) =>
-    isOfProcess(request.url) ? forwarder.forward(request, peer) : app.fetch(request, peer);
-  listener = await openListener({ ...config, port, reusePort: true }, logger, fetch, app.metrics);
+    isOfProcess(request, mounted) ? forwarder.forward(request, peer) : app.fetch(request, peer);
+  listener = await openListener({ ...config, port, reusePort: true }, quiet, fetch, app.metrics);
   tell({ kind: "listening", hostname: listener.hostname, port: listener.port });
 }
 

@@ -60,4 +60,6 @@ export interface ForwardedAnswer {
   readonly status: number;
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly hasBody: boolean;
+  /** Whether the body is that of a stream socket. */
+  readonly isEndless: boolean;
 }

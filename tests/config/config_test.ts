@@ -19,6 +19,15 @@ function parse(args: string[], environment: Record<string, string> = {}): Config
   return config;
 }
 
+Deno.test("parseConfig() says how a value that begins with a dash is written", () => {
+  for (const args of [["--workers", "-1"], ["--workers", "--open"]]) {
+    assert.throws(
+      () => parseConfig(args, {}),
+      /^SyntaxError: No value follows --workers, .*--workers=VALUE$/,
+    );
+  }
+});
+
 Deno.test("parseConfig() has development defaults", () => {
   const { port, host, engine, origins, maxBodyBytes, maxMessageBytes } = parse([]);
   assert.deepEqual({ port, host, engine, origins, maxBodyBytes, maxMessageBytes }, {

@@ -204,6 +204,20 @@ Deno.test("Limits of several threads count together, and take back what a dead o
   assert.equal(three.connections, 3);
 });
 
+Deno.test("Limits count a connection back once that a thread ends after it was given up", () => {
+  const memory = createSharedLimitMemory(3);
+  const settings = { ...UNLIMITED, maxConnections: 2, maxConnectionsPerAddress: exactly(2) };
+  const open = (thread: number) => new Limits(settings, () => 0, new SharedLimitStates(memory, thread));
+  const [one, stuck] = [open(1), open(2)];
+  const late = stuck.connect(THERE);
+  SharedLimitStates.release(memory, 2);
+  late.release();
+  assert.equal(one.connections, 0);
+  one.connect(THERE);
+  one.connect(THERE);
+  assert.equal(attempt(() => one.connect(HERE)), "too_many_connections");
+});
+
 Deno.test("SharedLimitStates give a slot to another key only when nobody uses it", () => {
   const memory = createSharedLimitMemory(1);
   const states = new SharedLimitStates(memory, 0);

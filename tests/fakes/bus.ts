@@ -15,8 +15,8 @@ export class FakeNetwork {
   /** Decides of each message as it is published whether it is lost. */
   loses: (packet: { readonly topic: string; readonly text: string }) => boolean = () => false;
 
-  connect(maxBytes?: number): FakeBus {
-    const bus = new FakeBus(this, maxBytes);
+  connect(maxBytes?: number, isLocal?: boolean): FakeBus {
+    const bus = new FakeBus(this, maxBytes, isLocal);
     this.#buses.add(bus);
     return bus;
   }
@@ -51,7 +51,7 @@ export class FakeNetwork {
 }
 
 export class FakeBus implements Bus {
-  readonly isLocal = false;
+  readonly isLocal: boolean;
   connected = true;
   readonly maxBytes: number;
   /** Nodes on different sides of a partition do not hear each other. */
@@ -59,9 +59,10 @@ export class FakeBus implements Bus {
   readonly #network: FakeNetwork;
   readonly #listeners = new Map<string, (bytes: Uint8Array) => void>();
 
-  constructor(network: FakeNetwork, maxBytes = 1_000_000) {
+  constructor(network: FakeNetwork, maxBytes = 1_000_000, isLocal = false) {
     this.#network = network;
     this.maxBytes = maxBytes;
+    this.isLocal = isLocal;
   }
 
   publish(topic: string, bytes: Uint8Array): void {

@@ -28,12 +28,12 @@ export class FakeNodes {
   now = 0;
   #count = 0;
 
-  /** Starts a node. */
-  start(maxBytes?: number): FakeNode {
+  /** Starts a node. @param process the one that it is a thread of; one of its own if left out */
+  start(maxBytes?: number, process?: string): FakeNode {
     const name = `n${++this.#count}`;
     const loop = new ManualSchedule();
     const logger = new RecordingLogger();
-    const bus = this.network.connect(maxBytes);
+    const bus = this.network.connect(maxBytes, process !== undefined);
     let tick = () => {};
     const every = (_: number, task: () => void) => {
       tick = task;
@@ -42,6 +42,7 @@ export class FakeNodes {
     const cluster = new Cluster({
       bus,
       node: name,
+      process,
       logger,
       now: () => this.now,
       every,
@@ -49,7 +50,7 @@ export class FakeNodes {
     });
     const rules = new Rules();
     const log = new MemoryEngine({ rules, schedule: loop.schedule });
-    const identity = { node: name, name, version: "test", startedAt: 0 };
+    const identity = { node: name, process, name, version: "test", startedAt: 0 };
     const hub = new Hub({ log, rules, logger, maxMessageBytes: 100, cluster, identity });
     const node: FakeNode = { name, hub, cluster, bus, logger, loop, tick: () => tick() };
     this.alive.add(node);

@@ -1,10 +1,14 @@
 /** Workers that die: the others go on, clients resume without a loss, and a new worker takes the place. */
 import assert from "node:assert/strict";
+import { connectTo } from "../protocols/mqtt/app.ts";
 import { startWorkers, type TestApp } from "../test_app.ts";
 import { TestSocket } from "../test_socket.ts";
 import type { Death } from "./mortal_thread.ts";
 
 const MORTAL = new URL("./mortal_thread.ts", import.meta.url);
+
+/** Enough connections that each of three workers has some, but for one case in ten thousand. */
+const MANY = 24;
 
 function kill(number: number, how: Death): void {
   const channel = new BroadcastChannel("death of workers");
@@ -58,17 +62,17 @@ for (const how of ["exit", "out of memory"] as const) {
       await publish(server, "0");
       await using stack = new AsyncDisposableStack();
       const followers = Array.from(
-        { length: 12 },
+        { length: MANY },
         () => stack.use(new Follower(`${server.url}/news?since=0`)),
       );
       while (followers.some(({ received }) => received.length < 1)) {
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
       const watchers = await Promise.all(
-        Array.from({ length: 12 }, () => TestSocket.open(`${server.socketUrl}/news`)),
+        Array.from({ length: MANY }, () => TestSocket.open(`${server.socketUrl}/news`)),
       );
       for (const watcher of watchers) stack.use(watcher);
-      assert.equal(server.app.connectionCount, 24);
+      assert.equal(server.app.connectionCount, 2 * MANY);
       const sent = ["0"];
       let isOver = false;
       const publishing = (async () => {
@@ -96,18 +100,21 @@ for (const how of ["exit", "out of memory"] as const) {
         assert.deepEqual([...new Set(received)], [...sent, last]);
       }
       const cut = followers.filter(({ cuts }) => cuts > 0).length;
-      assert.ok(cut > 0 && cut < 12, `${cut} followers were on the worker that died`);
+      assert.ok(cut > 0 && cut < MANY, `${cut} followers were on the worker that died`);
       const closed = watchers.filter(({ webSocket }) => webSocket.readyState === WebSocket.CLOSED).length;
-      assert.ok(closed > 0 && closed < 12, `${closed} sockets were on the worker that died`);
+      assert.ok(closed > 0 && closed < MANY, `${closed} sockets were on the worker that died`);
       assert.equal(
         server.app.connectionCount,
-        24 - closed,
+        2 * MANY - closed,
         "the limits have let go of them, and count who is back",
       );
       const metrics = await (await fetch(`${server.url}/metrics`)).text();
       assert.match(metrics, /^raindrops_workers 3$/m);
       assert.match(metrics, /^raindrops_worker_restarts_total 1$/m);
-      assert.match(metrics, new RegExp(`^raindrops_connections\\{protocol="plain"\\} ${12 - closed}$`, "m"));
+      assert.match(
+        metrics,
+        new RegExp(`^raindrops_connections\\{protocol="plain"\\} ${MANY - closed}$`, "m"),
+      );
     },
   });
 }
@@ -136,4 +143,33 @@ Deno.test("The members of a worker that dies leave at once", async () => {
   assert.ok(left > 0);
   await waitForLog(server, "worker replaced");
   for (const socket of sockets) await socket[Symbol.asyncDispose]();
+});
+
+Deno.test("The wills of a worker that dies are published, delayed ones too, and no others", async () => {
+  await using server = await startWorkers(["--workers", "2"], MORTAL);
+  await using stack = new AsyncDisposableStack();
+  const closed = new Set<number>();
+  for (let i = 0; i < 12; i++) {
+    const client = stack.use(
+      await connectTo(`${server.socketUrl}/mqtt`, {
+        protocolVersion: 5,
+        clientId: `lamp ${i}`,
+        reconnectPeriod: 0,
+        properties: { sessionExpiryInterval: 60 },
+        will: { topic: `wills/${i}`, payload: "gone", qos: 1, properties: { willDelayInterval: i % 2 } },
+      }),
+    );
+    client.client.on("error", () => {}).on("close", () => closed.add(i));
+  }
+  kill(1, "exit");
+  await waitForLog(server, "worker replaced");
+  assert.ok(closed.size > 0 && closed.size < 12, `${closed.size} clients were on the worker that died`);
+  const published = async (i: number) => {
+    const response = await fetch(`${server.url}/wills/${i}?since=0`);
+    return (await response.json()).messages.length;
+  };
+  for (const i of closed) {
+    while (await published(i) === 0) await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  for (let i = 0; i < 12; i++) assert.equal(await published(i), closed.has(i) ? 1 : 0, `${i}`);
 });

@@ -6,7 +6,7 @@ import { connectTo } from "../protocols/mqtt/app.ts";
 import { startWorkers, type TestApp } from "../test_app.ts";
 import { TestSocket } from "../test_socket.ts";
 
-/** Enough connections that each of three workers has some, but for one case in a million. */
+/** Enough connections that each of three workers has some, but for one case in a hundred. */
 const MANY = 15;
 
 /** A request over a connection of its own, so that any worker may get it. */
@@ -90,6 +90,26 @@ Deno.test("Workers find one client by its id, whichever has it", async () => {
   await sockets.pop()![Symbol.asyncDispose]();
   await until(async () => await members() === MANY - 1);
   assert.equal((await post(server, "/news?to=c14", "gone")).status, 404);
+  await closeAll(sockets);
+});
+
+Deno.test("Workers hand over the largest messages to one client, and schedule them", async () => {
+  await using server = await startWorkers([
+    "--workers",
+    "3",
+    "--max-body-bytes",
+    "4000000",
+    "--max-message-bytes",
+    "3000000",
+  ]);
+  const sockets = await openSockets(server, MANY);
+  const large = "x".repeat(3_000_000);
+  for (const [i, socket] of sockets.entries()) {
+    await until(async () => (await post(server, `/news?to=c${i}`, large)).status === 200);
+    assert.equal(await socket.next(), large);
+  }
+  assert.equal((await ask(server, "/news?delay=0.1", { method: "POST", body: large })).status, 202);
+  assert.equal(await sockets[0]!.next(), large);
   await closeAll(sockets);
 });
 

@@ -4,6 +4,7 @@ import { exportJWK, exportSPKI, generateKeyPair } from "jose";
 import { parseConfig } from "../../lib/config/config.ts";
 import { countWorkers } from "../../lib/workers/mod.ts";
 import { RecordingLogger } from "../fakes/recording_logger.ts";
+import { createCertificate } from "../certificate.ts";
 import { startServer } from "../server_process.ts";
 import { createConfig } from "../test_app.ts";
 
@@ -91,6 +92,15 @@ Deno.test("A settings file is read once, also one that gives its text once only"
     assert.equal(await (await fetch(`${server.url}/healthz`)).text(), "alive\n");
   } finally {
     await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("What concerns all workers is said once", async () => {
+  await using certificate = await createCertificate(new Date("2021-01-01"));
+  const flags = ["--workers", "3", "--mqtt-port", "0", ...certificate.flags];
+  await using server = await startServer({ flags });
+  for (const event of [/certificate of --cert has expired/, /listening for mqtt/, /is live/]) {
+    assert.equal(server.lines.filter((line) => event.test(line)).length, 1, `${event}`);
   }
 });
 

@@ -15,7 +15,7 @@ export interface Bus {
   readonly connected: boolean;
   /** Whether it reaches no further than the threads of this process. */
   readonly isLocal: boolean;
-  /** Largest message, in bytes. */
+  /** Largest message, in bytes; Infinity where there is none, as within a process. */
   readonly maxBytes: number;
   /** Sends to all nodes that subscribed to the topic. Never throws: messages are lost while it is not connected. */
   publish(topic: string, bytes: Uint8Array): void;

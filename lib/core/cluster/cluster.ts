@@ -34,6 +34,8 @@ export type { NodeInfo };
 export const HEARTBEAT_MILLISECONDS = 1_000;
 /** Milliseconds of silence after which a peer is considered dead. */
 export const SILENCE_MILLISECONDS = 5_000;
+/** The most bytes of changes in one message, however large the bus takes them: others must not wait behind it. */
+const CHANGES_BYTES = 512 * 1024;
 /** Milliseconds after which a page that did not arrive is requested again. */
 const PAGE_MILLISECONDS = 2_000;
 
@@ -251,7 +253,7 @@ export class Cluster implements Disposable {
 
   /** Sends the changes of a turn to all peers. */
   #tell(changes: readonly Change[]): void {
-    for (const written of encodeInGroups(changes, this.#bus.maxBytes / 2)) {
+    for (const written of encodeInGroups(changes, this.#groupBytes)) {
       const sequence = ++this.#sequence;
       this.#send(ALL_NODES, encodeChanges({ node: this.node, kind: "changes", sequence }, written));
     }
@@ -259,11 +261,15 @@ export class Cluster implements Disposable {
 
   /** Sends the page of entries that a peer requested. */
   #sendPage(node: string, after: number): void {
-    const [first = []] = encodeInGroups(this.#entries.after(after), this.#bus.maxBytes / 2);
+    const [first = []] = encodeInGroups(this.#entries.after(after), this.#groupBytes);
     const last = first.at(-1);
     const more = last !== undefined && !this.#entries.after((JSON.parse(last) as Change)[1]).next().done;
     const head = { node: this.node, kind: "page", after, sequence: this.#sequence, more } as const;
     this.#send(topicOf(node), encodeChanges(head, first));
+  }
+
+  get #groupBytes(): number {
+    return Math.min(CHANGES_BYTES, this.#bus.maxBytes / 2);
   }
 
   #beat(fresh: boolean): void {
@@ -280,9 +286,17 @@ export class Cluster implements Disposable {
     this.#beat(false);
     for (const peer of this.#peers.all) {
       peer.heardAt += unheard;
-      if (now - peer.heardAt >= SILENCE_MILLISECONDS) this.#remove(peer, "silent");
+      if (now - peer.heardAt >= SILENCE_MILLISECONDS && !this.#isMinded(peer)) this.#remove(peer, "silent");
       else if (now - peer.askedAt >= PAGE_MILLISECONDS) this.#ask(peer, peer.replica.repeatRequest());
     }
+  }
+
+  /**
+   * Whether its process says when a peer is gone. Until then all that silence tells of such a thread is that it is busy, or
+   * the thread between.
+   */
+  #isMinded({ summary }: Peer): boolean {
+    return this.#bus.isLocal && this.#peers.isOwn(summary);
   }
 
   #send(topic: string, bytes: Uint8Array): void {

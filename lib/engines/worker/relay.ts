@@ -4,9 +4,6 @@
  */
 import { type Bus, PROCESS_TOPICS } from "../../core/cluster/bus.ts";
 
-/** Largest message within a process, in bytes. */
-const MAX_BYTES = 1024 * 1024;
-
 interface Topic {
   readonly listeners: Set<(bytes: Uint8Array) => void>;
   /** Ends the subscription on the engine's bus. */
@@ -31,7 +28,7 @@ export class Relay implements Bus {
   }
 
   get maxBytes(): number {
-    return this.#outer?.maxBytes ?? MAX_BYTES;
+    return this.#outer?.maxBytes ?? Infinity;
   }
 
   publish(topic: string, bytes: Uint8Array): void {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Client } from "../../../lib/core/client.ts";
 import { directChannel, matchesSelector, selectPatterns } from "../../../lib/core/channel.ts";
+import { announceGone } from "../../../lib/core/cluster/cluster.ts";
 import type { PresenceChange } from "../../../lib/core/presence.ts";
 import type { Subscription } from "../../../lib/core/subscription.ts";
 import { createDraft } from "../../fakes/message.ts";
@@ -194,6 +195,25 @@ Deno.test("A node that stops says so: its members leave at once", () => {
   nodes.settle();
   assert.deepEqual(seen, ["leave john"]);
   assert.equal(a.hub.nodes().length, 1);
+});
+
+Deno.test("The threads of a process keep each other's members, however long one between them is busy", () => {
+  const nodes = new FakeNodes();
+  const [a, b] = [nodes.start(undefined, "p"), nodes.start(undefined, "p")];
+  read(a, "news", { id: "john" });
+  nodes.pass(1);
+  const seen = watch(b, "news");
+  // Both go on and hear nothing of each other.
+  a.bus.side = 1;
+  nodes.pass(60);
+  assert.deepEqual(listMembers(b, "news"), ["john@n1"]);
+  a.bus.side = 0;
+  nodes.pass(1);
+  assert.deepEqual(seen, []);
+  // Whoever minds them says that one is dead.
+  announceGone(a.bus, "n1");
+  nodes.settle();
+  assert.deepEqual(seen, ["leave john"]);
 });
 
 Deno.test("A node that dies without a word is gone after five seconds, and its members have left", () => {
