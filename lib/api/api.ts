@@ -172,13 +172,14 @@ async function runCommand(context: CallContext, command: string, index: number):
   }
 }
 
-/** Logs and counts a failure. Internal errors are logged with their stack. */
+/** Logs and counts a failure: what nobody expected with its stack, and what is only internal to Centrifugo as a refusal. */
 function report({ hub, logger }: ApiContext, method: string, cause: unknown): ApiError {
   const error = toApiError(cause);
   const shown = METHODS.has(method) || method === "batch" ? method : quote(method);
   const code = cause instanceof MessagingError ? cause.code : error.counter;
   hub.metrics.refused(code, { what: `POST /api/${shown}`, message: error.message });
-  if (error.kind === "internal" && error !== cause) {
+  const isRefusal = cause instanceof MessagingError && cause.cause === undefined;
+  if (error.kind === "internal" && error !== cause && !isRefusal) {
     const reason = error.cause instanceof Error ? error.cause.stack : String(error.cause);
     logger.write("error", "api call failed", { method: shown, reason });
   } else logger.write("warn", "api call refused", { method: shown, code: error.code, reason: error.message });

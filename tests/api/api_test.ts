@@ -130,6 +130,7 @@ withBench("handleApi() passes on what the hub refuses for now", async (bench) =>
   bench.hub.drain();
   await bench.assertRefused("publish", { channel: "news", data: 1 }, 100, /restarting/);
   await bench.assertRefused("history_remove", { channel: "news" }, 100, /restarting/);
+  assert.deepEqual(bench.logger.find("api call failed"), [], "it is no failure of the server");
 });
 
 const REFUSED: readonly [method: string, request: object | string, code: number, message: RegExp][] = [
