@@ -46,6 +46,8 @@ class PlainSession implements SocketHandler {
   readonly #services: Services;
   readonly #request: SessionRequest;
   #client: Client | undefined;
+  /** What all of its messages say of where they come from: one object for all, as the engine keeps them. */
+  #sender: Required<Pick<DraftOptions, "from" | "socketId">> | undefined;
   /** Messages that wait for the application. */
   #asked: Serial | undefined;
   #forgetExpiry: () => void = () => {};
@@ -179,10 +181,11 @@ class PlainSession implements SocketHandler {
     const payload: Payload = typeof data === "string"
       ? { kind: "text", text: data }
       : { kind: "bytes", bytes: data };
-    const sender = { from: describeSender(client), socketId: client.socket.id };
+    const sender = this.#sender ??= { from: describeSender(client), socketId: client.socket.id };
+    const { from, socketId } = sender;
     const published = isAsked
       ? this.#publishAsked(target, payload, sender)
-      : hub.publish(createDraft({ channel: target, payload, ...sender }));
+      : hub.publish(createDraft({ channel: target, payload, from, socketId }));
     published.catch((error) => this.#fail(client, error));
   }
 
