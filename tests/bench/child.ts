@@ -95,7 +95,10 @@ export class Server implements AsyncDisposable {
         (await Deno.connect({ hostname: "127.0.0.1", port: this.port })).close();
         return;
       } catch (error) {
-        if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
+        // Before workers share a port, the main thread tries whether it is free: who connects just then is cut off.
+        const isEarly = error instanceof Deno.errors.ConnectionRefused ||
+          error instanceof Deno.errors.ConnectionReset;
+        if (!isEarly) throw error;
         await pause(10);
       }
     }
