@@ -183,8 +183,8 @@ const IN_CLUSTERS: readonly Planted[] = [
   {
     name: "keep the clients of a dead node",
     file: "core/cluster/cluster.ts",
-    old: 'if (now - peer.heardAt >= SILENCE_MILLISECONDS) this.#remove(peer, "silent");',
-    new: 'if (now - peer.heardAt >= 1_000 * SILENCE_MILLISECONDS) this.#remove(peer, "silent");',
+    old: "if (now - peer.heardAt >= SILENCE_MILLISECONDS && ",
+    new: "if (now - peer.heardAt >= 1_000 * SILENCE_MILLISECONDS && ",
   },
 ];
 
