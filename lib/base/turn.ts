@@ -16,15 +16,18 @@ export class Turn<T> {
   #start = 0;
   readonly #flush: (items: T[]) => void;
   readonly #schedule: Schedule;
+  readonly #rest: Schedule;
   readonly #most: number;
 
   /**
    * @param flush takes the items; must not throw
    * @param most items of a batch. Those beyond it follow, and after some milliseconds of that sockets have their turn first.
    */
-  constructor(flush: (items: T[]) => void, schedule: Schedule = setImmediate, most = Infinity) {
+  constructor(flush: (items: T[]) => void, schedule?: Schedule, most = Infinity) {
     this.#flush = flush;
-    this.#schedule = schedule;
+    this.#schedule = schedule ?? setImmediate;
+    // Not a slice, for which those who add items wait as well: more would come than goes. A timer, see slices.ts.
+    this.#rest = schedule ?? ((task) => void setTimeout(task, 0));
     this.#most = most;
   }
 
@@ -45,9 +48,7 @@ export class Turn<T> {
     while (this.#items.length - this.#start > this.#most) {
       this.#flush(this.#take());
       if (performance.now() < end) continue;
-      // Not a slice, for which those who add items wait as well: more would come than goes. A timer, see slices.ts.
-      setTimeout(() => this.#run(), 0);
-      return;
+      return this.#rest(() => this.#run());
     }
     this.flush();
   }

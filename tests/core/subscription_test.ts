@@ -61,8 +61,9 @@ class Bench {
     this.loop.run();
   }
 
-  /** Lets every read resolve until none follows. */
+  /** Lets every read resolve until none follows, and stores what a long batch has left for later turns. */
   async finish(): Promise<void> {
+    while (this.loop.waiting > 0) this.loop.run();
     await settle();
     while (this.log.waiting > 0) {
       this.log.release();
