@@ -111,7 +111,7 @@ export class MemoryEngine implements Log, LogInsight {
     const selecting = selector.channel === undefined ? this.#selections.select(selector) : undefined;
     const selection = selecting instanceof Promise ? await selecting : selecting;
     // From here on everything is as of one moment: what is stored later is not in the page.
-    const channels = selection?.channels ??
+    let channels = selection?.channels ??
       [this.#channels.get(selector.channel ?? "")].filter((channel) => channel !== undefined);
     const now = this.#now();
     const sequence = query.after.kind === "latest" ? asked : this.#sequence;
@@ -127,6 +127,8 @@ export class MemoryEngine implements Log, LogInsight {
     const found = channels.length < 2
       ? channels.flatMap((channel) => this.#readOne(channel, after, limit))
       : await this.#readMany(channels, after, limit, sequence);
+    // Those that have come meanwhile may have lost messages, which the next page takes for told.
+    channels = selection?.channels ?? channels;
     const messages = after.kind === "latest"
       ? takeFitting(found.reverse(), limit, maxBytes).reverse()
       : takeFitting(found, limit, maxBytes);
@@ -138,11 +140,7 @@ export class MemoryEngine implements Log, LogInsight {
     const position = { epoch, offset };
     const told = after.kind === "id" ? after.told : undefined;
     if (told !== undefined) this.#expireAll(channels);
-    const ghosts = unknown !== undefined
-      ? [unknown]
-      : selection === undefined
-      ? []
-      : this.#listGhosts(selection);
+    const ghosts = unknown !== undefined ? [unknown] : selection ? this.#listGhosts(selection) : [];
     const isGoneAfter = (cursor: Cursor) =>
       this.#isGap(channels, cursor) || ghosts.some((ghost) => isGapOf(ghost, cursor));
     const isGap = isForeign || isGoneAfter(after) ||

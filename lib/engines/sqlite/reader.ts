@@ -111,6 +111,7 @@ export class SqliteReader {
     const asked = state.sequence;
     const selecting = selector.channel === undefined ? state.channels.select(selector) : undefined;
     const several = selecting instanceof Promise ? await selecting : selecting;
+    // Called again after each await, as channels may have come.
     const select = () =>
       describeSelection(
         several?.channels ??
@@ -137,7 +138,7 @@ export class SqliteReader {
     const counted = known && await this.#remnants.count(selection, start, known.upTo, now);
     const countedAt = { removals: state.removals, time: now };
     const scan: Scan = {
-      selection,
+      selection: known === undefined ? selection : select(),
       limit,
       maxBytes,
       now,
@@ -149,7 +150,6 @@ export class SqliteReader {
     };
     while (!(isLatest ? this.#scanBackwards(scan) : this.#scanForwards(scan))) {
       await nextSlice();
-      // Channels may have come.
       if (several !== undefined) scan.selection = select();
     }
 
