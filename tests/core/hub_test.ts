@@ -47,7 +47,7 @@ class Bench {
   /** Publishes drafts in one turn. */
   async publish(...drafts: Draft[]) {
     const published = drafts.map((draft) => this.hub.publish(draft));
-    this.loop.run();
+    while (this.loop.waiting > 0) this.loop.run();
     return await Promise.all(published);
   }
 }
