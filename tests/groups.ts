@@ -103,7 +103,7 @@ const GROUPS: Readonly<Record<GroupName, Group>> = {
  */
 const STAGES: readonly (readonly (readonly GroupName[])[])[] = [
   [["units"], ["cluster"]],
-  [["browser"], ["servers", "node", "workers"]],
+  [["browser", "workers"], ["servers", "node"]],
   [["simulation"]],
   // It measures the time that a server's thread takes, which is longer while all cores are busy.
   [["load"]],

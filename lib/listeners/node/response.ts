@@ -80,7 +80,9 @@ function watchEnd(outgoing: ServerResponse): () => void {
   const look = () => {
     // A replay may wait for its slice, behind those that came before it.
     if (isWaiting) return;
-    if (connection.bytesWritten === written && connection.writableLength === 0) outgoing.destroy();
+    if (connection.bytesWritten === written && connection.writableLength === 0) {
+      return void outgoing.destroy();
+    }
     written = connection.bytesWritten;
     isWaiting = true;
     void nextSlice().then(() => isWaiting = false);
