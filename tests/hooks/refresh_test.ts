@@ -146,6 +146,16 @@ Deno.test("A WebSocket and an event stream go on as long as the application says
   await using application = new Application();
   await using server = await start(application);
   await using socket = await TestSocket.open(`${server.socketUrl}/news`, COOKIE);
+  socket.send("before");
+  while (application.refreshes === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  // It works on, and others see its new info.
+  let mood = "";
+  while (mood !== "better" && application.refreshes === 1) {
+    socket.send("rain");
+    const { messages } = await (await fetch(`${server.url}/news?since=earliest`, COOKIE)).json();
+    mood = messages.at(-1).from.info.mood;
+  }
+  assert.equal(mood, "better");
   assert.equal((await socket.closed).code, 4401);
   assertAsked(application, "websocket");
   application.refreshes = 0;

@@ -46,8 +46,6 @@ class PlainSession implements SocketHandler {
   readonly #services: Services;
   readonly #request: SessionRequest;
   #client: Client | undefined;
-  /** What all of its messages say of where they come from: one object for all, as the engine keeps them. */
-  #sender: Required<Pick<DraftOptions, "from" | "socketId">> | undefined;
   /** Messages that wait for the application. */
   #asked: Serial | undefined;
   #forgetExpiry: () => void = () => {};
@@ -181,11 +179,10 @@ class PlainSession implements SocketHandler {
     const payload: Payload = typeof data === "string"
       ? { kind: "text", text: data }
       : { kind: "bytes", bytes: data };
-    const sender = this.#sender ??= { from: describeSender(client), socketId: client.socket.id };
-    const { from, socketId } = sender;
+    const sender = { from: describeSender(client), socketId: client.socket.id };
     const published = isAsked
       ? this.#publishAsked(target, payload, sender)
-      : hub.publish(createDraft({ channel: target, payload, from, socketId }));
+      : hub.publish(createDraft({ channel: target, payload, ...sender }));
     published.catch((error) => this.#fail(client, error));
   }
 
