@@ -172,7 +172,7 @@ async function runCommand(context: CallContext, command: string, index: number):
   }
 }
 
-/** Logs and counts a failure: what nobody expected with its stack, and what is only internal to Centrifugo as a refusal. */
+/** Logs and counts a failure. An unexpected one is logged with its stack; a refusal is not, though Centrifugo has no code for it. */
 function report({ hub, logger }: ApiContext, method: string, cause: unknown): ApiError {
   const error = toApiError(cause);
   const shown = METHODS.has(method) || method === "batch" ? method : quote(method);

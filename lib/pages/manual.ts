@@ -105,7 +105,7 @@ function orderPages(index: string, names: readonly string[]): string[] {
 }
 
 /** Reads Markdown where nothing is rendered. */
-const lexer = new Marked({ gfm: true });
+const markdown = new Marked({ gfm: true });
 
 /** A flag with its value, or a variable: what a reader looks for and types. */
 const SETTING = /^(?:--[a-z][a-z-]*(?: [^ ]{1,20})?|RAINDROPS_[A-Z_]+)$/;
@@ -162,7 +162,7 @@ function renderBody(source: string): { readonly body: string; readonly headings:
 function readTitle(source: string): string | undefined {
   // Most pages begin with it: reading on would take as long as rendering the page.
   const start = /^# .*\n/.exec(source)?.[0] ?? source;
-  const heading = lexer.lexer(start).find((token) => token.type === "heading" && token.depth === 1);
+  const heading = markdown.lexer(start).find((token) => token.type === "heading" && token.depth === 1);
   return heading === undefined ? undefined : plainText((heading as Tokens.Heading).tokens);
 }
 
@@ -206,7 +206,7 @@ function listPages(pages: readonly Page[], open: Page, headings: readonly Headin
 function splitSections({ name, title: page, source }: Page): Section[] {
   const ids = new Map<string, number>();
   const sections: { href: string; page: string; title: string; text: string }[] = [];
-  for (const token of lexer.lexer(source)) {
+  for (const token of markdown.lexer(source)) {
     if (token.type === "heading") {
       const title = plainText(token.tokens ?? []);
       const anchor = uniqueAnchor(title, ids);
