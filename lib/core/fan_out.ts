@@ -30,6 +30,8 @@ interface Group {
   readonly subscriptions: Map<Encoder, Set<Subscription>>;
   /** Whether the channel is conflated; undefined for a list or pattern, where each channel decides. */
   readonly conflate: boolean | undefined;
+  /** The sequence after which it is told of every message. */
+  readonly start: number;
   size: number;
 }
 
@@ -182,6 +184,10 @@ export class FanOut {
   }
 
   #deliverTo(group: Group, messages: readonly Message[], cache: FrameCache): void {
+    if (group.start > 0 && messages.some((message) => isBefore(group, message))) {
+      messages = messages.filter((message) => !isBefore(group, message));
+      if (messages.length === 0) return;
+    }
     const conflated = group.conflate ?? this.#isConflated(messages);
     if (conflated) messages = conflate(messages);
     // Comparing with the only one, as is usual, reads nothing of the clients.
@@ -302,9 +308,9 @@ export class FanOut {
     if (group === undefined) {
       const { channel } = selector;
       const conflate = channel === undefined ? undefined : this.#rules.for(channel).conflate;
-      group = { selector, subscriptions: new Map(), conflate, size: 0 };
+      const start = this.#interest.add(selector);
+      group = { selector, subscriptions: new Map(), conflate, start, size: 0 };
       this.#groups.set(selector.key, group);
-      this.#interest.add(selector);
       if (selector.channel === undefined) {
         for (const pattern of selector.patterns) this.#patterns.add(pattern, group);
       }
@@ -319,6 +325,11 @@ export class FanOut {
       for (const pattern of group.selector.patterns) this.#patterns.delete(pattern, group);
     }
   }
+}
+
+/** Whether a message, which is still announced, was stored before a group began, so that others of its time are not. */
+function isBefore({ start }: Group, { sequence }: Message): boolean {
+  return sequence > 0 && sequence <= start;
 }
 
 function encodeOnce(cache: FrameCache, encoder: Encoder, messages: readonly Message[]): readonly Frame[] {

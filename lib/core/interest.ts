@@ -17,12 +17,16 @@ export const ALL_CHANNELS: Channels = { channel: undefined, patterns: [["**"]] }
  * A message that is stored after `add` has returned is announced. One that nobody wants may be announced all the same.
  */
 export interface Interest {
-  add(channels: Channels): void;
+  /**
+   * @returns the sequence after which every message of these channels is announced. Of earlier ones some may come still,
+   * and others not: who delivered them would deliver a stream with holes.
+   */
+  add(channels: Channels): number;
   remove(channels: Channels): void;
 }
 
 /** For engines that announce everything anyway. */
-export const NO_INTEREST: Interest = { add() {}, remove() {} };
+export const NO_INTEREST: Interest = { add: () => 0, remove() {} };
 
 /** Where the direct messages of a client come, by its id. */
 export function ofDirect(client: string): Channels {

@@ -105,9 +105,14 @@ Deno.test("A stream's first id is the newest, also on a worker that has heard of
 
 Deno.test("A stream goes on from its first id without a gap, while messages are stored", async () => {
   await using server = await startWorkers(["--workers", "3"]);
+  await using stack = new AsyncDisposableStack();
   let isOver = false;
   const posting = Array.from({ length: 3 }, async () => {
     while (!isOver) await post(server, "busy", "x");
+  });
+  stack.defer(async () => {
+    isOver = true;
+    await Promise.all(posting);
   });
   for (let round = 0; round < 40; round++) {
     await using lines = await readLines(`${server.url}/busy`, { accept: "text/event-stream" });
@@ -120,6 +125,4 @@ Deno.test("A stream goes on from its first id without a gap, while messages are 
     // What was on its way already may come once more.
     assert.ok(second <= first + 1 && third === second + 1, `${sequences}`);
   }
-  isOver = true;
-  await Promise.all(posting);
 });

@@ -47,7 +47,7 @@ export class AttachedWorker implements Disposable {
     this.#describe = describe;
     const interest = createInterestMemory();
     // Until it says what it wants it is told of everything.
-    new InterestWriter(interest).add(ALL_CHANNELS);
+    new InterestWriter(interest, () => 0).add(ALL_CHANNELS);
     this.#interest = new InterestReader(interest);
     this.tell(["opened", { interest, top }]);
   }

@@ -170,13 +170,19 @@ export class WorkerEngine implements Log {
   }
 
   #update({ epoch, generation }: EngineState): void {
-    if (generation !== this.#generation) this.#top = { epoch, sequence: 0 };
+    if (generation !== this.#generation) {
+      this.#top = { epoch, sequence: 0 };
+      this.#memory?.interest.restart();
+    }
     this.#generation = generation;
     this.#onOpen();
   }
 
   #open({ interest, top }: WorkerMemory): void {
-    this.#memory = { interest: new InterestWriter(interest), top: new TopReader(top) };
+    this.#memory = {
+      interest: new InterestWriter(interest, () => this.top.sequence),
+      top: new TopReader(top),
+    };
   }
 
   #hear(tell: Tell): void {

@@ -30,20 +30,35 @@ export function createInterestMemory(): SharedArrayBuffer {
  */
 export class InterestWriter implements Interest {
   readonly #counts: Uint16Array<SharedArrayBuffer>;
+  /** The newest sequence when each counter left zero. */
+  readonly #starts = new Float64Array(NAMES + NAME_SLOTS);
+  readonly #newest: () => number;
   readonly #removals: Turn<Channels>;
 
-  constructor(memory: SharedArrayBuffer, schedule?: Schedule) {
+  /** @param newest the sequence of the last message that was stored, by any thread */
+  constructor(memory: SharedArrayBuffer, newest: () => number, schedule?: Schedule) {
     this.#counts = new Uint16Array(memory);
+    this.#newest = newest;
     this.#removals = new Turn((removals) => {
       for (const channels of removals) this.#remove(channels);
     }, schedule);
   }
 
-  add(channels: Channels): void {
+  add(channels: Channels): number {
+    let start = 0;
     for (const slot of findSlots(channels)) {
       const count = Atomics.load(this.#counts, slot);
       if (count < FULL) Atomics.store(this.#counts, slot, count + 1);
+      // In this order: what the engine stores after it was asked for the newest is announced.
+      if (count === 0) this.#starts[slot] = this.#newest();
+      start = Math.max(start, this.#starts[slot]!);
     }
+    return start;
+  }
+
+  /** Sequences begin anew: those of before say nothing any more. */
+  restart(): void {
+    this.#starts.fill(0);
   }
 
   remove(channels: Channels): void {

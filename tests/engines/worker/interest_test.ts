@@ -9,7 +9,7 @@ import {
   selectPatterns,
 } from "../../../lib/core/channel.ts";
 import { Hub } from "../../../lib/core/hub.ts";
-import type { Cursor } from "../../../lib/core/log.ts";
+import type { Cursor, Log } from "../../../lib/core/log.ts";
 import type { Message } from "../../../lib/core/message.ts";
 import { Rules } from "../../../lib/core/rules.ts";
 import { EngineHost } from "../../../lib/engines/worker/host.ts";
@@ -95,7 +95,7 @@ Deno.test("Interest covers each channel of a selector that is added, until the t
   fc.assert(fc.property(steps, (steps) => {
     const memory = createInterestMemory();
     const loop = new ManualSchedule();
-    const [writer, reader] = [new InterestWriter(memory, loop.schedule), new InterestReader(memory)];
+    const [writer, reader] = [new InterestWriter(memory, () => 0, loop.schedule), new InterestReader(memory)];
     const added: Selector[] = [];
     for (const { selector, adds } of steps) {
       if (adds) {
@@ -121,7 +121,7 @@ Deno.test("Interest covers each channel of a selector that is added, until the t
 Deno.test("Interest in 10,000 channels leaves out nine of ten others, and a counter that is full wants for ever", () => {
   const memory = createInterestMemory();
   const loop = new ManualSchedule();
-  const [writer, reader] = [new InterestWriter(memory, loop.schedule), new InterestReader(memory)];
+  const [writer, reader] = [new InterestWriter(memory, () => 0, loop.schedule), new InterestReader(memory)];
   for (let i = 0; i < 10_000; i++) writer.add({ channel: `rooms/${i}`, patterns: [] });
   const others = Array.from({ length: 10_000 }, (_, i) => findPlaces(`others/${i}`));
   assert.ok(others.filter((places) => reader.wants(places)).length < 1_000);
@@ -197,6 +197,83 @@ Deno.test("A worker is told of what every node keeps and of direct messages to i
   await threads.settle();
   assert.deepEqual(seen.map(({ channel }) => channel), ["news"]);
   assert.deepEqual(threads.toldOf(1).slice(3), ["news", "watched/a"]);
+});
+
+Deno.test("A subscription has no hole where messages from before it are on their way still", async () => {
+  await using host = new EngineHost({ log: new MemoryEngine({ rules }) });
+  const [outer, inner] = [new MessageChannel(), new MessageChannel()];
+  host.attach(outer.port1);
+  /** What the host says while it is held back. */
+  let held: TellBatch[] | undefined;
+  outer.port2.onmessage = ({ data }: MessageEvent<TellBatch>) =>
+    held === undefined ? inner.port1.postMessage(data) : held.push(data);
+  inner.port1.onmessage = ({ data }) => outer.port2.postMessage(data);
+  await using log = await openWorkerEngine(inner.port2);
+  const hub = new Hub({ log, rules, logger: new RecordingLogger(), maxMessageBytes: 1_000 });
+  const subscribe = (selector: Selector) => {
+    const client = createClient();
+    hub.connect(client);
+    hub.subscribe(client, selector);
+    return client;
+  };
+  const former = subscribe(selectChannel("news"));
+  const steady = subscribe(selectPatterns(["other/*"]));
+  await log.state.read("nothing");
+  held = [];
+  await host.log.append(createDraft("1"));
+  await host.log.append(createDraft("a", { channel: "other/a" }));
+  hub.disconnect(former);
+  await new Promise((resolve) => setImmediate(resolve));
+  await host.log.append(createDraft("2"));
+  const later = [selectChannel("news"), selectPatterns(["*", "news"])].map(subscribe);
+  const joined = subscribe(selectChannel("other/a"));
+  await host.log.append(createDraft("3"));
+  await host.log.append(createDraft("b", { channel: "other/a" }));
+  for (const batch of held.splice(0)) inner.port1.postMessage(batch);
+  held = undefined;
+  await log.state.read("nothing");
+  assert.deepEqual(later.map(({ socket }) => socket.texts), [["3"], ["3"]]);
+  assert.deepEqual(steady.socket.texts, ["a", "b"]);
+  assert.deepEqual(joined.socket.texts, ["b"]);
+  outer.port2.close();
+  inner.port1.close();
+});
+
+Deno.test("A subscription gets what is stored in a new epoch, whose sequences are lower", async () => {
+  const [former, next] = [new MemoryEngine({ rules }), new MemoryEngine({ rules })];
+  let current = former;
+  const log: Log = {
+    onStored() {},
+    onRemoved() {},
+    onReset() {},
+    get top() {
+      return current.top;
+    },
+    append: (draft) => current.append(draft),
+    read: (query) => current.read(query),
+    clear: (channel) => current.clear(channel),
+    remove: (channel, id) => current.remove(channel, id),
+    async [Symbol.asyncDispose]() {
+      for (const engine of [former, next]) await engine[Symbol.asyncDispose]();
+    },
+  };
+  for (const engine of [former, next]) engine.onStored = (messages) => log.onStored(messages);
+  await using host = new EngineHost({ log });
+  const { port1, port2 } = new MessageChannel();
+  host.attach(port1);
+  await using worker = await openWorkerEngine(port2);
+  const hub = new Hub({ log: worker, rules, logger: new RecordingLogger(), maxMessageBytes: 1_000 });
+  await host.log.append(createDraft("1"));
+  hub.watch(selectChannel("news"));
+  current = next;
+  log.onReset!("The log was replaced");
+  await worker.state.read("nothing");
+  const client = createClient();
+  hub.connect(client);
+  hub.subscribe(client, selectChannel("news"));
+  await host.log.append(createDraft("one"));
+  await worker.state.read("nothing");
+  assert.deepEqual(client.socket.texts, ["one"]);
 });
 
 Deno.test("Subscribers miss nothing, whenever they join while messages are stored", async () => {
