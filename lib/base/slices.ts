@@ -27,11 +27,16 @@ export class SliceClock {
   // Where others wait already, one waits from the start.
   #end = performance.now() + (waiting.length > 0 ? 0 : SLICE_MILLISECONDS);
   #count = 0;
+  readonly #items: number;
+
+  /** @param items between two looks at the clock, which cost more than most items do */
+  constructor(items = 16) {
+    this.#items = items;
+  }
 
   /** Whether to await {@linkcode next} before going on. Cheap enough to be asked for every item. */
   get isOver(): boolean {
-    // Reading the clock costs more than most items do.
-    return (++this.#count & 15) === 0 && performance.now() >= this.#end;
+    return ++this.#count % this.#items === 0 && performance.now() >= this.#end;
   }
 
   /** Waits for the next slice. */

@@ -21,6 +21,7 @@ import { createPlainResponse } from "./plain_response.ts";
 import { refuseBytes } from "./refuse_bytes.ts";
 import { createBadRequest, createRequest, findAddress } from "./request.ts";
 import { createOutgoing, sendResponse } from "./response.ts";
+import { readInSlices } from "./sliced_reading.ts";
 import { NodeSocket } from "./socket.ts";
 
 /** Milliseconds that a peer has to read its queue and answer a close frame. */
@@ -312,6 +313,7 @@ class NodeListener implements Listener {
     let isOpen = false;
     this.#handshakes.handleUpgrade(handshake, connection, behind, (webSocket) => {
       isOpen = true;
+      readInSlices(connection);
       this.#serve(webSocket, new NodeSocket(webSocket, connection), handler);
     });
     // The client disconnected while the app decided.
