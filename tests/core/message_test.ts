@@ -6,6 +6,7 @@ import {
   encodeMessageJson,
   encodePayloadJson,
   formatId,
+  formatTime,
   isTransient,
   payloadSize,
 } from "../../lib/core/message.ts";
@@ -120,4 +121,18 @@ Deno.test("isTransient() is true of ephemeral and direct drafts alone", () => {
 
 Deno.test("formatId() joins epoch and sequence with a dash", () => {
   assert.equal(formatId("ab12", 7), "ab12-7");
+});
+
+Deno.test("Times are written as Date writes them, whatever was written before", () => {
+  // The largest is in the year 10000, which has a sign and two digits more.
+  const time = fc.integer({ min: -62_167_219_200_000, max: 253_402_300_800_000 });
+  const near = fc.tuple(time, fc.array(fc.integer({ min: 0, max: 3_000 }), { maxLength: 5 }));
+  fc.assert(fc.property(fc.array(near), (groups) => {
+    for (const [start, steps] of groups) {
+      for (const step of [0, ...steps]) {
+        const at = Math.min(start + step, 253_402_300_800_000);
+        assert.equal(formatTime(at), new Date(at).toISOString());
+      }
+    }
+  }));
 });
