@@ -1,6 +1,6 @@
 /** Long work in slices: the event loop runs one slice a turn, whosever it is, so that others never wait for long. */
 
-/** How long a slice lasts, in milliseconds. */
+/** How long a slice lasts, in milliseconds, and all that follow each other before sockets have their turn. */
 const SLICE_MILLISECONDS = 3;
 
 /** Without a slice for so long, sockets have had their turn. */
@@ -24,14 +24,20 @@ export function nextSlice(): Promise<void> {
 
 /** Tells work when its slice is over. The first slice begins when it is made. */
 export class SliceClock {
-  // Where others wait already, one waits from the start.
-  #end = performance.now() + (waiting.length > 0 ? 0 : SLICE_MILLISECONDS);
+  #end: number;
   #count = 0;
   readonly #items: number;
+  readonly #milliseconds: number;
 
-  /** @param items between two looks at the clock, which cost more than most items do */
-  constructor(items = 16) {
+  /**
+   * @param items between two looks at the clock, which cost more than most items do
+   * @param milliseconds of a slice
+   */
+  constructor(items = 16, milliseconds = SLICE_MILLISECONDS) {
     this.#items = items;
+    this.#milliseconds = milliseconds;
+    // Where others wait already, one waits from the start.
+    this.#end = performance.now() + (waiting.length > 0 ? 0 : milliseconds);
   }
 
   /** Whether to await {@linkcode next} before going on. Cheap enough to be asked for every item. */
@@ -42,7 +48,7 @@ export class SliceClock {
   /** Waits for the next slice. */
   async next(): Promise<void> {
     await nextSlice();
-    this.#end = performance.now() + SLICE_MILLISECONDS;
+    this.#end = performance.now() + this.#milliseconds;
   }
 }
 

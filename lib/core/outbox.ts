@@ -39,8 +39,7 @@ export class Outbox {
    * @returns false if there was no room: nothing was sent, and the caller should end the connection
    */
   offer(frames: readonly Frame[]): boolean {
-    let size = 0;
-    for (const { byteLength } of frames) size += byteLength;
+    const size = sumBytes(frames);
     const { messages, bytes } = this.#limits;
     // Asking the socket costs as much as all the rest: below this, the queue is within the limits whatever has left.
     const isLow = (this.#sentFrames - this.#leftFrames + frames.length) * UNASKED_PARTS <= messages &&
@@ -50,6 +49,11 @@ export class Outbox {
     this.#sentFrames += frames.length;
     this.#socket.send(frames);
     return true;
+  }
+
+  /** Whether frames would be admitted now. Looks at the socket, which {@linkcode offer} mostly need not. */
+  hasRoomFor(frames: readonly Frame[]): boolean {
+    return this.#hasRoom(frames.length, sumBytes(frames));
   }
 
   /** Whether earlier frames are still queued. */
@@ -81,4 +85,10 @@ export class Outbox {
     }
     this.#mark ??= { frames: this.#sentFrames, bytes: this.#sentBytes };
   }
+}
+
+function sumBytes(frames: readonly Frame[]): number {
+  let size = 0;
+  for (const { byteLength } of frames) size += byteLength;
+  return size;
 }

@@ -1,5 +1,5 @@
 /** Replays history and then goes live: no gap, duplicate or reordering, in bounded memory. Subscriptions run it. */
-import { nextSlice } from "../base/slices.ts";
+import { SliceClock } from "../base/slices.ts";
 import type { Selector } from "./channel.ts";
 import type { Cursor, Log, LogPage } from "./log.ts";
 import { type Message, payloadSize } from "./message.ts";
@@ -11,6 +11,11 @@ const PAGE_BYTES = 256 * 1024;
 /** Bounds of the live messages that are buffered meanwhile. */
 const MAX_BUFFERED_MESSAGES = 1_024;
 const MAX_BUFFERED_BYTES = 1024 * 1024;
+/**
+ * How long a slice of a replay lasts, in milliseconds: of each turn of the event loop, beside a publisher that keeps it
+ * busy, all replays together get so much. With 3 they did not come to the end of what it publishes into SQLite.
+ */
+const SLICE_MILLISECONDS = 8;
 
 /** A page of the log that reports a gap. */
 export type Gap = LogPage & { readonly kind: "gap" };
@@ -73,8 +78,11 @@ interface ReplayOptions {
   readonly after: Cursor;
   /** Collects live messages from before the first read on. */
   readonly buffer: LiveBuffer;
-  /** Writes stored messages. Resolves to true once there is room for more, to false if the subscription has ended. */
-  write(messages: readonly Message[]): Promise<boolean>;
+  /**
+   * Writes stored messages. Resolves to true once there is room for more, or everything has left where these are the last
+   * ones; to false if the subscription has ended.
+   */
+  write(messages: readonly Message[], isLast: boolean): Promise<boolean>;
   /** Called with a gap before the messages that follow it. Returns false to stop the replay. */
   onGap(gap: Gap): boolean;
   /** Called with the buffered messages that were not replayed; from this call on the subscription is live. */
@@ -92,15 +100,16 @@ interface ReplayOptions {
 export async function replay(options: ReplayOptions): Promise<void> {
   const { log, selector, buffer, write, onGap, goLive } = options;
   let after = options.after;
+  const clock = new SliceClock(1, SLICE_MILLISECONDS);
   while (true) {
     buffer.restart();
     const page = await log.read({ selector, after, limit: PAGE_MESSAGES, maxBytes: PAGE_BYTES });
     if (page.kind === "gap" && !onGap(page)) return;
-    if (page.messages.length > 0 && !await write(page.messages)) return;
+    if (page.messages.length > 0 && !await write(page.messages, !page.more)) return;
     after = page.next;
     if (page.more) {
       // Neither an engine nor a client that reads as fast makes a replay wait: others are served meanwhile.
-      await nextSlice();
+      if (clock.isOver) await clock.next();
       continue;
     }
     const held = buffer.release(page.next.sequence);

@@ -13,6 +13,8 @@ import { encodeBatch, type Frame } from "./socket.ts";
 const PENDING_MESSAGES = 4_096;
 /** Most removals that wait for a replay to end. */
 const PENDING_REMOVALS = 1_024;
+/** Bytes of a replay that may wait at a socket while more is read. */
+const AHEAD_BYTES = 64 * 1024;
 /** Bytes of pending messages sent at once; the rest waits until these have left. */
 const PENDING_SLICE_BYTES = 256 * 1024;
 
@@ -114,19 +116,12 @@ export class Subscription {
     const buffer = this.#buffer;
     if (buffer === undefined) return;
     const { onGap } = this.#options;
-    const { socket } = this.client;
     await replay({
       log,
       selector: this.selector,
       after: since,
       buffer,
-      write: async (messages) => {
-        await socket.drained();
-        const others = this.#dropOwn(messages);
-        if (others.length > 0) this.#send(others, undefined);
-        await socket.drained();
-        return !this.#closed;
-      },
+      write: (messages, isLast) => this.#write(messages, isLast),
       onGap: (gap) => !this.#closed && (onGap?.(gap) ?? true),
       goLive: (messages) => {
         this.#buffer = undefined;
@@ -135,6 +130,19 @@ export class Subscription {
         this.#goDirect();
       },
     });
+  }
+
+  /** Writes a page of a replay. To wait until all of one has left takes turns of the event loop: the next may follow it. */
+  async #write(messages: readonly Message[], isLast: boolean): Promise<boolean> {
+    const { outbox, encoder, socket } = this.client;
+    const others = this.#dropOwn(messages);
+    const frames = this.#options.receive === undefined ? encodeBatch(encoder, others) : undefined;
+    if (frames === undefined || !outbox.hasRoomFor(frames)) await socket.drained();
+    if (others.length > 0) this.#send(others, frames);
+    if (isLast || frames === undefined || socket.queuedBytes > AHEAD_BYTES || !outbox.hasRoomFor(frames)) {
+      await socket.drained();
+    }
+    return !this.#closed;
   }
 
   /**

@@ -160,6 +160,23 @@ Deno.test("Subscription stops at a gap when it is told to", async () => {
   assert.deepEqual(socket.texts, []);
 });
 
+Deno.test("Subscription replays on while a little of it waits at the socket", async () => {
+  const bench = new Bench({ pageMessages: 2 });
+  bench.publish(6);
+  const { socket } = bench.read(NEWS, { since: { kind: "earliest" } });
+  socket.stall();
+  await bench.finish();
+  bench.publish(1);
+  assert.deepEqual(
+    socket.texts,
+    ["1", "2", "3", "4", "5", "6"],
+    "all pages, and nothing live before they have left",
+  );
+  socket.resume();
+  await bench.finish();
+  assert.deepEqual(socket.texts, ["1", "2", "3", "4", "5", "6", "7"]);
+});
+
 Deno.test("Subscription replays at the reader's pace", async () => {
   const bench = new Bench({ pageMessages: 2 });
   bench.publish(6);
