@@ -4,6 +4,7 @@
  */
 import { type App, createApp } from "./lib/app.ts";
 import {
+  chooseListener,
   type Config,
   ENVIRONMENT_VARIABLES,
   formatHelp,
@@ -108,6 +109,8 @@ const credential = {
   key: '-H "X-API-Key: $KEY" ',
 }[describeCredential(config)];
 logger.announce(`Try: curl ${credential}-d 'it rains' ${url}`);
+
+logger.write("info", "listening", { port: listener.port, listener: chooseListener(config) });
 
 let draining = false;
 async function drain(signal: string): Promise<void> {

@@ -186,7 +186,8 @@ for (const [flags, expected] of CHOICES) {
     await socket.write("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n");
     const answer = await socket.readToEnd();
     assert.equal(answer.startsWith("HTTP/1.1 400 "), expected === "node", answer);
-    assert.ok(!server.lines.some((line) => line.includes("listener")), server.lines.join("\n"));
+    const told = server.lines.filter((line) => line.includes("listener"));
+    assert.deepEqual(told, [`listening port=${server.port} listener=${expected}`]);
   });
 }
 
@@ -303,9 +304,10 @@ Deno.test("The log tells where to go, who came, what was said and who left", asy
     await server.line(/message received/);
   }
   await server.line(/client disconnected/);
-  const [open, hint, connected, received, disconnected] = server.lines;
+  const [open, hint, listening, connected, received, disconnected] = server.lines;
   assert.equal(open, `Raindrops is live: open ${server.url}/`);
   assert.equal(hint, `Try: curl -d 'it rains' ${server.url}/`);
+  assert.equal(listening, `listening port=${server.port} listener=deno`);
   assert.equal(connected, "client connected id=id1 name=John channel=news protocol=plain");
   assert.equal(received, `message received: ${"it rains\\n".repeat(11)}…`);
   assert.equal(disconnected, "client disconnected id=id1 code=1005");

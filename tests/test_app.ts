@@ -46,10 +46,15 @@ export async function startApp(...settings: readonly string[]): Promise<TestApp>
 }
 
 /** Starts an app with workers. `thread` is the module of each; the usual one if left out. */
-export async function startWorkers(settings: readonly string[], thread?: URL): Promise<TestApp> {
+export async function startWorkers(
+  settings: readonly string[],
+  thread?: URL,
+  startMilliseconds?: number,
+): Promise<TestApp> {
   const logger = new RecordingLogger();
   const config = createConfig(...settings);
-  return toTestApp(logger, await serveByWorkers(config, Number(config.workers), logger, thread));
+  const { workers } = config;
+  return toTestApp(logger, await serveByWorkers(config, Number(workers), logger, thread, startMilliseconds));
 }
 
 function toTestApp(
@@ -80,7 +85,13 @@ async function serve(config: Config, logger: RecordingLogger): Promise<{ app: Ap
 }
 
 /** Workers log lines, of which the entries are made again. */
-async function serveByWorkers(config: Config, workers: number, recording: RecordingLogger, thread?: URL) {
+async function serveByWorkers(
+  config: Config,
+  workers: number,
+  recording: RecordingLogger,
+  thread?: URL,
+  startMilliseconds?: number,
+) {
   const writeLines = (lines: string) => {
     for (const line of lines.trim().split("\n")) {
       const { time: _, level, event, ...fields }: { level: LogLevel; event: string } & LogFields = JSON.parse(
@@ -92,7 +103,14 @@ async function serveByWorkers(config: Config, workers: number, recording: Record
   const lines = { format: "json", level: "debug" } as const;
   const logger = new LineLogger({ ...lines, secrets: listSecrets(config), write: writeLines });
   const logged = { ...config, logFormat: lines.format, logLevel: lines.level };
-  const options = { config: logged, workers, logger, metrics: new Metrics(), writeLines };
+  const options = {
+    config: logged,
+    workers,
+    logger,
+    metrics: new Metrics(),
+    writeLines,
+    ...startMilliseconds !== undefined && { startMilliseconds },
+  };
   // Little enough to be used up in a moment.
   return await openPool(thread === undefined ? options : { ...options, thread, heapMegabytes: 128 });
 }

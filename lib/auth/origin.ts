@@ -2,6 +2,7 @@
  * Decides which web pages may use the server, by the Origin header and the Fetch Metadata headers of browsers, which
  * pages cannot forge. Other clients send none of them and are admitted. Cookies are not used.
  */
+import { isWithin, parseNetwork } from "../base/address.ts";
 import { MessagingError } from "../core/errors.ts";
 
 export interface OriginPolicy {
@@ -36,10 +37,14 @@ export function parseOrigin(text: string): string {
 /** The ports of an origin that names none. */
 const DEFAULT_PORTS: ReadonlyMap<string, string> = new Map([["http:", "80"], ["https:", "443"]]);
 
-/** Whether a host name or address, without port, means this machine. */
+/** IPv4 addresses in IPv6, such as `::ffff:127.0.0.1`, count as IPv4. */
+const LOOPBACK = ["127.0.0.0/8", "::1"].map(parseNetwork);
+
+/** Whether a host name or address, without port and with or without brackets, means this machine. */
 export function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname.endsWith(".localhost") || hostname === "[::1]" ||
-    hostname === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(hostname);
+  if (hostname.includes(":")) return isWithin(hostname.replace(/^\[(.*)\]$/, "$1"), LOOPBACK);
+  return hostname === "localhost" || hostname.endsWith(".localhost") ||
+    /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(hostname);
 }
 
 /**

@@ -383,13 +383,10 @@ export class Hub {
   }
 
   #deliverDirect(message: Message, to: string): void {
-    const { channel } = message;
-    const clients = [...this.#recipients(channel, to)];
+    const clients = [...this.#recipients(message.channel, to)];
     const isHeld = (client: Client) => this.#fanOut.hold(message, this.listSubscriptionsOf(client));
-    this.#fanOut.deliverDirect(
-      message,
-      channel === directChannel(to) ? clients : clients.filter((client) => !isHeld(client)),
-    );
+    const isOwn = message.channel === directChannel(to);
+    this.#fanOut.deliverDirect(message, isOwn ? clients : clients.filter((client) => !isHeld(client)));
   }
 
   /** The local connections with a client id: all of them for its direct channel, else those subscribed to the channel. */

@@ -11,13 +11,14 @@ import { EngineHost } from "../engines/mod.ts";
 import type { Listener } from "../listeners/mod.ts";
 import { ENGINE_PROTOCOLS, openProtocols } from "../protocols/mod.ts";
 import { StartError } from "./listen.ts";
-import { type PoolContext, type PoolOptions, PoolWorker, SILENCE_MILLISECONDS } from "./pool_worker.ts";
+import { type PoolContext, type PoolOptions, PoolWorker } from "./pool_worker.ts";
 
 /** A worker that dies sooner than this after its start was no good: the next one waits. */
 const SOON_MILLISECONDS = 10_000;
 const FIRST_PAUSE_MILLISECONDS = 250;
 const LONGEST_PAUSE_MILLISECONDS = 30_000;
 const CHECK_MILLISECONDS = 1_000;
+
 /** A server of several threads, as `server.ts` sees one of a single thread. */
 export interface Pool {
   /** The app of the main thread, which drains and closes the workers too. */
@@ -120,7 +121,7 @@ class WorkerPool implements Listener {
 
   constructor(context: PoolContext) {
     this.#context = context;
-    this.#check = setInterval(() => this.#endSilent(), CHECK_MILLISECONDS);
+    this.#check = setInterval(() => this.#endStuck(), CHECK_MILLISECONDS);
     const { metrics, workers } = context;
     metrics.addition = (gauge) => this.#live().reduce((sum, { share }) => sum + share.read(gauge), 0);
     metrics.refresh = () => this.#collect();
@@ -177,14 +178,14 @@ class WorkerPool implements Listener {
     await Promise.all(this.#live().map((worker) => worker.end()));
   }
 
-  #endSilent(): void {
+  #endStuck(): void {
     const now = performance.now();
-    // Time in which this thread itself could not listen does not count as silence.
+    // Time in which this thread itself could not listen does not count.
     const deaf = Math.max(0, now - this.#checkedAt - 2 * CHECK_MILLISECONDS);
     this.#checkedAt = now;
     for (const worker of this.#live()) {
-      worker.heardAt += deaf;
-      if (worker.hasListened && now - worker.heardAt > SILENCE_MILLISECONDS) worker.giveUp();
+      worker.excuse(deaf);
+      worker.endIfStuck(now);
     }
   }
 
@@ -200,15 +201,19 @@ class WorkerPool implements Listener {
 
   #lose(worker: PoolWorker, reason: string): void {
     const { number } = worker;
+    const { logger } = this.#context;
     if (this.#workers[number] !== worker) return;
     this.#workers[number] = undefined;
-    if (this.#draining || !worker.hasListened && this.port === 0) return;
-    const isSoon = performance.now() - worker.startedAt < SOON_MILLISECONDS;
+    if (this.#draining) {
+      return logger.write("error", "worker died while stopping", { worker: number, reason });
+    }
+    // The server does not start, and says why.
+    if (!worker.hasListened && this.port === 0) return;
+    const isSoon = worker.age(performance.now()) < SOON_MILLISECONDS;
     const before = isSoon ? this.#pauses[number] ?? 0 : 0;
     const pause = this.#pauses[number] = isSoon
       ? Math.min(LONGEST_PAUSE_MILLISECONDS, Math.max(FIRST_PAUSE_MILLISECONDS, before * 2))
       : 0;
-    const { logger } = this.#context;
     logger.write("error", "worker died, replacing it", {
       worker: number,
       reason,

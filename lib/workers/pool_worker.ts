@@ -20,7 +20,9 @@ const THREAD = new URL("./thread.ts", import.meta.url);
 /** How long the reports of all workers may take when somebody asks for the metrics. */
 const REPORT_MILLISECONDS = 1_000;
 /** A worker that says nothing for so long is stuck; it reports every second. */
-export const SILENCE_MILLISECONDS = 15_000;
+const SILENCE_MILLISECONDS = 15_000;
+/** So is one that does not listen so long after its start, which takes a fraction of a second on a core of its own. */
+const START_MILLISECONDS = 60_000;
 /** How long a worker gets to end its thread after everything in it is closed. */
 const LAST_MILLISECONDS = 500;
 
@@ -33,6 +35,8 @@ export interface PoolOptions {
   readonly thread?: URL;
   /** The most memory for the objects of a worker; what a process may have if left out. */
   readonly heapMegabytes?: number;
+  /** How long a worker may take to start, in milliseconds; a minute if left out. */
+  readonly startMilliseconds?: number;
   /** Takes log lines that workers have formatted. */
   readonly writeLines: (lines: string) => void;
 }
@@ -48,9 +52,9 @@ export interface PoolContext extends PoolOptions {
 /** One worker thread, as the pool sees it. */
 export class PoolWorker {
   readonly number: number;
-  readonly startedAt = performance.now();
+  #startedAt = performance.now();
   /** When it last said something. */
-  heardAt = performance.now();
+  #heardAt = performance.now();
   readonly share: MetricsShare;
   /** Resolves when its app is open; rejects if it dies before. */
   readonly ready: Promise<void>;
@@ -116,14 +120,26 @@ export class PoolWorker {
     return this.#hasListened;
   }
 
-  /** Ends a thread that is stuck: its clients reconnect to others. */
-  giveUp(): void {
+  /** Milliseconds since it was started. */
+  age(now: number): number {
+    return now - this.#startedAt;
+  }
+
+  /** Does not count some milliseconds, in which nobody listened, as silence. */
+  excuse(milliseconds: number): void {
+    this.#heardAt += milliseconds;
+    this.#startedAt += milliseconds;
+  }
+
+  /** Ends its thread if it is stuck: its clients reconnect to others. */
+  endIfStuck(now: number): void {
+    const { startMilliseconds = START_MILLISECONDS } = this.#context;
+    const [isStuck, what] = this.#hasListened
+      ? [now - this.#heardAt > SILENCE_MILLISECONDS, `answer for ${SILENCE_MILLISECONDS / 1_000}`]
+      : [this.age(now) > startMilliseconds, `start within ${startMilliseconds / 1_000}`];
+    if (!isStuck) return;
     // The runtime ends no thread in the middle of a computation, however long that takes.
-    this.#die(
-      `it did not answer for ${
-        SILENCE_MILLISECONDS / 1_000
-      } seconds: unless its thread ends, restart the server`,
-    );
+    this.#die(`it did not ${what} seconds: unless its thread ends, restart the server`);
     void this.#thread.terminate();
   }
 
@@ -176,7 +192,7 @@ export class PoolWorker {
 
   #hear(word: Word): void {
     const { app, writeLines, logger } = this.#context;
-    this.heardAt = performance.now();
+    this.#heardAt = performance.now();
     switch (word.kind) {
       case "ready":
         return this.#isReady.resolve();

@@ -68,7 +68,12 @@ Deno.test("checkOrigin() refuses what pages of other sites embed, and follows th
 });
 
 Deno.test("isLoopback() knows this machine's names and no others", () => {
-  for (const name of ["localhost", "app.localhost", "127.0.0.1", "127.1.2.3", "[::1]", "::1"]) {
+  for (
+    const name of [
+      ...["localhost", "app.localhost", "127.0.0.1", "127.1.2.3", "[::1]", "::1", "0:0:0:0:0:0:0:1"],
+      ...["::ffff:127.0.0.1", "[::ffff:7f00:1]"],
+    ]
+  ) {
     assert.ok(isLoopback(name), name);
   }
   for (const name of ["0.0.0.0", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", ""]) {

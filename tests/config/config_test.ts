@@ -127,7 +127,7 @@ Deno.test("parseConfig() lets a server beyond loopback start with any key, or wi
   for (const variable of ["TOKEN_SECRET", "TOKEN_KEY", "TOKEN_JWKS", "API_KEYS"]) {
     assert.equal(parse(world, { [`RAINDROPS_${variable}`]: "x" }).open, false);
   }
-  for (const host of ["localhost", "127.0.0.1", "127.1.2.3", "::1"]) {
+  for (const host of ["localhost", "127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"]) {
     assert.equal(parse(["--host", host]).host, host);
   }
 });

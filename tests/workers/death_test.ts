@@ -3,9 +3,12 @@ import assert from "node:assert/strict";
 import { connectTo } from "../protocols/mqtt/app.ts";
 import { startWorkers, type TestApp } from "../test_app.ts";
 import { TestSocket } from "../test_socket.ts";
-import type { Death } from "./mortal_thread.ts";
+import type { Death, HANGING } from "./mortal_thread.ts";
 
 const MORTAL = new URL("./mortal_thread.ts", import.meta.url);
+
+/** Importing it would begin what a worker does. */
+const HANGING_WORKER: typeof HANGING = "HANGING_WORKER";
 
 /** Enough connections that each of three workers has some, but for one case in ten thousand. */
 const MANY = 24;
@@ -175,4 +178,40 @@ Deno.test("The wills of a worker that dies are published, delayed ones too, and 
   assert.deepEqual([...published].sort(), Array.from(closed, String).sort());
   const { messages } = await (await fetch(`${server.url}/wills/*?since=earliest`)).json();
   assert.equal(messages.length, closed.size);
+});
+
+Deno.test("A worker that hangs while it starts is given up: another takes its place, or the server does not start", async () => {
+  const startMilliseconds = 2_000;
+  try {
+    Deno.env.set(HANGING_WORKER, "1");
+    await assert.rejects(
+      startWorkers(["--workers", "2"], MORTAL, startMilliseconds),
+      { message: /^it did not start within 2 seconds/ },
+    );
+    Deno.env.delete(HANGING_WORKER);
+    await using server = await startWorkers(["--workers", "2"], MORTAL, startMilliseconds);
+    Deno.env.set(HANGING_WORKER, "2");
+    kill(2, "exit");
+    const [, { reason }] = await waitForLog(server, "worker died, replacing it", 2) as [
+      unknown,
+      { reason: string },
+    ];
+    assert.match(reason, /^it did not start within 2 seconds/);
+    assert.equal(await publish(server, "meanwhile"), 1);
+    Deno.env.delete(HANGING_WORKER);
+    await waitForLog(server, "worker replaced");
+  } finally {
+    Deno.env.delete(HANGING_WORKER);
+  }
+});
+
+Deno.test("A worker that dies while the server stops is told of", async () => {
+  await using server = await startWorkers(["--workers", "2"], MORTAL);
+  server.app.drain();
+  kill(2, "exit");
+  const [{ worker, reason }] = await waitForLog(server, "worker died while stopping") as [
+    { worker: number; reason: string },
+  ];
+  assert.equal(worker, 2);
+  assert.match(reason, /status 3/);
 });

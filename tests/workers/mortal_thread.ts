@@ -1,8 +1,10 @@
-/** A worker that dies when it is told to, in the ways in which threads die. */
+/** A worker that dies when it is told to, in the ways in which threads die, or hangs while it starts. */
 import { workerData } from "node:worker_threads";
-import "../../lib/workers/thread.ts";
 
 export type Death = "exit" | "out of memory";
+
+/** The number of the worker that hangs. The environment is that of all threads. */
+export const HANGING = "HANGING_WORKER";
 
 const channel = new BroadcastChannel("death of workers");
 channel.onmessage = ({ data: { number, how } }: MessageEvent<{ number: number; how: Death }>) => {
@@ -11,3 +13,8 @@ channel.onmessage = ({ data: { number, how } }: MessageEvent<{ number: number; h
   const hoard: unknown[] = [];
   while (true) hoard.push(Array.from({ length: 10_000 }, (_, i) => ({ i })));
 };
+
+if (Deno.env.get(HANGING) === String(workerData.number)) {
+  await new Promise((resolve) => setTimeout(resolve, 1_000_000));
+}
+await import("../../lib/workers/thread.ts");

@@ -9,7 +9,6 @@ import type { AddressInfo, Socket as TcpSocket } from "node:net";
 import type { Duplex } from "node:stream";
 // @ts-types="./ws.d.ts"
 import { type Handshake, type WebSocket, WebSocketServer } from "ws";
-import { MessagingError } from "../../core/errors.ts";
 import { IDLE_CLOSE, type SocketHandler } from "../../core/socket.ts";
 import { checkHandshake } from "../handshake.ts";
 import { demandAddress, toDenoError } from "./address.ts";
@@ -23,6 +22,14 @@ import { createBadRequest, createRequest, findAddress } from "./request.ts";
 import { createOutgoing, sendResponse } from "./response.ts";
 import { readInSlices } from "./sliced_reading.ts";
 import { NodeSocket } from "./socket.ts";
+import {
+  isWebSocket,
+  readHandshake,
+  refusePlainUpgrade,
+  refuseUpgrade,
+  type Upgrade,
+  UPGRADED,
+} from "./upgrade.ts";
 
 /** Milliseconds that a peer has to read its queue and answer a close frame. */
 const CLOSE_MILLISECONDS = 5_000;
@@ -53,12 +60,6 @@ const MAX_FRAGMENTS = 131_072;
 const MAX_BUFFERED_CHUNKS = 262_144;
 const MAX_PENDING_PONGS = 60;
 const MAX_HEADER_BYTES = 16 * 1024;
-
-/** A handshake that the app has accepted. */
-interface Upgrade {
-  readonly handler: SocketHandler;
-  readonly subprotocol: string | undefined;
-}
 
 /**
  * Starts to listen and hands every request to `fetch`.
@@ -365,38 +366,3 @@ class NodeListener implements Listener {
 }
 
 function ignore(): void {}
-
-/** The plain requests that are answered with a response are never handshakes. */
-function refusePlainUpgrade(): never {
-  throw new MessagingError("bad_handshake", "A WebSocket handshake is a GET");
-}
-
-/** Refuses a request that `node:http` does not take for a handshake: it lacks a header, or is of an older HTTP. */
-function refuseUpgrade(request: Request): never {
-  checkHandshake(request);
-  throw new MessagingError(
-    "bad_handshake",
-    "A WebSocket handshake is HTTP/1.1: a proxy in between has to speak it, as nginx does after proxy_http_version 1.1",
-  );
-}
-
-/** The response to a handshake that was accepted, which `ws` writes. */
-const UPGRADED = new Response(null, { status: 101 });
-
-/** What `ws` reads of a request. It agrees to the first subprotocol, so that it gets only the one that was chosen. */
-function readHandshake({ headers }: Request, { subprotocol }: Upgrade): Handshake {
-  const read = (name: string) => headers.get(name) ?? undefined;
-  return {
-    method: "GET",
-    headers: {
-      upgrade: read("upgrade"),
-      "sec-websocket-key": read("sec-websocket-key"),
-      "sec-websocket-version": read("sec-websocket-version"),
-      "sec-websocket-protocol": subprotocol,
-    },
-  };
-}
-
-function isWebSocket({ method, headers, httpVersion }: IncomingMessage): boolean {
-  return method === "GET" && httpVersion === "1.1" && headers.upgrade?.toLowerCase() === "websocket";
-}
