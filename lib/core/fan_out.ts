@@ -185,6 +185,7 @@ export class FanOut {
 
   #deliverTo(group: Group, messages: readonly Message[], cache: FrameCache): void {
     if (group.start > 0 && messages.some((message) => isBefore(group, message))) {
+      this.#deliverRetained(group, messages.filter((message) => isBefore(group, message)));
       messages = messages.filter((message) => !isBefore(group, message));
       if (messages.length === 0) return;
     }
@@ -202,6 +203,15 @@ export class FanOut {
           this.#deliverOthers(subscription, messages, frames, conflated);
         } else subscription.take(messages, frames, conflated);
       }
+    }
+  }
+
+  /** Hands over what is retained of messages from before a group: all threads are told of these. */
+  #deliverRetained(group: Group, messages: readonly Message[]): void {
+    const retained = messages.filter(({ properties }) => properties?.retain === true);
+    if (retained.length === 0) return;
+    for (const subscriptions of group.subscriptions.values()) {
+      for (const subscription of subscriptions) subscription.takeRetained(retained);
     }
   }
 

@@ -46,6 +46,11 @@ export interface SubscribeOptions {
    * false if there is no room: the client is ended then. Must not throw.
    */
   readonly receive?: (messages: readonly Message[]) => boolean;
+  /**
+   * Takes retained messages that another thread had stored before the subscription, and of which this one hears now: the
+   * client was not told of them as retained ones. Must not throw.
+   */
+  readonly receiveRetained?: (messages: readonly Message[]) => void;
   /** Drops what was received and waits still, of those messages that were taken back. Must not throw. */
   readonly takeBack?: (isTakenBack: (message: Message) => boolean) => void;
   /** Called when the limit is reached. */
@@ -157,6 +162,11 @@ export class Subscription {
     else if (this.#pending !== undefined || (conflate && this.client.outbox.isBehind)) {
       this.#postpone(messages, conflate);
     } else this.#send(messages, frames);
+  }
+
+  /** Takes retained messages from before it, see {@linkcode SubscribeOptions.receiveRetained}. */
+  takeRetained(messages: readonly Message[]): void {
+    if (!this.#closed) this.#options.receiveRetained?.(messages);
   }
 
   /**

@@ -91,6 +91,22 @@ Deno.test("Workers hand over from history to live without a gap, for who joins w
   await Promise.all(reading);
 });
 
+Deno.test("Workers give to who subscribes over MQTT each retained message, as such or live", async () => {
+  await using server = await startWorkers(["--workers", "3"]);
+  await using stack = new AsyncDisposableStack();
+  const values = Array.from({ length: 10 }, (_, i) => `${i}`);
+  await Promise.all(Array.from({ length: ROUNDS }, async (_, round) => {
+    const client = stack.use(await connectTo(`${server.socketUrl}/mqtt`, { protocolVersion: 5 }));
+    const publishing = (async () => {
+      for (const value of values) await post(server, `lamps/${round}/${value}?retain`, value);
+    })();
+    await client.client.subscribeAsync(`lamps/${round}/+`, { qos: 1 });
+    await publishing;
+    const got = new Set<string>();
+    while (got.size < values.length) got.add((await client.next()).text);
+  }));
+});
+
 Deno.test("A stream's first id is the newest, also on a worker that has heard of nothing", async () => {
   await using server = await startWorkers(["--workers", "3"]);
   for (let i = 0; i < 10; i++) await post(server, "elsewhere", `${i}`);

@@ -20,7 +20,7 @@ export interface SlowOpener {
   readonly delivery: Delivery;
   readonly held: Map<MqttSubscription, HeldMessages>;
   hold(subscription: MqttSubscription): HeldMessages;
-  open(subscription: MqttSubscription): void;
+  open(subscription: MqttSubscription, sendsRetained: boolean): void;
   isOpen(subscription: MqttSubscription): boolean;
   receive(subscription: MqttSubscription, messages: readonly Message[]): boolean;
   findRetained(subscription: MqttSubscription): readonly Message[];
@@ -34,7 +34,7 @@ export async function openSlowly(opened: readonly OpenedSubscription[], opener: 
   for (const { subscription, sendsRetained } of opened) {
     if (!opener.isOpen(subscription)) continue;
     if (sendsRetained) opener.hold(subscription);
-    opener.open(subscription);
+    opener.open(subscription, sendsRetained);
   }
   for (const { subscription } of opened) {
     const held = opener.held.get(subscription);

@@ -9,7 +9,7 @@ import type { Client } from "../../core/client.ts";
 import { normalizeChannel } from "../../core/channel.ts";
 import { MessagingError, toMessagingError } from "../../core/errors.ts";
 import { describeSubscriptionLimit } from "../../core/limits.ts";
-import type { Message } from "../../core/message.ts";
+import { type Message, payloadSize } from "../../core/message.ts";
 import type { ISubscribePacket, IUnsubscribePacket } from "./codec.ts";
 import type { SessionConnection } from "./context.ts";
 import { type Delivery, type MqttSubscription, type SubscriptionTerms, toQos } from "./delivery.ts";
@@ -55,9 +55,8 @@ export class Subscriptions {
       groups: options.connection.context.groups,
       listen: (subscription) => this.#listen(subscription, false),
       take: (subscription, message) => {
-        if (!this.#receive(subscription, [message])) {
-          options.client.end(new MessagingError("slow_subscriber", "Too many messages are waiting for you"));
-        }
+        if (this.#receive(subscription, [message])) return;
+        options.client.end(new MessagingError("slow_subscriber", "Too many messages are waiting for you"));
       },
     });
   }
@@ -221,7 +220,7 @@ export class Subscriptions {
           delivery,
           held: this.#held,
           hold: (subscription) => this.#hold(subscription),
-          open: (subscription) => this.#open(subscription, false),
+          open: (subscription, sendsRetained) => this.#open(subscription, false, sendsRetained),
           isOpen: (subscription) => this.#isOpen(subscription),
           receive: (subscription, messages) => this.#receive(subscription, messages),
           findRetained: (subscription) => this.#findRetained(subscription),
@@ -230,7 +229,7 @@ export class Subscriptions {
       for (const { subscription, sendsRetained } of others) {
         if (!this.#isOpen(subscription)) continue;
         if (sendsRetained) this.#sendRetained(subscription);
-        this.#open(subscription, false);
+        this.#open(subscription, false, sendsRetained);
       }
       return undefined;
     };
@@ -305,13 +304,13 @@ export class Subscriptions {
     return code === "bad_channel" ? REASONS.badFilter : toSubscribeReason(code);
   }
 
-  /** @param replays whether what was stored since its position is sent first, where it is not open already */
-  #open(subscription: MqttSubscription, replays: boolean): void {
+  /** What is not open already sends what was stored since its position first, or late ones of the retained messages. */
+  #open(subscription: MqttSubscription, replays: boolean, sendsRetained = false): void {
     if (subscription.group !== undefined) this.#memberships.join(subscription);
-    else if (subscription.live === undefined) this.#listen(subscription, replays);
+    else if (subscription.live === undefined) this.#listen(subscription, replays, sendsRetained);
   }
 
-  #listen(subscription: MqttSubscription, replays: boolean): void {
+  #listen(subscription: MqttSubscription, replays: boolean, sendsRetained = false): void {
     const { connection: { context, clientId }, client } = this.#options;
     const { selector, filter, epoch, sequence } = subscription;
     subscription.live = context.hub.subscribe(client, selector, {
@@ -322,6 +321,7 @@ export class Subscriptions {
         return true;
       },
       receive: (messages) => this.#receive(subscription, messages),
+      receiveRetained: (messages) => void (sendsRetained && this.#receive(subscription, messages, true)),
       takeBack: (isTakenBack) => this.#takeBack(subscription, isTakenBack),
     });
   }
@@ -343,7 +343,8 @@ export class Subscriptions {
     delivery.drop(subscription);
   }
 
-  #receive(subscription: MqttSubscription, messages: readonly Message[]): boolean {
+  /** @param areRetained whether they were retained before the subscription was made, and are sent as such */
+  #receive(subscription: MqttSubscription, messages: readonly Message[], areRetained = false): boolean {
     const { client, delivery } = this.#options;
     const { selector, noLocal, group, retainAsPublished } = subscription;
     const held = this.#held.get(subscription);
@@ -365,7 +366,8 @@ export class Subscriptions {
       message,
       subscription,
       qos: toQos(subscription, message),
-      retain: retainAsPublished && message.properties?.retain === true,
+      retain: (areRetained && payloadSize(message.payload) > 0) ||
+        (retainAsPublished && message.properties?.retain === true),
       ...(i === 0 && gap !== undefined ? { gap } : {}),
     })));
   }

@@ -16,11 +16,17 @@ export class EarlyMessages implements Disposable {
   readonly #stop: () => void;
   readonly #buffer = new LiveBuffer();
 
-  constructor(hub: Pick<Hub, "observe" | "watch">, selector: Selector) {
+  constructor(hub: Pick<Hub, "observe" | "watch" | "top">, selector: Selector) {
     this.#ignore = hub.watch(selector);
+    // Of what other threads stored before, some may be on its way still, and the rest has not been told.
+    const { epoch, sequence: top } = hub.top;
+    const isNew = (message: Message) =>
+      message.sequence === 0 || message.sequence > top || message.epoch !== epoch;
     this.#stop = hub.observe((messages) => {
       this.#buffer.add(
-        messages.filter(({ to, channel }) => to === undefined && matchesSelector(selector, channel)),
+        messages.filter((message) =>
+          message.to === undefined && matchesSelector(selector, message.channel) && isNew(message)
+        ),
       );
     }, "delivered");
   }

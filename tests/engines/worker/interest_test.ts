@@ -23,6 +23,8 @@ import {
 import { createTopMemory, TopReader, TopWriter } from "../../../lib/engines/worker/top.ts";
 import type { TellBatch } from "../../../lib/engines/worker/wire.ts";
 import { MemoryEngine } from "../../../lib/engines/memory/engine.ts";
+import { EarlyMessages } from "../../../lib/protocols/url/early.ts";
+import { HeldWorker } from "../../fakes/held_worker.ts";
 import { createDraft } from "../../fakes/message.ts";
 import { RecordingLogger } from "../../fakes/recording_logger.ts";
 import { ManualSchedule } from "../../fakes/schedule.ts";
@@ -199,44 +201,59 @@ Deno.test("A worker is told of what every node keeps and of direct messages to i
   assert.deepEqual(threads.toldOf(1).slice(3), ["news", "watched/a"]);
 });
 
+/** Resolves when the hub has said that it wants no more what nobody subscribes to. */
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
 Deno.test("A subscription has no hole where messages from before it are on their way still", async () => {
-  await using host = new EngineHost({ log: new MemoryEngine({ rules }) });
-  const [outer, inner] = [new MessageChannel(), new MessageChannel()];
-  host.attach(outer.port1);
-  /** What the host says while it is held back. */
-  let held: TellBatch[] | undefined;
-  outer.port2.onmessage = ({ data }: MessageEvent<TellBatch>) =>
-    held === undefined ? inner.port1.postMessage(data) : held.push(data);
-  inner.port1.onmessage = ({ data }) => outer.port2.postMessage(data);
-  await using log = await openWorkerEngine(inner.port2);
-  const hub = new Hub({ log, rules, logger: new RecordingLogger(), maxMessageBytes: 1_000 });
-  const subscribe = (selector: Selector) => {
-    const client = createClient();
-    hub.connect(client);
-    hub.subscribe(client, selector);
-    return client;
-  };
-  const former = subscribe(selectChannel("news"));
-  const steady = subscribe(selectPatterns(["other/*"]));
-  await log.state.read("nothing");
-  held = [];
-  await host.log.append(createDraft("1"));
-  await host.log.append(createDraft("a", { channel: "other/a" }));
-  hub.disconnect(former);
-  await new Promise((resolve) => setImmediate(resolve));
-  await host.log.append(createDraft("2"));
-  const later = [selectChannel("news"), selectPatterns(["*", "news"])].map(subscribe);
-  const joined = subscribe(selectChannel("other/a"));
-  await host.log.append(createDraft("3"));
-  await host.log.append(createDraft("b", { channel: "other/a" }));
-  for (const batch of held.splice(0)) inner.port1.postMessage(batch);
-  held = undefined;
-  await log.state.read("nothing");
+  await using worker = await HeldWorker.open();
+  const former = worker.subscribe(selectChannel("news"));
+  const steady = worker.subscribe(selectPatterns(["other/*"]));
+  await worker.hold();
+  await worker.store("1");
+  await worker.store("a", { channel: "other/a" });
+  worker.hub.disconnect(former);
+  await turn();
+  await worker.store("2");
+  const later = [selectChannel("news"), selectPatterns(["*", "news"])].map((one) => worker.subscribe(one));
+  const joined = worker.subscribe(selectChannel("other/a"));
+  await worker.store("3");
+  await worker.store("b", { channel: "other/a" });
+  await worker.release();
   assert.deepEqual(later.map(({ socket }) => socket.texts), [["3"], ["3"]]);
   assert.deepEqual(steady.socket.texts, ["a", "b"]);
   assert.deepEqual(joined.socket.texts, ["b"]);
-  outer.port2.close();
-  inner.port1.close();
+});
+
+Deno.test("What comes before a WebSocket is open has no hole either", async () => {
+  await using worker = await HeldWorker.open();
+  const former = worker.subscribe(selectChannel("news"));
+  await worker.hold();
+  await worker.store("1");
+  worker.hub.disconnect(former);
+  await turn();
+  await worker.store("2");
+  using early = new EarlyMessages(worker.hub, selectChannel("news"));
+  await worker.store("3");
+  await worker.store("passing", { ephemeral: true });
+  await worker.release();
+  const texts = early.messages?.map(({ payload }) => payload.kind === "text" && payload.text);
+  assert.deepEqual(texts, ["3", "passing"]);
+});
+
+Deno.test("A retained message that is on its way still is handed to who asks for retained ones", async () => {
+  await using worker = await HeldWorker.open();
+  await worker.hold();
+  const retained: string[] = [];
+  await worker.store("1", { properties: { retain: true } });
+  await worker.store("2");
+  const plain = worker.subscribe(selectChannel("news"));
+  const asking = worker.subscribe(selectChannel("news"), {
+    receiveRetained: (messages) => retained.push(...messages.map(({ sequence }) => `${sequence}`)),
+  });
+  await worker.store("3", { properties: { retain: true } });
+  await worker.release();
+  assert.deepEqual(retained, ["1"]);
+  for (const { socket } of [plain, asking]) assert.deepEqual(socket.texts, ["3"]);
 });
 
 Deno.test("A subscription gets what is stored in a new epoch, whose sequences are lower", async () => {
