@@ -1,6 +1,6 @@
 /**
  * IP addresses and networks: which peers are trusted proxies, and which addresses limits count as one client. Used by
- * the configuration, limits and proxies.
+ * the configuration, limits, proxies and the check of origins.
  */
 
 /** An address as a number: 32 bits, or 128. */

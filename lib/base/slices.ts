@@ -1,6 +1,6 @@
 /** Long work in slices: the event loop runs one slice a turn, whosever it is, so that others never wait for long. */
 
-/** How long a slice lasts, in milliseconds, and all that follow each other before sockets have their turn. */
+/** How long a slice lasts unless its owner says otherwise, in milliseconds, and how long slices may follow each other. */
 const SLICE_MILLISECONDS = 3;
 
 /** Without a slice for so long, sockets have had their turn. */

@@ -337,7 +337,10 @@ export class FanOut {
   }
 }
 
-/** Whether a message, which is still announced, was stored before a group began, so that others of its time are not. */
+/**
+ * Whether a message was stored before a group began: some of these still arrive and others do not, so that none is
+ * delivered. Sequences are of one epoch: with a new one every client is ended, and no group is left.
+ */
 function isBefore({ start }: Group, { sequence }: Message): boolean {
   return sequence > 0 && sequence <= start;
 }

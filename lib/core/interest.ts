@@ -18,8 +18,8 @@ export const ALL_CHANNELS: Channels = { channel: undefined, patterns: [["**"]] }
  */
 export interface Interest {
   /**
-   * @returns the sequence after which every message of these channels is announced. Of earlier ones some may come still,
-   * and others not: who delivered them would deliver a stream with holes.
+   * @returns the sequence after which every message of these channels is announced; 0 for all of them. Earlier ones may or
+   * may not arrive: delivering them would leave holes.
    */
   add(channels: Channels): number;
   remove(channels: Channels): void;

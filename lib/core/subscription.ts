@@ -48,9 +48,9 @@ export interface SubscribeOptions {
   readonly receive?: (messages: readonly Message[]) => boolean;
   /**
    * Takes retained messages that another thread had stored before the subscription, and of which this one hears now: the
-   * client was not told of them as retained ones. Must not throw.
+   * client was not told of them as retained ones. Returns false if there is no room. Must not throw.
    */
-  readonly receiveRetained?: (messages: readonly Message[]) => void;
+  readonly receiveRetained?: (messages: readonly Message[]) => boolean;
   /** Drops what was received and waits still, of those messages that were taken back. Must not throw. */
   readonly takeBack?: (isTakenBack: (message: Message) => boolean) => void;
   /** Called when the limit is reached. */
@@ -166,7 +166,7 @@ export class Subscription {
 
   /** Takes retained messages from before it, see {@linkcode SubscribeOptions.receiveRetained}. */
   takeRetained(messages: readonly Message[]): void {
-    if (!this.#closed) this.#options.receiveRetained?.(messages);
+    if (!this.#closed && this.#options.receiveRetained?.(messages) === false) this.#cutOff();
   }
 
   /**

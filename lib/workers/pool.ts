@@ -175,6 +175,7 @@ class WorkerPool implements Listener {
   async end(): Promise<void> {
     this.#draining = true;
     clearInterval(this.#check);
+    for (const timer of this.#timers) clearTimeout(timer);
     await Promise.all(this.#live().map((worker) => worker.end()));
   }
 

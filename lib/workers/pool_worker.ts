@@ -72,6 +72,8 @@ export class PoolWorker {
   readonly #reports = new Map<number, () => void>();
   #report = 0;
   #hasListened = false;
+  /** Its thread ends when it has closed everything. */
+  #isClosing = false;
   #isGone = false;
 
   constructor(context: PoolContext, number: number, onDeath: (reason: string) => void) {
@@ -109,9 +111,12 @@ export class PoolWorker {
     });
     this.#thread.on("error", (error) => this.#die(describeDeath(error)));
     this.#thread.on("exit", (code) => {
-      this.#die(
-        code === 1 ? "the runtime ended it, as when memory runs out" : `it ended with status ${code}`,
-      );
+      if (this.#isClosing && code === 0) this.#leave();
+      else {
+        this.#die(
+          code === 1 ? "the runtime ended it, as when memory runs out" : `it ended with status ${code}`,
+        );
+      }
       this.#exited.resolve();
     });
   }
@@ -149,6 +154,8 @@ export class PoolWorker {
 
   async listen(port: number): Promise<{ readonly hostname: string; readonly port: number }> {
     await this.ready;
+    // It may have waited for another one to find out the port.
+    this.#startedAt = performance.now();
     this.order({ kind: "listen", port });
     return await this.#isListening.promise;
   }
@@ -168,6 +175,7 @@ export class PoolWorker {
 
   /** Has it close its connections and its app, then ends its thread. */
   async close(deadline: number): Promise<void> {
+    this.#isClosing = true;
     this.order({ kind: "close", deadline });
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<void>((resolve) =>
@@ -235,6 +243,7 @@ export class PoolWorker {
 
   /** Undoes what the process remembers of it: its clients, its connections, its port to the engine. */
   #leave(): void {
+    if (this.#isGone) return;
     this.#isGone = true;
     const { host, limits } = this.#context;
     this.#detach();

@@ -76,7 +76,13 @@ Deno.test("isLoopback() knows this machine's names and no others", () => {
   ) {
     assert.ok(isLoopback(name), name);
   }
-  for (const name of ["0.0.0.0", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", ""]) {
+  for (
+    const name of [
+      ...["0.0.0.0", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", ""],
+      ...["::", "::2", "[::2]", "1::1", "::ffff:10.0.0.1", "[::ffff:a00:1]", "::127.0.0.1"],
+      ...["::1.evil.example", "[::1]evil", "::1]", "[::1"],
+    ]
+  ) {
     assert.ok(!isLoopback(name), name);
   }
 });

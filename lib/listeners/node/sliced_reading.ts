@@ -9,6 +9,9 @@ import { SliceClock } from "../../base/slices.ts";
 /** Bytes that are read before others may have their turn. */
 const PIECE_BYTES = 8 * 1024;
 
+/** What takes no longer waits for nobody, in milliseconds: the chunks of one large frame take no time. */
+const SHORT_MILLISECONDS = 1;
+
 type Listen = (chunk: Buffer) => void;
 
 /**
@@ -34,7 +37,7 @@ class SlicedReading {
   constructor(connection: Duplex, read: Listen) {
     this.#connection = connection;
     this.#read = read;
-    // As with `once`: whoever removes the listener that it calls removes it.
+    // As with `once`: removing the wrapped listener removes this one.
     this.take = Object.assign((chunk: Buffer) => this.#take(chunk), { listener: read });
   }
 
@@ -42,8 +45,11 @@ class SlicedReading {
     if (chunk.byteLength <= PIECE_BYTES && this.#waited === undefined) return this.#pass(chunk);
     const clock = this.#waited ?? new SliceClock(1);
     this.#waited = undefined;
+    const end = performance.now() + SHORT_MILLISECONDS;
     for (let start = 0; start < chunk.byteLength; start += PIECE_BYTES) {
-      if (start > 0 && clock.isOver) return this.#putBack(chunk.subarray(start), clock);
+      if (start > 0 && clock.isOver && performance.now() >= end) {
+        return this.#putBack(chunk.subarray(start), clock);
+      }
       this.#pass(chunk.subarray(start, start + PIECE_BYTES));
       // What follows a close frame or an error is nobody's.
       if (this.#connection.destroyed || !this.#isOn) return;

@@ -38,6 +38,8 @@ export interface Outgoing {
   readonly subscription: MqttSubscription | undefined;
   readonly qos: 0 | 1 | 2;
   readonly retain: boolean;
+  /** Whether it is from before the subscription, and sent as it is retained: it says nothing of how far the client has got. */
+  readonly isOld?: boolean;
   /** Messages before this one were lost; see the subscription. */
   readonly gap?: string | undefined;
 }
@@ -124,7 +126,7 @@ export class Delivery {
   /** Takes retained messages that match a new subscription. */
   offerRetained(subscription: MqttSubscription, messages: readonly Message[]): void {
     this.offer(messages.map((message) => {
-      return { message, subscription, qos: toQos(subscription, message), retain: true };
+      return { message, subscription, qos: toQos(subscription, message), retain: true, isOld: true };
     }));
   }
 
@@ -221,7 +223,7 @@ export class Delivery {
 
   #number(item: Outgoing): Uint8Array<ArrayBuffer> | undefined {
     const { message, subscription, qos } = item;
-    if (subscription !== undefined && message.sequence > 0 && !item.retain) {
+    if (subscription !== undefined && message.sequence > 0 && item.isOld !== true) {
       subscription.epoch = message.epoch;
       subscription.sequence = message.sequence;
     }

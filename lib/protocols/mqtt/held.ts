@@ -5,6 +5,8 @@ import type { OutboxLimits } from "../../core/outbox.ts";
 export class HeldMessages {
   readonly #limits: OutboxLimits;
   readonly #messages = new Set<Message>();
+  /** Those that were retained before the subscription was made. */
+  readonly #retained = new Set<Message>();
   #bytes = 0;
 
   constructor(limits: OutboxLimits) {
@@ -26,6 +28,17 @@ export class HeldMessages {
       this.#bytes += payloadSize(message.payload);
     }
     return this.#messages.size <= this.#limits.messages && this.#bytes <= this.#limits.bytes;
+  }
+
+  /** Keeps messages that were retained before the subscription was made. Returns false if there are too many. */
+  addRetained(messages: readonly Message[]): boolean {
+    for (const message of messages) this.#retained.add(message);
+    return this.add(messages);
+  }
+
+  /** Whether one was retained before the subscription was made. */
+  isRetained(message: Message): boolean {
+    return this.#retained.has(message);
   }
 
   /** The oldest ones, which are kept no more. */

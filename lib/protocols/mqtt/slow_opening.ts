@@ -22,7 +22,8 @@ export interface SlowOpener {
   hold(subscription: MqttSubscription): HeldMessages;
   open(subscription: MqttSubscription, sendsRetained: boolean): void;
   isOpen(subscription: MqttSubscription): boolean;
-  receive(subscription: MqttSubscription, messages: readonly Message[]): boolean;
+  /** @param areRetained whether they were retained before the subscription was made */
+  receive(subscription: MqttSubscription, messages: readonly Message[], areRetained: boolean): boolean;
   findRetained(subscription: MqttSubscription): readonly Message[];
 }
 
@@ -63,7 +64,12 @@ async function sendSlowly(
     await nextSlice();
     await socket.drained();
     opener.held.delete(subscription);
-    if (isOpen()) opener.receive(subscription, held.take(PAGE));
+    if (isOpen()) {
+      // Those that were retained before are older than all others.
+      const taken = Object.groupBy(held.take(PAGE), (message) => held.isRetained(message) ? "old" : "live");
+      opener.receive(subscription, taken.old ?? [], true);
+      opener.receive(subscription, taken.live ?? [], false);
+    }
     opener.held.set(subscription, held);
   }
 }

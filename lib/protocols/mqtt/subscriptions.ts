@@ -222,7 +222,7 @@ export class Subscriptions {
           hold: (subscription) => this.#hold(subscription),
           open: (subscription, sendsRetained) => this.#open(subscription, false, sendsRetained),
           isOpen: (subscription) => this.#isOpen(subscription),
-          receive: (subscription, messages) => this.#receive(subscription, messages),
+          receive: (subscription, messages, areOld) => this.#receive(subscription, messages, areOld),
           findRetained: (subscription) => this.#findRetained(subscription),
         });
       }
@@ -321,7 +321,7 @@ export class Subscriptions {
         return true;
       },
       receive: (messages) => this.#receive(subscription, messages),
-      receiveRetained: (messages) => void (sendsRetained && this.#receive(subscription, messages, true)),
+      receiveRetained: (messages) => !sendsRetained || this.#receive(subscription, messages, true),
       takeBack: (isTakenBack) => this.#takeBack(subscription, isTakenBack),
     });
   }
@@ -343,19 +343,19 @@ export class Subscriptions {
     delivery.drop(subscription);
   }
 
-  /** @param areRetained whether they were retained before the subscription was made, and are sent as such */
-  #receive(subscription: MqttSubscription, messages: readonly Message[], areRetained = false): boolean {
+  /** @param areOld whether they were retained before the subscription was made, and are sent as such */
+  #receive(subscription: MqttSubscription, messages: readonly Message[], areOld = false): boolean {
     const { client, delivery } = this.#options;
     const { selector, noLocal, group, retainAsPublished } = subscription;
     const held = this.#held.get(subscription);
-    if (held !== undefined) return held.add(messages);
+    if (held !== undefined) return areOld ? held.addRetained(messages) : held.add(messages);
     const taken = messages.filter((message) =>
       !isHidden(selector, message.channel) &&
-      !(noLocal && message.socketId === client.socket.id) &&
+      !(noLocal && !areOld && message.socketId === client.socket.id) &&
       (group === undefined || this.#memberships.isChosen(subscription, message))
     );
     const last = messages.at(-1);
-    if (taken.length === 0 && delivery.isIdle && last !== undefined && last.sequence > 0) {
+    if (taken.length === 0 && !areOld && delivery.isIdle && last !== undefined && last.sequence > 0) {
       // What is not for this client is not looked at again after a reconnect.
       subscription.epoch = last.epoch;
       subscription.sequence = last.sequence;
@@ -366,8 +366,11 @@ export class Subscriptions {
       message,
       subscription,
       qos: toQos(subscription, message),
-      retain: (areRetained && payloadSize(message.payload) > 0) ||
-        (retainAsPublished && message.properties?.retain === true),
+      // An empty one says that nothing is retained any more.
+      retain: areOld
+        ? payloadSize(message.payload) > 0
+        : retainAsPublished && message.properties?.retain === true,
+      isOld: areOld,
       ...(i === 0 && gap !== undefined ? { gap } : {}),
     })));
   }

@@ -248,7 +248,7 @@ Deno.test("A retained message that is on its way still is handed to who asks for
   await worker.store("2");
   const plain = worker.subscribe(selectChannel("news"));
   const asking = worker.subscribe(selectChannel("news"), {
-    receiveRetained: (messages) => retained.push(...messages.map(({ sequence }) => `${sequence}`)),
+    receiveRetained: (messages) => retained.push(...messages.map(({ sequence }) => `${sequence}`)) > 0,
   });
   await worker.store("3", { properties: { retain: true } });
   await worker.release();

@@ -92,3 +92,26 @@ Deno.test("MQTT: a session that raises a subscription from QoS 0 gets what comes
   await using reader = await connect(app, LASTING);
   assert.equal((await reader.next()).text, "kept");
 });
+
+Deno.test("MQTT: a session gets live retained messages once, also with Retain As Published", async () => {
+  await using app = await startMqtt();
+  await using writer = await connect(app);
+  const lasting: IClientOptions = {
+    protocolVersion: 5,
+    ...LASTING,
+    properties: { sessionExpiryInterval: 60 },
+  };
+  {
+    await using reader = await connect(app, lasting);
+    await reader.client.subscribeAsync("lamps/+", { qos: 2, rap: true });
+    await writer.client.publishAsync("lamps/a", "on", { qos: 2, retain: true });
+    const { text, packet } = await reader.next();
+    assert.deepEqual([text, packet.retain], ["on", true]);
+    // The handshake of QoS 2 is over once a later one is answered.
+    await reader.client.subscribeAsync("elsewhere", { qos: 0 });
+  }
+  await writer.client.publishAsync("lamps/a", "off", { qos: 2, retain: true });
+  await using reader = await connect(app, lasting);
+  assert.equal((await reader.next()).text, "off");
+  assert.equal(reader.waiting, 0);
+});
