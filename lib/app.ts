@@ -42,6 +42,8 @@ import { createPushRoutes, openPush } from "./push/mod.ts";
 /** A running Raindrops without a port: hand it requests. Disposing it closes everything it opened. */
 export interface App extends AsyncDisposable {
   readonly hub: Hub;
+  /** The nodes that share the engine; undefined for an engine that has one node only. */
+  readonly cluster?: Cluster | undefined;
   /** What it counts of itself. */
   readonly metrics: Metrics;
   /** How many WebSockets and streams there are. */
@@ -193,6 +195,7 @@ export async function createApp(
   const opened = stack.move();
   return {
     hub,
+    cluster,
     metrics,
     get connectionCount() {
       return limits.connections;

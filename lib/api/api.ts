@@ -29,8 +29,13 @@ const MAX_FIELDS = 1_000;
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
+/** The methods that tell who is where. */
+const ABOUT_PRESENCE: ReadonlySet<string> = new Set(["presence", "presence_stats", "channels"]);
+
 /** What a call works with. */
 interface CallContext extends ApiContext {
+  /** What the commands of a batch share until one of them may have changed who is where. */
+  readonly asked: { untilCurrent: Promise<void> | undefined };
   /** What the caller may do on channels: without a key, nothing on those that are kept private. */
   readonly pass: Pass;
 }
@@ -78,7 +83,7 @@ export async function handleApi(
   try {
     const { publisher } = services.gate.demandOperator(request, "The API");
     const pass = await services.gate.admit(request);
-    context = { ...services, publisher, pass };
+    context = { ...services, publisher, pass, asked: { untilCurrent: undefined } };
   } catch (error) {
     return refuseCaller(request, services, toMessagingError(error));
   }
@@ -108,7 +113,15 @@ async function runMethod(context: CallContext, name: string, fields: Fields): Pr
   if (method === undefined) throw unknownMethod(name, "batch");
   fields.demandKnown(METHOD_FIELDS[name] ?? [], name);
   demandVisible(context, fields);
+  const current = findCurrent(context, name);
+  if (current !== undefined) await current;
   return await method(context, fields);
+}
+
+/** What resolves once other threads have told what a method tells; undefined for a method that tells nothing of them. */
+function findCurrent({ asked, hub }: CallContext, name: string): Promise<void> | undefined {
+  if (!ABOUT_PRESENCE.has(name)) return asked.untilCurrent = undefined;
+  return asked.untilCurrent ??= hub.untilCurrent();
 }
 
 /** Channels that a protocol keeps private take a key, even where nobody is asked for one. */

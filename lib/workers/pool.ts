@@ -155,8 +155,8 @@ class WorkerPool implements Listener {
     // Those that are still opening when another one fails end with the pool.
     for (const { ready } of started) ready.catch(() => {});
     const [first, ...others] = started as [PoolWorker, ...PoolWorker[]];
-    this.#address = await first.listen(config.port);
-    await Promise.all(others.map((worker) => worker.listen(this.port)));
+    this.#address = await this.#listen(first, config.port);
+    await Promise.all(others.map((worker) => this.#listen(worker, this.port)));
   }
 
   drain(): void {
@@ -200,6 +200,12 @@ class WorkerPool implements Listener {
     return worker;
   }
 
+  /** Has a worker listen once it knows who is connected to those that may serve already. */
+  #listen(worker: PoolWorker, port: number): ReturnType<PoolWorker["listen"]> {
+    const isOther = (other: PoolWorker) => other !== worker && other.hasOpened;
+    return worker.listen(port, () => this.#live().filter(isOther).map(({ node }) => node));
+  }
+
   #lose(worker: PoolWorker, reason: string): void {
     const { number } = worker;
     const { logger } = this.#context;
@@ -230,7 +236,7 @@ class WorkerPool implements Listener {
   #replace(number: number): void {
     if (this.#draining) return;
     this.#restarts++;
-    this.#open(number).listen(this.port).then(
+    this.#listen(this.#open(number), this.port).then(
       () => this.#context.logger.write("info", "worker replaced", { worker: number }),
       // It is dead, and `#lose` has seen to the next one.
       () => {},

@@ -4,7 +4,7 @@ import { type MessagePort as NodePort, Worker as Thread } from "node:worker_thre
 import type { App } from "../app.ts";
 import type { Config } from "../config/config.ts";
 import { listFilesRead } from "../config/setting_file.ts";
-import { announceGone } from "../core/cluster/cluster.ts";
+import { announceGone } from "../core/cluster/topics.ts";
 import { MetricsShare } from "../core/metrics/difference.ts";
 import type { Metrics } from "../core/metrics/metrics.ts";
 import { type SharedLimitMemory, SharedLimitStates } from "../core/shared_limit_states.ts";
@@ -59,7 +59,8 @@ export class PoolWorker {
   /** Resolves when its app is open; rejects if it dies before. */
   readonly ready: Promise<void>;
   readonly #context: PoolContext;
-  readonly #node = crypto.randomUUID();
+  /** Its id as a node. */
+  readonly node: string = crypto.randomUUID();
   readonly #thread: Thread;
   readonly #port: MessagePort;
   readonly #detach: () => void;
@@ -71,6 +72,7 @@ export class PoolWorker {
   readonly #streams = new StreamLink((word) => this.order({ kind: "stream", word }));
   readonly #reports = new Map<number, () => void>();
   #report = 0;
+  #hasOpened = false;
   #hasListened = false;
   /** Its thread ends when it has closed everything. */
   #isClosing = false;
@@ -91,7 +93,7 @@ export class PoolWorker {
     const { config, process, limits } = context;
     const workerData: WorkerData = {
       config: { ...config, reusePort: true },
-      node: this.#node,
+      node: this.node,
       process,
       number,
       limits,
@@ -119,6 +121,11 @@ export class PoolWorker {
       }
       this.#exited.resolve();
     });
+  }
+
+  /** Whether its app is open: it tells others who is there. */
+  get hasOpened(): boolean {
+    return this.#hasOpened;
   }
 
   get hasListened(): boolean {
@@ -152,11 +159,15 @@ export class PoolWorker {
     if (!this.#isGone) this.#port.postMessage(order);
   }
 
-  async listen(port: number): Promise<{ readonly hostname: string; readonly port: number }> {
+  /** @param listOthers the ids of the nodes that it is to know before it serves, as they are when it could */
+  async listen(
+    port: number,
+    listOthers: () => readonly string[],
+  ): Promise<{ readonly hostname: string; readonly port: number }> {
     await this.ready;
     // It may have waited for another one to find out the port.
     this.#startedAt = performance.now();
-    this.order({ kind: "listen", port });
+    this.order({ kind: "listen", port, others: listOthers() });
     return await this.#isListening.promise;
   }
 
@@ -203,6 +214,7 @@ export class PoolWorker {
     this.#heardAt = performance.now();
     switch (word.kind) {
       case "ready":
+        this.#hasOpened = true;
         return this.#isReady.resolve();
       case "listening":
         this.#hasListened = true;
@@ -247,7 +259,7 @@ export class PoolWorker {
     this.#isGone = true;
     const { host, limits } = this.#context;
     this.#detach();
-    if (host.log.bus !== undefined) announceGone(host.log.bus, this.#node);
+    if (host.log.bus !== undefined) announceGone(host.log.bus, this.node);
     SharedLimitStates.release(limits, this.number);
     this.share.leave();
     this.#streams[Symbol.dispose]();

@@ -22,6 +22,8 @@ import type { Order, Word, WorkerData } from "./wire.ts";
 
 /** Milliseconds between two reports of what was counted. */
 const REPORT_MILLISECONDS = 1_000;
+/** How long a worker that starts waits for the others to tell it who is there: a busy one must not keep it from serving. */
+const LEARN_MILLISECONDS = 5_000;
 
 const { config, node, process, number, limits, files, enginePort, poolPort } = workerData as WorkerData;
 
@@ -42,6 +44,7 @@ const streams = new StreamLink((word) => tell({ kind: "stream", word }));
 const forwarder = new Forwarder(streams, (id, request) => tell({ kind: "request", id, request }));
 let listener: Listener | undefined;
 let isOpen = false;
+let isClosing = false;
 
 // What an operator should know at start the main thread has said; what only workers open, the first one tells.
 const quiet: Logger = {
@@ -67,6 +70,14 @@ function openApp(): Promise<App> {
   return createApp(config, quiet, metrics, openers, place);
 }
 
+/** Else it would answer that nobody is there, and give away ids that are taken. */
+async function learn(app: App, others: readonly string[]): Promise<void> {
+  const missing = await app.cluster?.untilKnown(others, LEARN_MILLISECONDS) ?? [];
+  if (missing.length === 0 || isClosing) return;
+  const reason = `${missing.length} of ${others.length} did not tell within ${LEARN_MILLISECONDS / 1_000} s`;
+  logger.write("warn", "worker does not know all clients yet", { worker: number, reason });
+}
+
 async function listen(app: App, port: number): Promise<void> {
   const mounted = new Set(app.paths);
   const fetch: App["fetch"] = (request, peer) =>
@@ -76,6 +87,7 @@ async function listen(app: App, port: number): Promise<void> {
 }
 
 async function close(app: App, deadline: number): Promise<void> {
+  isClosing = true;
   await listener?.close(deadline);
   await app[Symbol.asyncDispose]();
   clearInterval(timer);
@@ -116,8 +128,10 @@ poolPort.onmessage = async ({ data: order }: MessageEvent<Order>) => {
   if (order.kind === "report") return report(order.id);
   try {
     const app = await opened;
-    if (order.kind === "listen") await listen(app, order.port);
-    else if (order.kind === "drain") app.drain();
+    if (order.kind === "listen") {
+      await learn(app, order.others);
+      if (!isClosing) await listen(app, order.port);
+    } else if (order.kind === "drain") app.drain();
     else await close(app, order.deadline);
   } catch (error) {
     fail(error);

@@ -21,8 +21,8 @@ export interface WorkerData {
 
 /** The pool tells a worker. */
 export type Order =
-  /** Opens the listener; 0 picks a free port. */
-  | { readonly kind: "listen"; readonly port: number }
+  /** Opens the listener; 0 picks a free port. First it is to know what the others have, by their ids as nodes. */
+  | { readonly kind: "listen"; readonly port: number; readonly others: readonly string[] }
   | { readonly kind: "answer"; readonly id: number; readonly answer: ForwardedAnswer }
   | { readonly kind: "stream"; readonly word: StreamWord }
   /** Asks for what was counted since the last time. */

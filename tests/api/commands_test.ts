@@ -5,7 +5,7 @@ import { ApiKeys } from "../../lib/auth/api_keys.ts";
 import type { ServerSubscribeOptions } from "../../lib/core/client.ts";
 import { Rules } from "../../lib/core/rules.ts";
 import { answerCommands, type ApiContext, handleApi, Versions } from "../../lib/api/api.ts";
-import { type FakeNode, FakeNodes, runUntil, toSelector } from "../fakes/nodes.ts";
+import { type FakeNode, FakeNodes, read, runUntil, toSelector } from "../fakes/nodes.ts";
 import { createClient } from "../fakes/socket.ts";
 import { NO_SCHEDULER } from "../fakes/scheduler.ts";
 
@@ -140,4 +140,37 @@ Deno.test("The API shows every node, its channels and who is on them", async () 
   });
   const { presence } = (await bench.call("presence", { channel: "news" })).result as { presence: object };
   assert.deepEqual(Object.keys(presence).sort(), ["c1", "c2"]);
+});
+
+/** What a request on the main thread is answered while a worker has not told yet who has come. */
+async function askMain(method: string, request: object): Promise<Record<string, unknown>> {
+  const nodes = new FakeNodes();
+  const [main, worker] = [nodes.start(undefined, "n1"), nodes.start(undefined, "n1")];
+  nodes.settle();
+  read(worker, "news", { id: "c1" });
+  const post = new Request(`http://localhost/api/${method}`, {
+    method: "POST",
+    body: JSON.stringify(request),
+  });
+  // The worker tells what it is asked for, and its turn does not end.
+  const response = await runUntil(nodes, handleApi(post, createContext(main)), () => nodes.network.deliver());
+  return await response.json();
+}
+
+Deno.test("The API of a process says who is there as far as its threads know, told or not", async () => {
+  const channel = "news";
+  const c1 = { user: "", client: "c1" };
+  const answers: readonly [method: string, request: object, result: unknown][] = [
+    ["presence", { channel }, { presence: { c1 } }],
+    ["presence_stats", { channel }, { num_clients: 1, num_users: 1 }],
+    ["channels", {}, { channels: { news: { num_clients: 1 } } }],
+  ];
+  for (const [method, request, result] of answers) {
+    assert.deepEqual(await askMain(method, request), { result });
+    const commands = [{ [method]: request }, { [method]: request }];
+    const replies = [{ [method]: result }, { [method]: result }];
+    for (const parallel of [false, true]) {
+      assert.deepEqual(await askMain("batch", { commands, parallel }), { replies });
+    }
+  }
 });

@@ -88,13 +88,21 @@ export class FakeNodes {
   }
 }
 
-/** Delivers what is under way, again and again, until a promise has settled. */
-export async function runUntil<T>(nodes: FakeNodes, promise: Promise<T>): Promise<T> {
+/**
+ * Delivers what is under way, again and again, until a promise has settled.
+ *
+ * @param step what happens before promises go on; all that can if left out
+ */
+export async function runUntil<T>(
+  nodes: FakeNodes,
+  promise: Promise<T>,
+  step = () => nodes.settle(),
+): Promise<T> {
   let settled = false;
   const end = () => settled = true;
   promise.then(end, end);
   while (!settled) {
-    nodes.settle();
+    step();
     await settle();
   }
   return await promise;

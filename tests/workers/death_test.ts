@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { connectTo } from "../protocols/mqtt/app.ts";
 import { startWorkers, type TestApp } from "../test_app.ts";
 import { TestSocket } from "../test_socket.ts";
-import type { Death, HANGING } from "./mortal_thread.ts";
+import type { Death, HANGING, Work } from "./mortal_thread.ts";
 
 const MORTAL = new URL("./mortal_thread.ts", import.meta.url);
 
@@ -14,8 +14,12 @@ const HANGING_WORKER: typeof HANGING = "HANGING_WORKER";
 const MANY = 24;
 
 function kill(number: number, how: Death): void {
+  command({ number, how });
+}
+
+function command(order: { readonly number: number; readonly how: Death } | Work): void {
   const channel = new BroadcastChannel("death of workers");
-  channel.postMessage({ number, how });
+  channel.postMessage(order);
   channel.close();
 }
 
@@ -150,6 +154,27 @@ Deno.test("The members of a worker that dies leave at once", async () => {
   }
   assert.ok(left > 0);
   await waitForLog(server, "worker replaced");
+  for (const socket of sockets) await socket[Symbol.asyncDispose]();
+});
+
+Deno.test("A worker that takes the place of another serves when it knows who is on the others, busy or not", async () => {
+  await using server = await startWorkers(["--workers", "2"], MORTAL);
+  const sockets = await Promise.all(
+    Array.from({ length: MANY }, (_, i) => TestSocket.open(`${server.socketUrl}/room?id=m${i}`)),
+  );
+  const busyUntil = Date.now() + 2_000;
+  command({ number: 1, busyUntil });
+  kill(2, "exit");
+  await waitForLog(server, "worker replaced");
+  assert.ok(Date.now() >= busyUntil, "the other worker could not tell it before");
+  const left = sockets.filter(({ webSocket }) => webSocket.readyState === WebSocket.OPEN).length;
+  assert.ok(left > 0 && left < MANY, `${left} sockets are on the worker that goes on`);
+  for (let i = 0; i < MANY; i++) {
+    const client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+    const { members } = await (await fetch(`${server.url}/room?presence`, { client })).json();
+    assert.equal(members.length, left);
+    client.close();
+  }
   for (const socket of sockets) await socket[Symbol.asyncDispose]();
 });
 

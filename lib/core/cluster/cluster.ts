@@ -23,10 +23,12 @@ import { encodeInGroups, LocalEntries } from "./local_entries.ts";
 import { type Peer, Peers } from "./peers.ts";
 import { type PageRequest, Replica } from "./replica.ts";
 import type { Logger } from "../logger.ts";
+import { type ClusterOptions, repeat } from "./options.ts";
 import { mergeProcesses, type NodeInfo } from "./processes.ts";
 import { Presence } from "../presence.ts";
 import type { Subscription } from "../subscription.ts";
-import { type Schedule, Turn } from "../../base/turn.ts";
+import { ALL_NODES, topicOf } from "./topics.ts";
+import { Turn } from "../../base/turn.ts";
 
 export type { NodeInfo };
 
@@ -39,30 +41,16 @@ const CHANGES_BYTES = 512 * 1024;
 /** Milliseconds after which a page that did not arrive is requested again. */
 const PAGE_MILLISECONDS = 2_000;
 
-/** The topic of all nodes, and the topic of one node. */
-const ALL_NODES = "nodes";
-const topicOf = (node: string) => `node.${node}`;
-
-interface ClusterOptions {
-  readonly bus: Bus;
-  /** The id of this run of this node: unique among all runs, of letters, digits and "-". */
-  readonly node: string;
-  /** The process that this node is a thread of; a process of its own if left out. */
-  readonly process?: string | undefined;
-  readonly logger: Logger;
-  /** A monotonic clock in milliseconds. */
-  readonly now?: () => number;
-  /** Runs a task at an interval in milliseconds; returns a function that stops it. */
-  readonly every?: (milliseconds: number, task: () => void) => () => void;
-  readonly schedule?: Schedule;
-}
+/** Milliseconds that reading all entries of other threads may take before this one answers without. */
+const READ_MILLISECONDS = 5_000;
 
 /** The method by which threads of one process ask each other to tell what they have not told yet. */
 const CURRENT = "current";
 
 export class Cluster implements Disposable {
   readonly node: string;
-  readonly #process: string;
+  /** Whether its process has other threads, be it that of the engine or a worker. */
+  readonly #hasThreads: boolean;
   /** The members of all channels, on all nodes. */
   readonly presence: Presence = new Presence();
   /** The clients and subscriptions of all peers. */
@@ -86,12 +74,12 @@ export class Cluster implements Disposable {
 
   constructor(options: ClusterOptions) {
     this.node = options.node;
-    this.#process = options.process ?? options.node;
-    this.#peers = new Peers(this.#process);
+    this.#hasThreads = options.process !== undefined;
+    this.#peers = new Peers(options.process ?? options.node);
     this.#bus = options.bus;
     this.#logger = options.logger;
     this.#now = options.now ?? (() => performance.now());
-    this.#every = options.every ?? every;
+    this.#every = options.every ?? repeat;
     this.#turn = new Turn((changes) => this.#tell(changes), options.schedule);
     this.handle(CURRENT, () => {
       this.#turn.flush();
@@ -119,6 +107,7 @@ export class Cluster implements Disposable {
     this.#turn.flush();
     this.#send(ALL_NODES, encodeNodeMessage({ node: this.node, kind: "goodbye" }));
     this.#calls.forgetAll();
+    this.#peers.endWaiting();
   }
 
   /** This node, then its peers in the order in which they were found; the threads of a process are one. */
@@ -206,11 +195,27 @@ export class Cluster implements Disposable {
 
   /**
    * Resolves once this thread knows who is where, as far as the other threads of its process know now: each tells what
-   * it has not told yet before it answers. Undefined where there are no such threads.
+   * it has not told yet before it answers. Undefined where there are no such threads, and while none can be reached.
    */
   untilCurrent(): Promise<void> | undefined {
-    if (this.#process === this.node || this.#stops.length === 0) return undefined;
-    return this.callOwn(CURRENT, null).then(() => {});
+    const canAsk = this.#hasThreads && this.#stops.length > 0 && this.#bus.connected;
+    return canAsk ? this.#catchUp() : undefined;
+  }
+
+  async #catchUp(): Promise<void> {
+    const own = this.#peers.own.map(({ node }) => node);
+    const outcomes = await Promise.all(own.map((node) => this.call(node, CURRENT, null)));
+    // What was told long ago may still come page by page. Whoever did not answer sends no pages either.
+    const answered = own.filter((node, i) => outcomes[i]?.kind === "answered" && this.isAlive(node));
+    await this.#peers.untilWhole(answered, READ_MILLISECONDS);
+  }
+
+  /**
+   * Resolves once each of some threads was heard and all of its clients and subscriptions are known, or it is gone; at
+   * the latest after some milliseconds, with those for which that does not hold.
+   */
+  untilKnown(nodes: readonly string[], milliseconds: number): Promise<readonly string[]> {
+    return this.#peers.untilWhole(nodes, milliseconds);
   }
 
   /** Sets the handler of a method that peers can call. */
@@ -321,8 +326,7 @@ export class Cluster implements Disposable {
     const { node } = message;
     if (message.kind === "goodbye") {
       const peer = this.#peers.get(node);
-      if (peer !== undefined) this.#remove(peer, "stopped");
-      return;
+      return peer === undefined ? this.#peers.forget(node) : this.#remove(peer, "stopped");
     }
     const peer = this.#peers.get(node) ?? this.#addPeer(node);
     peer.heardAt = this.#now();
@@ -363,14 +367,14 @@ export class Cluster implements Disposable {
   }
 
   #ask(peer: Peer, request: PageRequest): void {
-    if (request === undefined) return;
+    if (request === undefined) return this.#peers.note(peer);
     peer.askedAt = this.#now();
     this.#send(topicOf(peer.node), encodeNodeMessage({ node: this.node, kind: "ask", after: request.ask }));
   }
 
   #remove(peer: Peer, reason: "silent" | "stopped"): void {
     const { node, summary, replica } = peer;
-    this.#peers.remove(peer);
+    this.#peers.forget(node);
     this.#calls.forget(node);
     replica.clear();
     for (const onGone of this.#onGone) onGone(node);
@@ -387,14 +391,4 @@ export class Cluster implements Disposable {
       nodes: this.nodes().length,
     });
   }
-}
-
-/** Tells all nodes that one is gone which could not say so itself: a thread that died. */
-export function announceGone(bus: Bus, node: string): void {
-  bus.publish(ALL_NODES, encodeNodeMessage({ node, kind: "goodbye" }));
-}
-
-function every(milliseconds: number, task: () => void): () => void {
-  const timer = setInterval(task, milliseconds);
-  return () => clearInterval(timer);
 }

@@ -12,9 +12,16 @@ export interface Peer {
   askedAt: number;
 }
 
+/** Somebody who waits until this node knows all that some others have. */
+interface Wait {
+  readonly missing: Set<string>;
+  readonly end: () => void;
+}
+
 export class Peers {
   readonly #process: string;
   readonly #peers = new Map<string, Peer>();
+  readonly #waits = new Set<Wait>();
 
   /** @param process that of this node */
   constructor(process: string) {
@@ -43,8 +50,39 @@ export class Peers {
     this.#peers.set(peer.node, peer);
   }
 
-  remove({ node }: Peer): void {
+  /** Forgets a node that is gone, one that was never heard too. */
+  forget(node: string): void {
     this.#peers.delete(node);
+    for (const wait of this.#waits) found(wait, node);
+  }
+
+  /** Says that a peer was heard, and that nothing more was to be asked of it. */
+  note(peer: Peer): void {
+    if (this.#waits.size === 0 || !isWhole(peer)) return;
+    for (const wait of this.#waits) found(wait, peer.node);
+  }
+
+  /**
+   * Resolves once each of some nodes was heard and all that it has is known, or it is gone.
+   *
+   * @returns those for which that does not hold when time is over
+   */
+  async untilWhole(nodes: readonly string[], milliseconds: number): Promise<readonly string[]> {
+    const missing = new Set(nodes.filter((node) => !isWhole(this.#peers.get(node))));
+    if (missing.size === 0) return [];
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wait: Wait = { missing, end: resolve };
+    this.#waits.add(wait);
+    const timer = setTimeout(resolve, milliseconds);
+    await promise;
+    clearTimeout(timer);
+    this.#waits.delete(wait);
+    return [...missing];
+  }
+
+  /** Ends all waiting: nothing is heard any more. */
+  endWaiting(): void {
+    for (const { end } of this.#waits) end();
   }
 
   /** What those that have told it say of themselves. @param now as of `heardAt` */
@@ -78,4 +116,13 @@ export class Peers {
     return process !== this.#process &&
       this.#peers.values().every((other) => other === peer || other.summary?.process !== process);
   }
+}
+
+/** Whether a node has told what it is, and is known with all it has. */
+function isWhole(peer: Peer | undefined): boolean {
+  return peer?.summary !== undefined && peer.replica.isWhole;
+}
+
+function found({ missing, end }: Wait, node: string): void {
+  if (missing.delete(node) && missing.size === 0) end();
 }

@@ -16,7 +16,7 @@ import type { Subscription } from "../../core/subscription.ts";
 import { type Services, watchExpiry } from "../protocol.ts";
 import type { EarlyMessages } from "./early.ts";
 import { isEcho } from "./echo.ts";
-import { findReply } from "./replies.ts";
+import { findReply, type Reply } from "./replies.ts";
 import type { SessionRequest } from "./session.ts";
 
 /** One message, one frame: bytes as a binary frame, text and JSON as a text frame. */
@@ -28,6 +28,8 @@ function encodePlain({ payload }: Message): Frame {
 
 /** Messages of one client that may wait for the application to decide. */
 const MAX_WAITING_MESSAGES = 64;
+/** Answers to one client that may wait for what other threads tell, which takes them about a millisecond. */
+const MAX_WAITING_ANSWERS = 1_000;
 
 /**
  * Opens a plain session on the channels of a request. Lists and patterns can only be read.
@@ -48,6 +50,8 @@ class PlainSession implements SocketHandler {
   #client: Client | undefined;
   /** Messages that wait for the application. */
   #asked: Serial | undefined;
+  /** Answers that wait for other threads. */
+  #answers: Serial | undefined;
   #forgetExpiry: () => void = () => {};
   #early: EarlyMessages | undefined;
 
@@ -166,8 +170,7 @@ class PlainSession implements SocketHandler {
     }
     if (echoes) return this.#answer(client, data);
     if (reply !== undefined) {
-      const denyPresence = () => pass.deny("presence", selector);
-      this.#answer(client, reply.answer({ hub, channel, denyPresence }));
+      this.#reply(client, reply);
       if (target === undefined) return;
     }
     if (target === undefined) {
@@ -204,6 +207,28 @@ class PlainSession implements SocketHandler {
       const allowed = await this.#request.pass.admitPublish(channel, payload);
       await hub.publish(createDraft({ channel, ...allowed, ...sender }));
     });
+  }
+
+  /** Answers a text, at once unless that has to wait for other threads or for an earlier one that does. */
+  #reply(client: Client, reply: Reply): void {
+    const { hub } = this.#services;
+    const { pass, selector } = this.#request;
+    const denyPresence = () => pass.deny("presence", selector);
+    const answer = () => this.#answer(client, reply.answer({ hub, channel: selector.channel, denyPresence }));
+    const waiting = this.#answers?.waiting ?? 0;
+    if (waiting >= MAX_WAITING_ANSWERS) {
+      throw new MessagingError(
+        "too_many_requests",
+        "Too many answers wait for other threads: ask more slowly",
+      );
+    }
+    const current = reply.isPresence ? hub.untilCurrent() : undefined;
+    if (current === undefined && waiting === 0) return answer();
+    const turns = this.#answers ??= new Serial();
+    turns.run(async () => {
+      await current;
+      if (this.#client === client) answer();
+    }).catch((error) => this.#fail(client, error));
   }
 
   #answer(client: Client, data: string | Uint8Array<ArrayBuffer>): void {

@@ -11,9 +11,11 @@ export interface ReplyContext {
   readonly denyPresence: () => MessagingError | undefined;
 }
 
-interface Reply {
+export interface Reply {
   /** Whether the text also goes to everyone else, like any other. */
   readonly passedOn: boolean;
+  /** Whether it tells who is there, which other threads may not have told yet. */
+  readonly isPresence: boolean;
   readonly help: string;
   answer(context: ReplyContext): string;
 }
@@ -22,10 +24,15 @@ interface Reply {
 const MAX_NAMES = 100;
 
 const REPLIES: ReadonlyMap<string, Reply> = new Map<string, Reply>([
-  ["Hello", { passedOn: true, help: "World!", answer: () => "World!" }],
-  ["/who", { passedOn: false, help: "the names on this channel", answer: describeMembers }],
-  ["/time", { passedOn: false, help: "the server's time", answer: () => new Date().toISOString() }],
-  ["/help", { passedOn: false, help: "this list", answer: describeReplies }],
+  ["Hello", { passedOn: true, isPresence: false, help: "World!", answer: () => "World!" }],
+  ["/who", { passedOn: false, isPresence: true, help: "the names on this channel", answer: describeMembers }],
+  ["/time", {
+    passedOn: false,
+    isPresence: false,
+    help: "the server's time",
+    answer: () => new Date().toISOString(),
+  }],
+  ["/help", { passedOn: false, isPresence: false, help: "this list", answer: describeReplies }],
 ]);
 
 const LONGEST_TEXT = Math.max(...[...REPLIES.keys()].map((text) => text.length));

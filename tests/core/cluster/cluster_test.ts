@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Client } from "../../../lib/core/client.ts";
 import { directChannel, matchesSelector, selectPatterns } from "../../../lib/core/channel.ts";
-import { announceGone } from "../../../lib/core/cluster/cluster.ts";
+import { announceGone } from "../../../lib/core/cluster/topics.ts";
 import type { PresenceChange } from "../../../lib/core/presence.ts";
 import type { Subscription } from "../../../lib/core/subscription.ts";
 import { createDraft } from "../../fakes/message.ts";
