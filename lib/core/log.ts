@@ -132,6 +132,12 @@ export interface Log extends AsyncDisposable, Partial<LogInsight> {
    */
   onRemoved: (removal: Removal) => void;
   /**
+   * Called on every node, instead of `onRemoved`, after `clear` found no messages to remove: keys of a map outlive their
+   * messages and go all the same. In order with `onStored` like `onRemoved`; where a channel was forgotten, nodes that
+   * cannot be reached at that moment miss it. Set once, by the hub; must not throw.
+   */
+  onCleared?: (removal: Removal) => void;
+  /**
    * Called when the log lost announced messages, and has a new epoch, or stored messages that it can no longer
    * announce: subscribers must reconnect and recover by position. Set once, by the hub; must not throw. Omitted by a
    * log to which this cannot happen while it is open.

@@ -41,11 +41,12 @@ import type { Draft, Message, MessageId, Removal } from "../../core/message.ts";
 import { createSteadyClock } from "../../base/steady_clock.ts";
 import { Turn } from "../../base/turn.ts";
 import { JetStreamBus } from "./bus.ts";
+import { Clearings } from "./clearings.ts";
 import { createEntries, type Pending } from "./entries.ts";
 import { Inbound } from "./inbound.ts";
 import { APPEND_MILLISECONDS, AppendQueue, type Entry } from "./append_queue.ts";
 import { JetStreamLink } from "./link.ts";
-import { isBehind, JetStreamLookups } from "./lookups.ts";
+import { JetStreamLookups } from "./lookups.ts";
 import { encodeRemoved } from "./record.ts";
 import { NewChannels } from "./new_channels.ts";
 import type { JetStreamEngineOptions } from "./options.ts";
@@ -64,8 +65,6 @@ export type { JetStreamEngineOptions };
 const RECORD_BYTES = 256 * 1024;
 /** How often a read is tried that finds a message purged, catching up in between. */
 const READ_ATTEMPTS = 5;
-/** How long to wait before a position is taken for one that cannot be. */
-const SECOND_LOOK_MILLISECONDS = 200;
 
 /**
  * Opens the engine. While no server can be reached, it keeps trying, and appends and reads reject.
@@ -90,6 +89,7 @@ export async function openJetStreamEngine(options: JetStreamEngineOptions): Prom
 export class JetStreamEngine implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   onRemoved: (removal: Removal) => void = () => {};
+  onCleared: (removal: Removal) => void = () => {};
   onReset: (reason: string) => void = () => {};
   readonly bus: JetStreamBus;
   readonly state: JetStreamServiceState;
@@ -110,6 +110,7 @@ export class JetStreamEngine implements Log, LogInsight {
   readonly #incoming: Turn<Pending>;
   readonly #markers: MarkedAppends;
   readonly #newChannels: NewChannels;
+  readonly #clearings: Clearings;
   #state: JetStreamState | undefined;
   /** Since when the server has been unreachable; undefined while it is reachable. */
   #downSince: number | undefined = performance.now();
@@ -124,6 +125,7 @@ export class JetStreamEngine implements Log, LogInsight {
     const steadyNow = createSteadyClock(now);
     this.#subjects = new JetStreamSubjects(stream);
     this.bus = new JetStreamBus(this.#subjects.bus);
+    this.#clearings = new Clearings(this.bus, (removal) => this.onCleared(removal));
     this.state = new JetStreamServiceState({
       stream,
       replicas: options.replicas,
@@ -168,6 +170,7 @@ export class JetStreamEngine implements Log, LogInsight {
       state: () => this.#state,
       announce: (messages) => this.onStored(messages),
       announceRemoval: (removal) => this.onRemoved(removal),
+      announceClearing: (removal) => this.onCleared(removal),
       broadcast: (drafts) => this.#publisher.broadcast(drafts),
     });
     this.#link = new JetStreamLink({
@@ -219,12 +222,7 @@ export class JetStreamEngine implements Log, LogInsight {
 
   async read(query: LogQuery): Promise<LogPage> {
     if (this.#closed) throw closedError();
-    if (isBehind(this.#state, query)) await this.#lookups.catchUp();
-    if (isBehind(this.#state, query)) {
-      // One that has just become leader may not have applied yet what it has.
-      await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MILLISECONDS));
-      await this.#lookups.catchUp();
-    }
+    await this.#lookups.catchUpWith(query, () => this.#state);
     for (let i = 0; i < READ_ATTEMPTS; i++) {
       const state = this.#state;
       if (state === undefined) throw this.#unavailable("read stored messages");
@@ -239,7 +237,10 @@ export class JetStreamEngine implements Log, LogInsight {
     const refusal = this.#refusal();
     if (refusal !== undefined) throw refusal;
     this.#incoming.flush();
-    if (await this.#isUnknown(channel)) return 0;
+    const { top } = this;
+    if (await this.#isUnknown(channel)) {
+      return this.#clearings.tell({ kind: "all", channel, ...top, offset: 0 });
+    }
     return await new Promise((resolve, reject) => {
       const settle = (applied: Applied) => resolve(applied.kind === "cleared" ? applied.count : 0);
       this.#appendMarker({ kind: "clear", channel }, settle, reject);

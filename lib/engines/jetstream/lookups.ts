@@ -10,6 +10,9 @@ import { type Content, decodeContents, decodeHead, HEAD, type StreamRecord } fro
 import type { JetStreamState } from "./state.ts";
 import { findLast } from "./stream.ts";
 
+/** How long to wait before a position is taken for one that cannot be. */
+const SECOND_LOOK_MILLISECONDS = 200;
+
 export interface LookupOptions {
   /** The name of the stream. */
   readonly stream: string;
@@ -69,10 +72,19 @@ export class JetStreamLookups {
     }
     if (!await this.#options.waitFor(last, APPEND_MILLISECONDS)) throw fail(attempt);
   }
+
+  /** Catches up where a query comes from a node that is ahead. */
+  async catchUpWith(query: LogQuery, state: () => JetStreamState | undefined): Promise<void> {
+    if (isBehind(state(), query)) await this.catchUp();
+    if (!isBehind(state(), query)) return;
+    // One that has just become leader may not have applied yet what it has.
+    await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MILLISECONDS));
+    await this.catchUp();
+  }
 }
 
 /** Whether the cursor is ahead of this node: it may come from another node. */
-export function isBehind(state: JetStreamState | undefined, { after, selector }: LogQuery): boolean {
+function isBehind(state: JetStreamState | undefined, { after, selector }: LogQuery): boolean {
   if (state === undefined) return false;
   if (after.kind === "id") return after.epoch === state.epoch && after.sequence > state.sequence;
   if (after.kind !== "offset" || (after.epoch ?? state.epoch) !== state.epoch) return false;

@@ -197,6 +197,30 @@ testWithNats("JetStreamEngine removes a message on every node, on those that sta
   assert.equal(await three.log.remove("unknown", receipts[0]!), false);
 });
 
+testWithNats(
+  "JetStreamEngine tells every node that a channel was cleared in which nothing is stored",
+  async () => {
+    const stream = nameStream();
+    await using one = await openNode({ hosts, stream });
+    await using two = await openNode({ hosts, stream });
+    await one.log.append(createDraft("a"));
+    await one.log.clear("news");
+    for (const channel of ["news", "unknown"]) {
+      const told = [one, two].map(({ log }) => {
+        const { promise, resolve } = Promise.withResolvers<Removal>();
+        log.onCleared = resolve;
+        return promise;
+      });
+      assert.equal(await one.log.clear(channel), 0);
+      for (const removal of await Promise.all(told)) {
+        const { epoch, sequence, ...rest } = removal;
+        assert.deepEqual(rest, { kind: "all", channel, offset: channel === "news" ? 1 : 0 });
+        assert.deepEqual({ epoch, sequence }, one.log.top);
+      }
+    }
+  },
+);
+
 testWithNats("JetStreamEngine knows a key on every node: one of two at once is stored", async () => {
   const stream = nameStream();
   await using one = await openNode({ hosts, stream });
