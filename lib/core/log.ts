@@ -68,6 +68,11 @@ export interface LogQuery {
   readonly limit: number;
   /** Ends the page with the message that brings the payloads to this many bytes. */
   readonly maxBytes?: number;
+  /**
+   * Whether everything is to be announced here first that was stored anywhere when it was asked. A log that one process
+   * has to itself does that anyway.
+   */
+  readonly isCurrent?: boolean;
 }
 
 /**

@@ -73,9 +73,9 @@ export class JetStreamLookups {
     if (!await this.#options.waitFor(last, APPEND_MILLISECONDS)) throw fail(attempt);
   }
 
-  /** Catches up where a query comes from a node that is ahead. */
+  /** Catches up where a query asks for that, or comes from a node that is ahead. */
   async catchUpWith(query: LogQuery, state: () => JetStreamState | undefined): Promise<void> {
-    if (isBehind(state(), query)) await this.catchUp();
+    if (query.isCurrent === true || isBehind(state(), query)) await this.catchUp();
     if (!isBehind(state(), query)) return;
     // One that has just become leader may not have applied yet what it has.
     await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MILLISECONDS));

@@ -142,6 +142,16 @@ Deno.test("A key is what the last message set it to, in pages by the order of ke
   assert.equal(map.page(undefined, 10, 1).messages.length, 1);
 });
 
+Deno.test("A key that is being set is there to be removed, and one that is being removed is not", async () => {
+  await using bench = new Bench();
+  const { log, maps } = bench;
+  await maps.find("scores");
+  const under = [bench.set("a", "1"), bench.remove("b")];
+  log.read = () => assert.fail("A log of one process tells all that it has stored");
+  assert.deepEqual(await Promise.all(["a", "b"].map((key) => maps.has("scores", key))), [true, false]);
+  await Promise.all(under);
+});
+
 Deno.test("A removal carries the tags of what it removes, so that filters let it pass", async () => {
   await using bench = new Bench();
   await bench.set("a", "1", { tags: new Map([["team", "eng"]]) });

@@ -8,6 +8,7 @@ import { Rules } from "../../../lib/core/rules.ts";
 import { openWorkerEngine } from "../../../lib/engines/worker/engine.ts";
 import { EngineHost } from "../../../lib/engines/worker/host.ts";
 import { MemoryEngine } from "../../../lib/engines/memory/engine.ts";
+import { HeldWorker } from "../../fakes/held_worker.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import { createDraft } from "../../fakes/message.ts";
 import { RecordingLogger } from "../../fakes/recording_logger.ts";
@@ -51,3 +52,19 @@ for (const from of ["a worker", "the thread of the engine"]) {
     for (const hub of hubs) await hub.maps[Symbol.asyncDispose]();
   });
 }
+
+Deno.test("A key that another thread has set is found although word of it is on its way still", async () => {
+  await using worker = await HeldWorker.open();
+  const { maps } = worker.hub;
+  assert.equal(await maps.has("map", "k"), false);
+  await worker.hold();
+  await worker.store("1", { channel: "map", properties: { key: "k" } });
+  const answers = ["k", "other"].map((key) => maps.has("map", key));
+  const first = await Promise.race([
+    answers[0],
+    new Promise((resolve) => setImmediate(() => resolve("waits"))),
+  ]);
+  assert.equal(first, "waits", "it decides by what the engine says");
+  await worker.release();
+  assert.deepEqual(await Promise.all(answers), [true, false]);
+});
