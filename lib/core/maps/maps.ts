@@ -58,6 +58,8 @@ export class ChannelMaps implements AsyncDisposable {
   readonly #agenda = new Agenda({ now: () => Date.now(), steadyNow: createSteadyClock() });
   readonly #deadline = new Deadline();
   #loading: Promise<void> | undefined;
+  /** What was removed while the engine's state is being read, which may still bring keys of it; undefined at other times. */
+  #early: Removal[] | undefined;
   readonly #stop = new AbortController();
 
   constructor(options: ChannelMapsOptions) {
@@ -136,6 +138,7 @@ export class ChannelMaps implements AsyncDisposable {
 
   /** Takes what was removed from a channel's history: what such a message had set is set no more. */
   forget(removal: Removal): void {
+    this.#early?.push(removal);
     const { kind, channel, epoch, sequence } = removal;
     this.#forget(channel, (message) =>
       message.epoch === epoch &&
@@ -243,7 +246,11 @@ export class ChannelMaps implements AsyncDisposable {
   }
 
   async #load(): Promise<void> {
+    this.#early ??= [];
     for await (const message of this.#store.load()) this.#apply(this.#mapOf(message.channel), message);
+    const early = this.#early;
+    this.#early = undefined;
+    for (const removal of early) this.forget(removal);
   }
 
   /** Takes what may not have been kept when a server was killed. */
