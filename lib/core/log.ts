@@ -138,8 +138,8 @@ export interface Log extends AsyncDisposable, Partial<LogInsight> {
   onRemoved: (removal: Removal) => void;
   /**
    * Called on every node, instead of `onRemoved`, after `clear` found no messages to remove: keys of a map outlive their
-   * messages and go all the same. In order with `onStored` like `onRemoved`; where a channel was forgotten, nodes that
-   * cannot be reached at that moment miss it. Set once, by the hub; must not throw.
+   * messages and go all the same. In order with `onStored` like `onRemoved`. JetStream tells this node alone where the
+   * channel is forgotten. Set once, by the hub; must not throw.
    */
   onCleared?: (removal: Removal) => void;
   /**

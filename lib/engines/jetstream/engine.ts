@@ -41,12 +41,11 @@ import type { Draft, Message, MessageId, Removal } from "../../core/message.ts";
 import { createSteadyClock } from "../../base/steady_clock.ts";
 import { Turn } from "../../base/turn.ts";
 import { JetStreamBus } from "./bus.ts";
-import { Clearings } from "./clearings.ts";
 import { createEntries, type Pending } from "./entries.ts";
 import { Inbound } from "./inbound.ts";
 import { APPEND_MILLISECONDS, AppendQueue, type Entry } from "./append_queue.ts";
 import { JetStreamLink } from "./link.ts";
-import { JetStreamLookups } from "./lookups.ts";
+import { isBehind, JetStreamLookups } from "./lookups.ts";
 import { encodeRemoved } from "./record.ts";
 import { NewChannels } from "./new_channels.ts";
 import type { JetStreamEngineOptions } from "./options.ts";
@@ -110,7 +109,6 @@ export class JetStreamEngine implements Log, LogInsight {
   readonly #incoming: Turn<Pending>;
   readonly #markers: MarkedAppends;
   readonly #newChannels: NewChannels;
-  readonly #clearings: Clearings;
   #state: JetStreamState | undefined;
   /** Since when the server has been unreachable; undefined while it is reachable. */
   #downSince: number | undefined = performance.now();
@@ -125,7 +123,6 @@ export class JetStreamEngine implements Log, LogInsight {
     const steadyNow = createSteadyClock(now);
     this.#subjects = new JetStreamSubjects(stream);
     this.bus = new JetStreamBus(this.#subjects.bus);
-    this.#clearings = new Clearings(this.bus, (removal) => this.onCleared(removal));
     this.state = new JetStreamServiceState({
       stream,
       replicas: options.replicas,
@@ -222,7 +219,9 @@ export class JetStreamEngine implements Log, LogInsight {
 
   async read(query: LogQuery): Promise<LogPage> {
     if (this.#closed) throw closedError();
-    await this.#lookups.catchUpWith(query, () => this.#state);
+    if (query.isCurrent || isBehind(this.#state, query)) {
+      await this.#lookups.catchUpWith(query, () => this.#state);
+    }
     for (let i = 0; i < READ_ATTEMPTS; i++) {
       const state = this.#state;
       if (state === undefined) throw this.#unavailable("read stored messages");
@@ -239,7 +238,8 @@ export class JetStreamEngine implements Log, LogInsight {
     this.#incoming.flush();
     const { top } = this;
     if (await this.#isUnknown(channel)) {
-      return this.#clearings.tell({ kind: "all", channel, ...top, offset: 0 });
+      this.onCleared({ kind: "all", channel, ...top, offset: 0 });
+      return 0;
     }
     return await new Promise((resolve, reject) => {
       const settle = (applied: Applied) => resolve(applied.kind === "cleared" ? applied.count : 0);

@@ -73,9 +73,9 @@ export class JetStreamLookups {
     if (!await this.#options.waitFor(last, APPEND_MILLISECONDS)) throw fail(attempt);
   }
 
-  /** Catches up where a query asks for that, or comes from a node that is ahead. */
+  /** Catches up for a query that asks for that, or comes from a node that is ahead. */
   async catchUpWith(query: LogQuery, state: () => JetStreamState | undefined): Promise<void> {
-    if (query.isCurrent === true || isBehind(state(), query)) await this.catchUp();
+    await this.catchUp();
     if (!isBehind(state(), query)) return;
     // One that has just become leader may not have applied yet what it has.
     await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MILLISECONDS));
@@ -84,7 +84,7 @@ export class JetStreamLookups {
 }
 
 /** Whether the cursor is ahead of this node: it may come from another node. */
-function isBehind(state: JetStreamState | undefined, { after, selector }: LogQuery): boolean {
+export function isBehind(state: JetStreamState | undefined, { after, selector }: LogQuery): boolean {
   if (state === undefined) return false;
   if (after.kind === "id") return after.epoch === state.epoch && after.sequence > state.sequence;
   if (after.kind !== "offset" || (after.epoch ?? state.epoch) !== state.epoch) return false;
