@@ -70,6 +70,7 @@ export class Hub {
       for (const observe of this.#removalObservers) observe(removal);
       this.#fanOut.deliverRemoval(removal);
     };
+    this.#log.onCleared = (removal) => this.maps.forget(removal);
     // At once: a group of the fan-out that stayed would compare sequences of two epochs.
     this.#log.onReset = (reason) => this.#endAll(new MessagingError("log_unavailable", reason));
   }

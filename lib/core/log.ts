@@ -68,6 +68,11 @@ export interface LogQuery {
   readonly limit: number;
   /** Ends the page with the message that brings the payloads to this many bytes. */
   readonly maxBytes?: number;
+  /**
+   * Whether everything is to be announced here first that was stored anywhere when it was asked. A log that one process
+   * has to itself does that anyway.
+   */
+  readonly isCurrent?: boolean;
 }
 
 /**
@@ -131,6 +136,12 @@ export interface Log extends AsyncDisposable, Partial<LogInsight> {
    * removed was announced before. Not called for what rules and ttls remove. Set once, by the hub; must not throw.
    */
   onRemoved: (removal: Removal) => void;
+  /**
+   * Called on every node, instead of `onRemoved`, after `clear` found no messages to remove: keys of a map outlive their
+   * messages and go all the same. In order with `onStored` like `onRemoved`. JetStream tells this node alone where the
+   * channel is forgotten. Set once, by the hub; must not throw.
+   */
+  onCleared?: (removal: Removal) => void;
   /**
    * Called when the log lost announced messages, and has a new epoch, or stored messages that it can no longer
    * announce: subscribers must reconnect and recover by position. Set once, by the hub; must not throw. Omitted by a

@@ -83,8 +83,8 @@ const ANYWHERE: readonly Planted[] = [
   {
     name: "leave the newest message when a channel is cleared",
     file: "engines/memory/engine.ts",
-    old: "this.#remove(channel, channel.stored.length)",
-    new: "this.#remove(channel, Math.max(0, channel.stored.length - 1))",
+    old: "this.#remove(channel, count)",
+    new: "this.#remove(channel, Math.max(0, count - 1))",
   },
   {
     name: "keep the oldest message of a sender where the newest counts",

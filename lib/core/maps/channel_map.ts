@@ -28,8 +28,8 @@ export class ChannelMap {
   #sorted: readonly string[] | undefined;
   /** What removed a key, while older messages may still be read. */
   #ended: Map<string, Place> | undefined = new Map();
-  /** Publishes of this node under way, by key. */
-  readonly #held = new Map<string, number>();
+  /** Publishes of this node under way, by key, and how many of them set it. */
+  readonly #held = new Map<string, { count: number; sets: number }>();
   /** How many of those keys have no value. */
   #added = 0;
   readonly #watchers = new Set<() => void>();
@@ -140,14 +140,21 @@ export class ChannelMap {
     return this.#added;
   }
 
+  /** Whether a publish of this node is under way that sets a key. */
+  isBeingSet(key: string): boolean {
+    return (this.#held.get(key)?.sets ?? 0) > 0;
+  }
+
   /** A publish to a key begins. Returns what to call at its end. */
-  hold(key: string): () => void {
-    const before = this.#held.get(key) ?? 0;
-    if (before === 0 && !this.#values.has(key)) this.#added++;
-    this.#held.set(key, before + 1);
+  hold(key: string, isSet = false): () => void {
+    const held = this.#held.get(key) ?? { count: 0, sets: 0 };
+    if (held.count === 0 && !this.#values.has(key)) this.#added++;
+    held.count++;
+    if (isSet) held.sets++;
+    this.#held.set(key, held);
     return () => {
-      const count = this.#held.get(key)! - 1;
-      if (count > 0) return void this.#held.set(key, count);
+      if (isSet) held.sets--;
+      if (--held.count > 0) return;
       this.#held.delete(key);
       if (!this.#values.has(key)) this.#added--;
     };

@@ -38,7 +38,7 @@ const MAX_EXPIRED = 256;
 const PATIENCE = 2_000;
 
 export interface ChannelMapsOptions {
-  readonly log: Pick<Log, "append" | "read">;
+  readonly log: Pick<Log, "append" | "read" | "bus">;
   readonly rules: Rules;
   readonly state: LogState;
   readonly logger: Logger;
@@ -58,6 +58,8 @@ export class ChannelMaps implements AsyncDisposable {
   readonly #agenda = new Agenda({ now: () => Date.now(), steadyNow: createSteadyClock() });
   readonly #deadline = new Deadline();
   #loading: Promise<void> | undefined;
+  /** What was removed while the engine's state is being read, which may still bring keys of it; undefined at other times. */
+  #early: Removal[] | undefined;
   readonly #stop = new AbortController();
 
   constructor(options: ChannelMapsOptions) {
@@ -136,6 +138,7 @@ export class ChannelMaps implements AsyncDisposable {
 
   /** Takes what was removed from a channel's history: what such a message had set is set no more. */
   forget(removal: Removal): void {
+    this.#early?.push(removal);
     const { kind, channel, epoch, sequence } = removal;
     this.#forget(channel, (message) =>
       message.epoch === epoch &&
@@ -185,9 +188,24 @@ export class ChannelMaps implements AsyncDisposable {
     }
   }
 
-  /** Whether readers get a key of a channel's map. @throws {MessagingError} like `find` */
+  /**
+   * Whether there is a key to remove: readers get it, or a publish of this node that sets it is under way. Of a key that is not
+   * known here the engine is asked, as word of it may be on its way from another thread or node.
+   *
+   * @throws {MessagingError} like `find`
+   */
   async has(channel: string, key: string): Promise<boolean> {
-    return (await this.find(channel)).read(key) !== undefined;
+    const isKnown = (map: ChannelMap) => map.read(key) !== undefined || map.isBeingSet(key);
+    if (isKnown(await this.find(channel))) return true;
+    const { log } = this.#options;
+    if (log.bus === undefined) return false;
+    await log.read({
+      selector: selectChannel(channel),
+      after: { kind: "latest" },
+      limit: 0,
+      isCurrent: true,
+    });
+    return isKnown(await this.find(channel));
   }
 
   /**
@@ -204,7 +222,7 @@ export class ChannelMaps implements AsyncDisposable {
       throw new MessagingError("bad_option", "What sets a key is stored: leave out ephemeral and to");
     }
     const free = removed === true ? undefined : this.#room.reserve(map, key, draft);
-    const release = map.hold(key);
+    const release = map.hold(key, removed !== true);
     try {
       const receipt = await this.#options.log.append(this.#complete(map, key, draft)).finally(free);
       if (!receipt.duplicate) await this.#store.save(map, key, receipt);
@@ -228,7 +246,11 @@ export class ChannelMaps implements AsyncDisposable {
   }
 
   async #load(): Promise<void> {
+    this.#early ??= [];
     for await (const message of this.#store.load()) this.#apply(this.#mapOf(message.channel), message);
+    const early = this.#early;
+    this.#early = undefined;
+    for (const removal of early) this.forget(removal);
   }
 
   /** Takes what may not have been kept when a server was killed. */

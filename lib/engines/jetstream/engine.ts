@@ -64,8 +64,6 @@ export type { JetStreamEngineOptions };
 const RECORD_BYTES = 256 * 1024;
 /** How often a read is tried that finds a message purged, catching up in between. */
 const READ_ATTEMPTS = 5;
-/** How long to wait before a position is taken for one that cannot be. */
-const SECOND_LOOK_MILLISECONDS = 200;
 
 /**
  * Opens the engine. While no server can be reached, it keeps trying, and appends and reads reject.
@@ -90,6 +88,7 @@ export async function openJetStreamEngine(options: JetStreamEngineOptions): Prom
 export class JetStreamEngine implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   onRemoved: (removal: Removal) => void = () => {};
+  onCleared: (removal: Removal) => void = () => {};
   onReset: (reason: string) => void = () => {};
   readonly bus: JetStreamBus;
   readonly state: JetStreamServiceState;
@@ -168,6 +167,7 @@ export class JetStreamEngine implements Log, LogInsight {
       state: () => this.#state,
       announce: (messages) => this.onStored(messages),
       announceRemoval: (removal) => this.onRemoved(removal),
+      announceClearing: (removal) => this.onCleared(removal),
       broadcast: (drafts) => this.#publisher.broadcast(drafts),
     });
     this.#link = new JetStreamLink({
@@ -219,11 +219,8 @@ export class JetStreamEngine implements Log, LogInsight {
 
   async read(query: LogQuery): Promise<LogPage> {
     if (this.#closed) throw closedError();
-    if (isBehind(this.#state, query)) await this.#lookups.catchUp();
-    if (isBehind(this.#state, query)) {
-      // One that has just become leader may not have applied yet what it has.
-      await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MILLISECONDS));
-      await this.#lookups.catchUp();
+    if (query.isCurrent || isBehind(this.#state, query)) {
+      await this.#lookups.catchUpWith(query, () => this.#state);
     }
     for (let i = 0; i < READ_ATTEMPTS; i++) {
       const state = this.#state;
@@ -239,7 +236,11 @@ export class JetStreamEngine implements Log, LogInsight {
     const refusal = this.#refusal();
     if (refusal !== undefined) throw refusal;
     this.#incoming.flush();
-    if (await this.#isUnknown(channel)) return 0;
+    const { top } = this;
+    if (await this.#isUnknown(channel)) {
+      this.onCleared({ kind: "all", channel, ...top, offset: 0 });
+      return 0;
+    }
     return await new Promise((resolve, reject) => {
       const settle = (applied: Applied) => resolve(applied.kind === "cleared" ? applied.count : 0);
       this.#appendMarker({ kind: "clear", channel }, settle, reject);

@@ -25,6 +25,8 @@ export interface InboundOptions {
   state(): JetStreamState | undefined;
   announce(messages: readonly Message[]): void;
   announceRemoval(removal: Removal): void;
+  /** Announces that a channel was cleared in which nothing was stored. */
+  announceClearing(removal: Removal): void;
   /** Sends transient messages to the other nodes. */
   broadcast(drafts: readonly Draft[]): void;
 }
@@ -130,7 +132,7 @@ export class Inbound {
       });
       delivery.written.add(applied.channel);
     }
-    if (applied.kind === "removed" || (applied.kind === "cleared" && applied.count > 0)) {
+    if (applied.kind === "removed" || applied.kind === "cleared") {
       this.#announceRemoval(record, applied, delivery, state);
     }
     if (own === undefined) return;
@@ -152,11 +154,13 @@ export class Inbound {
     if (messages.length > 0) this.#options.announce(messages);
     const { epoch } = state;
     const { offset } = applied;
-    this.#options.announceRemoval(
-      applied.kind === "removed"
-        ? { kind: "message", channel, epoch, sequence: applied.sequence, offset }
-        : { kind: "all", channel, epoch, sequence: sequenceOf(number, 0), offset },
-    );
+    if (applied.kind === "removed") {
+      const { sequence } = applied;
+      return this.#options.announceRemoval({ kind: "message", channel, epoch, sequence, offset });
+    }
+    const removal = { kind: "all" as const, channel, epoch, sequence: sequenceOf(number, 0), offset };
+    if (applied.count > 0) this.#options.announceRemoval(removal);
+    else this.#options.announceClearing(removal);
   }
 
   #takeTransients({ contents }: TransientBatch, delivery: Delivery, state: JetStreamState): void {

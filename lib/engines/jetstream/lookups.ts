@@ -10,6 +10,9 @@ import { type Content, decodeContents, decodeHead, HEAD, type StreamRecord } fro
 import type { JetStreamState } from "./state.ts";
 import { findLast } from "./stream.ts";
 
+/** How long to wait before a position is taken for one that cannot be. */
+const SECOND_LOOK_MILLISECONDS = 200;
+
 export interface LookupOptions {
   /** The name of the stream. */
   readonly stream: string;
@@ -68,6 +71,15 @@ export class JetStreamLookups {
       throw fail(attempt, cause);
     }
     if (!await this.#options.waitFor(last, APPEND_MILLISECONDS)) throw fail(attempt);
+  }
+
+  /** Catches up for a query that asks for that, or comes from a node that is ahead. */
+  async catchUpWith(query: LogQuery, state: () => JetStreamState | undefined): Promise<void> {
+    await this.catchUp();
+    if (!isBehind(state(), query)) return;
+    // One that has just become leader may not have applied yet what it has.
+    await new Promise((resolve) => setTimeout(resolve, SECOND_LOOK_MILLISECONDS));
+    await this.catchUp();
   }
 }
 

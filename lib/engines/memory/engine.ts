@@ -69,6 +69,7 @@ const MAX_COLLECTED = 4_096;
 export class MemoryEngine implements Log, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   onRemoved: (removal: Removal) => void = () => {};
+  onCleared: (removal: Removal) => void = () => {};
   readonly state: MemoryState = new MemoryState();
   readonly #epoch = createEpoch();
   readonly #rules: Rules;
@@ -175,11 +176,11 @@ export class MemoryEngine implements Log, LogInsight {
   clear(name: string): Promise<number> {
     this.#turn.flush();
     const channel = this.#channels.get(name);
-    if (channel === undefined || channel.stored.length === 0) return Promise.resolve(0);
-    const removed = this.#remove(channel, channel.stored.length);
-    const { offset } = channel;
-    this.onRemoved({ kind: "all", channel: name, epoch: this.#epoch, sequence: this.#sequence, offset });
-    return Promise.resolve(removed);
+    const count = channel?.stored.length ?? 0;
+    const removal = { kind: "all" as const, channel: name, ...this.top, offset: channel?.offset ?? 0 };
+    if (channel !== undefined && count > 0) this.#remove(channel, count);
+    this[count > 0 ? "onRemoved" : "onCleared"](removal);
+    return Promise.resolve(count);
   }
 
   remove(name: string, { epoch, sequence }: MessageId): Promise<boolean> {

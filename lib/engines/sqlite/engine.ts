@@ -101,6 +101,7 @@ export function openSqliteEngine(options: SqliteEngineOptions): SqliteEngine {
 export class SqliteEngine implements Log, LogBackup, LogInsight {
   onStored: (messages: readonly Message[]) => void = () => {};
   onRemoved: (removal: Removal) => void = () => {};
+  onCleared: (removal: Removal) => void = () => {};
   readonly state: SqliteServiceState;
   readonly #database: SqliteDatabase;
   readonly #state: SqliteState;
@@ -159,13 +160,12 @@ export class SqliteEngine implements Log, LogBackup, LogInsight {
     if (this.#closed) throw closedError();
     this.#turn.flush();
     const channel = this.#state.channels.get(name);
-    if (channel === undefined) return 0;
-    const { offset, sequence } = channel;
+    const { offset, sequence } = channel ?? { ...this.top, offset: 0 };
+    const removal = { kind: "all" as const, channel: name, epoch: this.#state.epoch, sequence, offset };
     try {
-      const removed = await this.#retention.clear(channel, sequence);
-      if (removed > 0) {
-        this.onRemoved({ kind: "all", channel: name, epoch: this.#state.epoch, sequence, offset });
-      }
+      const removed = channel === undefined ? 0 : await this.#retention.clear(channel, sequence);
+      if (removed > 0) this.onRemoved(removal);
+      else this.onCleared(removal);
       return removed;
     } catch (cause) {
       throw toMessagingError(cause, `remove the messages of "${name}"`);

@@ -40,6 +40,7 @@ export async function openWorkerEngine(port: MessagePort): Promise<WorkerEngine>
 export class WorkerEngine implements Log {
   onStored: (messages: readonly Message[]) => void = () => {};
   onRemoved: (removal: Removal) => void = () => {};
+  onCleared: (removal: Removal) => void = () => {};
   onReset: (reason: string) => void = () => {};
   readonly bus: WorkerBus;
   readonly state: LogState;
@@ -197,6 +198,8 @@ export class WorkerEngine implements Log {
       }
       case "removed":
         return this.onRemoved(tell[1]);
+      case "cleared":
+        return this.onCleared(tell[1]);
       case "done":
         return this.#settle(tell[1])?.resolve(tell[2]);
       case "receipts":

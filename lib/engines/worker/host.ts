@@ -52,6 +52,10 @@ export class EngineHost implements AsyncDisposable {
       this.log.onRemoved(removal);
       for (const worker of this.#workers) worker.tell(["removed", removal]);
     };
+    log.onCleared = (removal) => {
+      this.log.onCleared?.(removal);
+      for (const worker of this.#workers) worker.tell(["cleared", removal]);
+    };
     log.onReset = (reason) => {
       this.#top.write(log.top);
       this.log.onReset?.(reason);
@@ -102,6 +106,7 @@ export class EngineHost implements AsyncDisposable {
     return {
       onStored: () => {},
       onRemoved: () => {},
+      onCleared: () => {},
       onReset: () => {},
       get top() {
         return log.top;

@@ -43,6 +43,7 @@ export type Tell =
   | readonly ["opened", memory: WorkerMemory]
   | readonly ["stored", messages: WireMessages]
   | readonly ["removed", removal: Removal]
+  | readonly ["cleared", removal: Removal]
   | readonly ["done", id: number, value: unknown]
   | readonly ["receipts", receipts: WireReceipts]
   | readonly ["page", id: number, page: WirePage]

@@ -34,6 +34,8 @@ export class CentrifugeCommands {
   readonly #options: CommandsOptions;
   /** Messages that wait for the application. */
   readonly #asked = new Serial();
+  /** Removals of keys under way, and what was published to the same keys after them. */
+  readonly #removals = new Map<string, Serial>();
 
   constructor(options: CommandsOptions) {
     this.#options = options;
@@ -129,12 +131,33 @@ export class CentrifugeCommands {
       if (target?.removed === true && !await context.hub.maps.has(channel, target.key)) return;
       await context.hub.publish(draft);
     };
-    if (!isAsked) return await publish({ payload: data });
+    if (!isAsked) return await this.#afterRemovals(channel, target, () => publish({ payload: data }));
     if (this.#asked.waiting >= MAX_WAITING_MESSAGES) {
       throw new MessagingError("too_many_requests", `At most ${MAX_WAITING_MESSAGES} messages may wait`);
     }
     // In the order in which they came, however long the application takes for each.
     await this.#asked.run(async () => await publish(await session.pass.admitPublish(channel, data, tie)));
+  }
+
+  /** Runs a publish once removals of the same key are done, which take longer, so that it does not overtake them. */
+  async #afterRemovals(
+    channel: string,
+    target: ReturnType<typeof readTarget>,
+    publish: () => Promise<void>,
+  ): Promise<void> {
+    if (target === undefined) return await publish();
+    // No name of a channel has a line end.
+    const id = `${channel}\n${target.key}`;
+    let serial = this.#removals.get(id);
+    if (serial === undefined) {
+      if (target.removed !== true) return await publish();
+      this.#removals.set(id, serial = new Serial());
+    }
+    try {
+      await serial.run(publish);
+    } finally {
+      if (serial.waiting === 0) this.#removals.delete(id);
+    }
   }
 }
 

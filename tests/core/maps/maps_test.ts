@@ -142,6 +142,40 @@ Deno.test("A key is what the last message set it to, in pages by the order of ke
   assert.equal(map.page(undefined, 10, 1).messages.length, 1);
 });
 
+Deno.test("A channel that is cleared while a node loads is empty there too", async () => {
+  await using bench = new Bench();
+  await bench.set("k", "1");
+  const { list } = bench.state;
+  const listed = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  bench.state.list = async function* (prefix) {
+    const items = await Array.fromAsync(list.call(bench.state, prefix));
+    listed.resolve();
+    await gate.promise;
+    yield* items;
+  };
+  const other = bench.start();
+  const loading = other.load();
+  await listed.promise;
+  const { top } = bench.log;
+  await bench.hub.clear("scores");
+  other.forget({ kind: "all", channel: "scores", offset: 1, ...top });
+  gate.resolve();
+  await loading;
+  assert.deepEqual(await readAll(other), {});
+  assert.deepEqual(await readAll(bench.maps), {});
+});
+
+Deno.test("A key that is being set is there to be removed, and one that is being removed is not", async () => {
+  await using bench = new Bench();
+  const { log, maps } = bench;
+  await maps.find("scores");
+  const under = [bench.set("a", "1"), bench.remove("b")];
+  log.read = () => assert.fail("A log of one process tells all that it has stored");
+  assert.deepEqual(await Promise.all(["a", "b"].map((key) => maps.has("scores", key))), [true, false]);
+  await Promise.all(under);
+});
+
 Deno.test("A removal carries the tags of what it removes, so that filters let it pass", async () => {
   await using bench = new Bench();
   await bench.set("a", "1", { tags: new Map([["team", "eng"]]) });

@@ -9,6 +9,7 @@ import { Rules } from "../../../lib/core/rules.ts";
 import { FakeClock } from "../../fakes/clock.ts";
 import type { JetStreamEngine } from "../../../lib/engines/jetstream/engine.ts";
 import { createDraft } from "../../fakes/message.ts";
+import { ManualSchedule } from "../../fakes/schedule.ts";
 import { type OpenLogOptions, testLog } from "../../suites/log_suite.ts";
 import { IDEMPOTENCY_MILLISECONDS } from "../../../lib/engines/stamp.ts";
 import {
@@ -196,6 +197,48 @@ testWithNats("JetStreamEngine removes a message on every node, on those that sta
   }
   assert.equal(await three.log.remove("unknown", receipts[0]!), false);
 });
+
+testWithNats(
+  "JetStreamEngine announces what another node has stored before it answers who asks for that",
+  async () => {
+    const stream = nameStream();
+    const loop = new ManualSchedule();
+    await using one = await openNode({ hosts, stream });
+    await using two = await openNode({ hosts, stream, schedule: loop.schedule });
+    await one.log.append(createDraft("a"));
+    const query = { selector: NEWS, after: { kind: "latest" }, limit: 0 } as const;
+    assert.equal((await two.log.read(query)).position.offset, 0);
+    const reading = two.log.read({ ...query, isCurrent: true });
+    const turns = setInterval(() => loop.run());
+    const { position } = await reading;
+    clearInterval(turns);
+    assert.deepEqual([position.offset, two.announced.length], [1, 1]);
+  },
+);
+
+testWithNats(
+  "JetStreamEngine tells every node that a channel was cleared in which nothing is stored",
+  async () => {
+    const stream = nameStream();
+    await using one = await openNode({ hosts, stream });
+    await using two = await openNode({ hosts, stream });
+    await one.log.append(createDraft("a"));
+    await one.log.clear("news");
+    for (const channel of ["news"]) {
+      const told = [one, two].map(({ log }) => {
+        const { promise, resolve } = Promise.withResolvers<Removal>();
+        log.onCleared = resolve;
+        return promise;
+      });
+      assert.equal(await one.log.clear(channel), 0);
+      for (const removal of await Promise.all(told)) {
+        const { epoch, sequence, ...rest } = removal;
+        assert.deepEqual(rest, { kind: "all", channel, offset: 1 });
+        assert.deepEqual({ epoch, sequence }, one.log.top);
+      }
+    }
+  },
+);
 
 testWithNats("JetStreamEngine knows a key on every node: one of two at once is stored", async () => {
   const stream = nameStream();

@@ -248,6 +248,31 @@ Deno.test("Who may publish on a channel may set its keys; who may subscribe, and
   assert.deepEqual([mirror.syncs, mirror.entries], [2, { a: 1, b: 1 }]);
 });
 
+Deno.test("What a client sends of one key at once is carried out in its order", async () => {
+  await using server = await startApp();
+  await using client = await RawClient.connect(server);
+  const publish = (id: number, key: string, more: unknown) => ({
+    id,
+    publish: Object.assign({ channel: "map", type: 1, key }, more),
+  });
+  await set(server.url, "removed", 1);
+  await set(server.url, "kept", 1);
+  client.send(
+    publish(11, "removed", { data: 2 }),
+    publish(12, "removed", { removed: true }),
+    publish(13, "kept", { removed: true }),
+    publish(14, "kept", { data: 2 }),
+    publish(15, "new", { data: 1 }),
+    publish(16, "new", { removed: true }),
+    publish(17, "late", { removed: true }),
+    publish(18, "late", { data: 1 }),
+  );
+  const ids = [];
+  for (let i = 0; i < 8; i++) ids.push((await client.next()).id);
+  assert.deepEqual(ids.sort(), [11, 12, 13, 14, 15, 16, 17, 18]);
+  assert.deepEqual(await readMap(server.url, "map"), { kept: 2, late: 1 });
+});
+
 Deno.test("Others see messages with keys, and set and remove them by URL", async () => {
   await using server = await startApp();
   using clients = new Clients(JSON_SOCKET, server);

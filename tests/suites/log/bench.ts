@@ -33,7 +33,9 @@ export interface Bench extends AsyncDisposable {
   readonly batches: (readonly Message[])[];
   readonly announced: Message[];
   readonly removals: Removal[];
-  /** The texts announced, and `removed OFFSET`, in order. */
+  /** What was cleared with nothing in it. */
+  readonly cleared: Removal[];
+  /** The texts announced, and `removed OFFSET` or `cleared OFFSET`, in order. */
   readonly events: string[];
 }
 
@@ -63,10 +65,15 @@ export async function openBench(
   const batches: (readonly Message[])[] = [];
   const announced: Message[] = [];
   const removals: Removal[] = [];
+  const cleared: Removal[] = [];
   const events: string[] = [];
   log.onRemoved = (removal) => {
     removals.push(removal);
     events.push(`removed ${removal.offset}`);
+  };
+  log.onCleared = (removal) => {
+    cleared.push(removal);
+    events.push(`cleared ${removal.offset}`);
   };
   log.onStored = (messages) => {
     events.push(...messages.map(({ payload }) => payloadText(payload)));
@@ -79,6 +86,7 @@ export async function openBench(
     batches,
     announced,
     removals,
+    cleared,
     events,
     [Symbol.asyncDispose]: () => Promise.resolve(log[Symbol.asyncDispose]()),
   };

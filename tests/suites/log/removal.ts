@@ -126,6 +126,20 @@ export function testRemoval(test: TestLog): void {
     assert.deepEqual([third.kind, texts(third)], ["complete", ["6"]]);
   });
 
+  test("onCleared is called where clear() has nothing to remove, in order", async ({ log, cleared, events }) => {
+    await log.append(draft("news", 1));
+    await log.clear("news");
+    await log.clear("news");
+    await log.clear("unknown");
+    await log.append(draft("news", 2));
+    const { epoch } = log.top;
+    assert.deepEqual(cleared.map(({ sequence: _, ...removal }) => removal), [
+      { kind: "all", channel: "news", epoch, offset: 1 },
+      { kind: "all", channel: "unknown", epoch, offset: 0 },
+    ]);
+    assert.deepEqual(events, ["1", "removed 1", "cleared 1", "cleared 0", "2"]);
+  });
+
   test("onRemoved is called with what clear() empties, up to its newest message", async ({ log, removals }) => {
     await log.clear("news");
     await log.append(draft("news", 1));
