@@ -290,11 +290,12 @@ function isTakenBack(message: Message, { kind, channel, epoch, sequence }: Remov
 }
 
 /**
- * On a conflated channel, a message replaces earlier ones with the same key. All without a sender share one. No name of
- * a channel has a line end.
+ * On a conflated channel, a message replaces earlier ones with the same key. All without a sender share one. Stored and
+ * transient ones replace their own kind alone: from other nodes they come by two ways, and a transient one that comes late
+ * must not replace a stored one that was published after it. No name of a channel has a line end.
  */
-export function conflationKey(message: Message): string {
-  return `${message.channel}\n${message.from?.id ?? message.socketId ?? ""}`;
+export function conflationKey({ channel, from, socketId, sequence }: Message): string {
+  return `${channel}\n${sequence === 0 ? "transient" : "stored"}\n${from?.id ?? socketId ?? ""}`;
 }
 
 /** The newest message of each sender, in order. */

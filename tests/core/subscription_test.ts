@@ -260,6 +260,8 @@ Deno.test("conflate() keeps the newest of each sender and channel, in order", ()
   const nobody = [createMessage("1"), createMessage("2"), createMessage("3", { socketId: "s1" })];
   assert.deepEqual(conflate(nobody).map(textOf), ["2", "3"]);
   assert.notEqual(conflationKey(a1), conflationKey(elsewhere));
+  const late = [createMessage("stored", { sequence: 2 }), createMessage("older", { sequence: 0 })];
+  assert.deepEqual(conflate(late).map(textOf), ["stored", "older"], "a transient one may come late");
 });
 
 type Step =
