@@ -32,7 +32,7 @@ type AllProtocolSettings = ProtocolSettings & Values<AllSettings>;
 export const ENGINE_PROTOCOLS: readonly OpenProtocol<AllProtocolSettings>[] = [
   registry.centrifuge.open,
   registry.pusher.open,
-  registry.mqtt.openSeats,
+  registry.mqtt.openEngineSide,
 ];
 
 const PROTOCOLS: readonly OpenProtocol<AllProtocolSettings>[] = [...Object.values(others), urls]

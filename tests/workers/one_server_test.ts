@@ -313,3 +313,22 @@ Deno.test("What is scheduled by way of any worker is published once, when it is 
   assert.equal(await reader!.next(), "end", "none comes twice");
   await reader![Symbol.asyncDispose]();
 });
+
+Deno.test("A scheduled message beyond the limit of retained ones is not published, though the engine's thread sends it", async () => {
+  await using server = await startWorkers(["--workers", "2", "--mqtt-max-retained", "1", "--mqtt-port", "0"]);
+  const { port } = server.logger.find("listening for mqtt")[0]!;
+  assert.equal((await post(server, "/a?retain", "kept")).status, 200);
+  const later = await ask(server, "/b?retain&delay=0.01", { method: "POST", body: "one too many" });
+  assert.equal(later.status, 202);
+  const readB = async () => JSON.parse((await ask(server, "/b?since=earliest")).text).messages;
+  const listFailed = () => server.logger.find("scheduled message failed");
+  await until(async () => listFailed().length > 0 || (await readB()).length > 0);
+  assert.deepEqual(await readB(), []);
+  assert.match(String(listFailed()[0]?.reason), /--mqtt-max-retained/);
+  await using reader = await connectTo(`mqtt://127.0.0.1:${port}`, { protocolVersion: 5 });
+  // One that replaces the retained message of its channel takes no more room.
+  await ask(server, "/a?retain&delay=0.01", { method: "POST", body: "replaced" });
+  await until(async () => (await ask(server, "/a")).text.includes("replaced"));
+  await reader.client.subscribeAsync("#", { qos: 1 });
+  assert.equal((await reader.next()).text, "replaced");
+});

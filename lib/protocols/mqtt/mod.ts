@@ -6,13 +6,13 @@ import type { MqttContext, MqttSettings } from "./context.ts";
 import { chooseSubprotocol, listenMqtt, openMqttSocket } from "./doors.ts";
 import { REASONS } from "./reasons.ts";
 import { Recovery } from "./recovery.ts";
-import { RetainedMessages } from "./retained.ts";
+import { openRetained } from "./retaining.ts";
 import { openSharedGroups } from "./seats.ts";
 import { type SessionChange, SessionStore } from "./session_store.ts";
 import { answerTakeOvers } from "./takeover.ts";
 import { Wills } from "./wills.ts";
 
-export { openSeats } from "./seats.ts";
+export { openEngineSide } from "./engine_side.ts";
 export { MQTT_SETTINGS as SETTINGS } from "./settings.ts";
 
 /** The call by which nodes tell each other of sessions. */
@@ -31,16 +31,9 @@ export interface MqttProtocol extends Protocol {
  */
 export async function open(services: Services<MqttSettings>): Promise<MqttProtocol> {
   const { settings, logger, state, hub, connections, cluster, limits: { shares } } = services;
-  const { mqttMaxRetained: maxMessages, mqttMaxRetainedBytes: maxBytes } = settings;
-  const retained = new RetainedMessages({ state, logger, maxMessages, maxBytes, shares });
   const groups = openSharedGroups(services);
-  const observed = [
-    hub.observe((messages) => groups.observe(messages), "delivered"),
-    hub.observe((messages) => retained.observe(messages), "delivered"),
-    hub.observeRemovals((removal) => retained.forget(removal)),
-  ];
-  hub.retainBy(retained);
-  await retained.load();
+  const stopObserving = hub.observe((messages) => groups.observe(messages), "delivered");
+  const retaining = await openRetained(services);
   const store = new SessionStore(state, { maxSessions: settings.mqttMaxSessions, shares });
   shareSessions(store, cluster, logger);
   const wills = new Wills({
@@ -54,7 +47,7 @@ export async function open(services: Services<MqttSettings>): Promise<MqttProtoc
   });
   const context: MqttContext = {
     ...services,
-    retained,
+    retained: retaining.retained,
     store,
     groups,
     wills,
@@ -87,12 +80,12 @@ export async function open(services: Services<MqttSettings>): Promise<MqttProtoc
     async [Symbol.asyncDispose]() {
       const finished = [...context.connectionsOpen].map((connection) => connection.finished);
       drain();
-      for (const stop of observed) stop();
+      stopObserving();
       await listener?.[Symbol.asyncDispose]();
       await Promise.all(finished);
       await recovery[Symbol.asyncDispose]();
       await wills[Symbol.asyncDispose]();
-      await retained[Symbol.asyncDispose]();
+      await retaining[Symbol.asyncDispose]();
     },
   };
 }

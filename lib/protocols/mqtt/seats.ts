@@ -1,10 +1,9 @@
 /**
  * Opens the shared subscriptions: with the desk beside them, or in the thread of the engine where there are workers.
  */
-import { Hono } from "hono";
 import type { Cluster } from "../../core/cluster/cluster.ts";
 import type { Hub } from "../../core/hub.ts";
-import type { Env, Protocol, Services } from "../protocol.ts";
+import type { Services } from "../protocol.ts";
 import { SharedGroups } from "./shared.ts";
 import { type SeatAsk, SeatDesk, type SeatWord } from "./shared_desk.ts";
 
@@ -31,14 +30,8 @@ export function openSharedGroups({ hub, gate, cluster }: SeatServices): SharedGr
   return groups;
 }
 
-/** What the thread of the engine does for the MQTT clients of its workers: it has the desk. */
-export function openSeats({ gate, cluster }: SeatServices): Protocol | undefined {
-  if (cluster === undefined) return undefined;
-  keepDesk(cluster, gate.isProtected);
-  return { routes: new Hono<Env>(), [Symbol.asyncDispose]: () => Promise.resolve() };
-}
-
-function keepDesk(cluster: Cluster, isProtected: (channel: string) => boolean): void {
+/** Opens the desk, in the thread of the engine. */
+export function keepDesk(cluster: Cluster, isProtected: (channel: string) => boolean): void {
   const desk = new SeatDesk({ isProtected, tell: (word) => cluster.tellOwn(WORDS, word) });
   cluster.listenOwn(ASKS, (ask) => desk.hear(ask as SeatAsk));
   cluster.observeGone((node) => desk.forget(node));
