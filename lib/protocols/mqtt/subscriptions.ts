@@ -173,7 +173,7 @@ export class Subscriptions {
     refused: ReadonlyMap<string, unknown>,
   ): Promise<void> | undefined {
     const { messageId = 0, subscriptions, properties } = packet;
-    const { connection } = this.#options;
+    const { connection, delivery } = this.#options;
     const identifier = properties?.subscriptionIdentifier;
     const opened: OpenedSubscription[] = [];
     /** The answer to all filters beyond the limit, of which one is counted. */
@@ -214,7 +214,7 @@ export class Subscriptions {
       }
       const others = opened.filter(({ subscription }) => subscription.group === undefined);
       if (isLarge) {
-        const { client: { socket }, delivery } = this.#options;
+        const { client: { socket } } = this.#options;
         return openSlowly(others, {
           socket,
           delivery,
@@ -228,7 +228,7 @@ export class Subscriptions {
       }
       for (const { subscription, sendsRetained } of others) {
         if (!this.#isOpen(subscription)) continue;
-        if (sendsRetained) this.#sendRetained(subscription);
+        if (sendsRetained) delivery.offerRetained(subscription, this.#findRetained(subscription));
         this.#open(subscription, false, sendsRetained);
       }
       return undefined;
@@ -394,10 +394,5 @@ export class Subscriptions {
 
   #findRetained({ selector }: MqttSubscription): readonly Message[] {
     return [...this.#options.connection.context.retained.match(selector)];
-  }
-
-  #sendRetained(subscription: MqttSubscription): void {
-    const messages = this.#findRetained(subscription);
-    if (messages.length > 0) this.#options.delivery.offerRetained(subscription, messages);
   }
 }
