@@ -6,12 +6,15 @@ const SLICE_MILLISECONDS = 3;
 /** Without a slice for so long, sockets have had their turn. */
 const IDLE_MILLISECONDS = 50;
 
+/** Turns of the event loop that sockets get: one reads a request and the next answers it, on either listener. */
+const REST_TURNS = 2;
+
 /** Those that wait, behind some that were served: to take the first out of very many moves all others. */
 let waiting: (() => void)[] = [];
 let served = 0;
 let isScheduled = false;
-/** When somebody began a slice last, and when sockets had their turn before it. */
-let servedAt = -Infinity;
+/** When the last slice ended, and when sockets had their turns before it. */
+let endedAt = -Infinity;
 let restedAt = -Infinity;
 
 /** Resolves when it is the caller's turn for a slice: at most one caller's in each turn of the event loop. */
@@ -55,27 +58,36 @@ export class SliceClock {
 /**
  * Immediates starve sockets: while one follows another, Deno hardly looks at sockets (measured: of ten slices of 10 ms,
  * all ran before a request that had arrived with them). Before a timer it looks at once. So short slices follow each
- * other as immediates, and a timer comes once they have taken together what one may take.
+ * other as immediates, and timers come once they have taken together what one may take.
  */
 function schedule(): void {
   if (isScheduled) return;
   isScheduled = true;
   setImmediate(() => {
     const now = performance.now();
-    if (now - servedAt > IDLE_MILLISECONDS) restedAt = now;
-    if (now - restedAt < SLICE_MILLISECONDS) serve(now);
-    else setTimeout(() => serve(restedAt = performance.now()), 0);
+    if (now - endedAt > IDLE_MILLISECONDS) restedAt = now;
+    if (now - restedAt < SLICE_MILLISECONDS) serve();
+    else rest(REST_TURNS);
   });
 }
 
-function serve(now: number): void {
-  servedAt = now;
+function rest(turns: number): void {
+  setTimeout(() => {
+    if (turns > 1) return rest(turns - 1);
+    restedAt = performance.now();
+    serve();
+  }, 0);
+}
+
+function serve(): void {
   isScheduled = false;
   const next = waiting[served++];
   if (served * 2 >= waiting.length) {
     waiting = waiting.slice(served);
     served = 0;
   }
+  // Before what is scheduled from here on: a slice may take longer than its owner meant.
+  setImmediate(() => endedAt = performance.now());
   next?.();
   if (waiting.length > 0) schedule();
 }

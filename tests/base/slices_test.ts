@@ -13,9 +13,9 @@ async function connectPair(): Promise<[Deno.TcpConn, Deno.TcpConn]> {
   return await Promise.all([Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port }), accepting]);
 }
 
-/** Keeps the thread busy for as long as a slice lasts. */
-function work(): void {
-  for (const end = performance.now() + 4; performance.now() < end;);
+/** Keeps the thread busy, for as long as a slice lasts unless told otherwise. */
+function work(milliseconds = 4): void {
+  for (const end = performance.now() + milliseconds; performance.now() < end;);
 }
 
 /** How many slices had been done when a byte arrived that was sent before the first. */
@@ -44,6 +44,28 @@ Deno.test("nextSlice() lets a byte from a socket go before many callers that wai
   assert.equal(done, SLICES);
   assert.ok(before <= PATIENCE, `${before} of ${SLICES} slices went first`);
 });
+
+// One slice may take longer than the pause after which the loop counts as idle.
+for (const milliseconds of [4, 60]) {
+  Deno.test(`nextSlice() lets a request be answered between slices of ${milliseconds} ms`, async () => {
+    await using server = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen() {} },
+      () => new Response("answer"),
+    );
+    const ask = async () => await (await fetch(`http://127.0.0.1:${server.addr.port}`)).text();
+    await ask();
+    let done = 0;
+    let answered: Promise<number> | undefined;
+    await Promise.all(Array.from({ length: SLICES }, async () => {
+      await nextSlice();
+      // Asked once slices follow each other.
+      if (++done === 2) answered = ask().then(() => done - 2);
+      work(milliseconds);
+    }));
+    const before = await answered;
+    assert.ok(before !== undefined && before <= PATIENCE, `${before} of ${SLICES} slices went first`);
+  });
+}
 
 Deno.test("SliceClock lets a byte from a socket go before the rest of one caller's work", async () => {
   let done = 0;
