@@ -10,6 +10,7 @@ import { BATCH_FIELDS, METHOD_FIELDS } from "./field_names.ts";
 import { Fields } from "./fields.ts";
 import { type JsonMembers, parseJsonObject } from "../base/json_text.ts";
 import { quote } from "../base/quote.ts";
+import { nextSlice, SliceClock } from "../base/slices.ts";
 import { mapClear, mapPublish, mapReadState, mapRemove, mapStats } from "./maps.ts";
 import { broadcast, MAX_BROADCAST_CHANNELS, publish } from "./publish.ts";
 import { history, historyRemove, info, presence, presenceStats } from "./queries.ts";
@@ -27,7 +28,11 @@ export const MAX_COMMANDS = 10_000;
 /** Fields of a request that are read: no method has so many, and one that is unknown is refused. */
 const MAX_FIELDS = 1_000;
 
+/** Characters of an answer to a batch that is encoded at once. */
+const MAX_WHOLE_ANSWER = 256 * 1024;
+
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
+const ENCODER = new TextEncoder();
 
 /** The methods that tell who is where. */
 const ABOUT_PRESENCE: ReadonlySet<string> = new Set(["presence", "presence_stats", "channels"]);
@@ -97,7 +102,7 @@ export async function handleApi(
   }
   try {
     const fields = new Fields(values);
-    if (method === "batch") return createAnswer(await runBatch(context, fields));
+    if (method === "batch") return answerBatch(await runBatch(context, fields));
     return createAnswer(`{"result":${await runMethod(context, method, fields)}}`);
   } catch (cause) {
     const error = report(context, method, cause);
@@ -139,19 +144,22 @@ function unknownMethod(name: string, ...others: readonly string[]): ApiError {
   return new ApiError("methodNotFound", `There is no method ${quote(name)}: use one of ${known}`);
 }
 
-/** Runs commands one after another or, with `parallel`, all at once. A failed command does not stop the others. */
-async function runBatch(context: CallContext, fields: Fields): Promise<string> {
+/**
+ * Runs commands one after another or, with `parallel`, all at once, and others' between them. A failed command does not
+ * stop the others.
+ */
+async function runBatch(context: CallContext, fields: Fields): Promise<readonly string[]> {
   fields.demandKnown(BATCH_FIELDS, "batch");
   const commands = fields.list("commands", MAX_COMMANDS, "commands: send several batches");
-  let replies: string[] = [];
-  if (fields.boolean("parallel")) {
-    replies = await Promise.all(commands.map((command, index) => runCommand(context, command, index)));
-  } else {
-    for (const [index, command] of commands.entries()) {
-      replies.push(await runCommand(context, command, index));
-    }
+  const isParallel = fields.boolean("parallel");
+  const clock = new SliceClock(1);
+  const replies: (string | Promise<string>)[] = [];
+  for (const [index, command] of commands.entries()) {
+    if (clock.isOver) await clock.next();
+    const reply = runCommand(context, command, index);
+    replies.push(isParallel ? reply : await reply);
   }
-  return `{"replies":[${replies.join(",")}]}`;
+  return await Promise.all(replies);
 }
 
 /** Runs one command: an object with the name of a method as its key, and the request as the value. */
@@ -211,8 +219,29 @@ function parseObject(bytes: Uint8Array): JsonMembers {
   throw new MessagingError("bad_body", "The body is JSON but not an object: send at least {}");
 }
 
-function createAnswer(text: string, status = 200): Response {
-  return new Response(text + "\n", {
+/** Answers a batch: at once, or what is large as fast as it is taken, as to encode it takes long. */
+function answerBatch(replies: readonly string[]): Response {
+  if (replies.reduce((sum, { length }) => sum + length, 0) <= MAX_WHOLE_ANSWER) {
+    return createAnswer(`{"replies":[${replies.join(",")}]}`);
+  }
+  let next = 0;
+  const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    async pull(controller) {
+      await nextSlice();
+      let text = next === 0 ? '{"replies":[' : "";
+      do text += (next === 0 ? "" : ",") + replies[next++]; while (
+        next < replies.length && text.length < MAX_WHOLE_ANSWER
+      );
+      const isLast = next === replies.length;
+      controller.enqueue(ENCODER.encode(isLast ? `${text}]}\n` : text));
+      if (isLast) controller.close();
+    },
+  }, { highWaterMark: 0 });
+  return createAnswer(body);
+}
+
+function createAnswer(content: string | ReadableStream<Uint8Array<ArrayBuffer>>, status = 200): Response {
+  return new Response(typeof content === "string" ? content + "\n" : content, {
     status,
     headers: { "content-type": "application/json", "cache-control": "no-store", ...NO_SNIFFING },
   });

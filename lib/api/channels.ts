@@ -1,4 +1,6 @@
 /** The method `channels` of the HTTP API. Unlike Centrifugo's, it can list channels page by page. */
+import { encodeInSlices, sortInSlices } from "../base/sliced.ts";
+import { SliceClock } from "../base/slices.ts";
 import type { ApiContext } from "./context.ts";
 import { ApiError } from "./error.ts";
 import type { Fields } from "./fields.ts";
@@ -16,47 +18,59 @@ interface Channel {
  * Lists the channels with subscribers by exact name, sorted, with the number of these. `pattern` filters by glob. With
  * `limit`, lists at most that many and, if there are more, `next`: the `cursor` of the next page.
  */
-export function channels({ hub }: ApiContext, fields: Fields): string {
+export async function channels({ hub }: ApiContext, fields: Fields): Promise<string> {
   const pattern = fields.string("pattern");
   const limit = fields.integer("limit", 1, 2 ** 31 - 1) || Infinity;
   const cursor = fields.string("cursor");
   const matches = pattern === "" ? () => true : compileOrThrow(pattern);
   const wanted = hub.listChannels();
-  const { page, more } = takeFirst(wanted, limit, ({ channel }) => channel > cursor && matches(channel));
+  const { page, more } = await takeFirst(
+    wanted,
+    limit,
+    ({ channel }) => channel > cursor && matches(channel),
+  );
   // Not JSON.stringify: an object would put names that look like integers first.
-  const entries = page.map(({ channel, subscribers }) =>
-    `${JSON.stringify(channel)}:{"num_clients":${subscribers}}`
+  const entries = await encodeInSlices(
+    page,
+    ({ channel, subscribers }) => `${JSON.stringify(channel)}:{"num_clients":${subscribers}}`,
   );
   const next = more ? `,"next":${JSON.stringify(page.at(-1)?.channel)}` : "";
   return `{"channels":{${entries.join(",")}}${next}}`;
 }
 
 /**
- * The first wanted channels by name. Keeps and sorts little more than one page, so that a page costs one pass over all
- * channels.
+ * The first wanted channels by name, in slices. Keeps and sorts little more than one page, so that a page costs one pass
+ * over all channels.
  */
-function takeFirst(
+async function takeFirst(
   channels: Iterable<Channel>,
   limit: number,
   isWanted: (channel: Channel) => boolean,
-): { readonly page: readonly Channel[]; readonly more: boolean } {
+): Promise<{ readonly page: readonly Channel[]; readonly more: boolean }> {
   const bound = limit + Math.max(limit, SPARE_NAMES);
-  const found: Channel[] = [];
+  const clock = new SliceClock();
+  let found: Channel[] = [];
   let last: string | undefined;
   let more = false;
-  const cut = () => {
-    found.sort((a, b) => a.channel < b.channel ? -1 : 1);
+  const cut = async () => {
+    const sorted = await sortInSlices(
+      found,
+      (a, b) => a.channel < b.channel ? -1 : a.channel > b.channel ? 1 : 0,
+    );
+    // What was left and subscribed to meanwhile comes a second time.
+    found = sorted.filter(({ channel }, i) => channel !== sorted[i - 1]?.channel);
     if (found.length <= limit) return;
     found.length = limit;
     last = found.at(-1)?.channel;
     more = true;
   };
   for (const channel of channels) {
+    if (clock.isOver) await clock.next();
     if (!isWanted(channel)) continue;
     if (last !== undefined && channel.channel > last) continue;
-    if (found.push(channel) >= bound) cut();
+    if (found.push(channel) >= bound) await cut();
   }
-  cut();
+  await cut();
   return { page: found, more };
 }
 

@@ -1,4 +1,5 @@
 /** The methods of the HTTP API on the maps of channels. Setting a key is a publish, with the key. */
+import { encodeInSlices } from "../base/sliced.ts";
 import { selectChannel } from "../core/channel.ts";
 import { MAX_HISTORY_BYTES } from "../core/history.ts";
 import { encodePayloadJson, type Message } from "../core/message.ts";
@@ -49,8 +50,8 @@ export async function mapReadState(context: ApiContext, fields: Fields): Promise
   const page = key !== ""
     ? { messages: value === undefined ? [] : [value], cursor: undefined }
     : map.page(cursor || undefined, limit, MAX_HISTORY_BYTES);
-  const entries = page.messages.map(encodeEntry).join(",");
-  return `{"entries":[${entries}],"offset":${offset},"epoch":${JSON.stringify(epoch)},"cursor":${
+  const entries = await encodeInSlices(page.messages, encodeEntry);
+  return `{"entries":[${entries.join(",")}],"offset":${offset},"epoch":${JSON.stringify(epoch)},"cursor":${
     JSON.stringify(page.cursor ?? "")
   }}`;
 }

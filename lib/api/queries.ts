@@ -1,4 +1,5 @@
 /** The methods of the HTTP API that query: presence, history, info. `history_remove` is here too. */
+import { encodeInSlices } from "../base/sliced.ts";
 import { readHistory } from "../core/history.ts";
 import type { Position } from "../core/log.ts";
 import { encodePayloadJson, type Message, type Sender } from "../core/message.ts";
@@ -10,10 +11,12 @@ import { POSITION_FIELDS } from "./field_names.ts";
 import type { Fields } from "./fields.ts";
 
 /** Answers with the members of a channel by client id; those that share an id are numbered. */
-export function presence(context: ApiContext, fields: Fields): string {
+export async function presence(context: ApiContext, fields: Fields): Promise<string> {
   const channel = readChannel(context, "presence", fields);
-  const members = [...context.hub.presence.listById(channel)]
-    .map(([id, member]) => `${JSON.stringify(id)}:${encodeClientInfo(member)}`);
+  const members = await encodeInSlices(
+    context.hub.presence.byId(channel),
+    ([id, member]) => `${JSON.stringify(id)}:${encodeClientInfo(member)}`,
+  );
   return `{"presence":{${members.join(",")}}}`;
 }
 
@@ -36,7 +39,7 @@ export async function history(context: ApiContext, fields: Fields): Promise<stri
     throw fields.refuse("since.offset", "is 0, and no message comes before that");
   }
   const { messages, position } = await readHistory(context.hub, { channel, limit: asked, since, reverse });
-  const publications = messages.map(encodePublication);
+  const publications = await encodeInSlices(messages, encodePublication);
   const { epoch, offset } = position;
   return `{"publications":[${publications.join(",")}],"epoch":${JSON.stringify(epoch)},"offset":${offset}}`;
 }

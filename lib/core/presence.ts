@@ -78,18 +78,17 @@ export class Presence {
    * all nodes: `id`, `id#2`, `id#3`.
    */
   listById(channel: string): ReadonlyMap<string, Member> {
-    const counts = new Map<string, number>();
-    const attendance = this.#channels.get(channel);
-    let members = this.list(channel);
+    return new Map(this.byId(channel));
+  }
+
+  /** The same one by one, as they are when this is called: there may be more than one turn should look at. */
+  byId(channel: string): Iterable<readonly [id: string, member: Member]> {
+    const members = this.list(channel);
+    if (members.length === this.#channels.get(channel)?.ids.size) {
+      return members.values().map((member) => [member.id, member] as const);
+    }
     // Nodes learn of remote members at different times.
-    if (members.length !== attendance?.ids.size) members = members.toSorted((a, b) => a.since - b.since);
-    return new Map(
-      members.map((member) => {
-        const number = (counts.get(member.id) ?? 0) + 1;
-        counts.set(member.id, number);
-        return [number === 1 ? member.id : `${member.id}#${number}`, member];
-      }),
-    );
+    return number(members.toSorted((a, b) => a.since - b.since));
   }
 
   /** The numbers of connections, distinct clients and distinct users on a channel. */
@@ -136,5 +135,14 @@ export class Presence {
   #announce(change: PresenceChange): void {
     for (const onChange of this.#observers) onChange(change);
     for (const onChange of this.#watchers.get(change.channel) ?? []) onChange(change);
+  }
+}
+
+function* number(members: readonly Member[]): Iterable<readonly [id: string, member: Member]> {
+  const counts = new Map<string, number>();
+  for (const member of members) {
+    const number = (counts.get(member.id) ?? 0) + 1;
+    counts.set(member.id, number);
+    yield [number === 1 ? member.id : `${member.id}#${number}`, member];
   }
 }

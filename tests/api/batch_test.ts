@@ -90,3 +90,38 @@ withBench("batch without commands has no replies", async (bench) => {
     assert.deepEqual(await bench.call("batch", request), { replies: [] });
   }
 });
+
+for (const parallel of [false, true]) {
+  withBench(
+    `batch answers in whole what is more than one piece of text, parallel ${parallel}`,
+    async (bench) => {
+      const data = "é".repeat(400);
+      for (let i = 0; i < 100; i++) await bench.call("publish", { channel: "news", data });
+      const commands = Array.from({ length: 50 }, (_, i) => ({ history: { channel: "news", limit: i + 1 } }));
+      const answer = await bench.post("batch", JSON.stringify({ commands, parallel }));
+      const { replies } = await answer.json();
+      assert.deepEqual(
+        replies.map((reply: { history: { publications: { data: string }[] } }) =>
+          reply.history.publications.length
+        ),
+        commands.map((_, i) => i + 1),
+      );
+      assert.equal(replies[49].history.publications[49].data, data);
+    },
+  );
+}
+
+withBench("batch lets others go between commands that take no turn by themselves", async (bench) => {
+  for (let i = 0; i < 300; i++) bench.connect({ id: `c${i}`, user: "u", channels: ["news"] });
+  const commands = Array.from({ length: 2_000 }, () => ({ presence: { channel: "news" } }));
+  let turns = 0;
+  let isDone = false;
+  const answering = bench.post("batch", JSON.stringify({ commands })).finally(() => isDone = true);
+  while (!isDone) {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    turns++;
+  }
+  const { replies } = await (await answering).json();
+  assert.equal(replies.length, 2_000);
+  assert.ok(turns >= 20, `${turns} turns`);
+});
