@@ -271,9 +271,7 @@ export class Hub {
     const subscriptions = this.#clients.subscriptionsOf(client);
     if (!subscriptions?.delete(subscription)) return;
     this.#end(subscription);
-    const { channel } = selector;
-    const isSame = (other: Subscription) => other.selector.channel === channel && other.member === member;
-    if (channel !== undefined && ![...subscriptions].some(isSame)) this.presence.leave(channel, member);
+    if (selector.channel !== undefined) this.presence.leave(selector.channel, member);
   }
 
   #end(subscription: Subscription): void {

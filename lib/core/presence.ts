@@ -28,7 +28,8 @@ export interface PresenceChange {
 }
 
 interface Attendance {
-  readonly members: Set<Member>;
+  /** The members, and how often each was added. */
+  readonly members: Map<Member, number>;
   /** Connections by client id and by user; anonymous clients share the user "". */
   readonly ids: Tally;
   readonly users: Tally;
@@ -40,23 +41,30 @@ export class Presence {
   readonly #watchers = new Map<string, Set<(change: PresenceChange) => void>>();
   readonly #observers = new Set<(change: PresenceChange) => void>();
 
-  /** Adds a member. Members are compared by object identity. */
+  /**
+   * Adds a member. Members are compared by object identity; one that is there already is counted, for subscriptions to a
+   * channel by the same member, of which a client may have several.
+   */
   join(channel: string, member: Member): void {
     let attendance = this.#channels.get(channel);
     if (attendance === undefined) {
-      this.#channels.set(channel, attendance = { members: new Set(), ids: new Tally(), users: new Tally() });
+      this.#channels.set(channel, attendance = { members: new Map(), ids: new Tally(), users: new Tally() });
     }
-    if (attendance.members.has(member)) return;
-    attendance.members.add(member);
+    const count = attendance.members.get(member) ?? 0;
+    attendance.members.set(member, count + 1);
+    if (count > 0) return;
     attendance.ids.add(member.id);
     attendance.users.add(member.user ?? "");
     this.#announce({ kind: "join", channel, member });
   }
 
-  /** Removes a member, if present. */
+  /** Removes a member that was added once; takes back one addition of another, and of one that is not there nothing. */
   leave(channel: string, member: Member): void {
     const attendance = this.#channels.get(channel);
-    if (!attendance?.members.delete(member)) return;
+    const count = attendance?.members.get(member);
+    if (attendance === undefined || count === undefined) return;
+    if (count > 1) return void attendance.members.set(member, count - 1);
+    attendance.members.delete(member);
     attendance.ids.remove(member.id);
     attendance.users.remove(member.user ?? "");
     if (attendance.members.size === 0) this.#channels.delete(channel);
@@ -70,7 +78,7 @@ export class Presence {
 
   /** The members of a channel, in the order they joined. */
   list(channel: string): readonly Member[] {
-    return [...this.#channels.get(channel)?.members ?? []];
+    return [...this.#channels.get(channel)?.members.keys() ?? []];
   }
 
   /**

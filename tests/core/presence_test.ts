@@ -14,6 +14,9 @@ Deno.test("Presence.join() counts connections and different clients and users", 
   assert.deepEqual(presence.count("news"), { connections: 3, clients: 2, users: 1 });
   assert.deepEqual(presence.list("news"), [tab1, tab2, other]);
   presence.leave("news", tab1);
+  // It was added twice.
+  assert.deepEqual(presence.count("news"), { connections: 3, clients: 2, users: 1 });
+  presence.leave("news", tab1);
   assert.deepEqual(presence.count("news"), { connections: 2, clients: 2, users: 1 });
   presence.leave("news", tab1);
   presence.leave("news", tab2);
@@ -42,6 +45,7 @@ Deno.test("Presence.watch() is told each join and leave of its channel, once, un
   presence.join("news", john);
   presence.join("news", john);
   presence.join("ops", john);
+  presence.leave("news", john);
   presence.leave("news", john);
   presence.leave("news", john);
   endOther();

@@ -126,10 +126,7 @@ export class ClusterIndex {
     group.size--;
     if (group.size === 0) this.#closeGroup(group);
     const { channel } = group.selector;
-    const isOther = (other: RemoteSubscription) => other.group === group && other.member === member;
-    if (channel !== undefined && ![...client.subscriptions].some(isOther)) {
-      this.#presence.leave(channel, member);
-    }
+    if (channel !== undefined) this.#presence.leave(channel, member);
   }
 
   #openGroup(encoded: string): RemoteGroup {
