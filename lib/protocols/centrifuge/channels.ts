@@ -10,7 +10,7 @@ import { MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES } from "../../core/history.ts";
 import type { Message } from "../../core/message.ts";
 import type { Member, PresenceChange } from "../../core/presence.ts";
 import { encodeBatch } from "../../core/socket.ts";
-import type { Opening, Subscription } from "../../core/subscription.ts";
+import type { Opening } from "../../core/subscription.ts";
 import type {
   End,
   Push,
@@ -25,33 +25,27 @@ import { type Admission, admitAsked, admitByToken, admitSubscribe, verifySubscri
 import { ChannelDelivery, respell } from "./delivery.ts";
 import { MapCatchUps } from "./map_catch_up.ts";
 import { findPersonalChannel } from "./personal.ts";
+import type { Entry } from "./entry.ts";
 import { isFatal, toExpiry, UNSUBSCRIBES } from "./errors.ts";
-import { describeMapOpened, describeOpened, MAP_TYPE, type Start, toCursor } from "./results.ts";
+import {
+  alreadySubscribed,
+  describeMapOpened,
+  describeOpened,
+  MAP_TYPE,
+  type OnResult,
+  sizeOf,
+  type Start,
+  toCursor,
+} from "./results.ts";
 
 /** Bytes after which reading stops what was published to a map while it was read page by page. */
 const MAX_MAP_BYTES = 4 * MAX_HISTORY_BYTES;
+/** Bytes of what was missed that come with the answer to connect: further channels are told as not recovered. */
+const MAX_CONNECT_BYTES = 2 * MAX_HISTORY_BYTES;
 /** Seconds an expired subscription may still take to refresh. */
 const REFRESH_SECONDS = 25;
 /** The flag by which a client asks for an error where there is no recovery. */
 const REJECT_UNRECOVERED = 2;
-
-/** One subscription, from when its channel is taken. */
-interface Entry {
-  readonly tie: Tie;
-  subscription: Subscription | undefined;
-  unwatch: (() => void) | undefined;
-  /** Of a map. */
-  unwatchMap: (() => void) | undefined;
-  readonly expiry: Deadline;
-  /** The name by which the client knows the channel: it finds what is pushed by it, to the byte. */
-  readonly spelling: string;
-  /** Whether its history is still being read. */
-  opening: boolean;
-  /** Why the server ends it as soon as it is open. */
-  end: End | undefined;
-  /** Called when it is open, or closed before it ever was. */
-  settle(): void;
-}
 
 const FROM_NOW: Start = { recover: false, epoch: "", offset: 0, flag: 0, joinLeave: false };
 
@@ -86,7 +80,7 @@ export class CentrifugeChannels {
    */
   async subscribe(
     request: SubscribeRequest,
-    onResult: (result: SubscribeResult) => void,
+    onResult: OnResult,
     spelling: string = request.channel,
   ): Promise<void> {
     const { channel } = request;
@@ -109,7 +103,7 @@ export class CentrifugeChannels {
 
   async #subscribeToMap(
     request: SubscribeRequest,
-    onResult: (result: SubscribeResult) => void,
+    onResult: OnResult,
     spelling: string,
   ): Promise<void> {
     const { channel } = request;
@@ -138,6 +132,7 @@ export class CentrifugeChannels {
     requests: ReadonlyMap<string, SubscribeRequest>,
   ): Promise<ReadonlyMap<string, SubscribeResult>> {
     const results = new Map<string, SubscribeResult>();
+    let room = MAX_CONNECT_BYTES;
     const claimed = claims?.channels ?? [];
     const positions = new Map([...requests].map(([name, request]) => [normalizeChannel(name), request]));
     const personal = findPersonalChannel(this.#session, claims);
@@ -154,8 +149,13 @@ export class CentrifugeChannels {
     await Promise.all(admissions.map(async ([channel, admission]) => {
       const asked = positions.get(channel);
       const delivery = asked && ChannelDelivery.open(this.#session, { ...asked, delta: "" }, channel);
-      const onResult = (result: SubscribeResult) => void results.set(channel, result);
-      await this.#open(channel, { ...asked ?? FROM_NOW, flag: 0, delivery }, admission, onResult);
+      const onResult = (result: SubscribeResult) => {
+        results.set(channel, result);
+        room -= sizeOf(result);
+        return this.#session.format.codec.prepare("subscribe", result);
+      };
+      const start = { ...asked ?? FROM_NOW, flag: 0, delivery, hasRoom: () => room > 0 };
+      await this.#open(channel, start, admission, onResult);
     }));
     return results;
   }
@@ -249,7 +249,7 @@ export class CentrifugeChannels {
     channel: string,
     start: Start,
     admission: Admission,
-    onResult: (result: SubscribeResult) => void,
+    onResult: OnResult,
   ): Promise<void> {
     // A map has its turn.
     if (!start.recover || start.map !== undefined) {
@@ -262,7 +262,7 @@ export class CentrifugeChannels {
     channel: string,
     start: Start,
     admission: Admission,
-    onResult: (result: SubscribeResult) => void,
+    onResult: OnResult,
   ): Promise<void> {
     if (this.#closed) return;
     if (this.#entries.has(channel)) throw alreadySubscribed(channel);
@@ -289,7 +289,8 @@ export class CentrifugeChannels {
     };
     this.#entries.set(channel, entry);
     const member: Member = info === undefined ? client : { ...describe(client), channelInfo: info };
-    const recovers = start.recover && (start.mayRecover || this.#mayRecover(channel, tie));
+    const recovers = start.recover && (start.hasRoom?.() ?? true) &&
+      (start.mayRecover || this.#mayRecover(channel, tie));
     const receive = (messages: readonly Message[]) =>
       delivery?.offer(messages) ??
         client.outbox.offer(
@@ -310,7 +311,7 @@ export class CentrifugeChannels {
           reject(new MessagingError("history_gone", "unrecoverable position"));
           return void this.close(channel);
         }
-        onResult({ ...opened.result, data, ...(isAsked ? {} : toExpiry(expires)) });
+        const answered = onResult({ ...opened.result, data, ...(isAsked ? {} : toExpiry(expires)) });
         if (opened.rest.length > 0 && !receive(opened.rest)) {
           client.end(
             new MessagingError("slow_subscriber", "Too many messages are waiting for you: reconnect"),
@@ -322,7 +323,7 @@ export class CentrifugeChannels {
         if (isAsked && this.#session.pass.renewsSubscriptions) this.#askAgain(channel, entry, expires);
         else this.#expire(channel, entry, expires);
         if (entry.end !== undefined) this.unsubscribeByServer(channel, entry.end);
-        resolve();
+        resolve(answered ?? undefined);
       },
     };
     entry.unwatchMap = start.map?.onLive();
@@ -387,10 +388,6 @@ export class CentrifugeChannels {
   #push(push: Push): void {
     this.#session.send({ kind: "push", push });
   }
-}
-
-function alreadySubscribed(channel: string): MessagingError {
-  return new MessagingError("already_subscribed", `Already subscribed to "${channel}"`);
 }
 
 function describe({ id, name, user, info, protocol, since }: Member): Member {

@@ -19,6 +19,11 @@ export interface Codec {
   decode(frame: string | Uint8Array): readonly Command[];
   /** Writes replies into one frame, which streams may follow with the next. */
   encode(replies: readonly Reply[]): FrameData;
+  /**
+   * Encodes the lists and maps of a result, which may be long, in slices: to write the reply with this same result is
+   * short work then. `encode` writes the same bytes without it.
+   */
+  prepare<K extends keyof Results>(kind: K, result: Results[K]): Promise<void>;
   /** Reads the bare connect request of a unidirectional transport. */
   decodeUniRequest(frame: string | Uint8Array): ConnectRequest;
   /** Writes bare pushes for a unidirectional transport. */

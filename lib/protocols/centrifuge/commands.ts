@@ -55,7 +55,7 @@ export class CentrifugeCommands {
       case "subscribe":
         await channels.subscribe(
           command.request,
-          (result) => session.send({ id, kind: "subscribe", result }),
+          (result) => session.sendSubscribed(id, result),
           asked.kind === "subscribe" ? asked.request.channel : command.request.channel,
         );
         return undefined;
@@ -67,7 +67,15 @@ export class CentrifugeCommands {
         return { id, kind: "publish", result: {} };
       case "presence":
         session.demand("presence", command.request.channel, channels.tie(command.request.channel));
-        return { id, kind: "presence", result: await answerPresence(context.hub, command.request.channel) };
+        return {
+          id,
+          kind: "presence",
+          result: await session.inHeavyTurn(async () => {
+            const result = await answerPresence(context.hub, command.request.channel);
+            await session.format.codec.prepare("presence", result);
+            return result;
+          }),
+        };
       case "presence_stats":
         session.demand("presence", command.request.channel, channels.tie(command.request.channel));
         return {
@@ -80,7 +88,11 @@ export class CentrifugeCommands {
         return {
           id,
           kind: "history",
-          result: await session.inHeavyTurn(() => answerHistory(context.hub, command.request)),
+          result: await session.inHeavyTurn(async () => {
+            const result = await answerHistory(context.hub, command.request);
+            await session.format.codec.prepare("history", result);
+            return result;
+          }),
         };
       case "ping":
         return { id, kind: "ping", result: {} };

@@ -6,7 +6,7 @@ import type { MessagingError } from "../../core/errors.ts";
 import type { Action } from "../../core/rules.ts";
 import type { Values } from "../../base/setting.ts";
 import type { ProtocolSettings, Services } from "../protocol.ts";
-import type { End, Reply } from "./codec.ts";
+import type { End, Reply, SubscribeResult } from "./codec.ts";
 import type { CentrifugeFormat } from "./encoders.ts";
 import type { CENTRIFUGE_SETTINGS } from "./settings.ts";
 
@@ -38,6 +38,11 @@ export interface ChannelOwner extends SessionHandle {
   demand(action: Action, channel: string, tie: Tie): void;
   /** Sends replies and pushes. */
   send(...replies: readonly Reply[]): void;
+  /**
+   * Sends the answer to a subscribe. What is sent after it comes after it, though to encode it may take several turns: the
+   * promise resolves then, and meanwhile no other of these may be sent.
+   */
+  sendSubscribed(id: number, result: SubscribeResult): Promise<void> | undefined;
   /**
    * Runs what may read and answer much, one at a time and as the client takes it.
    *

@@ -6,6 +6,7 @@ import {
   parseJsonObject,
   parseJsonScalar,
 } from "../../base/json_text.ts";
+import { encodeInSlices } from "../../base/sliced.ts";
 import { toJsonPayload } from "../../core/message.ts";
 import { encodePayloadJson, type Payload } from "../../core/message.ts";
 import {
@@ -26,6 +27,7 @@ import {
   CONNECT_REQUEST,
   EMULATION_REQUEST,
   type Field,
+  findLong,
   PUBLICATION,
   PUSH,
   REPLY,
@@ -37,6 +39,7 @@ export const JSON_CODEC: Codec = {
   name: "json",
   decode: decodeCommands,
   encode: (replies) => replies.map(encodeReply).join("\n"),
+  prepare,
   decodeUniRequest: (frame) =>
     decodeMessage(CONNECT_REQUEST, decodeUtf8(frame), { length: 0 }) as unknown as ConnectRequest,
   encodeUni: (pushes) => pushes.map(encodeUniPush).join("\n"),
@@ -46,6 +49,9 @@ export const JSON_CODEC: Codec = {
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const LENIENT_UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Lists and maps that were encoded before the reply that holds them. */
+const PREPARED = new WeakMap<object, string>();
 
 /** The push of one publication as one line, without its end: for encoders that join them by `"\n"`. */
 export function encodePublicationPush(channel: string, publication: Publication): string {
@@ -135,12 +141,12 @@ function encodeValue({ type, always }: Field, value: unknown): string {
     case "list": {
       const items = value as readonly object[] | undefined ?? [];
       if (items.length === 0) return always ? "[]" : "";
-      return `[${items.map((item) => encodeFields(type.shape, item)).join(",")}]`;
+      return PREPARED.get(items) ?? `[${items.map((item) => encodeFields(type.shape, item)).join(",")}]`;
     }
     case "map": {
       const entries = value as ReadonlyMap<string, object | string> | undefined;
       if (entries === undefined || entries.size === 0) return always ? "{}" : "";
-      return encodeMap(type.value, entries);
+      return PREPARED.get(entries) ?? encodeMap(type.value, entries);
     }
     default:
       return "";
@@ -148,11 +154,26 @@ function encodeValue({ type, always }: Field, value: unknown): string {
 }
 
 function encodeMap(shape: Shape | undefined, entries: ReadonlyMap<string, object | string>): string {
-  const fields = [...entries].map(([key, value]) => {
-    const text = shape === undefined ? JSON.stringify(value) : encodeFields(shape, value as object);
-    return `${JSON.stringify(key)}:${text}`;
-  });
-  return `{${fields.join(",")}}`;
+  return `{${[...entries].map((entry) => encodeEntry(shape, entry)).join(",")}}`;
+}
+
+function encodeEntry(shape: Shape | undefined, [key, value]: readonly [string, object | string]): string {
+  const text = shape === undefined ? JSON.stringify(value) : encodeFields(shape, value as object);
+  return `${JSON.stringify(key)}:${text}`;
+}
+
+async function prepare(kind: string, result: object): Promise<void> {
+  for (const [, type, value] of findLong(kind, result)) {
+    if (type.kind === "list") {
+      const items = value as readonly object[];
+      const texts = await encodeInSlices(items, (item) => encodeFields(type.shape, item));
+      PREPARED.set(value, `[${texts.join(",")}]`);
+    } else {
+      const entries = value as ReadonlyMap<string, object>;
+      const texts = await encodeInSlices(entries, (entry) => encodeEntry(type.value, entry));
+      PREPARED.set(value, `{${texts.join(",")}}`);
+    }
+  }
 }
 
 /** Those who agreed on deltas get a string in every case: the text of the JSON value, or of the difference. */

@@ -8,10 +8,10 @@ import { MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES } from "../../core/history.ts";
 import type { LogPage, Position } from "../../core/log.ts";
 import type { ChannelMap } from "../../core/maps/channel_map.ts";
 import { type Admission, admitSubscribe } from "./admission.ts";
-import type { Publication, SubscribeRequest, SubscribeResult } from "./codec.ts";
+import type { Publication, SubscribeRequest } from "./codec.ts";
 import type { ChannelOwner } from "./context.ts";
 import { ChannelDelivery } from "./delivery.ts";
-import { MAP_TYPE, type Start } from "./results.ts";
+import { MAP_TYPE, type OnResult, type Start } from "./results.ts";
 
 /** The phases of the protocol. */
 const LIVE = 0;
@@ -48,7 +48,7 @@ export interface MapCatchUpsOptions {
     channel: string,
     start: Start,
     admission: Admission,
-    onResult: (result: SubscribeResult) => void,
+    onResult: OnResult,
   ): Promise<void>;
 }
 
@@ -86,7 +86,7 @@ export class MapCatchUps {
    */
   async subscribe(
     request: SubscribeRequest,
-    onResult: (result: SubscribeResult) => void,
+    onResult: OnResult,
     spelling: string,
   ): Promise<void> {
     const { channel, phase, cursor, recover } = request;
@@ -102,7 +102,7 @@ export class MapCatchUps {
       const page = catchUp.map.page(cursor || undefined, limit, MAX_HISTORY_BYTES);
       const state = catchUp.delivery.toWholePublications(page.messages);
       if (page.cursor === undefined) return await this.#goLive(catchUp, request, state, onResult);
-      onResult({ type: MAP_TYPE, phase: STATE, cursor: page.cursor, ...catchUp.position, state });
+      await onResult({ type: MAP_TYPE, phase: STATE, cursor: page.cursor, ...catchUp.position, state });
     } catch (error) {
       this.drop(channel);
       throw error;
@@ -163,17 +163,17 @@ export class MapCatchUps {
     catchUp: CatchUp,
     request: SubscribeRequest,
     state: readonly Publication[] | undefined,
-    onResult: (result: SubscribeResult) => void,
+    onResult: OnResult,
   ): Promise<void> {
     const { channel, admission, delivery, map, position } = catchUp;
     const { open, invalidate } = this.#options;
     const page = await this.#read(catchUp);
     if (page.more) {
       const { epoch } = position;
-      if (state !== undefined) return onResult({ type: MAP_TYPE, phase: STATE, ...position, state });
+      if (state !== undefined) return await onResult({ type: MAP_TYPE, phase: STATE, ...position, state });
       const publications = delivery.toWholePublications(page.messages);
       catchUp.position = { epoch, offset: page.messages.at(-1)?.offset ?? position.offset };
-      return onResult({ type: MAP_TYPE, phase: STREAM, ...catchUp.position, publications });
+      return await onResult({ type: MAP_TYPE, phase: STREAM, ...catchUp.position, publications });
     }
     const { joinLeave, recover } = request;
     const onLive = () => map.watch(() => invalidate(channel));

@@ -1,5 +1,6 @@
 /** The Centrifuge client protocol as Protobuf messages: what Dart, Swift and Java clients speak. */
 import { parseJsonText } from "../../base/json_text.ts";
+import { encodeInSlices } from "../../base/sliced.ts";
 import { toJsonPayload } from "../../core/message.ts";
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { encodePayloadJson, type Payload } from "../../core/message.ts";
@@ -20,6 +21,9 @@ import {
   EMULATION_REQUEST,
   type Field,
   type FieldType,
+  findLong,
+  type Long,
+  type LongType,
   PUSH,
   REPLY,
   type Shape,
@@ -33,6 +37,7 @@ export const PROTOBUF_CODEC: Codec = {
   name: "protobuf",
   decode: decodeCommands,
   encode: (replies) => encodeAll(REPLY, replies.map(toReplyValues)),
+  prepare,
   decodeUniRequest: (frame) =>
     decodeMessage(CONNECT_REQUEST, frame, new Overhead()) as unknown as ConnectRequest,
   encodeUni: (pushes) => encodeAll(PUSH, pushes.map(toPushValues)),
@@ -42,6 +47,9 @@ export const PROTOBUF_CODEC: Codec = {
 };
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Lists and maps that were encoded before the reply that holds them, with the tags of their fields. */
+const PREPARED = new WeakMap<object, Uint8Array>();
 
 /** The push of one publication with its length, for encoders that put several into one frame. */
 export function encodePublicationPush(channel: string, publication: Publication): Uint8Array<ArrayBuffer> {
@@ -109,13 +117,45 @@ function writeValue(writer: BinaryWriter, { number, type }: Field, value: unknow
       writeMessage(writer, number, type.shape, value as object);
       break;
     case "list":
-      for (const item of value as readonly object[]) writeMessage(writer, number, type.shape, item);
+    case "map": {
+      const prepared = PREPARED.get(value as object);
+      if (prepared !== undefined) writer.raw(prepared);
+      else {for (const item of listItems(type as LongType, value as Long[2])) {
+          writeMessage(writer, number, item.shape, item.value);
+        }}
       break;
-    case "map":
-      for (const [key, item] of value as ReadonlyMap<string, unknown>) {
-        writeMessage(writer, number, type.entry, { key, value: item });
-      }
-      break;
+    }
+  }
+}
+
+/** What a list or map is written as: messages under the same number. */
+function* listItems(
+  type: LongType,
+  value: Long[2],
+): Iterable<{ readonly shape: Shape; readonly value: object }> {
+  if (type.kind === "list") {
+    for (const item of value as readonly object[]) yield { shape: type.shape, value: item };
+  } else {
+    for (const [key, item] of value as ReadonlyMap<string, unknown>) {
+      yield { shape: type.entry, value: { key, value: item } };
+    }
+  }
+}
+
+async function prepare(kind: string, result: object): Promise<void> {
+  for (const [number, type, value] of findLong(kind, result)) {
+    const parts = await encodeInSlices(listItems(type, value), (item) => {
+      const writer = new BinaryWriter();
+      writeMessage(writer, number, item.shape, item.value);
+      return writer.finish();
+    });
+    const whole = new Uint8Array(parts.reduce((bytes, { length }) => bytes + length, 0));
+    let end = 0;
+    for (const part of parts) {
+      whole.set(part, end);
+      end += part.length;
+    }
+    PREPARED.set(value, whole);
   }
 }
 

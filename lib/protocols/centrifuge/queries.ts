@@ -1,15 +1,27 @@
 /** Answers of the Centrifuge protocol that read and change nothing: presence and history. */
+import { SliceClock } from "../../base/slices.ts";
 import { MessagingError } from "../../core/errors.ts";
 import { readHistory } from "../../core/history.ts";
 import type { Hub } from "../../core/hub.ts";
-import type { HistoryRequest, HistoryResult, PresenceResult, PresenceStatsResult } from "./codec.ts";
+import type {
+  ClientInfo,
+  HistoryRequest,
+  HistoryResult,
+  PresenceResult,
+  PresenceStatsResult,
+} from "./codec.ts";
 import { toClientInfo, toPublication } from "./encoders.ts";
 
 /** Who is on a channel, by client id; clients of other protocols may share one, and are told apart by a number. */
 export async function answerPresence(hub: Hub, channel: string): Promise<PresenceResult> {
   await hub.untilCurrent();
-  const members = hub.presence.listById(channel);
-  return { presence: new Map([...members].map(([id, member]) => [id, toClientInfo(member)])) };
+  const presence = new Map<string, ClientInfo>();
+  const clock = new SliceClock();
+  for (const [id, member] of hub.presence.byId(channel)) {
+    presence.set(id, toClientInfo(member));
+    if (clock.isOver) await clock.next();
+  }
+  return { presence };
 }
 
 export async function answerPresenceStats(hub: Hub, channel: string): Promise<PresenceStatsResult> {

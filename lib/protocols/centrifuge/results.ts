@@ -1,7 +1,8 @@
 /** The answers to subscribes: what a subscription says of itself when it opens, and what comes with it. */
+import { MessagingError } from "../../core/errors.ts";
 import { MAX_HISTORY_MESSAGES } from "../../core/history.ts";
 import type { Cursor, LogPage } from "../../core/log.ts";
-import type { Message } from "../../core/message.ts";
+import { type Message, payloadSize } from "../../core/message.ts";
 import type { ChannelRules } from "../../core/rules.ts";
 import type { Publication, SubscribeRequest, SubscribeResult } from "./codec.ts";
 import type { ChannelDelivery } from "./delivery.ts";
@@ -10,10 +11,15 @@ import { toPublication } from "./encoders.ts";
 /** The subscription's type in the protocol that is a map. */
 export const MAP_TYPE = 1;
 
+/** Takes the answer to a subscribe. Where that takes several turns, it returns a promise. */
+export type OnResult = (result: SubscribeResult) => Promise<void> | void | undefined;
+
 /** Where a subscription begins, and how it is delivered. */
 export interface Start extends Pick<SubscribeRequest, "recover" | "epoch" | "offset" | "flag" | "joinLeave"> {
   /** Where its publications are filtered or written as deltas. */
   readonly delivery?: ChannelDelivery | undefined;
+  /** Whether what it missed may still come along with what others did. */
+  readonly hasRoom?: () => boolean;
   /** Whether the operator, or what it is, lets it recover, whatever rules say. */
   readonly mayRecover?: boolean;
   /** For a subscription to a map. */
@@ -100,4 +106,16 @@ export function describeMapOpened(
 export function toCursor({ recover, epoch, offset }: Start): Cursor {
   if (!recover) return { kind: "latest" };
   return epoch === "" ? { kind: "offset", offset } : { kind: "offset", offset, epoch };
+}
+
+/** Bytes of the publications of an answer. */
+export function sizeOf({ publications = [] }: SubscribeResult): number {
+  return publications.reduce((bytes, { data }) => {
+    if (data.kind === "delta") return bytes + data.bytes.byteLength;
+    return bytes + payloadSize(data.kind === "whole" ? data.payload : data);
+  }, 0);
+}
+
+export function alreadySubscribed(channel: string): MessagingError {
+  return new MessagingError("already_subscribed", `Already subscribed to "${channel}"`);
 }

@@ -359,3 +359,27 @@ export const REPLY: Shape = describe<
   ],
   sub_refresh: [15, message(EXPIRY)],
 });
+
+/** The type of a list or map. */
+export type LongType =
+  | { readonly kind: "list"; readonly shape: Shape }
+  | Extract<FieldType, { readonly kind: "map" }>;
+
+/** A list or map that is not empty, and the number and type of its field. */
+export type Long = readonly [
+  number: number,
+  type: LongType,
+  value: readonly object[] | ReadonlyMap<string, object>,
+];
+
+/** The lists and maps in a result of a kind. */
+export function* findLong(kind: string, result: object): Iterable<Long> {
+  const parent = REPLY.byKey.get(kind)?.type;
+  if (parent?.kind !== "message") return;
+  for (const { key, number, type } of parent.shape.fields) {
+    const value = (result as Readonly<Record<string, unknown>>)[key];
+    if (type.kind === "list" && Array.isArray(value) && value.length > 0) {
+      yield [number, { kind: "list", shape: type.shape }, value];
+    } else if (type.kind === "map" && value instanceof Map && value.size > 0) yield [number, type, value];
+  }
+}

@@ -8,7 +8,7 @@ import type { Tie } from "../../auth/grants.ts";
 import { Deadline } from "../../base/deadline.ts";
 import { Heartbeat } from "../../base/heartbeat.ts";
 import { Serial } from "../../base/serial.ts";
-import { nextSlice, SliceClock } from "../../base/slices.ts";
+import { SliceClock } from "../../base/slices.ts";
 import { type Client, createClient } from "../../core/client.ts";
 import { changeInfo } from "../../core/client_info.ts";
 import { checkSize } from "../../core/draft.ts";
@@ -19,7 +19,16 @@ import { Outbox } from "../../core/outbox.ts";
 import type { Action } from "../../core/rules.ts";
 import type { Socket } from "../../core/socket.ts";
 import { CentrifugeChannels } from "./channels.ts";
-import type { Command, ConnectRequest, ConnectResult, End, RefreshResult, Reply } from "./codec.ts";
+import type {
+  Command,
+  ConnectRequest,
+  ConnectResult,
+  End,
+  RefreshResult,
+  Reply,
+  SubscribeResult,
+} from "./codec.ts";
+import { CommandQueue } from "./command_queue.ts";
 import { CentrifugeCommands } from "./commands.ts";
 import type { CentrifugeContext, ChannelOwner } from "./context.ts";
 import type { CentrifugeFormat } from "./encoders.ts";
@@ -27,6 +36,7 @@ import { isFatal, toDisconnect, toExpiry, toReplyError } from "./errors.ts";
 import { FrameQueue } from "./frame_queue.ts";
 import { checkFrameSize, EarlyFrames } from "./frame_size.ts";
 import { readIntroduction } from "./introduction.ts";
+import { isLong, sendInSlices } from "./slow_answer.ts";
 
 /** How a session reaches its client. */
 export interface CentrifugeTransport {
@@ -49,11 +59,6 @@ const REFRESH_SECONDS = 25;
 /** Commands that may wait while a connect is checked: what one frame holds is plenty. */
 const MAX_WAITING_COMMANDS = 1_024;
 
-/** Commands that are taken in one slice. */
-const MAX_SLICE_COMMANDS = 64;
-/** Commands of one client that may wait for their slice: those of a few full frames. */
-const MAX_RECEIVED_COMMANDS = 16_384;
-
 export class CentrifugeSession implements ChannelOwner {
   /** Names the session to `POST /emulation`; whoever knows it may speak for the client. */
   readonly id: string = crypto.randomUUID();
@@ -64,9 +69,7 @@ export class CentrifugeSession implements ChannelOwner {
   readonly #outbox: Outbox;
   #state: "new" | "connecting" | "connected" | "ended" = "new";
   readonly #frames = new FrameQueue((frame) => this.#read(frame));
-  /** Commands of a frame that wait for their slice. */
-  #received: Command[] = [];
-  #isTaking = false;
+  readonly #received = new CommandQueue((command) => this.#take(command));
   #waiting: Command[] = [];
   readonly #early: EarlyFrames;
   /** For the heavy turns that follow each other. */
@@ -124,24 +127,8 @@ export class CentrifugeSession implements ChannelOwner {
       if (error instanceof MessagingError) return this.end(error);
       return this.#refuse(error instanceof Error ? error.message : String(error));
     }
-    this.#received.push(...commands);
-    if (this.#received.length > MAX_RECEIVED_COMMANDS) {
-      return this.end(new MessagingError("too_many_requests", "Too many commands at once: wait for answers"));
-    }
-    // Those of an earlier frame that wait for their slice come first.
-    if (!this.#isTaking) this.#takeReceived();
-  }
-
-  /** Takes what was received, in slices: a frame of thousands of commands holds up nobody else. */
-  #takeReceived(): void {
-    const clock = new SliceClock();
-    let count = 0;
-    // Most of a command's work comes after it was taken, when the slice's clock is not looked at any more.
-    const end = Math.min(this.#received.length, MAX_SLICE_COMMANDS);
-    while (count < end && !clock.isOver) this.#take(this.#received[count++]!);
-    this.#received.splice(0, count);
-    this.#isTaking = this.#received.length > 0;
-    if (this.#isTaking) void nextSlice().then(() => this.#takeReceived());
+    if (this.#received.add(commands)) return;
+    this.end(new MessagingError("too_many_requests", "Too many commands at once: wait for answers"));
   }
 
   /** Connects a unidirectional client by its bare request. */
@@ -179,7 +166,7 @@ export class CentrifugeSession implements ChannelOwner {
     this.#expiry.clear();
     this.#waiting = [];
     this.#frames.clear();
-    this.#received = [];
+    this.#received.clear();
     this.#channels?.closeAll();
     this.context.sessions.delete(this.id);
     if (this.#client !== undefined) this.context.hub.disconnect(this.#client, code);
@@ -191,6 +178,12 @@ export class CentrifugeSession implements ChannelOwner {
     if (!this.#outbox.offer([this.format.encodeReplies(replies)])) {
       this.end(new MessagingError("slow_subscriber", "Too many messages are waiting for you: reconnect"));
     }
+  }
+
+  sendSubscribed(id: number, result: SubscribeResult): Promise<void> | undefined {
+    const reply = { id, kind: "subscribe", result } as const;
+    if (!isLong(result)) return void this.send(reply);
+    return sendInSlices(reply, this.format, this.#socket, () => this.#isEnded);
   }
 
   /** What the client may do. */
