@@ -45,6 +45,18 @@ export function encodeFrame(event: string, data: unknown, channel?: string): Fra
   return new Frame(JSON.stringify({ event, ...(channel === undefined ? {} : { channel }), data: text }));
 }
 
+/** The same of data that is text of a JSON string already, without its quotes: see `escapeText`. */
+export function encodeEscapedFrame(event: string, data: string, channel: string): Frame {
+  return new Frame(
+    `{"event":${JSON.stringify(event)},"channel":${JSON.stringify(channel)},"data":"${data}"}`,
+  );
+}
+
+/** A text as it stands in a JSON string, without quotes. */
+export function escapeText(text: string): string {
+  return JSON.stringify(text).slice(1, -1);
+}
+
 /** Encodes an error, whose data is an object and no string. */
 export function encodeError(code: number, message: string): Frame {
   return new Frame(JSON.stringify({ event: "pusher:error", data: { code, message } }));

@@ -8,6 +8,8 @@ import { parseChannel } from "../../core/channel.ts";
 import { createDraft } from "../../core/draft.ts";
 import { type ErrorCode, MessagingError, toMessagingError } from "../../core/errors.ts";
 import { readBytes } from "../../http/body.ts";
+import { encodeInSlices } from "../../base/sliced.ts";
+import { SliceClock } from "../../base/slices.ts";
 import { utf8Length } from "../../base/utf8.ts";
 import type { Env } from "../protocol.ts";
 import type { MountedApp } from "./apps.ts";
@@ -47,6 +49,15 @@ class HttpError extends Error {
   }
 }
 
+/** An answer that is JSON already. */
+class JsonText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
 /** A signed request, its body read. */
 interface Call {
   readonly app: MountedApp;
@@ -74,7 +85,11 @@ export function createApiRoutes(context: PusherContext): Hono<Env> {
     try {
       const call = await admit(context, c);
       await context.hub.untilCurrent();
-      return Response.json(await handle(context, call), { headers: { "cache-control": "no-store" } });
+      const result = await handle(context, call);
+      const text = result instanceof JsonText ? result.text : JSON.stringify(result);
+      return new Response(text, {
+        headers: { "content-type": "application/json", "cache-control": "no-store" },
+      });
     } catch (error) {
       return refuse(context, c, error);
     }
@@ -132,7 +147,7 @@ function parseBody(bytes: Uint8Array): Call["body"] {
 async function trigger(context: PusherContext, { app, body }: Call): Promise<unknown> {
   const event = parseEvent(app, body);
   await publish(context, app, event);
-  return describeChannels(context, app, event);
+  return await describeChannels(context, app, event);
 }
 
 async function triggerBatch(context: PusherContext, { app, body }: Call): Promise<unknown> {
@@ -143,12 +158,11 @@ async function triggerBatch(context: PusherContext, { app, body }: Call): Promis
   const events = batch.map((value) => parseEvent(app, value ?? {}));
   await Promise.all(events.map((event) => publish(context, app, event)));
   if (events.every(({ info }) => info.length === 0)) return {};
-  return {
-    batch: events.map((event) => {
-      const [channel = ""] = event.channels;
-      return event.info.length === 0 ? {} : describe(context, app, channel, event.info);
-    }),
-  };
+  const described: unknown[] = [];
+  for (const { channels: [channel = ""], info } of events) {
+    described.push(info.length === 0 ? {} : await describe(context, app, channel, info));
+  }
+  return { batch: described };
 }
 
 /** @throws {HttpError} 400 or 413 */
@@ -227,24 +241,30 @@ async function publish({ hub }: PusherContext, app: MountedApp, event: Event): P
   ));
 }
 
-function describeChannels(context: PusherContext, app: MountedApp, { channels, info }: Event): unknown {
+async function describeChannels(
+  context: PusherContext,
+  app: MountedApp,
+  { channels, info }: Event,
+): Promise<unknown> {
   if (info.length === 0) return {};
-  return { channels: Object.fromEntries(channels.map((name) => [name, describe(context, app, name, info)])) };
+  const described: [string, unknown][] = [];
+  for (const name of channels) described.push([name, await describe(context, app, name, info)]);
+  return { channels: Object.fromEntries(described) };
 }
 
 /** What is known of a channel, of what is asked for: users are counted on presence channels alone. */
-function describe(
+async function describe(
   { hub }: PusherContext,
   app: MountedApp,
   name: string,
   info: readonly string[],
-): Readonly<Record<string, unknown>> {
+): Promise<Readonly<Record<string, unknown>>> {
   const channel = app.prefix + name;
   const { isPresence } = parseKind(name);
   const described: Record<string, unknown> = {};
   for (const attribute of info) {
     if (attribute === "user_count") {
-      if (isPresence) described.user_count = listUsers(hub, channel).length;
+      if (isPresence) described.user_count = (await listUsers(hub, channel)).size;
     } else if (attribute === "subscription_count") {
       described.subscription_count = hub.presence.count(channel).connections;
     }
@@ -252,7 +272,7 @@ function describe(
   return described;
 }
 
-function listChannels(context: PusherContext, { app, query }: Call): unknown {
+async function listChannels(context: PusherContext, { app, query }: Call): Promise<JsonText> {
   const prefix = query.get("filter_by_prefix") ?? "";
   const info = parseInfo(query.get("info") ?? "");
   if (info.includes("user_count") && !prefix.startsWith("presence-")) {
@@ -261,16 +281,24 @@ function listChannels(context: PusherContext, { app, query }: Call): unknown {
       "user_count may only be requested for presence channels: add filter_by_prefix=presence-",
     );
   }
-  const channels: [string, unknown][] = [];
+  // What was left and subscribed to meanwhile comes a second time.
+  const channels = new Map<string, string>();
+  const clock = new SliceClock();
   for (const { channel } of context.hub.listChannels()) {
+    if (clock.isOver) await clock.next();
     if (!channel.startsWith(app.prefix + prefix)) continue;
     const name = channel.slice(app.prefix.length);
-    if (isChannelName(name)) channels.push([name, describe(context, app, name, info)]);
+    if (!isChannelName(name)) continue;
+    const described = info.length === 0 ? {} : await describe(context, app, name, info);
+    channels.set(name, `${JSON.stringify(name)}:${JSON.stringify(described)}`);
   }
-  return { channels: Object.fromEntries(channels) };
+  return new JsonText(`{"channels":{${[...channels.values()].join(",")}}}`);
 }
 
-function describeChannel(context: PusherContext, { app, query, param }: Call): unknown {
+async function describeChannel(
+  context: PusherContext,
+  { app, query, param }: Call,
+): Promise<unknown> {
   const name = param("channel");
   checkChannel(app, name);
   const info = parseInfo(query.get("info") ?? "");
@@ -278,15 +306,19 @@ function describeChannel(context: PusherContext, { app, query, param }: Call): u
     throw new HttpError(400, "user_count may only be requested for presence channels");
   }
   const occupied = context.hub.presence.count(app.prefix + name).connections > 0;
-  return { occupied, ...describe(context, app, name, info) };
+  return { occupied, ...await describe(context, app, name, info) };
 }
 
-function listChannelUsers({ hub }: PusherContext, { app, param }: Call): unknown {
+async function listChannelUsers({ hub }: PusherContext, { app, param }: Call): Promise<JsonText> {
   const name = param("channel");
   if (name.length > MAX_USERS_CHANNEL || !parseKind(name).isPresence) {
     throw new HttpError(400, "Users can only be retrieved for presence channels");
   }
-  return { users: listUsers(hub, app.prefix + name).map(({ id }) => ({ id })) };
+  const users = await encodeInSlices(
+    await listUsers(hub, app.prefix + name),
+    (id) => `{"id":${JSON.stringify(id)}}`,
+  );
+  return new JsonText(`{"users":[${users.join(",")}]}`);
 }
 
 async function terminateConnections(context: PusherContext, { app, param }: Call): Promise<unknown> {

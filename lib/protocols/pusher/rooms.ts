@@ -4,21 +4,15 @@
  */
 import type { Hub } from "../../core/hub.ts";
 import type { Member, PresenceChange } from "../../core/presence.ts";
+import { SliceClock } from "../../base/slices.ts";
 import { Turn } from "../../base/turn.ts";
 import type { Frame } from "../../core/socket.ts";
 import type { MountedApp } from "./apps.ts";
 import { type ChannelKind, parseKind } from "./channel_name.ts";
-import { encodeFrame } from "./frames.ts";
+import { encodeFrame, escapeText } from "./frames.ts";
 
 /** What presence calls the sessions of this protocol. */
 export const PUSHER = "pusher";
-
-/** A user of a presence channel, as Pusher clients see it. */
-export interface PresentUser {
-  readonly id: string;
-  /** Parsed. */
-  readonly info: unknown;
-}
 
 /** A subscriber on this node that is told of changes. */
 export interface RoomSubscriber {
@@ -58,14 +52,55 @@ export class Rooms {
   }
 }
 
-/** The users on a presence channel, each once, longest there first. */
-export function listUsers(hub: Hub, channel: string): readonly PresentUser[] {
-  const users = new Map<string, unknown>();
+/** How a user is written in what new subscribers are told, as long as its info is the same. */
+interface WrittenUser {
+  readonly info: string | undefined;
+  readonly id: string;
+  readonly entry: string;
+}
+
+const written = new WeakMap<Member, WrittenUser>();
+
+/**
+ * Who is on a presence channel, as its new subscribers are told: JSON text of `{ count, ids, hash }`, escaped, each user
+ * once, longest there first. Users are written once and kept: all of 10,000 took 10 ms for every new subscriber.
+ */
+export function encodePresence(hub: Hub, channel: string): string {
+  const users = new Set<string>();
+  let ids = "";
+  let entries = "";
   for (const member of hub.presence.list(channel)) {
     const id = toUserId(member);
-    if (!users.has(id)) users.set(id, toUserInfo(member));
+    if (users.has(id)) continue;
+    const comma = users.size === 0 ? "" : ",";
+    users.add(id);
+    const user = writeUser(member, id);
+    ids += comma + user.id;
+    entries += comma + user.entry;
   }
-  return [...users].map(([id, info]) => ({ id, info }));
+  const quote = '\\"';
+  return `{${quote}count${quote}:${users.size},${quote}ids${quote}:[${ids}],${quote}hash${quote}:{${entries}}}`;
+}
+
+function writeUser(member: Member, userId: string): WrittenUser {
+  const info = toInfoText(member);
+  const known = written.get(member);
+  if (known?.info === info && known !== undefined) return known;
+  const id = escapeText(JSON.stringify(userId));
+  const user = { info, id, entry: `${id}:${info === undefined ? "null" : escapeText(info)}` };
+  written.set(member, user);
+  return user;
+}
+
+/** The users on a presence channel, each once, longest there first; in slices. */
+export async function listUsers(hub: Hub, channel: string): Promise<ReadonlySet<string>> {
+  const users = new Set<string>();
+  const clock = new SliceClock();
+  for (const member of hub.presence.list(channel)) {
+    users.add(toUserId(member));
+    if (clock.isOver) await clock.next();
+  }
+  return users;
 }
 
 /** Who a member is to Pusher clients: its user, or for clients without one its id. */
@@ -73,10 +108,9 @@ export function toUserId(member: Member): string {
   return member.user ?? member.id;
 }
 
-function toUserInfo({ channelInfo, info, name }: Member): unknown {
-  const text = channelInfo ?? info;
-  if (text !== undefined) return JSON.parse(text);
-  return name === undefined ? undefined : { name };
+/** JSON text of what is known of a member. */
+function toInfoText({ channelInfo, info, name }: Member): string | undefined {
+  return channelInfo ?? info ?? (name === undefined ? undefined : JSON.stringify({ name }));
 }
 
 /** One channel. Disposing it stops watching. */
@@ -131,8 +165,8 @@ class Room implements Disposable {
     const user = toUserId(member);
     const connections = this.#change(user, kind === "join" ? 1 : -1);
     if (kind === "join" && connections === 1) {
-      const info = toUserInfo(member);
-      const data = { user_id: user, ...(info === undefined ? {} : { user_info: info }) };
+      const info = toInfoText(member);
+      const data = `{"user_id":${JSON.stringify(user)}${info === undefined ? "" : `,"user_info":${info}`}}`;
       this.#tell(encodeFrame("pusher_internal:member_added", data, this.#name), user);
     } else if (kind === "leave" && connections === 0) {
       this.#tell(encodeFrame("pusher_internal:member_removed", { user_id: user }, this.#name), user);

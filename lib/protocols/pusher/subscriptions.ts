@@ -16,8 +16,8 @@ import { watchExpiry } from "../protocol.ts";
 import type { MountedApp } from "./apps.ts";
 import { type ChannelKind, isChannelName, parseKind } from "./channel_name.ts";
 import type { PusherContext } from "./context.ts";
-import { encodeFrame, openPositionedEncoder } from "./frames.ts";
-import { listUsers, type RoomSubscriber } from "./rooms.ts";
+import { encodeEscapedFrame, encodeFrame, escapeText, openPositionedEncoder } from "./frames.ts";
+import { encodePresence, type RoomSubscriber } from "./rooms.ts";
 import { isSigned } from "./signature.ts";
 import {
   checkInfo,
@@ -313,20 +313,17 @@ export class PusherSubscriptions {
    * @param isPositioned whether the client is told behind which id it begins
    */
   #succeed(channel: string, { isPresence }: ChannelKind, entry: Entry, isPositioned = false): void {
-    const { epoch, sequence } = this.#context.hub.top;
-    const data = {
-      ...(isPresence ? this.#describe(channel) : {}),
-      ...(isPositioned ? { id: formatId(epoch, sequence) } : {}),
-    };
-    this.#send(encodeFrame("pusher_internal:subscription_succeeded", data, channel));
+    const { hub } = this.#context;
+    const { epoch, sequence } = hub.top;
+    const data = [
+      ...(isPresence
+        ? [`${escapeText('"presence"')}:${encodePresence(hub, this.#app.prefix + channel)}`]
+        : []),
+      ...(isPositioned ? [escapeText(`"id":${JSON.stringify(formatId(epoch, sequence))}`)] : []),
+    ];
+    this.#send(encodeEscapedFrame("pusher_internal:subscription_succeeded", `{${data.join(",")}}`, channel));
     // The success may have been too much for a slow client.
     if (this.#entries.get(channel) === entry) this.#context.rooms.enter(this.#app, channel, entry);
-  }
-
-  #describe(channel: string): { readonly presence: unknown } {
-    const users = listUsers(this.#context.hub, this.#app.prefix + channel);
-    const hash = Object.fromEntries(users.map(({ id, info }) => [id, info ?? null]));
-    return { presence: { count: users.length, ids: users.map(({ id }) => id), hash } };
   }
 
   /** The last event, or word that there is none, then what was published since. */

@@ -1,6 +1,8 @@
 /** Every frame of the Pusher protocol to the letter: what a client says, and all that it is answered. */
 import assert from "node:assert/strict";
-import { encodeError, parseFrame } from "../../../lib/protocols/pusher/frames.ts";
+import { type Member, Presence } from "../../../lib/core/presence.ts";
+import { encodeError, encodeEscapedFrame, parseFrame } from "../../../lib/protocols/pusher/frames.ts";
+import { encodePresence } from "../../../lib/protocols/pusher/rooms.ts";
 import type { TestApp } from "../../test_app.ts";
 import { APP, openServerLibrary, RawPusher, sign, startPusherApp, startPusherApps } from "./pusher_app.ts";
 
@@ -409,4 +411,36 @@ Deno.test("frames are read with data as an object, as JSON text and as text", ()
     encodeError(4_200, 'a "b"').data,
     '{"event":"pusher:error","data":{"code":4200,"message":"a \\"b\\""}}',
   );
+});
+
+Deno.test("encodePresence() writes each user once, whatever its id and info are, and anew when the info changes", () => {
+  const presence = new Presence();
+  const create = (user: string | undefined, info: string | undefined, name?: string): Member => {
+    return { id: "client", name, user, channelInfo: info, protocol: "pusher", since: 0 };
+  };
+  const members = [
+    create('a"\\\n', '{"text":"é\\"\\\\\\u2028 "}'),
+    create('a"\\\n', '"second connection"'),
+    create("12", undefined, 'Name "x"'),
+    create("__proto__", "[1, 2]"),
+    create(undefined, undefined),
+  ];
+  for (const member of members) presence.join("room", member);
+  const read = () => {
+    const frame = encodeEscapedFrame("e", encodePresence({ presence } as never, "room"), "presence-room");
+    const { event, channel, data } = JSON.parse(String(frame.data));
+    assert.deepEqual([event, channel], ["e", "presence-room"]);
+    return JSON.parse(data);
+  };
+  const ids = ['a"\\\n', "12", "__proto__", "client"];
+  const { count, ids: told, hash } = read();
+  assert.deepEqual([count, told], [4, ids]);
+  assert.deepEqual(ids.map((id) => Object.getOwnPropertyDescriptor(hash, id)?.value), [
+    { text: 'é"\\\u2028 ' },
+    { name: 'Name "x"' },
+    [1, 2],
+    null,
+  ]);
+  (members[3] as { channelInfo?: string }).channelInfo = "[3]";
+  assert.deepEqual(Object.getOwnPropertyDescriptor(read().hash, "__proto__")?.value, [3]);
 });
