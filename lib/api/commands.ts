@@ -2,6 +2,7 @@
  * Commands to the clients of a user, on all nodes. Methods of the HTTP API create them, and each node carries them out
  * for its local clients.
  */
+import { SliceClock } from "../base/slices.ts";
 import type { Client } from "../core/client.ts";
 import type { Cluster } from "../core/cluster/cluster.ts";
 import { MessagingError } from "../core/errors.ts";
@@ -110,21 +111,41 @@ export async function runOnAllNodes(context: ApiContext, command: Command): Prom
 async function runLocally({ hub, logger }: ApiContext, command: Command): Promise<Tally> {
   const { method, user, client: id, labels } = command;
   const passes = labels === undefined ? () => true : compileFilter(labels);
-  const clients = [...hub.clients].filter((client) =>
+  const isChosen = (client: Client) =>
     (user === undefined || (client.user ?? "") === user) && (id === "" || client.id === id) &&
-    passes(client.labels ?? NO_LABELS)
-  );
-  const outcomes = await Promise.allSettled(clients.map(async (client) => await act(client, command)));
-  const present = outcomes.some(({ status }) => status === "rejected") ? new Set(hub.clients) : undefined;
+    passes(client.labels ?? NO_LABELS);
+  const clock = new SliceClock();
+  const acting: Promise<Failure | undefined>[] = [];
+  // Those that are here now, in slices: it may be all there are.
+  for (const client of [...hub.clients]) {
+    if (clock.isOver) await clock.next();
+    if (isChosen(client)) acting.push(attempt(client, command));
+  }
+  const failures = (await Promise.all(acting)).filter((failure) => failure !== undefined);
+  const present = failures.length > 0 ? new Set(hub.clients) : undefined;
   let failed = 0;
-  outcomes.forEach((outcome, i) => {
-    const client = clients[i];
-    if (outcome.status === "fulfilled" || client === undefined || !present?.has(client)) return;
+  for (const { client, cause } of failures) {
+    if (!present?.has(client)) continue;
     failed++;
-    const reason = outcome.reason instanceof Error ? outcome.reason.stack : String(outcome.reason);
+    const reason = cause instanceof Error ? cause.stack : String(cause);
     logger.write("error", "api call failed for a client", { method, id: client.id, reason });
-  });
-  return { clients: clients.length, failed };
+  }
+  return { clients: acting.length, failed };
+}
+
+interface Failure {
+  readonly client: Client;
+  readonly cause: unknown;
+}
+
+/** Carries out a command for one client; never rejects. */
+async function attempt(client: Client, command: Command): Promise<Failure | undefined> {
+  try {
+    await act(client, command);
+    return undefined;
+  } catch (cause) {
+    return { client, cause };
+  }
 }
 
 /** Carries out a command for one client. Skips clients whose protocol has no such command, except to end them. */

@@ -11,6 +11,8 @@ const ABSENCE_MILLISECONDS = 3_000;
 const RESTART_MILLISECONDS = 30_000;
 /** How long the absences of facts are remembered where another node sends. */
 const REMEMBERED_MILLISECONDS = 60_000;
+/** Facts that are noted in one turn of the event loop: when a node goes, very many disappear at once. */
+const TURN_FACTS = 256;
 /** Changes that may wait beside those that a new sender finds; beyond, the target is told what came of them. */
 const MAX_WAITING = 10_000;
 
@@ -102,7 +104,7 @@ export class FactChanges {
     const absent = departed.filter((key) => this.#gone.has(key));
     for (const key of absent.sort((a, b) => this.#gone.get(a)! - this.#gone.get(b)!)) this.#absent.add(key);
     for (const key of [...facts.keys()].sort()) this.#note(key);
-    this.#confirm();
+    this.#confirm(Infinity);
     this.#maxWaiting = this.#waiting.length + MAX_WAITING;
   }
 
@@ -148,10 +150,12 @@ export class FactChanges {
     this.#wakeAt(this.#clock.now() + ABSENCE_MILLISECONDS);
   }
 
-  /** Notes what has not come back in time. */
-  #confirm(): void {
+  /** Notes what has not come back in time, so many at most: the rest follows in the next turn. */
+  #confirm(most: number): void {
     const now = this.#clock.now();
+    let count = 0;
     for (const key of this.#absent) {
+      if (++count > most) return this.#wakeAt(now);
       const until = (this.#gone.get(key) ?? now) + ABSENCE_MILLISECONDS;
       if (until > now) {
         this.#wakeAt(until);
@@ -164,8 +168,11 @@ export class FactChanges {
     const until = this.#startedAt + RESTART_MILLISECONDS;
     if (this.#unseen.size === 0) return;
     if (until > now) return this.#wakeAt(until);
-    for (const key of this.#unseen) this.#note(key);
-    this.#unseen.clear();
+    for (const key of this.#unseen) {
+      if (++count > most) return this.#wakeAt(now);
+      this.#unseen.delete(key);
+      this.#note(key);
+    }
   }
 
   #note(key: string): void {
@@ -197,7 +204,7 @@ export class FactChanges {
     this.#wakesAt = at;
     this.#cancelTimer = this.#clock.after(at - this.#clock.now(), () => {
       this.#wakesAt = Infinity;
-      this.#confirm();
+      this.#confirm(TURN_FACTS);
     });
   }
 

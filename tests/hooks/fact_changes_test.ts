@@ -197,3 +197,40 @@ Deno.test("a target that takes nothing for long is told what came of too many ch
   bench.finish();
   assert.deepEqual([...bench.told], [["stays", ""]]);
 });
+
+Deno.test("Of very many facts that have gone at once, a few are noted in each turn, and all in the end", () => {
+  const holds = new Map(Array.from({ length: 2_000 }, (_, i) => [`fact ${i}`, ""]));
+  const told = new Map(holds);
+  const tasks: (() => void)[] = [];
+  let now = 0;
+  let notice: (key: string) => void = () => {};
+  let noted = 0;
+  const changes = new FactChanges({
+    facts: {
+      keys: () => holds.keys(),
+      find: (key) => holds.get(key),
+      describe: () => [],
+      watch(onChange) {
+        notice = onChange;
+        return () => {};
+      },
+    },
+    told: { keys: () => told.keys(), find: (key) => told.get(key) },
+    clock: { now: () => now, after: (_milliseconds, task) => (tasks.push(task), () => {}) },
+    onReady: () => noted++,
+    onOverflow: () => assert.fail("there is room"),
+  });
+  const stop = changes.watch();
+  changes.lead([]);
+  holds.clear();
+  for (const key of told.keys()) notice(key);
+  now += 10_000;
+  while (tasks.length > 0) {
+    const before = noted;
+    tasks.shift()!();
+    assert.ok(noted - before <= 500, `${noted - before} in one turn`);
+  }
+  assert.equal(changes.waiting, 2_000);
+  assert.deepEqual(changes.take(2_000).map(({ key }) => key), [...told.keys()]);
+  stop();
+});

@@ -135,9 +135,9 @@ export class Delivery {
     return this.#queue.length === 0;
   }
 
-  /** Drops what waits for a subscription that has ended. */
-  drop(subscription: MqttSubscription): void {
-    this.#keep((item) => item.subscription !== subscription);
+  /** Drops what waits for subscriptions that have ended. To do that for one after another takes long. */
+  drop(subscriptions: ReadonlySet<MqttSubscription>): void {
+    this.#keep(({ subscription }) => subscription === undefined || !subscriptions.has(subscription));
   }
 
   /** Drops what waits for a subscription and was removed meanwhile. */

@@ -175,6 +175,22 @@ export class RetainedMessages implements AsyncDisposable, Retainer {
 
   /** The retained messages of the channels of a selector. */
   *match(selector: Selector): Iterable<Message> {
+    for (const message of this.#look(selector)) if (message !== undefined) yield message;
+  }
+
+  /** The same in slices: what is retained meanwhile may be among them. */
+  async find(selector: Selector): Promise<readonly Message[]> {
+    const clock = new SliceClock();
+    const found: Message[] = [];
+    for (const message of this.#look(selector)) {
+      if (message !== undefined) found.push(message);
+      if (clock.isOver) await clock.next();
+    }
+    return found;
+  }
+
+  /** Looks at each message that may be of a selector: undefined for one that is not. */
+  *#look(selector: Selector): Iterable<Message | undefined> {
     const { channel } = selector;
     if (channel !== undefined) {
       const message = this.#all.get(channel)?.message;
@@ -182,9 +198,9 @@ export class RetainedMessages implements AsyncDisposable, Retainer {
       return;
     }
     for (const { message, segments } of this.#all.values()) {
-      if (!selector.patterns.some((pattern) => matchesPattern(pattern, segments))) continue;
-      if (selector.hides?.(message.channel) || isHidden(selector, message.channel)) continue;
-      if (this.#isAlive(message)) yield message;
+      const matches = selector.patterns.some((pattern) => matchesPattern(pattern, segments)) &&
+        !selector.hides?.(message.channel) && !isHidden(selector, message.channel);
+      yield matches && this.#isAlive(message) ? message : undefined;
     }
     this.#save();
   }

@@ -7,6 +7,7 @@ import type { Message } from "../../core/message.ts";
 import type { Socket } from "../../core/socket.ts";
 import type { Delivery, MqttSubscription } from "./delivery.ts";
 import type { HeldMessages } from "./held.ts";
+import type { RetainedMessages } from "./retained.ts";
 
 /** A subscription that is to be opened. */
 export interface OpenedSubscription {
@@ -24,11 +25,24 @@ export interface SlowOpener {
   isOpen(subscription: MqttSubscription): boolean;
   /** @param areRetained whether they were retained before the subscription was made */
   receive(subscription: MqttSubscription, messages: readonly Message[], areRetained: boolean): boolean;
-  findRetained(subscription: MqttSubscription): readonly Message[];
+  /** In slices. What is published meanwhile may be among them. */
+  findRetained(subscription: MqttSubscription): Promise<readonly Message[]>;
 }
 
 /** Retained or held messages that are offered at once. */
 const PAGE = 256;
+
+/** Comparisons of filters with retained messages in one turn, and bytes of retained messages offered at once. */
+const MAX_MATCHES = 1_000;
+const MAX_RETAINED_BYTES = 256 * 1024;
+
+/** Whether there may be more retained messages to look at, or to send, than fit into one turn and one queue. */
+export function opensSlowly(
+  filters: number,
+  { size, bytes }: Pick<RetainedMessages, "size" | "bytes">,
+): boolean {
+  return filters * size > MAX_MATCHES || bytes > MAX_RETAINED_BYTES;
+}
 
 /** Opens subscriptions. Resolves when all retained messages are offered, or the subscriptions have ended. */
 export async function openSlowly(opened: readonly OpenedSubscription[], opener: SlowOpener): Promise<void> {
@@ -54,7 +68,7 @@ async function sendSlowly(
   const isOpen = () => opener.isOpen(subscription);
   await nextSlice();
   // What is held comes live.
-  const messages = opener.findRetained(subscription).filter((message) => !held.has(message));
+  const messages = (await opener.findRetained(subscription)).filter((message) => !held.has(message));
   for (let i = 0; i < messages.length && isOpen(); i += PAGE) {
     await nextSlice();
     await socket.drained();

@@ -18,15 +18,11 @@ import { HeldMessages } from "./held.ts";
 import { Memberships } from "./memberships.ts";
 import { REASONS, toSubscribeReason } from "./reasons.ts";
 import { type StoredSubscription, toStoredSubscription } from "./session_store.ts";
-import { type OpenedSubscription, openSlowly } from "./slow_opening.ts";
+import { type OpenedSubscription, openSlowly, opensSlowly } from "./slow_opening.ts";
 import { type Filter, isHidden, parseFilter, toChannelError, tryParseFilter } from "./topics.ts";
 
 /** SUBSCRIBE and UNSUBSCRIBE packets that may wait for the application. */
 const MAX_ASKING = 64;
-
-/** Comparisons of filters with retained messages in one turn, and bytes of retained messages offered at once. */
-const MAX_MATCHES = 1_000;
-const MAX_RETAINED_BYTES = 256 * 1024;
 
 export interface SubscriptionsOptions {
   readonly connection: SessionConnection;
@@ -97,7 +93,7 @@ export class Subscriptions {
       // What was missed at QoS 0 is not sent.
       return Object.assign(former, terms, former.qos === 0 ? { epoch, sequence } : {});
     }
-    if (former !== undefined) this.#close(former);
+    if (former !== undefined) this.#closeAll(new Set([former]));
     const subscription = { ...filter, ...terms, filter: topic, live: undefined, epoch, sequence };
     this.#all.set(topic, subscription);
     return subscription;
@@ -161,10 +157,8 @@ export class Subscriptions {
     });
   }
 
-  /** Whether there may be more retained messages to look at, or to send, than fit into one turn and one queue. */
   #isLarge({ subscriptions }: ISubscribePacket): boolean {
-    const { retained } = this.#options.connection.context;
-    return subscriptions.length * retained.size > MAX_MATCHES || retained.bytes > MAX_RETAINED_BYTES;
+    return opensSlowly(subscriptions.length, this.#options.connection.context.retained);
   }
 
   /** @param refused what the application refused, by the topic filter */
@@ -223,12 +217,14 @@ export class Subscriptions {
           open: (subscription, sendsRetained) => this.#open(subscription, false, sendsRetained),
           isOpen: (subscription) => this.#isOpen(subscription),
           receive: (subscription, messages, areOld) => this.#receive(subscription, messages, areOld),
-          findRetained: (subscription) => this.#findRetained(subscription),
+          findRetained: ({ selector }) => connection.context.retained.find(selector),
         });
       }
       for (const { subscription, sendsRetained } of others) {
         if (!this.#isOpen(subscription)) continue;
-        if (sendsRetained) delivery.offerRetained(subscription, this.#findRetained(subscription));
+        if (sendsRetained) {
+          delivery.offerRetained(subscription, [...connection.context.retained.match(subscription.selector)]);
+        }
         this.#open(subscription, false, sendsRetained);
       }
       return undefined;
@@ -251,12 +247,15 @@ export class Subscriptions {
   }
 
   #unsubscribe({ messageId = 0, unsubscriptions }: IUnsubscribePacket): void {
+    const closed = new Set<MqttSubscription>();
     const granted = unsubscriptions.map((filter) => {
       const subscription = this.#all.get(normalizeChannel(filter));
-      if (subscription === undefined) return REASONS.noSubscription;
-      this.#close(subscription);
+      // One that is named twice is gone the second time.
+      if (subscription === undefined || closed.has(subscription)) return REASONS.noSubscription;
+      closed.add(subscription);
       return REASONS.success;
     });
+    this.#closeAll(closed);
     void this.#saveThen(() => {
       this.#options.connection.send({ cmd: "unsuback", messageId, granted });
       return undefined;
@@ -332,15 +331,17 @@ export class Subscriptions {
     this.#options.delivery.takeBack(subscription, isTakenBack);
   }
 
-  #close(subscription: MqttSubscription): void {
+  #closeAll(subscriptions: ReadonlySet<MqttSubscription>): void {
     const { connection: { context }, delivery, pass } = this.#options;
-    const { filter, live, selector } = subscription;
-    this.#all.delete(filter);
-    if (selector.channel !== undefined) pass.forgetSubscription(selector.channel);
-    if (live !== undefined) context.hub.unsubscribe(live);
-    this.#memberships.leave(subscription);
-    this.#held.delete(subscription);
-    delivery.drop(subscription);
+    for (const subscription of subscriptions) {
+      const { filter, live, selector } = subscription;
+      this.#all.delete(filter);
+      if (selector.channel !== undefined) pass.forgetSubscription(selector.channel);
+      if (live !== undefined) context.hub.unsubscribe(live);
+      this.#memberships.leave(subscription);
+      this.#held.delete(subscription);
+    }
+    delivery.drop(subscriptions);
   }
 
   /** @param areOld whether they were retained before the subscription was made, and are sent as such */
@@ -390,9 +391,5 @@ export class Subscriptions {
 
   #isOpen(subscription: MqttSubscription): boolean {
     return !this.#closed && this.#all.get(subscription.filter) === subscription;
-  }
-
-  #findRetained({ selector }: MqttSubscription): readonly Message[] {
-    return [...this.#options.connection.context.retained.match(selector)];
   }
 }
