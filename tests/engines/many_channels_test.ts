@@ -5,6 +5,7 @@ import { matchesSelector, selectPatterns } from "../../lib/core/channel.ts";
 import { createDraft } from "../../lib/core/draft.ts";
 import type { Cursor } from "../../lib/core/log.ts";
 import type { Message } from "../../lib/core/message.ts";
+import { NATS_SERVER, NatsCluster } from "../nats_cluster.ts";
 import { startApp } from "../test_app.ts";
 
 const CHANNELS = 600;
@@ -16,14 +17,17 @@ const SELECTORS = [
   ["*/7", "room/8/**"],
 ];
 
-for (const engine of ["memory", "sqlite"] as const) {
-  Deno.test(`The ${engine} engine reads every message of many channels once and in order`, async () => {
+for (const engine of ["memory", "sqlite", "jetstream"] as const) {
+  // Without NATS there is no such engine: the tests of `tests/cluster` say how to get it.
+  const ignore = engine === "jetstream" && NATS_SERVER === undefined;
+  const name = `The ${engine} engine reads every message of many channels once and in order`;
+  Deno.test({ name, ignore }, async () => {
     const folder = await Deno.makeTempDir();
     {
-      await using app = await startApp(
-        "--engine",
-        engine === "memory" ? "memory:" : `sqlite:${join(folder, "log.db")}`,
-      );
+      await using nats = engine === "jetstream" ? await NatsCluster.start(1) : undefined;
+      const urls = { memory: "memory:", sqlite: `sqlite:${join(folder, "log.db")}` };
+      const url = nats === undefined ? urls[engine as keyof typeof urls] : `nats://${nats.hosts}?stream=many`;
+      await using app = await startApp("--engine", url);
       const { hub } = app.app;
       const stored: Message[] = [];
       hub.observe((messages) => stored.push(...messages));
