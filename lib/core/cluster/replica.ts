@@ -2,11 +2,14 @@
  * A replica of the entries of one peer. Numbered changes keep it up to date; when one is missing, all entries are read
  * again, page by page. The cluster keeps a replica for each peer.
  */
+import { nextSlice } from "../../base/slices.ts";
 import type { Change } from "./codec.ts";
 import type { ClusterIndex, RemoteClient, RemoteSubscription } from "./index.ts";
 
 /** Changes that may wait while pages are read; beyond that, reading starts over. */
 const MAX_WAITING = 20_000;
+/** Entries that are removed in one turn of the event loop: with a peer go all that it had. */
+const TURN_ENTRIES = 6_000;
 
 type Entry =
   | { readonly kind: "client"; readonly client: RemoteClient }
@@ -18,7 +21,8 @@ interface Reading {
   after: number;
   /** The sequence of the first page. */
   from: number | undefined;
-  readonly entries: Change[];
+  /** The keys of the pages so far. */
+  readonly keys: Set<number>;
 }
 
 /** A request to the peer for its entries after a key; undefined for none. */
@@ -90,37 +94,43 @@ export class Replica {
     // A page that was requested twice may arrive twice.
     if (reading === undefined || page.after !== reading.after) return undefined;
     reading.from ??= page.sequence;
-    for (const change of page.changes) reading.entries.push(change);
+    // At once: all of them at the end would be more than one turn of the event loop should do.
+    for (const change of page.changes) {
+      this.#apply(change);
+      reading.keys.add(change[1]);
+    }
     const last = page.changes.at(-1);
     if (page.more && last !== undefined) {
       reading.after = last[1];
       return { ask: reading.after };
     }
-    return this.#install(reading.entries, reading.from);
+    return this.#finish(reading.keys, reading.from);
   }
 
-  /** Removes all entries: the peer is gone. */
+  /** Removes all entries, a few at a time: the peer is gone. */
   clear(): void {
-    for (const key of [...this.#entries.keys()]) this.#remove(key);
+    let count = 0;
+    for (const key of this.#entries.keys()) {
+      if (++count > TURN_ENTRIES) return void nextSlice().then(() => this.clear());
+      this.#remove(key);
+    }
   }
 
   #read(): PageRequest {
-    this.#reading = { after: 0, from: undefined, entries: [] };
+    this.#reading = { after: 0, from: undefined, keys: new Set() };
     this.#waiting = new Map();
     return { ask: 0 };
   }
 
   /**
-   * Replaces the entries by those of the pages. Pages after the first may include later changes; applying these again
-   * is harmless, as keys are never reused. Entries that ended meanwhile are removed by these changes.
+   * Removes what none of the pages had. Pages after the first may include later changes; applying these again is
+   * harmless, as keys are never reused. Entries that ended meanwhile are removed by these changes.
    */
-  #install(entries: readonly Change[], sequence: number): PageRequest {
+  #finish(keys: ReadonlySet<number>, sequence: number): PageRequest {
     const waiting = this.#waiting;
     this.#reading = undefined;
     this.#waiting = new Map();
-    const keys = new Set(entries.map(([, key]) => key));
     for (const key of [...this.#entries.keys()]) if (!keys.has(key)) this.#remove(key);
-    for (const change of entries) this.#apply(change);
     this.#sequence = sequence;
     let request: PageRequest;
     for (const [later, changes] of [...waiting].sort(([a], [b]) => a - b)) {

@@ -30,3 +30,46 @@ Deno.test("Replica becomes whole by a page that holds a selector outside the gra
   assert.equal(replica.noteSequence(5), undefined);
   assert.equal(index.countExactSubscribers("news"), 1);
 });
+
+/** Some clients of a peer, each with a subscription. */
+function createChanges(count: number): Change[] {
+  return Array.from({ length: count }, (_, i): Change[] => [
+    ["client", 2 * i + 1, { id: `client-${i}`, protocol: "fake", since: 0, address: "::1" }],
+    ["subscription", 2 * i + 2, 2 * i + 1, "news"],
+  ]).flat();
+}
+
+Deno.test("Replica takes each page as it comes, and forgets in the end what none of them had", () => {
+  const index = new ClusterIndex(new Presence());
+  const replica = new Replica("n1", index);
+  const old: Change[] = createChanges(3);
+  replica.applyChanges(1, old);
+  // A message was lost, by which the second client and its subscription were gone.
+  replica.noteSequence(9);
+  const kept = [...old.slice(0, 2), ...old.slice(4)];
+  const [first, second] = [kept.slice(0, 2), [...kept.slice(2), ...createChanges(10).slice(6)]];
+  assert.deepEqual(replica.applyPage({ after: 0, sequence: 9, changes: first, more: true }), { ask: 2 });
+  assert.equal(replica.isWhole, false);
+  assert.equal(index.countExactSubscribers("news"), 3);
+  assert.equal(replica.applyPage({ after: 2, sequence: 9, changes: second, more: false }), undefined);
+  assert.equal(replica.isWhole, true);
+  assert.equal(index.countExactSubscribers("news"), 9);
+  assert.equal(index.countConnections("client-1"), 0);
+});
+
+Deno.test("Replica forgets all that a peer had, and lets others go meanwhile", async () => {
+  const presence = new Presence();
+  const index = new ClusterIndex(presence);
+  const replica = new Replica("n1", index);
+  replica.applyChanges(1, createChanges(20_000));
+  assert.equal(presence.count("news").connections, 20_000);
+  replica.clear();
+  let turns = 0;
+  while (presence.count("news").connections > 0) {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    turns++;
+  }
+  assert.ok(turns >= 3, `${turns} turns`);
+  assert.deepEqual([index.groupCount, index.countConnections("client-19999")], [0, 0]);
+  assert.deepEqual(replica.count(), { clients: 0, subscriptions: 0 });
+});
