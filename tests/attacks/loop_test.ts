@@ -4,6 +4,7 @@
  * answered: time of the processor, so that other work on the machine does not count.
  */
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { NATS_SERVER, NatsCluster } from "../nats_cluster.ts";
 import { createFrame, RawSocket } from "../raw_socket.ts";
 import { type ServerProcess, startServer } from "../server_process.ts";
@@ -28,6 +29,7 @@ const TINY = 1_000;
 const CROWD = 20;
 const HONEST: Body = { type: "application/octet-stream", body: "x".repeat(MEGABYTE) };
 
+const JSON_TYPE = "application/json";
 const PUSHER_APP = { RAINDROPS_PUSHER_APP: "app1:key1:secret-of-app-1" };
 /** Signs tokens; also the server's. */
 const TOKEN_SECRET = "a-secret-of-thirty-two-characters";
@@ -241,6 +243,132 @@ for (const engine of ["memory", "sqlite"] as const) {
     const server = demand(engine);
     await assertBrief(server, "a broadcast of a large text", (count) => send(server, request, count));
   });
+}
+
+/** Members of a channel, and subscriptions of one connection. */
+const MEMBERS = 3_000;
+const SUBSCRIPTIONS = 1_000;
+
+/** Connections of somebody on a channel each, and on one that all are on. */
+async function openMembers({ port }: ServerProcess, stack: AsyncDisposableStack): Promise<void> {
+  for (let i = 0; i < MEMBERS; i += 100) {
+    await Promise.all(Array.from({ length: 100 }, async (_, j) => {
+      const socket = stack.use(
+        await RawSocket.upgrade(port, "/connection/websocket"),
+      );
+      const info = JSON.stringify({ name: `Somebody ${i + j}`, id: `member-${i + j}` });
+      const lines = [
+        `{"id":1,"connect":{"data":${info}}}`,
+        '{"id":2,"subscribe":{"channel":"presence-hall"}}',
+        `{"id":3,"subscribe":{"channel":"seat-${i + j}"}}`,
+      ];
+      await socket.write(createFrame(1, lines.join("\n")));
+      await socket.readUntil('"id":3');
+    }));
+  }
+}
+
+/** A connection of the Centrifuge protocol that asks for something large, and has it. */
+async function askCentrifuge(port: number, command: string): Promise<void> {
+  using socket = await RawSocket.upgrade(port, "/connection/websocket");
+  await socket.write(createFrame(1, '{"id":1,"connect":{}}'));
+  await socket.readUntil('"connect"');
+  await socket.write(createFrame(1, `{"id":2,${command}}`));
+  await socket.write(createFrame(8, new Uint8Array([3, 232])));
+  await socket.readToEnd();
+}
+
+test("Nobody waits for who is where, in whatever words", async () => {
+  const server = demand("memory");
+  await using stack = new AsyncDisposableStack();
+  await openMembers(server, stack);
+  const toApi = (method: string, content: object) =>
+    createRequest("POST", `/api/${method}`, { type: JSON_TYPE, body: JSON.stringify(content) });
+  const presence = { channel: "presence-hall" };
+  const repeat = (command: object, count: number) => ({ commands: Array(count).fill(command) });
+  const requests = {
+    "presence": toApi("presence", presence),
+    "channels": toApi("channels", {}),
+    "a batch of presence": toApi("batch", repeat({ presence }, 40)),
+    "a batch of presence at once": toApi("batch", { ...repeat({ presence }, 40), parallel: true }),
+    "a batch of channels": toApi("batch", repeat({ channels: {} }, 40)),
+    "a batch of statistics": toApi("batch", repeat({ presence_stats: presence }, 10_000)),
+    "Pusher's channels": createGet(signPusher("/apps/app1/channels")),
+    "Pusher's users": createGet(signPusher("/apps/app1/channels/presence-hall/users")),
+    "a subscription of everybody": toApi("subscribe", { user: "", channel: "everybody" }),
+    "an end of that": toApi("unsubscribe", { user: "", channel: "everybody" }),
+  };
+  for (const [name, request] of Object.entries(requests)) {
+    await assertBrief(server, name, (count) => send(server, request, count));
+  }
+  await assertBrief(server, "presence of a Centrifuge client", async (count) => {
+    const ask = () => askCentrifuge(server.port, '"presence":{"channel":"presence-hall"}');
+    await Promise.all(Array.from({ length: count }, ask));
+  });
+  await assertBrief(server, "an end of everybody", async () => {
+    await send(server, toApi("disconnect", { user: "" }), 1);
+  });
+});
+
+test("Nobody waits for large messages of a channel, in whatever words", async () => {
+  const server = demand("memory");
+  const data = 'é"\u0001'.repeat(10_000);
+  for (let i = 0; i < 30; i++) {
+    const body = JSON.stringify({ channel: "large", data });
+    await fetch(`${server.url}/api/publish`, { method: "POST", body });
+  }
+  const history = { channel: "large", limit: -1 };
+  const commands = Array.from({ length: 20 }, () => ({ history }));
+  for (const parallel of [false, true]) {
+    const body = JSON.stringify({ commands, parallel });
+    const request = createRequest("POST", "/api/batch", { type: JSON_TYPE, body });
+    await assertBrief(server, "a batch of history", (count) => send(server, request, count));
+  }
+  const { result } = await (await fetch(`${server.url}/api/history`, {
+    method: "POST",
+    body: JSON.stringify({ ...history, limit: 0 }),
+  })).json();
+  const recovery = JSON.stringify({ recover: true, epoch: result.epoch, offset: 0 }).slice(1, -1);
+  for (
+    const command of [
+      '"history":{"channel":"large","limit":-1}',
+      `"subscribe":{"channel":"large",${recovery}}`,
+    ]
+  ) {
+    await assertBrief(server, command, async (count) => {
+      await Promise.all(Array.from({ length: count }, () => askCentrifuge(server.port, command)));
+    });
+  }
+});
+
+test("Nobody waits for the end of a connection with many subscriptions", async () => {
+  const server = demand("memory");
+  await assertBrief(server, `an end of ${SUBSCRIPTIONS} subscriptions`, async (count) => {
+    await using stack = new AsyncDisposableStack();
+    const sockets = await Promise.all(Array.from({ length: count }, async () => {
+      const socket = stack.use(await RawSocket.upgrade(server.port, "/connection/websocket"));
+      const lines = Array.from(
+        { length: SUBSCRIPTIONS },
+        (_, i) => `{"id":${i + 2},"subscribe":{"channel":"m${i}"}}`,
+      );
+      await socket.write(createFrame(1, '{"id":1,"connect":{}}'));
+      await socket.readUntil('"connect"');
+      await socket.write(createFrame(1, lines.join("\n")));
+      await socket.readUntil(`"id":${SUBSCRIPTIONS + 1}`);
+      return socket;
+    }));
+    await Promise.all(sockets.map(async (socket) => {
+      await socket.write(createFrame(8, new Uint8Array([3, 232])));
+      await socket.readToEnd();
+    }));
+  });
+});
+
+/** A target of Pusher's HTTP API, signed. */
+function signPusher(path: string): string {
+  const query = `auth_key=key1&auth_timestamp=${Math.floor(Date.now() / 1_000)}&auth_version=1.0`;
+  const signature = createHmac("sha256", "secret-of-app-1").update(`GET\n${path}\n${query}`).digest("hex");
+  return `${path}?${query}&auth_signature=${signature}`;
 }
 
 test("Nobody waits for many messages that are due at once", async () => {
