@@ -1,4 +1,5 @@
 /** The inspector's table of channels: one page, filtered and sorted, computed without blocking the hub. */
+import { sortInSlices } from "../base/sliced.ts";
 import { SliceClock } from "../base/slices.ts";
 import { selectChannel } from "../core/channel.ts";
 import type { Hub } from "../core/hub.ts";
@@ -70,9 +71,9 @@ export async function listChannels(sources: ChannelSources, query: ChannelQuery)
     if (filter !== "" && !row.channel.toLowerCase().includes(filter)) continue;
     total++;
     if (found.push(row) < wanted * 2 + SPARE_ROWS) continue;
-    found = found.sort(compare).slice(0, wanted);
+    found = (await sortInSlices(found, compare)).slice(0, wanted);
   }
-  const rows = found.sort(compare).slice(offset, wanted);
+  const rows = (await sortInSlices(found, compare)).slice(offset, wanted);
   return { total, rows: await Promise.all(rows.map((row) => addLast(sources, row))) };
 }
 

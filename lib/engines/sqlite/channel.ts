@@ -1,5 +1,7 @@
 /** The in-memory state of the SQLite engine's channels, which appends and most of a read need only. */
+import { SliceClock } from "../../base/slices.ts";
 import type { Selector } from "../../core/channel.ts";
+import type { ChannelRules, Rules } from "../../core/rules.ts";
 import { type Selection, Selections } from "../../core/selections.ts";
 import type { SqliteDatabase } from "./database.ts";
 import { SqliteTombstones } from "./tombstones.ts";
@@ -31,6 +33,23 @@ export interface SqliteChannel {
   /** Since the start, the newest message that was removed for its age. */
   agedSequence: number;
   agedSince: number;
+  /** See {@linkcode historyOf}. */
+  history: ChannelRules["history"] | undefined;
+}
+
+/** What a channel's rule keeps, looked up once: reads and checks of very many channels ask for that of each. */
+export function historyOf(channel: SqliteChannel, rules: Rules): ChannelRules["history"] {
+  return channel.history ??= rules.for(channel.name).history;
+}
+
+/** Looks that up of channels of which it is not known yet, in slices. */
+export async function learnHistories(channels: readonly SqliteChannel[], rules: Rules): Promise<void> {
+  const clock = new SliceClock();
+  for (const channel of channels) {
+    if (channel.history !== undefined) continue;
+    historyOf(channel, rules);
+    if (clock.isOver) await clock.next();
+  }
 }
 
 /** The initial values. */
@@ -44,6 +63,7 @@ const NOTHING_REMOVED = {
   cutAt: 0,
   agedSequence: 0,
   agedSince: 0,
+  history: undefined,
 };
 
 const LOAD = `

@@ -8,7 +8,7 @@ import { nextSlice } from "../../base/slices.ts";
 import { formatId, type Message, payloadSize } from "../../core/message.ts";
 import type { Rules } from "../../core/rules.ts";
 import { isForeignCursor } from "../../core/cursor.ts";
-import type { SqliteChannel } from "./channel.ts";
+import { historyOf, learnHistories, type SqliteChannel } from "./channel.ts";
 import type { ChannelQuery } from "./channel_index.ts";
 import type { SqliteDatabase } from "./database.ts";
 import { type Ghost, isGapOf } from "../forgotten.ts";
@@ -49,8 +49,6 @@ export class SqliteReader {
   readonly #rules: Rules;
   readonly #now: () => number;
   readonly #steadyNow: () => number;
-  /** How long messages are kept, in milliseconds: reads of many channels ask for each of them. */
-  readonly #retentions = new WeakMap<SqliteChannel, number>();
   readonly #remnants: SqliteRemnants;
   readonly #statements;
 
@@ -111,6 +109,7 @@ export class SqliteReader {
     const asked = state.sequence;
     const selecting = selector.channel === undefined ? state.channels.select(selector) : undefined;
     const several = selecting instanceof Promise ? await selecting : selecting;
+    if (several !== undefined) await learnHistories(several.channels, this.#rules);
     // Called again after each await, as channels may have come.
     const select = () =>
       describeSelection(
@@ -362,12 +361,7 @@ export class SqliteReader {
   }
 
   #oldestKept(channel: SqliteChannel, now: number): number {
-    let milliseconds = this.#retentions.get(channel);
-    if (milliseconds === undefined) {
-      milliseconds = this.#rules.for(channel.name).history.seconds * 1_000;
-      this.#retentions.set(channel, milliseconds);
-    }
-    return now - milliseconds;
+    return now - historyOf(channel, this.#rules).seconds * 1_000;
   }
 }
 

@@ -1,6 +1,6 @@
 /** What one transaction of the SQLite engine's retention removes, and what the engine's state has to know of it. */
 import type { Rules } from "../../core/rules.ts";
-import type { SqliteChannel } from "./channel.ts";
+import { historyOf, type SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase } from "./database.ts";
 import type { SqliteState } from "./state.ts";
 
@@ -69,7 +69,7 @@ export class SqliteRemovals {
 
   /** Removes messages of a channel that exceed its rule in number or age, at most `room`. Returns how many. */
   removeOldest(channel: SqliteChannel, room: number): number {
-    const { messages } = this.#rules.for(channel.name).history;
+    const { messages } = historyOf(channel, this.#rules);
     const oldest = this.#oldestOf(channel);
     const excess = Math.min(Math.max(channel.count - messages, 0), room);
     let kept = this.#findAt(channel, excess);
@@ -128,8 +128,8 @@ export class SqliteRemovals {
   }
 
   /** Messages of a channel that were stored before are too old to be read. */
-  #oldestOf({ name }: SqliteChannel): number {
-    return this.#now - this.#rules.for(name).history.seconds * 1_000;
+  #oldestOf(channel: SqliteChannel): number {
+    return this.#now - historyOf(channel, this.#rules).seconds * 1_000;
   }
 
   /** The message of a channel that has so many older ones. */

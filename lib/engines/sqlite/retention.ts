@@ -5,7 +5,7 @@
 import { nextSlice } from "../../base/slices.ts";
 import type { Rules } from "../../core/rules.ts";
 import { FORGET_MILLISECONDS } from "../forgotten.ts";
-import type { SqliteChannel } from "./channel.ts";
+import { historyOf, type SqliteChannel } from "./channel.ts";
 import type { SqliteDatabase } from "./database.ts";
 import { SqliteRemover, type StoredRow } from "./removals.ts";
 import { readNextExpiry, type SqliteState } from "./state.ts";
@@ -18,8 +18,9 @@ const STEP_CHANNELS = 100;
 const TURN_BUDGET = 5;
 /** The interval of checks for old messages, in milliseconds. */
 const TICK = 1_000;
-/** Channels checked in one tick. */
+/** Channels checked in one tick, and how many of them between two looks at the clock: the first time takes longer. */
 const CHANNELS_PER_TICK = 10_000;
+const CHANNELS_PER_LOOK = 64;
 /** How long messages may stay in the file beyond their maximum age, in milliseconds. */
 const AGE_SLACK = 60_000;
 
@@ -75,7 +76,7 @@ export class SqliteRetention {
   /** Checks channels that were written to, and schedules the removal of what exceeds their rule. */
   notice(channels: readonly SqliteChannel[]): void {
     for (const channel of channels) {
-      const { messages } = this.#rules.for(channel.name).history;
+      const { messages } = historyOf(channel, this.#rules);
       // A tenth at a time, as each transaction has a fixed cost.
       const excess = channel.count - messages;
       if (excess > 0 && (excess * 10 >= messages || excess >= STEP_ROWS)) this.#due.add(channel);
@@ -155,7 +156,7 @@ export class SqliteRetention {
     const row = this.#statements.one.get(sequence, channel.id) as unknown as StoredRow | undefined;
     const now = this.#now();
     if (row === undefined || (row.expires !== null && row.expires <= now)) return undefined;
-    if (row.since < now - this.#rules.for(channel.name).history.seconds * 1_000) return undefined;
+    if (row.since < now - historyOf(channel, this.#rules).seconds * 1_000) return undefined;
     this.#database.transact(() => {
       this.#statements.remove.run(sequence);
       this.#state.index.remove(channel.id, sequence);
@@ -170,7 +171,7 @@ export class SqliteRetention {
   /** Checks all channels, and removes everything that is due, immediately. */
   sweep(): void {
     const { all } = this.#state.channels;
-    for (let seen = 0; seen === 0 || seen < all.length; seen += CHANNELS_PER_TICK) this.#tick();
+    for (let seen = 0; seen === 0 || seen < all.length; seen += CHANNELS_PER_TICK) this.#tick(Infinity);
     while (this.step() || this.#forget() || this.#shrink());
   }
 
@@ -181,13 +182,16 @@ export class SqliteRetention {
     clearTimeout(this.#rest);
   }
 
-  #tick(): void {
+  /** @param budget milliseconds after which the rest waits for the next tick */
+  #tick(budget = TURN_BUDGET): void {
     const now = this.#now();
     const channels = this.#state.channels.all;
+    const end = performance.now() + budget;
     for (let i = Math.min(CHANNELS_PER_TICK, channels.length); i > 0; i--) {
+      if (i % CHANNELS_PER_LOOK === 0 && performance.now() >= end) break;
       if (this.#nextChannel >= channels.length) this.#nextChannel = 0;
       const channel = channels[this.#nextChannel++]!;
-      const { messages, seconds } = this.#rules.for(channel.name).history;
+      const { messages, seconds } = historyOf(channel, this.#rules);
       const slack = Math.min(AGE_SLACK, seconds * 10);
       if (channel.count > messages || channel.oldest < now - seconds * 1_000 - slack) {
         this.#due.add(channel);
