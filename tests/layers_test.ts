@@ -116,11 +116,14 @@ function findViolations(sources: readonly Source[]): string[] {
   ]);
 }
 
+/** The one thing that base needs of a runtime: code in JavaScript counts bytes of UTF-8 in 50 times as long. */
+const BUILT_INS: Readonly<Record<string, string>> = { "lib/base/utf8.ts": "node:buffer" };
+
 /** Why a file may not import what it does, or undefined when it may. */
 function findImportFault(from: string, specifier: string): string | undefined {
   const owner = findOwner(from);
   if (!specifier.startsWith(".")) {
-    return owner === "core" || owner === "base"
+    return (owner === "core" || owner === "base") && BUILT_INS[from] !== specifier
       ? `${owner} imports no packages and no built-in modules`
       : undefined;
   }
