@@ -19,7 +19,7 @@ import type {
   SubscribeRequest,
   SubscribeResult,
 } from "./codec.ts";
-import { toClientInfo } from "./encoders.ts";
+import { sharePresenceFrame, toClientInfo } from "./encoders.ts";
 import type { ChannelOwner } from "./context.ts";
 import { type Admission, admitAsked, admitByToken, admitSubscribe, verifySubscription } from "./admission.ts";
 import { ChannelDelivery, respell } from "./delivery.ts";
@@ -349,8 +349,8 @@ export class CentrifugeChannels {
     if (!isForced && !(isAsked && pass.may("presence", channel, this.tie(channel)))) return undefined;
     // As Centrifugo's clients know it: the first thing told without asking is their own join.
     if (isForced) this.#push({ kind: "join", channel: spelling, content: { info: toClientInfo(self) } });
-    return context.hub.presence.watch(channel, ({ kind, member }: PresenceChange) => {
-      this.#push({ kind, channel: spelling, content: { info: toClientInfo(member) } });
+    return context.hub.presence.watch(channel, (change: PresenceChange) => {
+      this.#session.sendFrame(sharePresenceFrame(this.#session.format, change, spelling));
     });
   }
 

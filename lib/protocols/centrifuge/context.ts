@@ -3,6 +3,7 @@ import type { Pass } from "../../auth/pass.ts";
 import type { Tie } from "../../auth/grants.ts";
 import type { Client } from "../../core/client.ts";
 import type { MessagingError } from "../../core/errors.ts";
+import type { Frame } from "../../core/socket.ts";
 import type { Action } from "../../core/rules.ts";
 import type { Values } from "../../base/setting.ts";
 import type { ProtocolSettings, Services } from "../protocol.ts";
@@ -38,6 +39,8 @@ export interface ChannelOwner extends SessionHandle {
   demand(action: Action, channel: string, tie: Tie): void;
   /** Sends replies and pushes. */
   send(...replies: readonly Reply[]): void;
+  /** Sends a frame that others may get, too. */
+  sendFrame(frame: Frame): void;
   /**
    * Sends the answer to a subscribe. What is sent after it comes after it, though to encode it may take several turns: the
    * promise resolves then, and meanwhile no other of these may be sent.

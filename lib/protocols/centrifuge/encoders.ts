@@ -1,6 +1,6 @@
 /** The hub's encoders for Centrifuge clients: a batch of messages as pushes in one frame, shared by all that get it. */
 import { encodeRemovalJson, type Message, type Removal, type Sender } from "../../core/message.ts";
-import type { Member } from "../../core/presence.ts";
+import type { Member, PresenceChange } from "../../core/presence.ts";
 import { type Encoder, Frame } from "../../core/socket.ts";
 import { listTagsWithEvent } from "../../core/tags.ts";
 import type { ClientInfo, Codec, FrameData, Publication, Push, Reply, UniPush } from "./codec.ts";
@@ -107,6 +107,31 @@ export function toPublication(message: Message): Publication {
 /** A member of a channel as Centrifuge clients see it. */
 export function toClientInfo({ id, name, user, info, channelInfo }: Member): ClientInfo {
   return { user: user ?? "", client: id, connInfo: info ?? nameInfo(name), chanInfo: channelInfo };
+}
+
+/** The frames of a join or leave, which all who watch a channel get. */
+const presenceFrames = new WeakMap<PresenceChange, Map<CentrifugeFormat, Map<string, Frame>>>();
+
+/**
+ * The push of a join or leave, encoded once for all who write the channel's name alike: with thousands of them, to encode
+ * it is most of what one that comes costs.
+ */
+export function sharePresenceFrame(
+  format: CentrifugeFormat,
+  change: PresenceChange,
+  spelling: string,
+): Frame {
+  let formats = presenceFrames.get(change);
+  if (formats === undefined) presenceFrames.set(change, formats = new Map());
+  let frames = formats.get(format);
+  if (frames === undefined) formats.set(format, frames = new Map());
+  let frame = frames.get(spelling);
+  if (frame === undefined) {
+    const { kind, member } = change;
+    const push: Push = { kind, channel: spelling, content: { info: toClientInfo(member) } };
+    frames.set(spelling, frame = format.encodeReplies([{ kind: "push", push }]));
+  }
+  return frame;
 }
 
 function toSenderInfo({ id, name, user, info }: Sender): ClientInfo {

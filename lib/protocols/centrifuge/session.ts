@@ -17,7 +17,7 @@ import { JoiningSocket } from "../../core/joining_socket.ts";
 import type { Connection } from "../../core/limits.ts";
 import { Outbox } from "../../core/outbox.ts";
 import type { Action } from "../../core/rules.ts";
-import type { Socket } from "../../core/socket.ts";
+import type { Frame, Socket } from "../../core/socket.ts";
 import { CentrifugeChannels } from "./channels.ts";
 import type {
   Command,
@@ -174,8 +174,12 @@ export class CentrifugeSession implements ChannelOwner {
 
   /** Sends replies and pushes. */
   send(...replies: readonly Reply[]): void {
+    if (this.#state !== "ended") this.sendFrame(this.format.encodeReplies(replies));
+  }
+
+  sendFrame(frame: Frame): void {
     if (this.#state === "ended") return;
-    if (!this.#outbox.offer([this.format.encodeReplies(replies)])) {
+    if (!this.#outbox.offer([frame])) {
       this.end(new MessagingError("slow_subscriber", "Too many messages are waiting for you: reconnect"));
     }
   }
