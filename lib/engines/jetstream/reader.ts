@@ -7,13 +7,11 @@ import { formatId, type Message, payloadSize } from "../../core/message.ts";
 import type { JetStreamChannel, Place } from "./channel.ts";
 import { isForeignCursor } from "../../core/cursor.ts";
 import { isGapOf } from "../forgotten.ts";
+import { type FetchRecord, RecordFetches } from "./fetches.ts";
 import { Remnant } from "../../core/resume_id.ts";
 import { mergeFirst, mergeLast } from "./merge.ts";
 import { type Content, recordOf, sequenceOf } from "./record.ts";
 import type { JetStreamState } from "./state.ts";
-
-/** Fetches the contents of a record from the server; undefined if it was purged. */
-export type FetchRecord = (record: number) => Promise<readonly Content[] | undefined>;
 
 /** Limits of the cache, in records and in bytes of payload. */
 const CACHED_RECORDS = 16_384;
@@ -24,7 +22,7 @@ const MESSAGE_OVERHEAD = 256;
 const CHUNK = 128;
 
 export class JetStreamReader {
-  readonly #fetch: FetchRecord;
+  readonly #fetches: RecordFetches;
   readonly #now: () => number;
   readonly #steadyNow: () => number;
   #cache = new Map<number, readonly Content[]>();
@@ -33,7 +31,7 @@ export class JetStreamReader {
 
   /** @param maxBytes the size of the cache, in bytes of payload */
   constructor(fetch: FetchRecord, now: () => number, steadyNow: () => number, maxBytes = CACHED_BYTES) {
-    this.#fetch = fetch;
+    this.#fetches = new RecordFetches(fetch);
     this.#now = now;
     this.#steadyNow = steadyNow;
     this.#maxBytes = maxBytes;
@@ -136,7 +134,7 @@ export class JetStreamReader {
         return cached === undefined;
       });
       if (missing.length > 0) {
-        const fetched = await Promise.all(missing.map(this.#fetch));
+        const fetched = await Promise.all(missing.map((record) => this.#fetches.get(record)));
         missing.forEach((record, i) => found.set(record, fetched[i]));
       }
       for (const place of part) {
