@@ -1,4 +1,5 @@
 /** Fetches the contents of records from the server, few at once, for the reader of the JetStream engine. */
+import { Fifo } from "../../base/fifo.ts";
 import type { Content } from "./record.ts";
 
 /** Fetches the contents of a record from the server; undefined if it was purged. */
@@ -15,7 +16,7 @@ export class RecordFetches {
   readonly #fetch: FetchRecord;
   readonly #fetching = new Map<number, Promise<readonly Content[] | undefined>>();
   #active = 0;
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Fifo<() => void>();
 
   constructor(fetch: FetchRecord) {
     this.#fetch = fetch;
@@ -33,17 +34,14 @@ export class RecordFetches {
 
   async #run(record: number): Promise<readonly Content[] | undefined> {
     if (this.#active < MAX_RECORDS) this.#active++;
-    else await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     try {
       return await this.#fetch(record);
     } finally {
       // The next one takes this place.
-      const [next] = this.#waiting;
+      const next = this.#waiting.shift();
       if (next === undefined) this.#active--;
-      else {
-        this.#waiting.delete(next);
-        next();
-      }
+      else next();
     }
   }
 }
