@@ -142,6 +142,18 @@ Deno.test("A connection is taken over from a node whose clock is behind, and tha
   assert.ok(second.stays);
 });
 
+Deno.test("A node that has just started, and knows no others, takes client ids over from them all the same", async () => {
+  const nodes = new FakeNodes();
+  const first = await connect(nodes, new ClientIds({ cluster: nodes.start().cluster, now: () => 1_000 }));
+  const { cluster } = nodes.start();
+  const second = new FakeConnection(new ClientIds({ cluster, now: () => 2_000 }));
+  await second.decided;
+  assert.equal(cluster.hasPeers, false);
+  await deliverAll(nodes);
+  assert.equal(first.reason, 0x8e);
+  assert.ok(second.stays);
+});
+
 Deno.test("A client that a node has heard of while it connects is taken over from there, whatever the clocks", async () => {
   const { nodes, clocks, a, b } = openBench();
   clocks[0] = 9_000;
