@@ -37,8 +37,8 @@ export async function openSession(
   let isOpen = false;
   try {
     if (session.expiry > 0 && record === undefined) countSession(connection, session);
-    await session.restore(kept, revision > 0);
-    if (record !== undefined && kept === undefined) await store.forgetPacketIds(record);
+    await session.restore(kept, revision > 0, hasEnded);
+    if (record !== undefined && kept === undefined && !hasEnded()) await store.forgetPacketIds(record);
     if (!hasEnded()) await wills.meet(clientId, kept !== undefined);
     if (!hasEnded()) await session.armWill(hasEnded);
     isOpen = !hasEnded();

@@ -89,9 +89,14 @@ export class MqttSession {
    * Takes up what an earlier connection left, as far as this one may read it, and claims it: an earlier connection on
    * another node can no longer store anything.
    *
+   * @param hasEnded whether the connection has ended meanwhile: then it claims nothing
    * @throws {MessagingError} what the engine rejects with, or the application that is to say what may be read
    */
-  async restore(record: SessionRecord | undefined, wasStored: boolean): Promise<void> {
+  async restore(
+    record: SessionRecord | undefined,
+    wasStored: boolean,
+    hasEnded: () => boolean,
+  ): Promise<void> {
     this.#saver.isStored = wasStored;
     this.#subscriptions.restore(record?.subscriptions ?? []);
     if (record !== undefined) {
@@ -99,6 +104,7 @@ export class MqttSession {
       for (const packetId of record.packetIds) this.#publishing.received.set(packetId, undefined);
     }
     for (const stored of record?.inflight ?? []) {
+      if (hasEnded()) return;
       if (!stored.released && !await this.#mayRead(stored.channel)) continue;
       const message = await this.#find(stored);
       if (message === undefined) {
@@ -114,7 +120,7 @@ export class MqttSession {
       const subscription = this.#subscriptions.get(filter);
       this.#inflight.set(packetId, { message, subscription, qos, released, retain });
     }
-    await this.#saver.save();
+    if (!hasEnded()) await this.#saver.save();
   }
 
   /** Has the will kept, if there is one, until the connection ends. Errors like the engine. */
