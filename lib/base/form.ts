@@ -1,27 +1,33 @@
 /** Forms and queries as text, `a=1&b=2`: percent-encoded UTF-8, which is never repaired in silence. */
 
 /**
+ * Finds out whether a form has a field, without splitting it.
+ *
+ * @returns a pattern that matches forms with a field of that name, whose characters are letters and may be percent-encoded
+ */
+export function createFieldPattern(name: string): RegExp {
+  const characters = [...name].map((letter) => `(?:${letter}|%${letter.charCodeAt(0).toString(16)})`);
+  return new RegExp(`(?:^|&)${characters.join("")}(?:[=&]|$)`);
+}
+
+/**
  * Splits a form or query at its `&` and `=`. Of fields with the same name the first one counts.
  *
- * @param keeps whether to keep a field, given how many are kept
+ * @param max fields, empty ones among them
  * @returns the values by name, still encoded
+ * @throws {SyntaxError} when there are more
  */
-export function splitForm(
-  text: string,
-  keeps: (name: string, kept: number) => boolean,
-): ReadonlyMap<string, string> {
+export function splitForm(text: string, max: number): ReadonlyMap<string, string> {
   const fields = new Map<string, string>();
-  for (let start = 0; start <= text.length;) {
-    const next = text.indexOf("&", start);
-    const end = next < 0 ? text.length : next;
-    const pair = text.slice(start, end);
-    start = end + 1;
+  const pairs = text.split("&", max + 1);
+  if (pairs.length > max) {
+    throw new SyntaxError(`A form has at most ${max} fields: encode an & in a value as %26`);
+  }
+  for (const pair of pairs) {
     if (pair === "") continue;
     const equals = pair.indexOf("=");
     const name = decodeName(equals < 0 ? pair : pair.slice(0, equals));
-    if (keeps(name, fields.size) && !fields.has(name)) {
-      fields.set(name, equals < 0 ? "" : pair.slice(equals + 1));
-    }
+    if (!fields.has(name)) fields.set(name, equals < 0 ? "" : pair.slice(equals + 1));
   }
   return fields;
 }

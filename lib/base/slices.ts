@@ -1,4 +1,5 @@
 /** Long work in slices: the event loop runs one slice a turn, whosever it is, so that others never wait for long. */
+import { Fifo } from "./fifo.ts";
 
 /** How long a slice lasts unless its owner says otherwise, in milliseconds, and how long slices may follow each other. */
 const SLICE_MILLISECONDS = 3;
@@ -9,9 +10,7 @@ const IDLE_MILLISECONDS = 50;
 /** Turns of the event loop that sockets get: one reads a request and the next answers it, on either listener. */
 const REST_TURNS = 2;
 
-/** Those that wait, behind some that were served: to take the first out of very many moves all others. */
-let waiting: (() => void)[] = [];
-let served = 0;
+const waiting = new Fifo<() => void>();
 let isScheduled = false;
 /** When the last slice ended, and when sockets had their turns before it. */
 let endedAt = -Infinity;
@@ -55,6 +54,23 @@ export class SliceClock {
   }
 }
 
+/** When the first of what was read in this turn of the event loop was read; undefined until then. */
+let readSince: number | undefined;
+
+/**
+ * Whether what was read from sockets in this turn of the event loop has taken as long as a slice: then the rest waits
+ * for one. To be asked before each thing that is read: what has arrived at all sockets is handed over in one turn.
+ */
+export function isReadingOver(): boolean {
+  const now = performance.now();
+  if (readSince === undefined) {
+    readSince = now;
+    // An immediate runs when everything has been handed over that this turn has read.
+    setImmediate(() => readSince = undefined);
+  }
+  return now - readSince >= SLICE_MILLISECONDS;
+}
+
 /**
  * Immediates starve sockets: while one follows another, Deno hardly looks at sockets (measured: of ten slices of 10 ms,
  * all ran before a request that had arrived with them). Before a timer it looks at once. So short slices follow each
@@ -81,11 +97,7 @@ function rest(turns: number): void {
 
 function serve(): void {
   isScheduled = false;
-  const next = waiting[served++];
-  if (served * 2 >= waiting.length) {
-    waiting = waiting.slice(served);
-    served = 0;
-  }
+  const next = waiting.shift();
   // Before what is scheduled from here on: a slice may take longer than its owner meant.
   setImmediate(() => endedAt = performance.now());
   next?.();

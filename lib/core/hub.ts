@@ -309,7 +309,7 @@ export class Hub {
   async clear(channel: string): Promise<number> {
     this.refuseWhileDraining();
     const { top } = this;
-    const count = await this.#log.clear(channel);
+    const count = await this.#log.clear(channel, await this.maps.hasKeys(channel));
     await this.maps.clear(channel, top);
     return count;
   }

@@ -120,8 +120,12 @@ export interface Log extends AsyncDisposable, Partial<LogInsight> {
   readonly top: { readonly epoch: string; readonly sequence: number };
   append(draft: Draft): Promise<Receipt>;
   read(query: LogQuery): Promise<LogPage>;
-  /** Removes the stored messages of a channel and resolves to their number. Its offsets continue. */
-  clear(channel: string): Promise<number>;
+  /**
+   * Removes the stored messages of a channel and resolves to their number. Its offsets continue.
+   *
+   * @param hasKeys whether its map has keys: every node is told then, even if the engine has forgotten the channel
+   */
+  clear(channel: string, hasKeys?: boolean): Promise<number>;
   /**
    * Removes one stored message: it was taken back, so that nobody misses it. Its offset is not given again, and readers
    * are told of no gap.
@@ -139,7 +143,7 @@ export interface Log extends AsyncDisposable, Partial<LogInsight> {
   /**
    * Called on every node, instead of `onRemoved`, after `clear` found no messages to remove: keys of a map outlive their
    * messages and go all the same. In order with `onStored` like `onRemoved`. JetStream tells this node alone where the
-   * channel is forgotten. Set once, by the hub; must not throw.
+   * channel is forgotten and was said to have no keys. Set once, by the hub; must not throw.
    */
   onCleared?: (removal: Removal) => void;
   /**

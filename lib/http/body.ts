@@ -1,7 +1,7 @@
 /** Reads the body of a request within limits, and parses that of a publish into a payload by its content type. */
 import { Buffer, isUtf8 } from "node:buffer";
 import { MessagingError } from "../core/errors.ts";
-import { decodeFormText, splitForm } from "../base/form.ts";
+import { createFieldPattern, decodeFormText, splitForm } from "../base/form.ts";
 import { jsonKind, parseJsonObject, parseJsonScalar } from "../base/json_text.ts";
 import { nextSlice } from "../base/slices.ts";
 import type { WholeRequest } from "../core/socket.ts";
@@ -223,16 +223,26 @@ function parseOption(json: string): unknown {
   return jsonKind(json) === "object" ? parseJsonObject(json, keepsTag) : parseJsonScalar(json);
 }
 
+/** Fields of a form that has one with the data. There are fewer options than this. */
+const MAX_FIELDS = 64;
+
+const DATA_FIELD = createFieldPattern("data");
+
 function parseForm(text: string, maxMessageBytes: number): Body {
-  const fields = splitForm(text, keepsMember);
-  const data = fields.get("data");
-  checkLength((data ?? text).length, maxMessageBytes, data === undefined ? 1 : BYTES_PER_FORM_ESCAPE);
-  if (data === undefined) return withoutOptions({ kind: "text", text });
-  const options = [...fields].filter(([name]) => name !== "data");
-  return parseOr("bad_body", () => ({
-    payload: { kind: "text", text: decodeFormText(data) },
-    options: Object.fromEntries(options.map(([name, value]) => [name, decodeFormText(value)])),
-  }));
+  if (!DATA_FIELD.test(text)) {
+    checkLength(text.length, maxMessageBytes);
+    return withoutOptions({ kind: "text", text });
+  }
+  return parseOr("bad_body", () => {
+    const { data = "", ...options } = Object.fromEntries(splitForm(text, MAX_FIELDS));
+    checkLength(data.length, maxMessageBytes, BYTES_PER_FORM_ESCAPE);
+    return {
+      payload: { kind: "text", text: decodeFormText(data) },
+      options: Object.fromEntries(
+        Object.entries(options).map(([name, value]) => [name, decodeFormText(value)]),
+      ),
+    };
+  });
 }
 
 function withoutOptions(payload: Payload): Body {

@@ -7,6 +7,7 @@ import { type Frame, IDLE_CLOSE, type Peer, type Socket, type SocketHandler } fr
 import { closeSocket } from "./closing_watch.ts";
 import { checkHandshake } from "./handshake.ts";
 import type { Fetch, Listener, ListenOptions } from "./listener.ts";
+import { SlicedEvents } from "./sliced_events.ts";
 
 /** The close reason of the runtime for a socket that did not answer a ping. */
 const IDLE_REASON = "No response from ping frame.";
@@ -160,6 +161,7 @@ class SocketEvents implements EventListenerObject {
   readonly #handler: SocketHandler;
   readonly #logger: Logger;
   readonly #open: Set<WebSocket>;
+  readonly #events = new SlicedEvents((event) => this.#tryHandle(event));
 
   constructor(webSocket: WebSocket, handler: SocketHandler, logger: Logger, open: Set<WebSocket>) {
     this.#webSocket = webSocket;
@@ -168,8 +170,12 @@ class SocketEvents implements EventListenerObject {
     this.#open = open;
   }
 
-  /** Catches exceptions of handlers, which would end the process. */
   handleEvent(event: Event): void {
+    this.#events.add(event);
+  }
+
+  /** Catches exceptions of handlers, which would end the process. */
+  #tryHandle(event: Event): void {
     try {
       this.#handle(event);
     } catch (error) {

@@ -61,6 +61,7 @@ export const TARGETS: Readonly<Record<string, string>> = {
   "a list of patterns": `/${list((i) => `*/${i}/**`, 1_000)}`,
   "patterns that match everything": `/${list((i) => `${"*/".repeat(i % 3)}**`, 1_000)},all/*`,
   "all channels": "/**",
+  "large messages": "/large/*",
   "percent signs": `/${"%61".repeat(5_000)}`,
   "parameters": `/?${list((i) => `a${i}=1`, 2_000).replaceAll(",", "&")}`,
   "a long position": `/all/z1?since=${"1".repeat(30_000)}`,

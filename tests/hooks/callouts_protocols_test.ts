@@ -100,7 +100,8 @@ Deno.test("While the application is asked who an MQTT client is, its packets wai
   using flooding = await RawClient.open(server);
   // It hangs up before it has read all of this.
   await flooding.send(`${connect} 62 ${"c000".repeat(1_000_000)}`).catch(() => {});
-  assert.equal(await flooding.readAll(), "");
+  // The refusal may be lost when a connection is closed with unread bytes.
+  assert.match(await flooding.readAll(), /^(20020003)?$/);
   release();
   assert.equal(await patient.read(4 + 10_000), `20020000${"d000".repeat(5_000)}`);
 });

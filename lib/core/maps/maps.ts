@@ -145,6 +145,16 @@ export class ChannelMaps implements AsyncDisposable {
       (kind === "all" ? message.sequence <= sequence : message.sequence === sequence), removal);
   }
 
+  /**
+   * Whether the map of a channel has keys, as far as the engine keeps them.
+   *
+   * @throws {MessagingError} like `load`
+   */
+  async hasKeys(channel: string): Promise<boolean> {
+    await this.load();
+    return (this.#maps.get(channel)?.size ?? 0) > 0;
+  }
+
   /** Empties the map of a channel whose history was cleared, and resolves when the engine keeps nothing of it. */
   async clear(channel: string, top: Pick<Place, "epoch" | "sequence">): Promise<void> {
     await this.load();

@@ -232,12 +232,13 @@ export class JetStreamEngine implements Log, LogInsight {
     throw this.#unavailable("read stored messages");
   }
 
-  async clear(channel: string): Promise<number> {
+  async clear(channel: string, hasKeys = false): Promise<number> {
     const refusal = this.#refusal();
     if (refusal !== undefined) throw refusal;
     this.#incoming.flush();
     const { top } = this;
-    if (await this.#isUnknown(channel)) {
+    // A marker would take the place of a channel, which nobody needs to whom nothing is to be told.
+    if (!hasKeys && await this.#isUnknown(channel)) {
       this.onCleared({ kind: "all", channel, ...top, offset: 0 });
       return 0;
     }

@@ -8,13 +8,11 @@ import { SliceClock } from "../../base/slices.ts";
 import type { JetStreamChannel, Place } from "./channel.ts";
 import { isForeignCursor } from "../../core/cursor.ts";
 import { isGapOf } from "../forgotten.ts";
+import { type FetchRecord, RecordFetches } from "./fetches.ts";
 import { Remnant } from "../../core/resume_id.ts";
 import { findFirstPlaces, findLastPlaces } from "./places.ts";
 import { type Content, recordOf, sequenceOf } from "./record.ts";
 import type { JetStreamState } from "./state.ts";
-
-/** Fetches the contents of a record from the server; undefined if it was purged. */
-export type FetchRecord = (record: number) => Promise<readonly Content[] | undefined>;
 
 /** Limits of the cache, in records and in bytes of payload. */
 const CACHED_RECORDS = 16_384;
@@ -23,26 +21,18 @@ const CACHED_BYTES = 16 * 1024 * 1024;
 const MESSAGE_OVERHEAD = 256;
 /** Messages of one read that are fetched concurrently. */
 const CHUNK = 128;
-/**
- * Records that all reads together ask the server for at a time. Answers arrive together, and each takes 20 us to read:
- * those of ten reads held up others for 40 ms.
- */
-const CONCURRENT = 64;
 
 export class JetStreamReader {
-  readonly #fetch: FetchRecord;
+  readonly #fetches: RecordFetches;
   readonly #now: () => number;
   readonly #steadyNow: () => number;
   #cache = new Map<number, readonly Content[]>();
   #cachedBytes = 0;
-  /** Records that are asked for now, and who waits to ask. */
-  #asked = 0;
-  #waiting: (() => void)[] = [];
   readonly #maxBytes: number;
 
   /** @param maxBytes the size of the cache, in bytes of payload */
   constructor(fetch: FetchRecord, now: () => number, steadyNow: () => number, maxBytes = CACHED_BYTES) {
-    this.#fetch = fetch;
+    this.#fetches = new RecordFetches(fetch);
     this.#now = now;
     this.#steadyNow = steadyNow;
     this.#maxBytes = maxBytes;
@@ -150,7 +140,7 @@ export class JetStreamReader {
         return cached === undefined;
       });
       if (missing.length > 0) {
-        const fetched = await Promise.all(missing.map((record) => this.#ask(record)));
+        const fetched = await Promise.all(missing.map((record) => this.#fetches.get(record)));
         missing.forEach((record, i) => found.set(record, fetched[i]));
       }
       for (const place of part) {
@@ -165,19 +155,6 @@ export class JetStreamReader {
       chunk = CHUNK;
     }
     return messages;
-  }
-
-  /** Fetches a record, in turn. */
-  async #ask(record: number): Promise<readonly Content[] | undefined> {
-    if (this.#asked < CONCURRENT) this.#asked++;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await this.#fetch(record);
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#asked--;
-      else next();
-    }
   }
 }
 

@@ -111,8 +111,8 @@ export class WorkerEngine implements Log {
     ) => ["read", id, { ...others, selector, hides: hides !== undefined }]) as LogPage;
   }
 
-  async clear(channel: string): Promise<number> {
-    return await this.#call((id) => ["clear", id, channel]) as number;
+  async clear(channel: string, hasKeys = false): Promise<number> {
+    return await this.#call((id) => ["clear", id, channel, hasKeys]) as number;
   }
 
   async remove(channel: string, message: MessageId): Promise<boolean> {

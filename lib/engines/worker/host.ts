@@ -113,7 +113,7 @@ export class EngineHost implements AsyncDisposable {
       },
       append: (draft) => this.#hold(() => log.append(draft)),
       read: (query) => log.read(query),
-      clear: (channel) => this.#hold(() => log.clear(channel)),
+      clear: (channel, hasKeys) => this.#hold(() => log.clear(channel, hasKeys)),
       remove: (channel, id) => this.#hold(() => log.remove(channel, id)),
       bus: this.#relay,
       state: this.#state,
@@ -147,7 +147,7 @@ export class EngineHost implements AsyncDisposable {
       case "read":
         return worker.settlePage(ask[1], this.#read(ask[2]));
       case "clear":
-        return this.#write(() => worker.settle(ask[1], this.#log.clear(ask[2])));
+        return this.#write(() => worker.settle(ask[1], this.#log.clear(ask[2], ask[3])));
       case "remove":
         return this.#write(() => worker.settle(ask[1], this.#log.remove(ask[2], ask[3])));
       case "stateRead":

@@ -25,7 +25,7 @@ export interface WireQuery extends Omit<LogQuery, "selector"> {
 export type Ask =
   | readonly ["append", drafts: WireDrafts]
   | readonly ["read", id: number, query: WireQuery]
-  | readonly ["clear", id: number, channel: string]
+  | readonly ["clear", id: number, channel: string, hasKeys: boolean]
   | readonly ["remove", id: number, channel: string, message: MessageId]
   | readonly ["stateRead", id: number, key: string]
   | readonly ["stateWrite", id: number, key: string, value: string, revision: number]

@@ -4,7 +4,7 @@
  */
 import type { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
-import { SliceClock } from "../../base/slices.ts";
+import { isReadingOver, SliceClock } from "../../base/slices.ts";
 
 /** Bytes that are read before others may have their turn. */
 const PIECE_BYTES = 8 * 1024;
@@ -44,6 +44,7 @@ class SlicedReading {
   #take(chunk: Buffer): void {
     if (chunk.byteLength <= PIECE_BYTES && this.#waited === undefined) return this.#pass(chunk);
     const clock = this.#waited ?? new SliceClock(1);
+    if (this.#waited === undefined && isReadingOver()) return this.#putBack(chunk, clock);
     this.#waited = undefined;
     const end = performance.now() + SHORT_MILLISECONDS;
     for (let start = 0; start < chunk.byteLength; start += PIECE_BYTES) {

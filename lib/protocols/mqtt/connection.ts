@@ -9,8 +9,8 @@ import { nextSlice, SliceClock } from "../../base/slices.ts";
 import { cutReason, MessagingError, toMessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
 import { Outbox } from "../../core/outbox.ts";
-import { describeShare } from "../../core/pool.ts";
 import { Frame, type Socket } from "../../core/socket.ts";
+import type { ClientIdClaim } from "./client_ids.ts";
 import { encodePacket, type IConnectPacket, type Packet, PacketDecoder, type Version } from "./codec.ts";
 import type { MqttContext, SessionConnection } from "./context.ts";
 import { FramingError, PacketFramer } from "./framer.ts";
@@ -21,12 +21,11 @@ import {
   demandSupported,
   demandWill,
   limitKeepAlive,
-  Refusal,
-  takenId,
 } from "./handshake.ts";
-import { REASONS, toDisconnectReason, toReason, toReturnCode } from "./reasons.ts";
-import { MqttSession } from "./session.ts";
-import { mayTakeOver, takeOver } from "./takeover.ts";
+import { openSession } from "./opening.ts";
+import { REASONS, toConnectReason, toDisconnectReason, toReason, toReturnCode } from "./reasons.ts";
+import { Refusal } from "./refusal.ts";
+import type { MqttSession } from "./session.ts";
 
 /** Room for the header, topic and properties of a packet beside the largest message. */
 const HEAD_BYTES = 32 * 1024;
@@ -49,7 +48,6 @@ export class MqttConnection implements SessionConnection {
   readonly maxPacketBytes: number;
   version: Version = 4;
   clientId = "";
-  pass: Pass | undefined;
   readonly #framer: PacketFramer;
   readonly #decoder = new PacketDecoder();
   readonly #finish: () => void;
@@ -57,6 +55,9 @@ export class MqttConnection implements SessionConnection {
   #state: "new" | "connecting" | "connected" | "ended" = "new";
   /** The reading of packets that have arrived and wait for their slice. */
   #reading: Promise<void> | undefined;
+  #claim: ClientIdClaim | undefined;
+  /** The opening of the session, from the claim on. */
+  #opening: Promise<void> | undefined;
   #session: MqttSession | undefined;
   #silence: ReturnType<typeof setTimeout> | undefined;
   #keepAlive = 0;
@@ -77,8 +78,8 @@ export class MqttConnection implements SessionConnection {
     context.connectionsOpen.add(this);
     const { mqttConnectTimeout } = context.settings;
     this.#silence = setTimeout(() => {
-      this.#count(new MessagingError("handshake_timeout", `No CONNECT within ${mqttConnectTimeout} seconds`));
-      this.#hangUp("No CONNECT");
+      const what = this.#state === "new" ? "No CONNECT" : "Not connected";
+      this.endFor(new MessagingError("handshake_timeout", `${what} within ${mqttConnectTimeout} seconds`));
     }, mqttConnectTimeout * 1_000);
   }
 
@@ -106,10 +107,16 @@ export class MqttConnection implements SessionConnection {
     this.#refuse(REASONS.protocolError, message);
   }
 
+  /** Ends the connection. A client that waits for its CONNACK is refused with it: no DISCONNECT may come before. */
   end(reason: number, message: string): void {
     if (this.#isEnded) return;
+    const properties = { reasonString: cutReason(message) };
     if (this.#state === "connected" && this.version === 5) {
-      this.send({ cmd: "disconnect", reasonCode: reason, properties: { reasonString: cutReason(message) } });
+      this.send({ cmd: "disconnect", reasonCode: reason, properties });
+    } else if (this.#state === "connecting") {
+      const reasonCode = toConnectReason(reason);
+      const returnCode = toReturnCode(reasonCode);
+      this.send({ cmd: "connack", sessionPresent: false, reasonCode, returnCode, properties });
     }
     this.#hangUp(message);
   }
@@ -123,7 +130,8 @@ export class MqttConnection implements SessionConnection {
       this.socket.terminate();
       return this.closed();
     }
-    this.end(toDisconnectReason(error.code), error.message);
+    const reason = this.#state === "connecting" ? toReason(error.code) : toDisconnectReason(error.code);
+    this.end(reason, error.message);
   }
 
   /** Ends the connection for any error. */
@@ -154,18 +162,24 @@ export class MqttConnection implements SessionConnection {
     this.#state = "ended";
     clearTimeout(this.#silence);
     this.#framer.clear();
-    const { context } = this;
-    const storing = this.#session?.close(isRegular) ?? Promise.resolve();
-    storing.catch((error) => {
-      context.logger.write("error", "storing an mqtt session failed", {
-        id: this.clientId,
-        reason: describeReason(error),
-      });
-    }).finally(() => {
-      context.connectionsOpen.delete(this);
-      if (context.connected.get(this.clientId) === this) context.connected.delete(this.clientId);
-      this.#finish();
-    });
+    this.#claim?.release();
+    void this.#store(isRegular);
+  }
+
+  async #store(isRegular: boolean): Promise<void> {
+    const { connectionsOpen, logger } = this.context;
+    try {
+      // Whoever takes the client id over finds nothing of this connection still under way.
+      await (this.#session?.close(isRegular) ?? this.#opening);
+    } catch (error) {
+      // What fails while it is opened is answered there.
+      if (this.#session !== undefined) {
+        const reason = describeReason(error);
+        logger.write("error", "storing an mqtt session failed", { id: this.clientId, reason });
+      }
+    }
+    connectionsOpen.delete(this);
+    this.#finish();
   }
 
   get #isEnded(): boolean {
@@ -304,51 +318,33 @@ export class MqttConnection implements SessionConnection {
 
   async #connect(packet: IConnectPacket): Promise<void> {
     const { context } = this;
-    const { settings, connected } = context;
     demandSupported(packet, context);
-    this.clientId = chooseClientId(packet, this.version, settings);
+    this.clientId = chooseClientId(packet, this.version, context.settings);
     const pass = await admitClient(packet, context, this.#caller);
     if (this.#isEnded) return;
-    this.pass = pass;
     demandWill(packet, this.version, pass, context);
+    this.#claim = context.clientIds.claim(this.clientId, pass, this);
+    await (this.#opening = this.#open(packet, pass, this.#claim));
+    this.#opening = undefined;
+  }
 
-    // Whoever has the id goes first, and has stored the session before it is read.
-    await takeOver(context, this.clientId, pass);
+  async #open(packet: IConnectPacket, pass: Pass, claim: ClientIdClaim): Promise<void> {
+    await claim.granted;
     if (this.#isEnded) return;
-    connected.set(this.clientId, this);
-    const loaded = await context.store.load(this.clientId);
-    if (this.#isEnded) return;
-    const { record, revision } = loaded;
-    if (record !== undefined && !mayTakeOver(pass, record)) throw takenId();
-    const session = new MqttSession(this, packet, pass, revision);
-    if (session.expiry > 0 && record === undefined) this.#claimSession(session);
-    const kept = packet.clean === true ? undefined : record;
-    await session.restore(kept, revision > 0);
-    if (record !== undefined && kept === undefined) await context.store.forgetPacketIds(record);
-    await context.wills.meet(this.clientId, kept !== undefined);
-    await session.armWill();
-    if (this.#isEnded) return await context.wills.disarm(this.clientId);
+    const opened = await openSession(this, packet, pass, () => this.#isEnded);
+    if (opened === undefined) return;
+    const { session, isPresent: sessionPresent } = opened;
+    if (this.#isEnded) return await session.abandon();
     this.#session = session;
     clearTimeout(this.#silence);
     if (!session.connect()) return;
     this.#state = "connected";
-    const { version, clientId, maxPacketBytes } = this;
+    const { version, clientId, maxPacketBytes, context: { settings } } = this;
     const { expiry } = session;
-    const sessionPresent = kept !== undefined;
     this.send(createConnack(packet, { version, clientId, sessionPresent, expiry, maxPacketBytes }, settings));
     this.#watchSilence(packet.keepalive ?? 0);
     session.start();
     this.#readOn(this.#framer.waitingBytes <= SMALL_BYTES);
-  }
-
-  /** @throws {MessagingError} `share_used_up`, or {Refusal} where the server keeps enough */
-  #claimSession({ owner }: MqttSession): void {
-    const shortage = this.context.store.claim(this.clientId, owner);
-    if (shortage?.isShare) {
-      throw describeShare(shortage, "MQTT sessions that outlive connections", "end some");
-    }
-    if (shortage === undefined) return;
-    throw new Refusal(REASONS.quotaExceeded, "The server keeps enough sessions: raise --mqtt-max-sessions");
   }
 
   #watchSilence(asked: number): void {
@@ -377,13 +373,6 @@ export class MqttConnection implements SessionConnection {
       code: reason,
       reason: known.message,
     });
-    this.send({
-      cmd: "connack",
-      sessionPresent: false,
-      reasonCode: reason,
-      returnCode: toReturnCode(reason),
-      ...(this.version === 5 ? { properties: { reasonString: known.message } } : {}),
-    });
-    this.#hangUp(known.message);
+    this.end(reason, known.message);
   }
 }

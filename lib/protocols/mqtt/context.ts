@@ -1,11 +1,11 @@
 /** What the connections of MQTT work with besides what all protocols do. */
-import type { Pass } from "../../auth/pass.ts";
 import type { MessagingError } from "../../core/errors.ts";
 import type { Connection } from "../../core/limits.ts";
 import type { Outbox } from "../../core/outbox.ts";
 import type { Socket } from "../../core/socket.ts";
 import type { Values } from "../../base/setting.ts";
 import type { ProtocolSettings, Services } from "../protocol.ts";
+import type { Claimant, ClientIds } from "./client_ids.ts";
 import type { Packet, Version } from "./codec.ts";
 import type { RetainedMessages } from "./retained.ts";
 import type { SessionStore } from "./session_store.ts";
@@ -16,29 +16,19 @@ import type { Wills } from "./wills.ts";
 /** What the protocol reads of the configuration. */
 export type MqttSettings = ProtocolSettings & Values<typeof MQTT_SETTINGS>;
 
-/** A connection, as others of the same client id and the drain reach it. */
-export interface ConnectionHandle {
-  /** Ends the connection with a reason code. Ending it again does nothing. */
-  end(reason: number, message: string): void;
-  /** Who it is; undefined before CONNECT. */
-  readonly pass: Pick<Pass, "user" | "hasKey"> | undefined;
-  /** Resolves when its session is stored. */
-  readonly finished: Promise<void>;
-}
-
 export interface MqttContext extends Services<MqttSettings> {
   readonly retained: RetainedMessages;
   readonly store: SessionStore;
   readonly groups: SharedGroups;
   readonly wills: Wills;
   /** All connections, those before CONNECT too. */
-  readonly connectionsOpen: Set<ConnectionHandle>;
-  /** The connected clients by their id. */
-  readonly connected: Map<string, ConnectionHandle>;
+  readonly connectionsOpen: Set<Claimant>;
+  /** Which connection has which client id. */
+  readonly clientIds: ClientIds;
 }
 
 /** A connection, as its session sees it. */
-export interface SessionConnection extends ConnectionHandle {
+export interface SessionConnection extends Claimant {
   readonly context: MqttContext;
   readonly connection: Connection;
   readonly socket: Socket;

@@ -9,26 +9,12 @@ import type { MqttContext, MqttSettings } from "./context.ts";
 import { readPayload } from "./properties.ts";
 import { MAX_ALIASES } from "./publishing.ts";
 import { REASONS } from "./reasons.ts";
+import { Refusal } from "./refusal.ts";
 import { parseTopic } from "./topics.ts";
 
 const MAX_CLIENT_ID_LENGTH = 256;
 /** The user name that goes with an API key as the password. */
 const KEY_USER = "apikey";
-
-/** A CONNECT that is answered with a reason code. */
-export class Refusal extends Error {
-  readonly reason: number;
-
-  constructor(reason: number, message: string) {
-    super(message);
-    this.reason = reason;
-  }
-}
-
-/** The refusal of a client id that another user has. */
-export function takenId(): Refusal {
-  return new Refusal(REASONS.badClientId, "The client id belongs to another user: choose another");
-}
 
 /**
  * Checks what a CONNECT asks for.

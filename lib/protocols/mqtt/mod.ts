@@ -2,6 +2,7 @@
 import { describeReason } from "../../base/reason.ts";
 import { Hono } from "hono";
 import type { Env, Protocol, Services } from "../protocol.ts";
+import { ClientIds } from "./client_ids.ts";
 import type { MqttContext, MqttSettings } from "./context.ts";
 import { chooseSubprotocol, listenMqtt, openMqttSocket } from "./doors.ts";
 import { REASONS } from "./reasons.ts";
@@ -9,7 +10,6 @@ import { Recovery } from "./recovery.ts";
 import { openRetained } from "./retaining.ts";
 import { openSharedGroups } from "./seats.ts";
 import { type SessionChange, SessionStore } from "./session_store.ts";
-import { answerTakeOvers } from "./takeover.ts";
 import { Wills } from "./wills.ts";
 
 export { openEngineSide } from "./engine_side.ts";
@@ -52,10 +52,10 @@ export async function open(services: Services<MqttSettings>): Promise<MqttProtoc
     groups,
     wills,
     connectionsOpen: new Set(),
-    connected: new Map(),
+    // Other nodes may ask before a client can connect here.
+    clientIds: new ClientIds({ cluster }),
   };
   const listener = settings.mqttPort === undefined ? undefined : await listenMqtt(context, settings.mqttPort);
-  answerTakeOvers(context);
   const recovery = new Recovery({ store, wills, cluster, logger });
   if (listener !== undefined) logger.write("info", "listening for mqtt", { port: listener.port });
   const routes = new Hono<Env>();

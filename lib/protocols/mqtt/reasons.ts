@@ -107,6 +107,49 @@ export function toDisconnectReason(code: ErrorCode): number {
   return NOT_IN_DISCONNECT.has(reason) ? REASONS.unspecified : reason;
 }
 
+/** Reasons with which CONNACK may refuse a client (section 3.2.2.2): clients take others for malformed. */
+const CONNECT_REASONS: ReadonlySet<number> = new Set([
+  0x80,
+  0x81,
+  0x82,
+  0x83,
+  0x84,
+  0x85,
+  0x86,
+  0x87,
+  0x88,
+  0x89,
+  0x8a,
+  0x8c,
+  0x90,
+  0x95,
+  0x97,
+  0x99,
+  0x9a,
+  0x9b,
+  0x9c,
+  0x9d,
+  0x9f,
+]);
+
+/**
+ * The reason code of CONNACK for a reason to refuse a client, or to end its connection. Who may try again is told
+ * 0x88 or 0x89: clients give up after many others.
+ */
+export function toConnectReason(reason: number): number {
+  switch (reason) {
+    case REASONS.takenOver:
+      return REASONS.serverBusy;
+    case REASONS.shuttingDown:
+    case REASONS.keepAliveTimeout:
+      return REASONS.unavailable;
+    case REASONS.rateTooHigh:
+      return REASONS.quotaExceeded;
+    default:
+      return CONNECT_REASONS.has(reason) ? reason : unspecified;
+  }
+}
+
 /** Reasons with which PUBACK and PUBREC may refuse a message (sections 3.4.2.1 and 3.5.2.1). */
 const PUBLISH_REASONS: ReadonlySet<number> = new Set([0x80, 0x83, 0x87, 0x90, 0x97, 0x99]);
 

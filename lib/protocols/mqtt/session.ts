@@ -18,7 +18,7 @@ import type { SessionRecord, StoredInflight } from "./session_store.ts";
 import { MQTT_ENCODER, SessionSocket } from "./socket.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { parseFilter } from "./topics.ts";
-import type { Will } from "./wills.ts";
+import type { ArmedWill, Will } from "./wills.ts";
 
 const LARGEST_PACKET = 268_435_460;
 /** For each second of its expiry: how often a connected session is stored at least, and how long it is then valid. */
@@ -33,6 +33,7 @@ export class MqttSession {
   readonly #connection: SessionConnection;
   readonly #pass: Pass;
   readonly #will: Will | undefined;
+  #armedWill: ArmedWill | undefined;
   readonly #inflight = new Map<number, Inflight>();
   readonly #client: Client;
   /** Whether it had an expiry when it began: DISCONNECT may end it. */
@@ -88,9 +89,14 @@ export class MqttSession {
    * Takes up what an earlier connection left, as far as this one may read it, and claims it: an earlier connection on
    * another node can no longer store anything.
    *
+   * @param hasEnded whether the connection has ended meanwhile: then it claims nothing
    * @throws {MessagingError} what the engine rejects with, or the application that is to say what may be read
    */
-  async restore(record: SessionRecord | undefined, wasStored: boolean): Promise<void> {
+  async restore(
+    record: SessionRecord | undefined,
+    wasStored: boolean,
+    hasEnded: () => boolean,
+  ): Promise<void> {
     this.#saver.isStored = wasStored;
     this.#subscriptions.restore(record?.subscriptions ?? []);
     if (record !== undefined) {
@@ -98,6 +104,7 @@ export class MqttSession {
       for (const packetId of record.packetIds) this.#publishing.received.set(packetId, undefined);
     }
     for (const stored of record?.inflight ?? []) {
+      if (hasEnded()) return;
       if (!stored.released && !await this.#mayRead(stored.channel)) continue;
       const message = await this.#find(stored);
       if (message === undefined) {
@@ -113,15 +120,23 @@ export class MqttSession {
       const subscription = this.#subscriptions.get(filter);
       this.#inflight.set(packetId, { message, subscription, qos, released, retain });
     }
-    await this.#saver.save();
+    if (!hasEnded()) await this.#saver.save();
   }
 
   /** Has the will kept, if there is one, until the connection ends. Errors like the engine. */
-  async armWill(): Promise<void> {
-    const { context, clientId } = this.#connection;
-    if (this.#will !== undefined) {
-      await context.wills.arm(clientId, { ...this.#will, delay: this.#willDelay });
-    }
+  async armWill(hasEnded: () => boolean): Promise<void> {
+    const { context: { wills }, clientId } = this.#connection;
+    if (this.#will === undefined) return;
+    this.#armedWill = await wills.arm(clientId, { ...this.#will, delay: this.#willDelay }, hasEnded);
+  }
+
+  /**
+   * The connection has ended before its client was connected: the will is not published, and nothing more is stored.
+   * Resolves once that holds; throws nothing.
+   */
+  async abandon(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([this.#saver.abandon(), this.#armedWill?.disarm()]);
   }
 
   /** Connects to the hub. Returns false if the hub ended the client at once. */
@@ -200,10 +215,8 @@ export class MqttSession {
   }
 
   async #settleWill(isRegular: boolean): Promise<void> {
-    const { context: { wills }, clientId } = this.#connection;
-    if (this.#will === undefined) return;
-    if (isRegular) await wills.disarm(clientId);
-    else await wills.fire(clientId, { ...this.#will, delay: this.#willDelay });
+    if (isRegular) await this.#armedWill?.disarm();
+    else await this.#armedWill?.fire(this.#willDelay);
   }
 
   #createRecord(): SessionRecord {

@@ -56,12 +56,17 @@ export class SessionSaver {
     }, SAVE_PAUSE_MILLISECONDS);
   }
 
-  /** Stores it for the last time. Resolves when that is done. */
-  async close(): Promise<void> {
+  /** Stores nothing more. Resolves when no write is going on. */
+  async abandon(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#refresh.clear();
     await this.#writing.catch(() => {});
+  }
+
+  /** Stores it for the last time. Resolves when that is done. */
+  async close(): Promise<void> {
+    await this.abandon();
     if (this.#isStored || this.#options.isPersistent()) await this.#write();
   }
 

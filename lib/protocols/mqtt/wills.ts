@@ -41,10 +41,20 @@ export interface WillsOptions {
   publish(draft: Draft): Promise<void>;
 }
 
+/** The will of one connection, which is kept. Neither method throws: what fails is logged. */
+export interface ArmedWill {
+  /** The client has disconnected as it should, or was not connected: its will is not published. */
+  disarm(): Promise<void>;
+  /**
+   * The connection has ended otherwise. Resolves when the will is published, or waits for its delay.
+   *
+   * @param delay seconds to its publication
+   */
+  fire(delay: number): Promise<void>;
+}
+
 export class Wills {
   readonly #options: WillsOptions;
-  /** The revisions of the entries of this node's clients. */
-  readonly #revisions = new Map<string, number>();
   readonly #waiting = new Map<string, Deadline>();
   readonly #publishing = new Set<Promise<void>>();
   #closed = false;
@@ -67,36 +77,36 @@ export class Wills {
     else await this.#publish(key, readDraft(draft), entry.revision);
   }
 
-  /** Keeps the will of a client that connects. Errors like the engine. */
-  async arm(clientId: string, { draft, delay }: Will): Promise<void> {
+  /**
+   * Keeps the will of a client that connects. Errors like the engine.
+   *
+   * @param hasEnded whether the connection has ended meanwhile: then a will that is there is that of its successor
+   * @returns undefined if it has ended, and nothing is kept
+   */
+  async arm(
+    clientId: string,
+    { draft, delay }: Will,
+    hasEnded = () => false,
+  ): Promise<ArmedWill | undefined> {
     const key = keyOf(clientId);
-    while (true) {
+    while (!hasEnded()) {
       const revision = await this.#write(key, { delay, dueAt: null, draft: toStored(draft) }, 0);
-      if (revision !== undefined) return void this.#revisions.set(key, revision);
-      await this.meet(clientId, false);
+      if (revision !== undefined) {
+        return {
+          disarm: () => this.#attempt(clientId, () => this.#options.state.delete(key, revision)),
+          fire: (delay) => this.#attempt(clientId, () => this.#fire(key, { draft, delay }, revision)),
+        };
+      }
+      if (!hasEnded()) await this.meet(clientId, false);
     }
+    return undefined;
   }
 
-  /** The client has disconnected as it should: its will is not published. */
-  async disarm(clientId: string): Promise<void> {
-    const key = keyOf(clientId);
-    const revision = this.#revisions.get(key);
-    if (revision === undefined) return;
-    this.#revisions.delete(key);
-    await this.#attempt(clientId, () => this.#options.state.delete(key, revision));
-  }
-
-  /** The connection has ended otherwise. Resolves when the will is published, or waits for its delay. */
-  async fire(clientId: string, { draft, delay }: Will): Promise<void> {
-    const key = keyOf(clientId);
-    const revision = this.#revisions.get(key) ?? 0;
-    this.#revisions.delete(key);
-    await this.#attempt(clientId, async () => {
-      if (delay === 0) return await this.#publish(key, draft, revision);
-      const dueAt = Date.now() + delay * 1_000;
-      const written = await this.#write(key, { delay, dueAt, draft: toStored(draft) }, revision);
-      if (written !== undefined) this.#wait(key, draft, dueAt, written);
-    });
+  async #fire(key: string, { draft, delay }: Will, revision: number): Promise<void> {
+    if (delay === 0) return await this.#publish(key, draft, revision);
+    const dueAt = Date.now() + delay * 1_000;
+    const written = await this.#write(key, { delay, dueAt, draft: toStored(draft) }, revision);
+    if (written !== undefined) this.#wait(key, draft, dueAt, written);
   }
 
   /**

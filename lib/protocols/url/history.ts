@@ -1,8 +1,10 @@
 /** `GET` on a channel as one JSON document, its presence likewise, and `DELETE`, which clears what is stored. */
+import { Buffer } from "node:buffer";
 import { formatSelector, parseChannelPath } from "../../core/channel.ts";
 import { MessagingError } from "../../core/errors.ts";
 import type { Hub } from "../../core/hub.ts";
-import { encodeMessageJson, parseMessageId } from "../../core/message.ts";
+import { nextSlice, SliceClock } from "../../base/slices.ts";
+import { encodeMessageJson, type Message, parseMessageId } from "../../core/message.ts";
 import { formatResumeId } from "../../core/resume_id.ts";
 import { NO_SNIFFING, parseOr } from "../../http/problem.ts";
 import type { Services } from "../protocol.ts";
@@ -12,6 +14,8 @@ import { searchBackwards, searchForwards } from "./search.ts";
 /** Messages a document holds, and holds unless asked for fewer. */
 export const MAX_DOCUMENT_MESSAGES = 1_000;
 const MAX_DOCUMENT_BYTES = 8 * 1024 * 1024;
+/** Characters of a document that are encoded in one go. */
+const PIECE_CHARACTERS = 64 * 1024;
 
 const UTF8 = new TextEncoder();
 
@@ -37,8 +41,7 @@ export async function handleHistory(hub: Hub, options: ReadOptions): Promise<Res
     next: formatResumeId(page.next),
     ...(page.more ? { more: true } : {}),
   };
-  const messages = page.messages.map(encodeMessageJson).join(",");
-  return createJson(`${JSON.stringify(head).slice(0, -1)},"messages":[${messages}]}\n`);
+  return await createDocument(head, page.messages);
 }
 
 /**
@@ -60,8 +63,7 @@ async function handleSearch(hub: Hub, options: ReadOptions, limit: number): Prom
     next,
     ...(more ? { more, ...(found.before === undefined ? {} : { before: found.before }) } : {}),
   };
-  const messages = found.messages.map(encodeMessageJson).join(",");
-  return createJson(`${JSON.stringify(head).slice(0, -1)},"messages":[${messages}]}\n`);
+  return await createDocument(head, found.messages);
 }
 
 /** Who is on a channel: counts and members. */
@@ -77,7 +79,8 @@ export function handlePresence(hub: Hub, options: ReadOptions): Response {
     protocol,
     since: new Date(since).toISOString(),
   }));
-  return createJson(JSON.stringify({ channel, ...hub.presence.count(channel), members: shown }) + "\n");
+  const content = { channel, ...hub.presence.count(channel), members: shown };
+  return createJson(UTF8.encode(JSON.stringify(content) + "\n"));
 }
 
 /**
@@ -102,7 +105,7 @@ export async function handleClear(
   }
   const id = searchParams.get("id");
   const removed = id === null ? await hub.clear(channel) : await removeOne(hub, channel, id);
-  return createJson(JSON.stringify({ channel, removed }) + "\n");
+  return createJson(UTF8.encode(JSON.stringify({ channel, removed }) + "\n"));
 }
 
 /** @returns 1; what is not there may be gone already, but whoever asks for it is to know */
@@ -118,8 +121,31 @@ async function removeOne(hub: Hub, channel: string, text: string): Promise<numbe
   );
 }
 
-function createJson(text: string): Response {
-  const body = UTF8.encode(text);
+/** A document of messages, which may be large: it is encoded in slices. */
+async function createDocument(
+  head: Readonly<Record<string, unknown>>,
+  messages: readonly Message[],
+): Promise<Response> {
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  const clock = new SliceClock(1);
+  let text = `${JSON.stringify(head).slice(0, -1)},"messages":[`;
+  let separator = "";
+  for (const message of messages) {
+    text += separator + encodeMessageJson(message);
+    separator = ",";
+    if (text.length < PIECE_CHARACTERS) continue;
+    pieces.push(UTF8.encode(text));
+    text = "";
+    if (clock.isOver) await clock.next();
+  }
+  pieces.push(UTF8.encode(text + "]}\n"));
+  if (pieces.length === 1) return createJson(pieces[0]!);
+  // To put them together and send them takes some milliseconds more.
+  await nextSlice();
+  return createJson(Buffer.concat(pieces));
+}
+
+function createJson(body: Uint8Array<ArrayBuffer>): Response {
   // Said here, that HEAD says it too.
   const headers = { "content-length": String(body.byteLength), "content-type": "application/json" };
   return new Response(body, { headers: { ...headers, "cache-control": "no-store", ...NO_SNIFFING } });

@@ -166,6 +166,22 @@ Deno.test("A channel that is cleared while a node loads is empty there too", asy
   assert.deepEqual(await readAll(bench.maps), {});
 });
 
+Deno.test("The log is told whether a channel that is cleared has keys, which it may not keep messages of", async () => {
+  await using bench = new Bench();
+  const { log, hub } = bench;
+  const told: unknown[] = [];
+  const { clear } = log;
+  log.clear = (channel, hasKeys) => {
+    told.push(hasKeys);
+    return clear.call(log, channel);
+  };
+  await hub.clear("scores");
+  await bench.set("k", "1");
+  await hub.clear("scores");
+  await hub.clear("scores");
+  assert.deepEqual(told, [false, true, false]);
+});
+
 Deno.test("A key that is being set is there to be removed, and one that is being removed is not", async () => {
   await using bench = new Bench();
   const { log, maps } = bench;

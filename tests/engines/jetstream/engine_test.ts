@@ -224,16 +224,16 @@ testWithNats(
     await using two = await openNode({ hosts, stream });
     await one.log.append(createDraft("a"));
     await one.log.clear("news");
-    for (const channel of ["news"]) {
+    for (const [channel, offset] of [["news", 1], ["forgotten", 0]] as const) {
       const told = [one, two].map(({ log }) => {
         const { promise, resolve } = Promise.withResolvers<Removal>();
         log.onCleared = resolve;
         return promise;
       });
-      assert.equal(await one.log.clear(channel), 0);
+      assert.equal(await one.log.clear(channel, true), 0);
       for (const removal of await Promise.all(told)) {
         const { epoch, sequence, ...rest } = removal;
-        assert.deepEqual(rest, { kind: "all", channel, offset: 1 });
+        assert.deepEqual(rest, { kind: "all", channel, offset });
         assert.deepEqual({ epoch, sequence }, one.log.top);
       }
     }

@@ -20,13 +20,13 @@ class WatchedState extends MemoryState {
   }
 }
 
-Deno.test("A session is stored again before it expires, until its connection ends", async () => {
-  const state = new WatchedState();
+/** The saver of a session that is stored again every 5 ms. */
+function openSaver(state: MemoryState, clientId: string) {
   const store = new SessionStore(state);
   const ends: number[] = [];
   const connection = {
     context: { store },
-    clientId: "silent",
+    clientId,
     end: (reason: number) => void ends.push(reason),
     fail: (error: unknown) => assert.fail(String(error)),
   } as unknown as SessionConnection;
@@ -45,6 +45,12 @@ Deno.test("A session is stored again before it expires, until its connection end
       packetIds: [],
     }),
   });
+  return { store, ends, saver };
+}
+
+Deno.test("A session is stored again before it expires, until its connection ends", async () => {
+  const state = new WatchedState();
+  const { store, ends, saver } = openSaver(state, "silent");
   await saver.save();
   const { revision: first } = await store.load("silent");
   for (let i = 0; i < 2; i++) await state.nextWrite();
@@ -56,4 +62,21 @@ Deno.test("A session is stored again before it expires, until its connection end
   await saver.save();
   assert.deepEqual(ends, [0x8e]);
   await saver.close();
+});
+
+Deno.test("A session whose client was never connected is not stored any more, however long it lasts", async () => {
+  const state = new WatchedState();
+  const abandoned = openSaver(state, "refused");
+  const other = openSaver(state, "silent");
+  await abandoned.saver.save();
+  await abandoned.saver.abandon();
+  const { revision } = await abandoned.store.load("refused");
+  assert.ok(revision > 0, "it is kept as a killed server leaves it");
+  await other.saver.save();
+  // Its refresh would come before the second one of the other.
+  for (let i = 0; i < 2; i++) await state.nextWrite();
+  abandoned.saver.saveLater();
+  await abandoned.saver.save();
+  assert.equal((await abandoned.store.load("refused")).revision, revision);
+  await other.saver.close();
 });

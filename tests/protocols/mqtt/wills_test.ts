@@ -91,15 +91,13 @@ Deno.test("A client that comes back to a new session, or had no delay, finds its
 Deno.test("A regular end forgets the will; any other end publishes it; an outage keeps it", async () => {
   const bench = new Bench();
   await using wills = bench.open("node");
-  await wills.arm("client", createWill());
-  await wills.disarm("client");
+  await (await wills.arm("client", createWill()))?.disarm();
   assert.deepEqual([bench.published.length, await bench.countKept()], [0, 0]);
-  await wills.arm("client", createWill());
-  await wills.fire("client", createWill());
+  await (await wills.arm("client", createWill()))?.fire(0);
   assert.deepEqual([bench.published.length, await bench.countKept()], [1, 0]);
-  await wills.arm("client", createWill());
+  const kept = await wills.arm("client", createWill());
   bench.fails = true;
-  await wills.fire("client", createWill());
+  await kept?.fire(0);
   assert.deepEqual([bench.published.length, await bench.countKept()], [1, 1]);
   bench.fails = false;
   bench.alive.delete("node");
@@ -111,12 +109,29 @@ Deno.test("A will that waits on one node is not published once the client is bac
   const bench = new Bench();
   await using one = bench.open("one");
   await using two = bench.open("two");
-  await one.arm("client", createWill(0.01));
-  await one.fire("client", createWill(0.01));
+  await (await one.arm("client", createWill(0.01)))?.fire(0.01);
   await two.meet("client", true);
-  await one.arm("other", createWill(0.02));
   const other = { ...createWill(0.02), draft: { ...createWill().draft, channel: "other" } };
-  await one.fire("other", other);
+  await (await one.arm("other", other))?.fire(0.02);
   await bench.nextPublished();
   assert.deepEqual(bench.published.map(({ channel }) => channel), ["other"]);
+});
+
+Deno.test("A connection forgets its own will alone, and one that has ended publishes nobody's", async () => {
+  const bench = new Bench();
+  await using one = bench.open("one");
+  await using two = bench.open("two");
+  const first = await one.arm("client", createWill());
+  await two.meet("client", false);
+  await bench.nextPublished();
+  const second = await one.arm("client", createWill());
+  await first?.disarm();
+  assert.equal(await two.arm("client", createWill(), () => true), undefined);
+  let hasEnded = false;
+  const late = two.arm("client", createWill(), () => hasEnded);
+  hasEnded = true;
+  assert.equal(await late, undefined);
+  assert.deepEqual([bench.published.length, await bench.countKept()], [1, 1]);
+  await second?.disarm();
+  assert.equal(await bench.countKept(), 0);
 });

@@ -159,6 +159,24 @@ Deno.test("POST takes options as query parameters, JSON keys and form fields", a
   ]]);
 });
 
+Deno.test("A form with data and too many fields is refused, and one without data is text however many & it has", async () => {
+  await using app = await openApp();
+  const headers = { "content-type": "application/x-www-form-urlencoded" };
+  for (const repeated of ["&event=a", "&", "&%65vent=a"]) {
+    const refused = await send(app, "/news", { body: `data=rain${repeated.repeat(100)}`, headers });
+    assert.equal(refused.status, 400);
+    assert.match((await refused.json()).detail, /at most 64 fields: encode an & in a value as %26/);
+    const taken = await send(app, "/news", { body: `rain${repeated.repeat(100)}`, headers });
+    assert.equal(taken.status, 200);
+  }
+  const stored = await readStored(app, "news");
+  assert.deepEqual(stored.map(({ data }) => data), [
+    `rain${"&event=a".repeat(100)}`,
+    `rain${"&".repeat(100)}`,
+    `rain${"&%65vent=a".repeat(100)}`,
+  ]);
+});
+
 Deno.test("An ephemeral message has no position in its receipt", async () => {
   await using app = await openApp();
   const receipt = await (await send(app, "/news?ephemeral=true", { body: "gone" })).json();

@@ -88,6 +88,23 @@ Deno.test("GET without since reads the newest messages, and limit says how many"
   assert.deepEqual(texts(await read(server, `/news?since=${page.next}`)), ["3", "4", "5"]);
 });
 
+Deno.test("A document of large messages is whole, says its length, and ends at 8 MiB of messages", async () => {
+  await using app = await startApp();
+  const texts = Array.from({ length: 150 }, (_, i) => `${i} \u{1F327} "é" ${"x".repeat(60_000)}`);
+  for (const text of texts) await publish(app, "/large", text);
+  const response = await fetch(`${app.url}/large?since=earliest`, {
+    headers: { accept: "application/json" },
+  });
+  const bytes = await response.bytes();
+  assert.equal(response.headers.get("content-length"), String(bytes.byteLength));
+  const page = JSON.parse(new TextDecoder().decode(bytes));
+  const data = page.messages.map((message: { data: string }) => message.data);
+  assert.ok(page.more && data.length < texts.length && bytes.byteLength > 8 * 1024 * 1024);
+  assert.deepEqual(data, texts.slice(0, data.length));
+  const rest = await read(app, `/large?since=${page.next}`);
+  assert.deepEqual([...data, ...rest.messages.map((message: { data: string }) => message.data)], texts);
+});
+
 Deno.test("GET reads lists and patterns in their common order", async () => {
   await using server = await startApp();
   for (const path of ["/a", "/b/1", "/c", "/b/1/x", "/a"]) await publish(server, path, path);
