@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createDraft, type DraftOptions } from "../../../lib/core/draft.ts";
 import { MessagingError } from "../../../lib/core/errors.ts";
 import { Hub } from "../../../lib/core/hub.ts";
+import type { Log } from "../../../lib/core/log.ts";
 import type { MapLimits } from "../../../lib/core/maps/map_room.ts";
 import { ChannelMaps } from "../../../lib/core/maps/maps.ts";
 import { MemoryState } from "../../../lib/core/memory_state.ts";
@@ -168,7 +169,8 @@ Deno.test("A channel that is cleared while a node loads is empty there too", asy
 
 Deno.test("The log is told whether a channel that is cleared has keys, which it may not keep messages of", async () => {
   await using bench = new Bench();
-  const { log, hub } = bench;
+  const { hub } = bench;
+  const log: Log = bench.log;
   const told: unknown[] = [];
   const { clear } = log;
   log.clear = (channel, hasKeys) => {
