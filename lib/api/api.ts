@@ -11,6 +11,7 @@ import { Fields } from "./fields.ts";
 import { type JsonMembers, parseJsonObject } from "../base/json_text.ts";
 import { quote } from "../base/quote.ts";
 import { nextSlice, SliceClock } from "../base/slices.ts";
+import { Slots } from "../base/slots.ts";
 import { mapClear, mapPublish, mapReadState, mapRemove, mapStats } from "./maps.ts";
 import { broadcast, MAX_BROADCAST_CHANNELS, publish } from "./publish.ts";
 import { history, historyRemove, info, presence, presenceStats } from "./queries.ts";
@@ -30,6 +31,18 @@ const MAX_FIELDS = 1_000;
 
 /** Characters of an answer to a batch that is encoded at once. */
 const MAX_WHOLE_ANSWER = 256 * 1024;
+/** Characters of what a batch reads: once there are so many, it reads no more. */
+const MAX_READ = 16 * 1024 * 1024;
+
+/** Methods whose answers may be large, and how many of them a batch runs at a time. */
+const READS: ReadonlySet<string> = new Set([
+  "presence",
+  "history",
+  "channels",
+  "map_read_state",
+  "scheduled",
+]);
+const MAX_READS = 4;
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 const ENCODER = new TextEncoder();
@@ -41,6 +54,8 @@ const ABOUT_PRESENCE: ReadonlySet<string> = new Set(["presence", "presence_stats
 interface CallContext extends ApiContext {
   /** What the commands of a batch share until one of them may have changed who is where. */
   readonly asked: { untilCurrent: Promise<void> | undefined };
+  /** For the commands of a batch that read: how many characters have been read, and their places. */
+  readonly reads: { characters: number; readonly slots: Slots };
   /** What the caller may do on channels: without a key, nothing on those that are kept private. */
   readonly pass: Pass;
 }
@@ -88,7 +103,8 @@ export async function handleApi(
   try {
     const { publisher } = services.gate.demandOperator(request, "The API");
     const pass = await services.gate.admit(request);
-    context = { ...services, publisher, pass, asked: { untilCurrent: undefined } };
+    const reads = { characters: 0, slots: new Slots(MAX_READS) };
+    context = { ...services, publisher, pass, reads, asked: { untilCurrent: undefined } };
   } catch (error) {
     return refuseCaller(request, services, toMessagingError(error));
   }
@@ -187,10 +203,28 @@ async function runCommand(context: CallContext, command: string, index: number):
     }
     const request = parseJsonObject(json);
     if (request === undefined) throw new ApiError("badRequest", `${place}.${name} must be an object`);
-    return `{"${name}":${await runMethod(context, name, new Fields(request))}}`;
+    const fields = new Fields(request);
+    const result = READS.has(name)
+      ? await context.reads.slots.run(() => read(context, name, fields))
+      : await runMethod(context, name, fields);
+    return `{"${name}":${result}}`;
   } catch (error) {
     return `{"error":${report(context, name, error).toJson()}}`;
   }
+}
+
+/** Runs a method that may answer much. @throws {ApiError} when the batch has read as much as it may */
+async function read(context: CallContext, name: string, fields: Fields): Promise<string> {
+  const { reads } = context;
+  if (reads.characters >= MAX_READ) {
+    throw new ApiError(
+      "limitExceeded",
+      `This batch has read ${MAX_READ} characters and more: read the rest with another one`,
+    );
+  }
+  const result = await runMethod(context, name, fields);
+  reads.characters += result.length;
+  return result;
 }
 
 /** Logs and counts a failure. An unexpected one is logged with its stack; a refusal is not, though Centrifugo has no code for it. */

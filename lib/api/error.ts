@@ -10,6 +10,7 @@ import { type ErrorCode, toMessagingError } from "../core/errors.ts";
 const KINDS = {
   internal: { code: 100, status: 500, counter: "internal" },
   permissionDenied: { code: 103, status: 403, counter: "forbidden" },
+  limitExceeded: { code: 106, status: 400, counter: "too_large" },
   methodNotFound: { code: 104, status: 404, counter: "method_not_found" },
   badRequest: { code: 107, status: 400, counter: "bad_request" },
   notAvailable: { code: 108, status: 400, counter: "not_available" },

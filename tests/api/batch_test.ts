@@ -111,6 +111,26 @@ for (const parallel of [false, true]) {
   );
 }
 
+for (const parallel of [false, true]) {
+  withBench(`batch reads so much and no more, and does the rest, parallel ${parallel}`, async (bench) => {
+    const data = "x".repeat(900);
+    for (let i = 0; i < 100; i++) await bench.call("publish", { channel: "news", data });
+    const history = { history: { channel: "news", limit: -1 } };
+    const commands = [...Array(300).fill(history), { publish: { channel: "other", data: 1 } }];
+    const answer = await bench.post("batch", JSON.stringify({ commands, parallel }));
+    const text = await answer.text();
+    assert.ok(text.length > 16_000_000 && text.length < 18_000_000, `${text.length} characters`);
+    const replies: Answer[] = JSON.parse(text).replies;
+    const refused = replies.filter(({ error }) => error !== undefined);
+    assert.ok(refused.length > 50 && refused.length < 150, `${refused.length} refused`);
+    for (const { error } of refused) {
+      assert.equal(error?.code, 106);
+      assert.match(error?.message ?? "", /has read 16777216 characters and more: read the rest with another/);
+    }
+    assert.ok(!("error" in replies.at(-1)!));
+  });
+}
+
 withBench("batch lets others go between commands that take no turn by themselves", async (bench) => {
   for (let i = 0; i < 300; i++) bench.connect({ id: `c${i}`, user: "u", channels: ["news"] });
   const commands = Array.from({ length: 2_000 }, () => ({ presence: { channel: "news" } }));

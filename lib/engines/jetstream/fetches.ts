@@ -1,5 +1,5 @@
 /** Fetches the contents of records from the server, few at once, for the reader of the JetStream engine. */
-import { Fifo } from "../../base/fifo.ts";
+import { Slots } from "../../base/slots.ts";
 import type { Content } from "./record.ts";
 
 /** Fetches the contents of a record from the server; undefined if it was purged. */
@@ -15,8 +15,7 @@ const MAX_RECORDS = 16;
 export class RecordFetches {
   readonly #fetch: FetchRecord;
   readonly #fetching = new Map<number, Promise<readonly Content[] | undefined>>();
-  #active = 0;
-  readonly #waiting = new Fifo<() => void>();
+  readonly #slots = new Slots(MAX_RECORDS);
 
   constructor(fetch: FetchRecord) {
     this.#fetch = fetch;
@@ -26,22 +25,9 @@ export class RecordFetches {
   get(record: number): Promise<readonly Content[] | undefined> {
     let fetching = this.#fetching.get(record);
     if (fetching === undefined) {
-      fetching = this.#run(record).finally(() => this.#fetching.delete(record));
+      fetching = this.#slots.run(() => this.#fetch(record)).finally(() => this.#fetching.delete(record));
       this.#fetching.set(record, fetching);
     }
     return fetching;
-  }
-
-  async #run(record: number): Promise<readonly Content[] | undefined> {
-    if (this.#active < MAX_RECORDS) this.#active++;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await this.#fetch(record);
-    } finally {
-      // The next one takes this place.
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#active--;
-      else next();
-    }
   }
 }
