@@ -23,7 +23,8 @@ const MESSAGE_OVERHEAD = 256;
 const CHUNK = 128;
 
 export class JetStreamReader {
-  readonly #fetches: RecordFetches;
+  readonly #fetch: FetchRecord;
+  #fetches: RecordFetches;
   readonly #now: () => number;
   readonly #steadyNow: () => number;
   #cache = new Map<number, readonly Content[]>();
@@ -32,6 +33,7 @@ export class JetStreamReader {
 
   /** @param maxBytes the size of the cache, in bytes of payload */
   constructor(fetch: FetchRecord, now: () => number, steadyNow: () => number, maxBytes = CACHED_BYTES) {
+    this.#fetch = fetch;
     this.#fetches = new RecordFetches(fetch);
     this.#now = now;
     this.#steadyNow = steadyNow;
@@ -53,6 +55,8 @@ export class JetStreamReader {
   reset(): void {
     this.#cache = new Map();
     this.#cachedBytes = 0;
+    // Those under way are of the stream before.
+    this.#fetches = new RecordFetches(this.#fetch);
   }
 
   /**
@@ -73,6 +77,9 @@ export class JetStreamReader {
       : selection.unknown;
     const known = named.map((name) => state.peek(name)).filter((channel) => channel !== undefined);
     const channels = known.length === 0 ? selected : [...selected, ...known];
+    // Before anything is waited for: a channel that comes from here on is not among these, and its messages are later.
+    const { sequence, epoch } = state;
+    const stateTop = state.top;
     const steadyNow = this.#steadyNow();
     const clock = new SliceClock();
     for (const channel of channels) {
@@ -81,13 +88,12 @@ export class JetStreamReader {
     }
     const only = selector.channel === undefined ? undefined : channels[0];
     const position = { epoch: state.epoch, offset: only?.offset ?? 0 };
-    const top = { ...state.top, offset: position.offset, time: Math.max(now, state.time) };
+    const top = { ...stateTop, offset: position.offset, time: Math.max(now, state.time) };
     const isForeign = isForeignCursor(query.after, top);
     const after: Cursor = isForeign ? { kind: "earliest" } : query.after;
     const isLatest = after.kind === "latest";
     // What is removed from here on was not told: the next page tells it.
     const asOf = { removals: state.removals, time: now };
-    const { sequence, epoch } = state;
     const places = isLatest
       ? await findLastPlaces(channels, limit, sequence)
       : await findFirstPlaces(channels, (channel) => findStart(channel, after), limit + 1, sequence);

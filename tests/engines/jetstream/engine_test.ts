@@ -1,6 +1,7 @@
 /** Runs the suite of the Log port on the JetStream engine, and tests what several nodes and restarts make of one stream. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { nextSlice } from "../../../lib/base/slices.ts";
 import { selectChannel, selectPatterns } from "../../../lib/core/channel.ts";
 import type { Cursor, Log, LogPage, Receipt } from "../../../lib/core/log.ts";
 import { MessagingError } from "../../../lib/core/errors.ts";
@@ -237,6 +238,32 @@ testWithNats(
         assert.deepEqual({ epoch, sequence }, one.log.top);
       }
     }
+  },
+);
+
+testWithNats(
+  "JetStreamEngine misses nothing of a channel that comes while it reads many others",
+  async () => {
+    await using one = await openNode({ hosts, stream: nameStream() });
+    const texts = Array.from({ length: 100 }, (_, i) => `${i}`);
+    for (const text of texts) await one.log.append(createDraft(text, { channel: `many/${text}` }));
+    const selector = selectPatterns(["many/*"]);
+    const read = (after: Cursor) => one.log.read({ selector, after, limit: 1_000 });
+    await read({ kind: "earliest" });
+    // So many slices of others come before the read may look at all channels.
+    const others = Array.from({ length: 40 }, async () => {
+      await nextSlice();
+      for (const end = performance.now() + 4; performance.now() < end;);
+    });
+    const reading = read({ kind: "earliest" });
+    await one.log.append(createDraft("late", { channel: "many/late" }));
+    const page = await reading;
+    await Promise.all(others);
+    const rest = await read(page.next);
+    const seen = [...page.messages, ...rest.messages].map(({ payload }) =>
+      payload.kind !== "bytes" && payload.text
+    );
+    assert.deepEqual(seen, [...texts, "late"]);
   },
 );
 
