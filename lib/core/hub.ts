@@ -109,11 +109,14 @@ export class Hub {
   /** The channels with subscribers by exact name, on any node, and the number of subscribers of each. */
   *listChannels(): Iterable<{ readonly channel: string; readonly subscribers: number }> {
     const remote = this.#cluster?.remote;
+    // Callers may wait between two: not those that are local by then.
+    const told = new Set<string>();
     for (const { channel, subscribers } of this.#fanOut.listChannels()) {
+      if (remote !== undefined) told.add(channel);
       yield { channel, subscribers: subscribers + (remote?.countExactSubscribers(channel) ?? 0) };
     }
     for (const row of remote?.listChannels() ?? []) {
-      if (!this.#fanOut.has(row.channel)) yield row;
+      if (!told.has(row.channel)) yield row;
     }
   }
 

@@ -44,13 +44,16 @@ export class SlicedEvents {
 
 async function handleWaiting(): Promise<void> {
   isHandling = true;
-  const clock = new SliceClock();
-  await clock.next();
-  for (let next; (next = waiting.shift()) !== undefined;) {
-    next();
-    if (clock.isOver) await clock.next();
+  try {
+    const clock = new SliceClock();
+    await clock.next();
+    for (let next; (next = waiting.shift()) !== undefined;) {
+      next();
+      if (clock.isOver) await clock.next();
+    }
+  } finally {
+    isHandling = false;
   }
-  isHandling = false;
 }
 
 function measure(event: Event): number {

@@ -62,6 +62,8 @@ export class Cluster implements Disposable {
   readonly #turn: Turn<Change>;
   readonly #calls = new ClusterCalls();
   readonly #peers: Peers;
+  /** The replicas of peers that are gone, while their entries are being removed. */
+  readonly #leaving = new Map<string, Replica>();
   readonly #entries = new LocalEntries();
   readonly #onGone = new Set<(node: string) => void>();
   #describe: () => NodeSummary = () => {
@@ -155,6 +157,8 @@ export class Cluster implements Disposable {
 
   /** What others know of a client has changed: for peers it disconnects and connects again. */
   changed(client: Client, subscriptions: readonly Subscription[]): void {
+    // Who has left meanwhile would stay for ever.
+    if (!this.#entries.has(client)) return;
     this.disconnected(client, subscriptions);
     this.connected(client);
     for (const subscription of subscriptions) this.subscribed(subscription);
@@ -360,6 +364,8 @@ export class Cluster implements Disposable {
   }
 
   #addPeer(node: string): Peer {
+    // What it had before is removed first, so that whoever leaves does so before coming back.
+    this.#leaving.get(node)?.clearAtOnce();
     const replica = new Replica(node, this.remote);
     const peer: Peer = { node, replica, summary: undefined, heardAt: this.#now(), askedAt: 0 };
     this.#peers.add(peer);
@@ -376,7 +382,10 @@ export class Cluster implements Disposable {
     const { node, summary, replica } = peer;
     this.#peers.forget(node);
     this.#calls.forget(node);
-    replica.clear();
+    this.#leaving.set(node, replica);
+    void replica.clear().then(() => {
+      if (this.#leaving.get(node) === replica) this.#leaving.delete(node);
+    });
     for (const onGone of this.#onGone) onGone(node);
     if (this.#peers.isNews(peer, summary)) {
       this.#report(reason === "silent" ? "warn" : "info", "node gone", peer, reason);

@@ -26,6 +26,10 @@ export class LocalEntries {
     return this.#toChange(key, entry);
   }
 
+  has(entry: Entry): boolean {
+    return this.#keys.has(entry);
+  }
+
   /** Removes an entry. Returns its key; undefined if it was not there. */
   remove(entry: Entry): number | undefined {
     const key = this.#keys.get(entry);

@@ -21,8 +21,9 @@ interface Reading {
   after: number;
   /** The sequence of the first page. */
   from: number | undefined;
-  /** The keys of the pages so far. */
-  readonly keys: Set<number>;
+  /** The keys that were known before, ascending, and how many of them the pages so far have passed. */
+  readonly former: readonly number[];
+  passed: number;
 }
 
 /** A request to the peer for its entries after a key; undefined for none. */
@@ -94,43 +95,70 @@ export class Replica {
     // A page that was requested twice may arrive twice.
     if (reading === undefined || page.after !== reading.after) return undefined;
     reading.from ??= page.sequence;
-    // At once: all of them at the end would be more than one turn of the event loop should do.
-    for (const change of page.changes) {
-      this.#apply(change);
-      reading.keys.add(change[1]);
-    }
     const last = page.changes.at(-1);
-    if (page.more && last !== undefined) {
-      reading.after = last[1];
-      return { ask: reading.after };
+    const end = page.more && last !== undefined ? last[1] : undefined;
+    this.#removeFormer(reading, new Set(page.changes.map(([, key]) => key)), end ?? Infinity);
+    // At once: all of them at the end would be more than one turn of the event loop should do.
+    for (const change of page.changes) this.#apply(change);
+    if (end !== undefined) {
+      reading.after = end;
+      return { ask: end };
     }
-    return this.#finish(reading.keys, reading.from);
+    return this.#finish(reading.from);
   }
 
-  /** Removes all entries, a few at a time: the peer is gone. */
-  clear(): void {
-    let count = 0;
+  /**
+   * Removes what a page lacks of the entries whose keys it has passed, before it is applied: who comes back under another
+   * key leaves first. Keys ascend and are never reused.
+   */
+  #removeFormer(reading: Reading, kept: ReadonlySet<number>, upTo: number): void {
+    const { former } = reading;
+    for (; reading.passed < former.length && former[reading.passed]! <= upTo; reading.passed++) {
+      const key = former[reading.passed]!;
+      if (!kept.has(key)) this.#remove(key);
+    }
+  }
+
+  /** Removes all entries, as the peer is gone: in slices, as there may be very many. Resolves when all are removed. */
+  async clear(): Promise<void> {
+    while (this.#entries.size > 0) {
+      // With a client go its subscriptions.
+      this.#removeDownTo(this.#entries.size - TURN_ENTRIES);
+      if (this.#entries.size > 0) await nextSlice();
+    }
+  }
+
+  /** Removes what is left of them at once. */
+  clearAtOnce(): void {
+    this.#removeDownTo(0);
+  }
+
+  #removeDownTo(count: number): void {
     for (const key of this.#entries.keys()) {
-      if (++count > TURN_ENTRIES) return void nextSlice().then(() => this.clear());
+      if (this.#entries.size <= count) return;
       this.#remove(key);
     }
   }
 
   #read(): PageRequest {
-    this.#reading = { after: 0, from: undefined, keys: new Set() };
+    this.#reading = {
+      after: 0,
+      from: undefined,
+      former: [...this.#entries.keys()].sort((a, b) => a - b),
+      passed: 0,
+    };
     this.#waiting = new Map();
     return { ask: 0 };
   }
 
   /**
-   * Removes what none of the pages had. Pages after the first may include later changes; applying these again is
+   * Ends the reading. Pages after the first may include later changes; applying these again is
    * harmless, as keys are never reused. Entries that ended meanwhile are removed by these changes.
    */
-  #finish(keys: ReadonlySet<number>, sequence: number): PageRequest {
+  #finish(sequence: number): PageRequest {
     const waiting = this.#waiting;
     this.#reading = undefined;
     this.#waiting = new Map();
-    for (const key of [...this.#entries.keys()]) if (!keys.has(key)) this.#remove(key);
     this.#sequence = sequence;
     let request: PageRequest;
     for (const [later, changes] of [...waiting].sort(([a], [b]) => a - b)) {

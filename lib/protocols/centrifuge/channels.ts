@@ -312,6 +312,8 @@ export class CentrifugeChannels {
           return void this.close(channel);
         }
         const answered = onResult({ ...opened.result, data, ...(isAsked ? {} : toExpiry(expires)) });
+        // Before what may close it: others wait until the answer is sent.
+        resolve(answered ?? undefined);
         if (opened.rest.length > 0 && !receive(opened.rest)) {
           client.end(
             new MessagingError("slow_subscriber", "Too many messages are waiting for you: reconnect"),
@@ -323,7 +325,6 @@ export class CentrifugeChannels {
         if (isAsked && this.#session.pass.renewsSubscriptions) this.#askAgain(channel, entry, expires);
         else this.#expire(channel, entry, expires);
         if (entry.end !== undefined) this.unsubscribeByServer(channel, entry.end);
-        resolve(answered ?? undefined);
       },
     };
     entry.unwatchMap = start.map?.onLive();

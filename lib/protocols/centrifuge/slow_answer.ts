@@ -11,7 +11,10 @@ export function isLong({ publications = [], state = [] }: SubscribeResult): bool
   return publications.length + state.length > FEW_PUBLICATIONS;
 }
 
-/** Sends an answer. Resolves when it is sent; until then no other may be sent in this way. */
+/**
+ * Sends an answer. Resolves when it is sent; until then no other may be sent in this way. When the session ends meanwhile,
+ * neither the answer is sent nor what was held back.
+ */
 export async function sendInSlices(
   reply: Reply & { readonly kind: "subscribe" },
   format: CentrifugeFormat,

@@ -146,6 +146,32 @@ Deno.test("Hub.listChannels() adds up the readers of all nodes", () => {
   }
 });
 
+Deno.test("Hub.listChannels() has a channel that is taken locally while the list is read", () => {
+  const nodes = new FakeNodes();
+  const [a, b] = [nodes.start(), nodes.start()];
+  read(a, "local");
+  for (const channel of ["first", "second"]) read(b, channel);
+  nodes.settle();
+  const seen: string[] = [];
+  for (const { channel } of a.hub.listChannels()) {
+    seen.push(channel);
+    if (channel === "first") read(a, "second");
+  }
+  assert.deepEqual([...new Set(seen)], ["local", "first", "second"]);
+});
+
+Deno.test("Cluster does not bring back a client that left before it was changed", () => {
+  const nodes = new FakeNodes();
+  const [a, b] = [nodes.start(), nodes.start()];
+  const { client } = read(a, "news", { id: "john" });
+  nodes.settle();
+  a.hub.disconnect(client);
+  a.cluster.changed(client, []);
+  nodes.settle();
+  assert.equal(b.cluster.remote.countConnections("john"), 0);
+  assert.equal(a.hub.connect({ ...createClient({ id: "john" }), address: "192.0.2.7", choseId: true }), true);
+});
+
 Deno.test("Cluster.nodes() says of each node what it says of itself", () => {
   const nodes = new FakeNodes();
   const [a, b] = [nodes.start(), nodes.start()];
