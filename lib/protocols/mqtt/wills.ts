@@ -4,7 +4,7 @@
  */
 import { describeReason } from "../../base/reason.ts";
 import { Deadline } from "../../base/deadline.ts";
-import { toMessagingError } from "../../core/errors.ts";
+import { type ErrorCode, toMessagingError } from "../../core/errors.ts";
 import type { LogState, StateEntry } from "../../core/log.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Draft } from "../../core/message.ts";
@@ -41,7 +41,7 @@ export interface WillsOptions {
   publish(draft: Draft): Promise<void>;
 }
 
-/** The will of one connection, which is kept. Neither method throws: what fails is logged. */
+/** The will of one connection, which is kept. Neither method throws: what fails is logged, and `retry` does it again. */
 export interface ArmedWill {
   /** The client has disconnected as it should, or was not connected: its will is not published. */
   disarm(): Promise<void>;
@@ -53,10 +53,21 @@ export interface ArmedWill {
   fire(delay: number): Promise<void>;
 }
 
+/** A will that is published when its delay is over. */
+interface Waiting {
+  readonly deadline: Deadline;
+  readonly revision: number;
+}
+
+/** Does something to a will that is kept; resolves with the code of why it is to be done again, undefined if it is done. */
+type Act = () => Promise<ErrorCode | undefined>;
+
 export class Wills {
   readonly #options: WillsOptions;
-  readonly #waiting = new Map<string, Deadline>();
-  readonly #publishing = new Set<Promise<void>>();
+  readonly #waiting = new Map<string, Waiting>();
+  /** By key, what failed last and is to be done again. */
+  readonly #failed = new Map<string, { readonly id: string; readonly act: Act }>();
+  readonly #publishing = new Set<Promise<unknown>>();
   #closed = false;
 
   constructor(options: WillsOptions) {
@@ -69,12 +80,14 @@ export class Wills {
    */
   async meet(clientId: string, isResumed: boolean): Promise<void> {
     const key = keyOf(clientId);
-    this.#stopWaiting(key);
+    await this.#retryOne(key);
     const entry = await this.#options.state.read(key);
-    if (entry === undefined) return;
+    if (entry === undefined) return this.#stopWaiting(key);
     const { delay, draft } = parseWill(entry);
     if (isResumed && delay > 0) await this.#options.state.delete(key, entry.revision);
-    else await this.#publish(key, readDraft(draft), entry.revision);
+    else if (await this.#publish(key, readDraft(draft), entry.revision) !== undefined) return;
+    // Not before: what could not be read, removed or published is published when its delay is over.
+    this.#stopWaiting(key, entry.revision);
   }
 
   /**
@@ -91,22 +104,69 @@ export class Wills {
     const key = keyOf(clientId);
     while (!hasEnded()) {
       const revision = await this.#write(key, { delay, dueAt: null, draft: toStored(draft) }, 0);
-      if (revision !== undefined) {
-        return {
-          disarm: () => this.#attempt(clientId, () => this.#options.state.delete(key, revision)),
-          fire: (delay) => this.#attempt(clientId, () => this.#fire(key, { draft, delay }, revision)),
-        };
-      }
+      if (revision !== undefined) return this.#createArmed(clientId, draft, revision);
       if (!hasEnded()) await this.meet(clientId, false);
     }
     return undefined;
   }
 
-  async #fire(key: string, { draft, delay }: Will, revision: number): Promise<void> {
+  #createArmed(clientId: string, draft: Draft, revision: number): ArmedWill {
+    const key = keyOf(clientId);
+    return {
+      disarm: async () => {
+        await this.#attempt(key, clientId, async () => {
+          await this.#options.state.delete(key, revision);
+          return undefined;
+        });
+      },
+      fire: async (delay) => {
+        const dueAt = Date.now() + delay * 1_000;
+        const fire = () => this.#fire(key, { draft, delay }, dueAt, revision);
+        await this.#attempt(key, clientId, fire, () => this.#fireAgain(key, { draft, delay }, dueAt));
+      },
+    };
+  }
+
+  async #fire(
+    key: string,
+    { draft, delay }: Will,
+    dueAt: number,
+    revision: number,
+  ): Promise<ErrorCode | undefined> {
     if (delay === 0) return await this.#publish(key, draft, revision);
-    const dueAt = Date.now() + delay * 1_000;
     const written = await this.#write(key, { delay, dueAt, draft: toStored(draft) }, revision);
     if (written !== undefined) this.#wait(key, draft, dueAt, written);
+    return undefined;
+  }
+
+  /** After a failure: what was written may be kept although the answer was an error, and the client may be back. */
+  async #fireAgain(key: string, { draft, delay }: Will, dueAt: number): Promise<ErrorCode | undefined> {
+    const entry = await this.#options.state.read(key);
+    if (entry === undefined) return undefined;
+    const stored = parseWill(entry);
+    const isOwn = stored.node === this.#options.node;
+    if (!isOwn || stored.draft.idempotencyKey !== draft.idempotencyKey) return undefined;
+    return await this.#fire(key, { draft, delay: dueAt > Date.now() ? delay : 0 }, dueAt, entry.revision);
+  }
+
+  /**
+   * Does again what failed: publishes what is due, waits for what is not, and forgets what is not to be published.
+   * Throws nothing: what fails is logged, and done by the next call.
+   */
+  async retry(): Promise<void> {
+    for (const key of [...this.#failed.keys()]) {
+      if (this.#closed) return;
+      const code = await this.#retryOne(key);
+      // A full channel concerns its own wills alone; otherwise the next ones would fail, too.
+      if (code !== undefined && code !== "log_full") return;
+    }
+  }
+
+  async #retryOne(key: string): Promise<ErrorCode | undefined> {
+    const failed = this.#failed.get(key);
+    if (failed === undefined) return undefined;
+    this.#failed.delete(key);
+    return await this.#attempt(key, failed.id, failed.act);
   }
 
   /**
@@ -121,18 +181,29 @@ export class Wills {
       if (this.#closed) return;
       if (owner === node || isAlive(owner)) continue;
       const dueAt = due ?? Date.now() + delay * 1_000;
-      const revision = await this.#write(key, { delay, dueAt, draft }, item.revision);
+      const will = { delay, draft: readDraft(draft) };
+      const takeAgain = () => this.#fireAgain(key, will, dueAt);
+      let revision;
+      try {
+        revision = await this.#write(key, { delay, dueAt, draft }, item.revision);
+      } catch (error) {
+        // It may be taken over all the same, and would then be passed over as this node's.
+        this.#failed.set(key, { id: will.draft.channel, act: takeAgain });
+        throw error;
+      }
       // Otherwise another node was faster, or the client is back.
       if (revision === undefined) continue;
-      if (dueAt > Date.now()) this.#wait(key, readDraft(draft), dueAt, revision);
-      else await this.#publish(key, readDraft(draft), revision);
+      const { channel } = will.draft;
+      const publish = () => this.#publish(key, will.draft, revision);
+      if (dueAt > Date.now()) this.#wait(key, will.draft, dueAt, revision);
+      else await this.#attempt(key, channel, publish, takeAgain);
     }
   }
 
   /** Stops waiting: what waits is published after a restart. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    for (const deadline of this.#waiting.values()) deadline.clear();
+    for (const { deadline } of this.#waiting.values()) deadline.clear();
     this.#waiting.clear();
     await Promise.allSettled(this.#publishing);
   }
@@ -142,53 +213,72 @@ export class Wills {
     return this.#options.state.write(key, JSON.stringify(stored), revision);
   }
 
-  /** Publishes first: a kill in between leaves the entry, and the draft's key keeps it from being published twice. */
-  async #publish(key: string, draft: Draft, revision: number): Promise<void> {
+  /**
+   * Publishes first: a kill in between leaves the entry, and the draft's key keeps it from being published twice.
+   *
+   * @returns why it is kept: the code of what may pass; undefined if it was published, or never can be
+   */
+  async #publish(key: string, draft: Draft, revision: number): Promise<ErrorCode | undefined> {
     const { publish, state, logger } = this.#options;
     try {
       await publish(draft);
     } catch (error) {
       const { code, message } = toMessagingError(error);
       // Section 3.1.2.5 of 3.1.1: after a shutdown, wills may be published by the next start.
-      if (code === "draining") return;
+      if (code === "draining") return code;
       logger.write("warn", "will not published", { channel: draft.channel, code, reason: message });
-      // It may be possible after a restart, or on another node.
-      if (code === "log_unavailable" || code === "log_full") return;
+      // It may be possible later, after a restart, or on another node.
+      if (code === "log_unavailable" || code === "log_full") return code;
     }
     await state.delete(key, revision);
+    return undefined;
   }
 
   #wait(key: string, draft: Draft, dueAt: number, revision: number): void {
     if (this.#closed) return;
     this.#stopWaiting(key);
     const deadline = new Deadline();
-    this.#waiting.set(key, deadline);
+    this.#waiting.set(key, { deadline, revision });
     // A delay is a time that passes: the clock may be set meanwhile.
     deadline.setAfter(dueAt - Date.now(), () => {
       this.#waiting.delete(key);
-      const publishing = this.#attempt(draft.channel, () => this.#publishIfKept(key, draft, revision))
+      const act = () => this.#publishIfKept(key, draft, revision);
+      const publishing = this.#attempt(key, draft.channel, act)
         .finally(() => this.#publishing.delete(publishing));
       this.#publishing.add(publishing);
     });
   }
 
   /** The client may have come back to another node meanwhile, which then has removed the entry. */
-  async #publishIfKept(key: string, draft: Draft, revision: number): Promise<void> {
+  async #publishIfKept(key: string, draft: Draft, revision: number): Promise<ErrorCode | undefined> {
     const entry = await this.#options.state.read(key);
-    if (entry?.revision === revision) await this.#publish(key, draft, revision);
+    return entry?.revision === revision ? await this.#publish(key, draft, revision) : undefined;
   }
 
-  #stopWaiting(key: string): void {
-    this.#waiting.get(key)?.clear();
+  /** @param revision of the will to stop waiting for; whichever waits if left out */
+  #stopWaiting(key: string, revision?: number): void {
+    const waiting = this.#waiting.get(key);
+    if (waiting === undefined || (revision !== undefined && waiting.revision !== revision)) return;
+    waiting.deadline.clear();
     this.#waiting.delete(key);
   }
 
-  async #attempt(id: string, act: () => Promise<unknown>): Promise<void> {
+  /**
+   * Acts; remembers for `retry` what failed.
+   *
+   * @param id for the log
+   * @param again what is to be done if it fails
+   */
+  async #attempt(key: string, id: string, act: Act, again = act): Promise<ErrorCode | undefined> {
+    let code;
     try {
-      await act();
+      code = await act();
     } catch (error) {
       this.#options.logger.write("error", "keeping a will failed", { id, reason: describeReason(error) });
+      code = toMessagingError(error).code;
     }
+    if (code !== undefined) this.#failed.set(key, { id, act: again });
+    return code;
   }
 }
 

@@ -4,15 +4,42 @@ import { MemoryState } from "../../../lib/core/memory_state.ts";
 import { MessagingError } from "../../../lib/core/errors.ts";
 import type { Draft } from "../../../lib/core/message.ts";
 import { type Will, Wills } from "../../../lib/protocols/mqtt/wills.ts";
+import { Recovery } from "../../../lib/protocols/mqtt/recovery.ts";
+import { SessionStore } from "../../../lib/protocols/mqtt/session_store.ts";
 import { RecordingLogger } from "../../fakes/recording_logger.ts";
+import { settle } from "../../fakes/schedule.ts";
+
+/** A state that can be out of reach, before it does something or before it answers. */
+class OutageState extends MemoryState {
+  outage: "before" | "after" | undefined;
+
+  override read(key: string) {
+    return this.#pass(() => super.read(key));
+  }
+
+  override write(key: string, value: string, revision: number) {
+    return this.#pass(() => super.write(key, value, revision));
+  }
+
+  override delete(key: string, revision: number) {
+    return this.#pass(() => super.delete(key, revision));
+  }
+
+  async #pass<T>(act: () => Promise<T>): Promise<T> {
+    const answer = this.outage === "before" ? undefined : await act();
+    if (this.outage !== undefined) throw new MessagingError("log_unavailable", "down");
+    return answer as T;
+  }
+}
 
 /** Nodes on one state, with what they publish. */
 class Bench {
-  readonly state = new MemoryState();
+  readonly state = new OutageState();
   readonly published: Draft[] = [];
   readonly alive = new Set<string>();
   fails = false;
   #wake = () => {};
+  #tried = Promise.withResolvers<void>();
 
   open(node: string): Wills {
     this.alive.add(node);
@@ -22,6 +49,8 @@ class Bench {
       node,
       isAlive: (other) => this.alive.has(other),
       publish: (draft) => {
+        this.#tried.resolve();
+        this.#tried = Promise.withResolvers();
         if (this.fails) return Promise.reject(new MessagingError("log_unavailable", "down"));
         this.published.push(draft);
         this.#wake();
@@ -32,6 +61,11 @@ class Bench {
 
   async nextPublished(): Promise<void> {
     if (this.published.length === 0) await new Promise<void>((resolve) => this.#wake = resolve);
+  }
+
+  /** Resolves when the next will is to be published, whether that fails or not. */
+  nextTried(): Promise<void> {
+    return this.#tried.promise;
   }
 
   async countKept(): Promise<number> {
@@ -134,4 +168,124 @@ Deno.test("A connection forgets its own will alone, and one that has ended publi
   assert.deepEqual([bench.published.length, await bench.countKept()], [1, 1]);
   await second?.disarm();
   assert.equal(await bench.countKept(), 0);
+});
+
+Deno.test("A will that waits is published although the client could not come back", async () => {
+  for (const part of ["state", "publishing"] as const) {
+    const bench = new Bench();
+    await using wills = bench.open("node");
+    await (await wills.arm("client", createWill(0.05)))?.fire(0.05);
+    if (part === "state") {
+      bench.state.outage = "before";
+      await assert.rejects(wills.meet("client", true), { code: "log_unavailable" });
+      bench.state.outage = undefined;
+    } else {
+      bench.fails = true;
+      await wills.meet("client", false);
+      bench.fails = false;
+    }
+    await bench.nextPublished();
+    await wills[Symbol.asyncDispose]();
+    assert.deepEqual([bench.published.length, await bench.countKept()], [1, 0]);
+  }
+});
+
+Deno.test("A will that could not be published is published by the next retry that can", async () => {
+  for (const part of ["now", "later", "recovered"] as const) {
+    const bench = new Bench();
+    await using wills = bench.open("node");
+    const armed = await (part === "recovered" ? bench.open("killed") : wills).arm("client", createWill());
+    bench.fails = true;
+    if (part === "now") await armed?.fire(0);
+    else if (part === "later") {
+      const tried = bench.nextTried();
+      await armed?.fire(0.001);
+      await tried;
+      await settle();
+    } else {
+      bench.alive.delete("killed");
+      await wills.recover();
+    }
+    await wills.retry();
+    assert.deepEqual([bench.published.length, await bench.countKept()], [0, 1]);
+    bench.fails = false;
+    await wills.retry();
+    assert.deepEqual([bench.published.length, await bench.countKept()], [1, 0], part);
+    await wills.retry();
+    assert.equal(bench.published.length, 1);
+  }
+});
+
+for (const outage of ["before", "after"] as const) {
+  Deno.test(`What an outage kept from being noted of a will is noted by the next retry (${outage} the write)`, async () => {
+    const bench = new Bench();
+    await using wills = bench.open("node");
+    const regular = await wills.arm("regular", createWill());
+    const delayed = await wills.arm("delayed", createWill(0.02));
+    const due = await wills.arm("due", createWill(0.001));
+    await bench.open("killed").arm("foreign", createWill(0.02));
+    bench.alive.delete("killed");
+    bench.state.outage = outage;
+    await regular?.disarm();
+    await delayed?.fire(0.02);
+    await due?.fire(0.001);
+    await assert.rejects(wills.recover(), { code: "log_unavailable" });
+    await wills.retry();
+    bench.state.outage = undefined;
+    await wills.retry();
+    await wills.recover();
+    while (bench.published.length < 3) await bench.nextTried();
+    await wills[Symbol.asyncDispose]();
+    assert.deepEqual([bench.published.length, await bench.countKept()], [3, 0]);
+  });
+}
+
+Deno.test("A retry leaves the will of a client that has come back meanwhile alone", async () => {
+  for (const delay of [0, 0.001]) {
+    const bench = new Bench();
+    await using wills = bench.open("node");
+    await using other = bench.open("other");
+    const armed = await wills.arm("client", createWill(delay));
+    bench.fails = true;
+    const tried = bench.nextTried();
+    await armed?.fire(delay);
+    await tried;
+    await settle();
+    bench.fails = false;
+    await other.meet("client", true);
+    const { draft } = createWill();
+    await other.arm("client", { delay, draft: { ...draft, idempotencyKey: "next" } });
+    await wills.retry();
+    // Without a delay the will is due, although the client is back.
+    assert.deepEqual([bench.published.length, await bench.countKept()], [delay === 0 ? 1 : 0, 1]);
+  }
+});
+
+Deno.test("Every minute a node settles the wills that it could not settle before", async () => {
+  const bench = new Bench();
+  await using wills = bench.open("node");
+  const { setInterval } = globalThis;
+  const sweeps: (() => void)[] = [];
+  globalThis.setInterval = ((task: () => void, milliseconds: number) => {
+    if (milliseconds === 60_000) sweeps.push(task);
+    return 0;
+  }) as unknown as typeof setInterval;
+  try {
+    const logger = new RecordingLogger();
+    await using _recovery = new Recovery({
+      store: new SessionStore(bench.state),
+      wills,
+      cluster: undefined,
+      logger,
+    });
+    const armed = await wills.arm("client", createWill());
+    bench.fails = true;
+    await armed?.fire(0);
+    bench.fails = false;
+    assert.equal(sweeps.length, 1);
+    sweeps[0]?.();
+    await bench.nextPublished();
+  } finally {
+    globalThis.setInterval = setInterval;
+  }
 });
