@@ -39,7 +39,7 @@ export async function openSession(
     if (session.expiry > 0 && record === undefined) countSession(connection, session);
     await session.restore(kept, revision > 0, hasEnded);
     if (record !== undefined && kept === undefined && !hasEnded()) await store.forgetPacketIds(record);
-    if (!hasEnded()) await wills.meet(clientId, kept !== undefined);
+    if (!hasEnded()) await wills.meet(clientId, kept !== undefined, hasEnded);
     if (!hasEnded()) await session.armWill(hasEnded);
     isOpen = !hasEnded();
   } finally {

@@ -4,7 +4,7 @@
  */
 import { describeReason } from "../../base/reason.ts";
 import { Deadline } from "../../base/deadline.ts";
-import { type ErrorCode, toMessagingError } from "../../core/errors.ts";
+import { type ErrorCode, MessagingError, toMessagingError } from "../../core/errors.ts";
 import type { LogState, StateEntry } from "../../core/log.ts";
 import type { Logger } from "../../core/logger.ts";
 import type { Draft } from "../../core/message.ts";
@@ -53,18 +53,12 @@ export interface ArmedWill {
   fire(delay: number): Promise<void>;
 }
 
-/** A will that is published when its delay is over. */
-interface Waiting {
-  readonly deadline: Deadline;
-  readonly revision: number;
-}
-
 /** Does something to a will that is kept; resolves with the code of why it is to be done again, undefined if it is done. */
 type Act = () => Promise<ErrorCode | undefined>;
 
 export class Wills {
   readonly #options: WillsOptions;
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #waiting = new Map<string, Deadline>();
   /** By key, what failed last and is to be done again. */
   readonly #failed = new Map<string, { readonly id: string; readonly act: Act }>();
   readonly #publishing = new Set<Promise<unknown>>();
@@ -76,22 +70,32 @@ export class Wills {
 
   /**
    * The client is back. A will that waits is not published if the session goes on, but at once if it has ended, or if
-   * it was to be published without delay and its server was killed before.
+   * it was to be published without delay and its server was killed before. Errors like the engine.
+   *
+   * @param hasEnded whether the connection has ended meanwhile: then a will that is there is that of its successor
+   * @returns whether there is no will any more; false if it cannot be published now, and is kept until it can
    */
-  async meet(clientId: string, isResumed: boolean): Promise<void> {
+  async meet(clientId: string, isResumed: boolean, hasEnded = () => false): Promise<boolean> {
     const key = keyOf(clientId);
     await this.#retryOne(key);
-    const entry = await this.#options.state.read(key);
-    if (entry === undefined) return this.#stopWaiting(key);
-    const { delay, draft } = parseWill(entry);
-    if (isResumed && delay > 0) await this.#options.state.delete(key, entry.revision);
-    else if (await this.#publish(key, readDraft(draft), entry.revision) !== undefined) return;
-    // Not before: what could not be read, removed or published is published when its delay is over.
-    this.#stopWaiting(key, entry.revision);
+    // Until there is none: another node may take the will over meanwhile, and would publish it.
+    while (!hasEnded()) {
+      const entry = await this.#options.state.read(key);
+      if (entry === undefined) {
+        // Not before: what could not be read, removed or published is published when its delay is over.
+        this.#stopWaiting(key);
+        return true;
+      }
+      const { delay, draft } = parseWill(entry);
+      if (isResumed && delay > 0) await this.#options.state.delete(key, entry.revision);
+      else if (await this.#publish(key, readDraft(draft), entry.revision) !== undefined) return false;
+    }
+    return true;
   }
 
   /**
-   * Keeps the will of a client that connects. Errors like the engine.
+   * Keeps the will of a client that connects. Errors like the engine; `log_unavailable`, too, if an earlier will is
+   * there and cannot be published now.
    *
    * @param hasEnded whether the connection has ended meanwhile: then a will that is there is that of its successor
    * @returns undefined if it has ended, and nothing is kept
@@ -105,7 +109,12 @@ export class Wills {
     while (!hasEnded()) {
       const revision = await this.#write(key, { delay, dueAt: null, draft: toStored(draft) }, 0);
       if (revision !== undefined) return this.#createArmed(clientId, draft, revision);
-      if (!hasEnded()) await this.meet(clientId, false);
+      if (!await this.meet(clientId, false, hasEnded)) {
+        throw new MessagingError(
+          "log_unavailable",
+          "The will of an earlier connection cannot be published now",
+        );
+      }
     }
     return undefined;
   }
@@ -203,7 +212,7 @@ export class Wills {
   /** Stops waiting: what waits is published after a restart. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    for (const { deadline } of this.#waiting.values()) deadline.clear();
+    for (const deadline of this.#waiting.values()) deadline.clear();
     this.#waiting.clear();
     await Promise.allSettled(this.#publishing);
   }
@@ -238,7 +247,7 @@ export class Wills {
     if (this.#closed) return;
     this.#stopWaiting(key);
     const deadline = new Deadline();
-    this.#waiting.set(key, { deadline, revision });
+    this.#waiting.set(key, deadline);
     // A delay is a time that passes: the clock may be set meanwhile.
     deadline.setAfter(dueAt - Date.now(), () => {
       this.#waiting.delete(key);
@@ -255,11 +264,8 @@ export class Wills {
     return entry?.revision === revision ? await this.#publish(key, draft, revision) : undefined;
   }
 
-  /** @param revision of the will to stop waiting for; whichever waits if left out */
-  #stopWaiting(key: string, revision?: number): void {
-    const waiting = this.#waiting.get(key);
-    if (waiting === undefined || (revision !== undefined && waiting.revision !== revision)) return;
-    waiting.deadline.clear();
+  #stopWaiting(key: string): void {
+    this.#waiting.get(key)?.clear();
     this.#waiting.delete(key);
   }
 

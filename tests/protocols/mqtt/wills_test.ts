@@ -12,6 +12,8 @@ import { settle } from "../../fakes/schedule.ts";
 /** A state that can be out of reach, before it does something or before it answers. */
 class OutageState extends MemoryState {
   outage: "before" | "after" | undefined;
+  /** Happens once, before something is removed. */
+  beforeDelete: (() => Promise<void>) | undefined;
 
   override read(key: string) {
     return this.#pass(() => super.read(key));
@@ -21,8 +23,11 @@ class OutageState extends MemoryState {
     return this.#pass(() => super.write(key, value, revision));
   }
 
-  override delete(key: string, revision: number) {
-    return this.#pass(() => super.delete(key, revision));
+  override async delete(key: string, revision: number) {
+    const { beforeDelete } = this;
+    this.beforeDelete = undefined;
+    await beforeDelete?.();
+    return await this.#pass(() => super.delete(key, revision));
   }
 
   async #pass<T>(act: () => Promise<T>): Promise<T> {
@@ -38,6 +43,7 @@ class Bench {
   readonly published: Draft[] = [];
   readonly alive = new Set<string>();
   fails = false;
+  tries = 0;
   #wake = () => {};
   #tried = Promise.withResolvers<void>();
 
@@ -49,6 +55,7 @@ class Bench {
       node,
       isAlive: (other) => this.alive.has(other),
       publish: (draft) => {
+        this.tries++;
         this.#tried.resolve();
         this.#tried = Promise.withResolvers();
         if (this.fails) return Promise.reject(new MessagingError("log_unavailable", "down"));
@@ -288,4 +295,37 @@ Deno.test("Every minute a node settles the wills that it could not settle before
   } finally {
     globalThis.setInterval = setInterval;
   }
+});
+
+Deno.test("A will that another node takes over while its client comes back is not published", async () => {
+  for (const isResumed of [true, false]) {
+    const bench = new Bench();
+    await bench.open("killed").arm("client", createWill(60));
+    await using wills = bench.open("node");
+    await using other = bench.open("other");
+    bench.alive.delete("killed");
+    bench.state.beforeDelete = () => other.recover();
+    assert.equal(await wills.meet("client", isResumed), true);
+    assert.equal(await bench.countKept(), 0);
+    // The two publish it with one key: the engine stores it once.
+    assert.deepEqual(
+      new Set(bench.published.map(({ idempotencyKey }) => idempotencyKey)).size,
+      isResumed ? 0 : 1,
+    );
+  }
+});
+
+Deno.test("A client that connects while an earlier will cannot be published is refused, not tried for ever", async () => {
+  const bench = new Bench();
+  await bench.open("killed").arm("client", createWill());
+  await using wills = bench.open("node");
+  bench.alive.delete("killed");
+  bench.fails = true;
+  assert.equal(await wills.meet("client", false), false);
+  await assert.rejects(wills.arm("client", createWill()), { code: "log_unavailable" });
+  assert.equal(bench.tries, 2);
+  assert.equal(await bench.countKept(), 1);
+  bench.fails = false;
+  await (await wills.arm("client", createWill()))?.disarm();
+  assert.deepEqual([bench.published.length, await bench.countKept()], [1, 0]);
 });
