@@ -193,7 +193,8 @@ export class MqttSession {
    * The connection has ended.
    *
    * @param isRegular whether the client said so, and its will is not to be published
-   * @returns resolves when the session is stored
+   * @returns resolves when the session is stored, and the will published or forgotten; rejects only then, too, with
+   *   what kept the session from being stored
    */
   async close(isRegular: boolean): Promise<void> {
     if (this.#closed) return;
@@ -203,8 +204,15 @@ export class MqttSession {
     this.#delivery.close();
     this.#subscriptions.close();
     this.#connection.context.hub.disconnect(this.#client);
-    await Promise.all([this.#saver.close(), this.#settleWill(isRegular)]);
-    if (!this.#wasPersistent || this.expiry > 0) return;
+    const outcomes = await Promise.allSettled([this.#saver.close(), this.#settleWill(isRegular)]);
+    if (this.#wasPersistent && this.expiry === 0) {
+      outcomes.push(...await Promise.allSettled([this.#releasePacketIds()]));
+    }
+    const failed = outcomes.find(({ status }) => status === "rejected");
+    if (failed?.status === "rejected") throw failed.reason;
+  }
+
+  async #releasePacketIds(): Promise<void> {
     await this.#publishing.settled();
     await this.#packetIds.releaseAll(this.#publishing.received.keys());
   }

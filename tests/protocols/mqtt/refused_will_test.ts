@@ -1,6 +1,7 @@
 /** Clients that are refused, or hang up, before CONNACK: their wills and sessions, and the will that waited for them. */
 import assert from "node:assert/strict";
 import { createApp, OPENERS } from "../../../lib/app.ts";
+import { MessagingError } from "../../../lib/core/errors.ts";
 import { MemoryState } from "../../../lib/core/memory_state.ts";
 import { Rules } from "../../../lib/core/rules.ts";
 import { MemoryEngine } from "../../../lib/engines/memory/engine.ts";
@@ -11,13 +12,58 @@ import { createClient } from "../../fakes/socket.ts";
 import { createConfig } from "../../test_app.ts";
 import { RawClient } from "./app.ts";
 
-/** Notes which sessions are written. */
+/** Notes what is done to sessions and wills, and holds or fails it where a test says so. */
 class NotedState extends MemoryState {
+  /** The keys of sessions that were written. */
   readonly sessions: string[] = [];
+  readonly steps: string[] = [];
+  #failing: PromiseWithResolvers<void> | undefined;
+  #held: Promise<void> | undefined;
+  #reach = () => {};
+
+  override async read(key: string) {
+    if (key === this.sessions[0]) this.steps.push("session read");
+    return await super.read(key);
+  }
 
   override async write(key: string, value: string, revision: number): Promise<number | undefined> {
-    if (key.startsWith("mqtt-session-")) this.sessions.push(key);
+    if (key.startsWith("mqtt-session-")) this.#takeSession(key);
+    if (key.startsWith("mqtt-will-")) {
+      this.#reach();
+      await this.#held;
+      this.steps.push("will written");
+    }
     return await super.write(key, value, revision);
+  }
+
+  override async delete(key: string, revision: number): Promise<boolean> {
+    if (key.startsWith("mqtt-session-")) this.#takeSession(key);
+    return await super.delete(key, revision);
+  }
+
+  #takeSession(key: string): void {
+    const failing = this.#failing;
+    this.#failing = undefined;
+    failing?.resolve();
+    if (failing !== undefined) throw new MessagingError("log_unavailable", "down");
+    this.sessions.push(key);
+  }
+
+  /** Lets the next write or removal of a session fail. Resolves when it does. */
+  failSession(): Promise<void> {
+    this.#failing = Promise.withResolvers();
+    return this.#failing.promise;
+  }
+
+  /** Lets writes of wills wait. */
+  holdWills(): { readonly reached: Promise<void>; release(): void } {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#held = promise;
+    return { reached: new Promise((reach) => this.#reach = reach), release: resolve };
+  }
+
+  async count(prefix: string): Promise<number> {
+    return (await Array.fromAsync(this.list(prefix))).length;
   }
 
   async listWills(): Promise<string[]> {
@@ -51,6 +97,12 @@ async function startNode(state: MemoryState) {
 
 /** CONNECT of "lamp" in 5.0 with a session of 600 s and the will "x" for "a", without a delay. */
 const CONNECT = "101d0004 4d515454 05 04 003c 05 11 00000258 0004 6c616d70 00 0001 61 0001 78";
+/** The same with a delay of 60 s for the will. */
+const CONNECT_DELAYED =
+  "10220004 4d515454 05 04 003c 05 11 00000258 0004 6c616d70 05 18 0000003c 0001 61 0001 78";
+/** The same without a will, and that of "desk". */
+const CONNECT_PLAIN = "10160004 4d515454 05 00 003c 05 11 00000258 0004 6c616d70";
+const CONNECT_OTHER = "10160004 4d515454 05 00 003c 05 11 00000258 0004 6465736b";
 
 /** The reason code of CONNACK; undefined where the connection ends without one. */
 async function readConnack(client: RawClient): Promise<number | undefined> {
@@ -72,4 +124,43 @@ Deno.test("A client that is refused as its id is taken has no will, and its sess
   await node.app[Symbol.asyncDispose]();
   assert.deepEqual(node.published, []);
   assert.equal(state.sessions.length, 1, "it was claimed before CONNACK, and not written after it");
+});
+
+Deno.test("A session that cannot be stored waits for its will, before another connection has the client id", async () => {
+  const state = new NotedState();
+  await using node = await startNode(state);
+  using client = await node.connect(CONNECT_DELAYED);
+  assert.equal(await readConnack(client), 0);
+  const failed = state.failSession();
+  const will = state.holdWills();
+  await client.finish();
+  await Promise.all([failed, will.reached]);
+  state.steps.length = 0;
+  using next = await node.connect(CONNECT_PLAIN);
+  // What this one needs, the other would have done by then.
+  using other = await node.connect(CONNECT_OTHER);
+  assert.equal(await readConnack(other), 0);
+  await settle();
+  will.release();
+  assert.equal(await readConnack(next), 0);
+  assert.deepEqual(state.steps.slice(0, 2), ["will written", "session read"]);
+});
+
+Deno.test("Packet ids of a session that its client ends are freed although the session cannot be removed", async () => {
+  const state = new NotedState();
+  await using node = await startNode(state);
+  using client = await node.connect(CONNECT_PLAIN);
+  assert.equal(await readConnack(client), 0);
+  await client.send("34070001 61 0001 00 78");
+  // PUBREC: stored, without a subscriber.
+  assert.equal(await client.read(6), "500400011000");
+  assert.equal(await state.count("mqtt-id-"), 1);
+  const failed = state.failSession();
+  // DISCONNECT with a session expiry of 0.
+  await client.send("e007 00 05 11 00000000");
+  assert.equal(await client.readAll(), "");
+  await failed;
+  await node.app[Symbol.asyncDispose]();
+  assert.equal(await state.count("mqtt-session-"), 1);
+  assert.equal(await state.count("mqtt-id-"), 0);
 });
