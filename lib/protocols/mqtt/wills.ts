@@ -41,6 +41,20 @@ export interface WillsOptions {
   publish(draft: Draft): Promise<void>;
 }
 
+/** A will that waited for its delay, and was removed as its client came back. */
+export interface RemovedWill extends Will {
+  /** When it would have been published, in milliseconds since 1970. */
+  readonly dueAt: number;
+}
+
+/** What became of the will of an earlier connection when its client came back. */
+export interface Meeting {
+  /** Whether there is none any more; false if it cannot be published now, and is kept until it can. */
+  readonly isGone: boolean;
+  /** What was removed and not published: `putBack` takes it if the client is not connected after all. */
+  readonly removed?: RemovedWill | undefined;
+}
+
 /** The will of one connection, which is kept. Neither method throws: what fails is logged, and `retry` does it again. */
 export interface ArmedWill {
   /** The client has disconnected as it should, or was not connected: its will is not published. */
@@ -73,24 +87,56 @@ export class Wills {
    * it was to be published without delay and its server was killed before. Errors like the engine.
    *
    * @param hasEnded whether the connection has ended meanwhile: then a will that is there is that of its successor
-   * @returns whether there is no will any more; false if it cannot be published now, and is kept until it can
    */
-  async meet(clientId: string, isResumed: boolean, hasEnded = () => false): Promise<boolean> {
+  async meet(clientId: string, isResumed: boolean, hasEnded = () => false): Promise<Meeting> {
     const key = keyOf(clientId);
     await this.#retryOne(key);
+    let removed: RemovedWill | undefined;
     // Until there is none: another node may take the will over meanwhile, and would publish it.
     while (!hasEnded()) {
       const entry = await this.#options.state.read(key);
       if (entry === undefined) {
         // Not before: what could not be read, removed or published is published when its delay is over.
         this.#stopWaiting(key);
-        return true;
+        break;
       }
-      const { delay, draft } = parseWill(entry);
-      if (isResumed && delay > 0) await this.#options.state.delete(key, entry.revision);
-      else if (await this.#publish(key, readDraft(draft), entry.revision) !== undefined) return false;
+      const { delay, dueAt, draft: stored } = parseWill(entry);
+      const draft = readDraft(stored);
+      if (isResumed && delay > 0) {
+        const will = { draft, delay, dueAt: dueAt ?? Date.now() + delay * 1_000 };
+        if (await this.#remove(clientId, will, entry.revision)) removed = will;
+      } else if (await this.#publish(key, draft, entry.revision) !== undefined) return { isGone: false };
     }
-    return true;
+    return { isGone: true, removed };
+  }
+
+  /** Returns whether the will was removed; false if it has another revision by now, or is gone. */
+  async #remove(clientId: string, will: RemovedWill, revision: number): Promise<boolean> {
+    const key = keyOf(clientId);
+    try {
+      return await this.#options.state.delete(key, revision);
+    } catch (error) {
+      // It may be removed all the same, and its client is refused.
+      this.#failed.set(key, { id: clientId, act: () => this.#place(key, will) });
+      throw error;
+    }
+  }
+
+  /**
+   * The client is not connected after all: what `meet` removed waits again, for the time that was left. A will that is
+   * there by now stays. Throws nothing: what fails is logged, and `retry` does it again.
+   */
+  async putBack(clientId: string, will: RemovedWill): Promise<void> {
+    const key = keyOf(clientId);
+    // The will of the connection that was not to be may still be there.
+    const clear = this.#failed.get(key)?.act;
+    await this.#attempt(key, clientId, async () => await clear?.() ?? await this.#place(key, will));
+  }
+
+  async #place(key: string, will: RemovedWill): Promise<ErrorCode | undefined> {
+    const entry = await this.#options.state.read(key);
+    if (entry !== undefined && !this.#isOwn(entry, will.draft)) return undefined;
+    return await this.#fire(key, will, will.dueAt, entry?.revision ?? 0);
   }
 
   /**
@@ -107,9 +153,16 @@ export class Wills {
   ): Promise<ArmedWill | undefined> {
     const key = keyOf(clientId);
     while (!hasEnded()) {
-      const revision = await this.#write(key, { delay, dueAt: null, draft: toStored(draft) }, 0);
+      let revision;
+      try {
+        revision = await this.#write(key, { delay, dueAt: null, draft: toStored(draft) }, 0);
+      } catch (error) {
+        // It may be kept all the same, and its client is refused.
+        this.#failed.set(key, { id: clientId, act: () => this.#forget(key, draft) });
+        throw error;
+      }
       if (revision !== undefined) return this.#createArmed(clientId, draft, revision);
-      if (!await this.meet(clientId, false, hasEnded)) {
+      if (!(await this.meet(clientId, false, hasEnded)).isGone) {
         throw new MessagingError(
           "log_unavailable",
           "The will of an earlier connection cannot be published now",
@@ -151,11 +204,22 @@ export class Wills {
   /** After a failure: what was written may be kept although the answer was an error, and the client may be back. */
   async #fireAgain(key: string, { draft, delay }: Will, dueAt: number): Promise<ErrorCode | undefined> {
     const entry = await this.#options.state.read(key);
-    if (entry === undefined) return undefined;
-    const stored = parseWill(entry);
-    const isOwn = stored.node === this.#options.node;
-    if (!isOwn || stored.draft.idempotencyKey !== draft.idempotencyKey) return undefined;
+    if (entry === undefined || !this.#isOwn(entry, draft)) return undefined;
     return await this.#fire(key, { draft, delay: dueAt > Date.now() ? delay : 0 }, dueAt, entry.revision);
+  }
+
+  async #forget(key: string, draft: Draft): Promise<ErrorCode | undefined> {
+    const entry = await this.#options.state.read(key);
+    if (entry !== undefined && this.#isOwn(entry, draft)) {
+      await this.#options.state.delete(key, entry.revision);
+    }
+    return undefined;
+  }
+
+  /** Whether what is kept is this will, as this node has written it. */
+  #isOwn(entry: StateEntry, { idempotencyKey }: Draft): boolean {
+    const { node, draft } = parseWill(entry);
+    return node === this.#options.node && draft.idempotencyKey === idempotencyKey;
   }
 
   /**

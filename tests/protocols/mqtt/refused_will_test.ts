@@ -17,9 +17,14 @@ class NotedState extends MemoryState {
   /** The keys of sessions that were written. */
   readonly sessions: string[] = [];
   readonly steps: string[] = [];
+  /** Each will as it was written. */
+  readonly wills: { readonly channel: string; readonly dueAt: number | null }[] = [];
+  /** Lets the next write of a will fail. */
+  failsWill = false;
   #failing: PromiseWithResolvers<void> | undefined;
   #held: Promise<void> | undefined;
   #reach = () => {};
+  #wake = () => {};
 
   override async read(key: string) {
     if (key === this.sessions[0]) this.steps.push("session read");
@@ -31,13 +36,22 @@ class NotedState extends MemoryState {
     if (key.startsWith("mqtt-will-")) {
       this.#reach();
       await this.#held;
+      if (this.failsWill) {
+        this.failsWill = false;
+        throw new MessagingError("log_unavailable", "down");
+      }
       this.steps.push("will written");
+      const { draft: { channel }, dueAt } = JSON.parse(value);
+      this.wills.push({ channel, dueAt });
+      this.#wake();
     }
     return await super.write(key, value, revision);
   }
 
   override async delete(key: string, revision: number): Promise<boolean> {
     if (key.startsWith("mqtt-session-")) this.#takeSession(key);
+    // Engines take a while: whoever goes on without waiting is found out.
+    if (key.startsWith("mqtt-will-")) await settle();
     return await super.delete(key, revision);
   }
 
@@ -60,6 +74,10 @@ class NotedState extends MemoryState {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#held = promise;
     return { reached: new Promise((reach) => this.#reach = reach), release: resolve };
+  }
+
+  async untilWillsWritten(count: number): Promise<void> {
+    while (this.wills.length < count) await new Promise<void>((resolve) => this.#wake = resolve);
   }
 
   async count(prefix: string): Promise<number> {
@@ -86,6 +104,10 @@ async function startNode(state: MemoryState) {
   return {
     app,
     published,
+    /** Resolves when so many connections are open, as far as limits go. */
+    async untilConnections(count: number) {
+      while (app.connectionCount !== count) await settle();
+    },
     async connect(hex: string): Promise<RawClient> {
       const client = await RawClient.open({ mqttPort } as Parameters<typeof RawClient.open>[0]);
       await client.send(hex);
@@ -97,9 +119,10 @@ async function startNode(state: MemoryState) {
 
 /** CONNECT of "lamp" in 5.0 with a session of 600 s and the will "x" for "a", without a delay. */
 const CONNECT = "101d0004 4d515454 05 04 003c 05 11 00000258 0004 6c616d70 00 0001 61 0001 78";
-/** The same with a delay of 60 s for the will. */
+/** The same with a delay of 60 s for the will, and with one for "b" instead. */
 const CONNECT_DELAYED =
   "10220004 4d515454 05 04 003c 05 11 00000258 0004 6c616d70 05 18 0000003c 0001 61 0001 78";
+const CONNECT_NEXT = "101d0004 4d515454 05 04 003c 05 11 00000258 0004 6c616d70 00 0001 62 0001 78";
 /** The same without a will, and that of "desk". */
 const CONNECT_PLAIN = "10160004 4d515454 05 00 003c 05 11 00000258 0004 6c616d70";
 const CONNECT_OTHER = "10160004 4d515454 05 00 003c 05 11 00000258 0004 6465736b";
@@ -163,4 +186,60 @@ Deno.test("Packet ids of a session that its client ends are freed although the s
   await node.app[Symbol.asyncDispose]();
   assert.equal(await state.count("mqtt-session-"), 1);
   assert.equal(await state.count("mqtt-id-"), 0);
+});
+
+/** A node that keeps the will of "lamp", which has broken off and may come back within a minute. */
+async function startWaiting(state: NotedState) {
+  const node = await startNode(state);
+  using client = await node.connect(CONNECT_DELAYED);
+  assert.equal(await readConnack(client), 0);
+  await client.finish();
+  await state.untilWillsWritten(2);
+  await node.untilConnections(0);
+  return node;
+}
+
+/** Ends the node; what it leaves is the will as it was when the client broke off. */
+async function assertWaits({ app, published }: Awaited<ReturnType<typeof startNode>>, state: NotedState) {
+  await app[Symbol.asyncDispose]();
+  assert.deepEqual(published, []);
+  assert.deepEqual(await state.listWills(), ["a"]);
+  const [, broken] = state.wills;
+  assert.ok(broken !== undefined && broken.dueAt !== null);
+  assert.deepEqual(state.wills.at(-1), broken);
+}
+
+for (const [what, hex] of [["a will", CONNECT_NEXT], ["no will", CONNECT_PLAIN]] as const) {
+  Deno.test(`A will still waits when its client comes back with ${what} and is refused as its id is taken`, async () => {
+    const state = new NotedState();
+    await using node = await startWaiting(state);
+    node.app.hub.connect(createClient({ id: "lamp", address: "192.0.2.1" }));
+    using client = await node.connect(hex);
+    assert.equal(await readConnack(client), 0x85);
+    assert.equal(await client.readAll(), "");
+    await assertWaits(node, state);
+  });
+}
+
+Deno.test("A will still waits when its client comes back and hangs up before CONNACK", async () => {
+  const state = new NotedState();
+  await using node = await startWaiting(state);
+  const will = state.holdWills();
+  {
+    using _client = await node.connect(CONNECT_NEXT);
+    await will.reached;
+  }
+  await node.untilConnections(0);
+  will.release();
+  await assertWaits(node, state);
+});
+
+Deno.test("A will still waits when its client comes back with one that cannot be kept", async () => {
+  const state = new NotedState();
+  await using node = await startWaiting(state);
+  state.failsWill = true;
+  using client = await node.connect(CONNECT_NEXT);
+  assert.equal(await readConnack(client), 0x88);
+  assert.equal(await client.readAll(), "");
+  await assertWaits(node, state);
 });

@@ -305,7 +305,7 @@ Deno.test("A will that another node takes over while its client comes back is no
     await using other = bench.open("other");
     bench.alive.delete("killed");
     bench.state.beforeDelete = () => other.recover();
-    assert.equal(await wills.meet("client", isResumed), true);
+    assert.equal((await wills.meet("client", isResumed)).isGone, true);
     assert.equal(await bench.countKept(), 0);
     // The two publish it with one key: the engine stores it once.
     assert.deepEqual(
@@ -321,11 +321,70 @@ Deno.test("A client that connects while an earlier will cannot be published is r
   await using wills = bench.open("node");
   bench.alive.delete("killed");
   bench.fails = true;
-  assert.equal(await wills.meet("client", false), false);
+  assert.deepEqual(await wills.meet("client", false), { isGone: false });
   await assert.rejects(wills.arm("client", createWill()), { code: "log_unavailable" });
   assert.equal(bench.tries, 2);
   assert.equal(await bench.countKept(), 1);
   bench.fails = false;
   await (await wills.arm("client", createWill()))?.disarm();
   assert.deepEqual([bench.published.length, await bench.countKept()], [1, 0]);
+});
+
+for (const outage of [undefined, "before", "after"] as const) {
+  Deno.test(`A will that was removed for a client that is not connected after all is published (outage: ${outage})`, async () => {
+    for (const arms of [true, false]) {
+      const bench = new Bench();
+      await using wills = bench.open("node");
+      await (await wills.arm("client", createWill(0.01)))?.fire(0.01);
+      const { removed } = await wills.meet("client", true);
+      assert.ok(removed !== undefined);
+      const { draft } = createWill();
+      const next = { delay: 0, draft: { ...draft, channel: "next", idempotencyKey: "next" } };
+      const armed = arms ? await wills.arm("client", next) : undefined;
+      bench.state.outage = outage;
+      await armed?.disarm();
+      await wills.putBack("client", removed);
+      await wills.retry();
+      bench.state.outage = undefined;
+      await wills.retry();
+      await bench.nextPublished();
+      await wills[Symbol.asyncDispose]();
+      assert.deepEqual(bench.published.map(({ channel }) => channel), ["gone"]);
+      assert.equal(await bench.countKept(), 0);
+    }
+  });
+}
+
+for (const outage of ["before", "after"] as const) {
+  Deno.test(`A client whose will or return an outage refused leaves the earlier will alone (${outage} the write)`, async () => {
+    const bench = new Bench();
+    await using wills = bench.open("node");
+    await (await wills.arm("client", createWill(0.01)))?.fire(0.01);
+    bench.state.beforeDelete = () => {
+      bench.state.outage = outage;
+      return Promise.resolve();
+    };
+    await assert.rejects(wills.meet("client", true), { code: "log_unavailable" });
+    await assert.rejects(wills.arm("other", createWill()), { code: "log_unavailable" });
+    bench.state.outage = undefined;
+    await wills.retry();
+    await bench.nextPublished();
+    await wills[Symbol.asyncDispose]();
+    assert.deepEqual([bench.published.length, await bench.countKept()], [1, 0]);
+  });
+}
+
+Deno.test("A will that was removed is not put back over that of a successor", async () => {
+  const bench = new Bench();
+  await using wills = bench.open("node");
+  await using other = bench.open("other");
+  await (await wills.arm("client", createWill(60)))?.fire(60);
+  const { removed } = await wills.meet("client", true);
+  assert.ok(removed !== undefined);
+  const next = { delay: 0, draft: { ...createWill().draft, channel: "next", idempotencyKey: "next" } };
+  const armed = await other.arm("client", next);
+  await wills.putBack("client", removed);
+  await armed?.fire(0);
+  assert.deepEqual(bench.published.map(({ channel }) => channel), ["next"]);
+  assert.equal(await bench.countKept(), 0);
 });
