@@ -73,7 +73,7 @@ type Act = () => Promise<ErrorCode | undefined>;
 export class Wills {
   readonly #options: WillsOptions;
   readonly #waiting = new Map<string, Deadline>();
-  /** By key, what failed last and is to be done again. */
+  /** By key, what failed and is to be done again. */
   readonly #failed = new Map<string, { readonly id: string; readonly act: Act }>();
   readonly #publishing = new Set<Promise<unknown>>();
   #closed = false;
@@ -117,7 +117,7 @@ export class Wills {
       return await this.#options.state.delete(key, revision);
     } catch (error) {
       // It may be removed all the same, and its client is refused.
-      this.#failed.set(key, { id: clientId, act: () => this.#place(key, will) });
+      this.#remember(key, clientId, () => this.#place(key, will));
       throw error;
     }
   }
@@ -128,9 +128,9 @@ export class Wills {
    */
   async putBack(clientId: string, will: RemovedWill): Promise<void> {
     const key = keyOf(clientId);
-    // The will of the connection that was not to be may still be there.
-    const clear = this.#failed.get(key)?.act;
-    await this.#attempt(key, clientId, async () => await clear?.() ?? await this.#place(key, will));
+    // After what may be to be done yet: forgetting the will of the connection that was not to be.
+    this.#remember(key, clientId, () => this.#place(key, will));
+    await this.#retryOne(key);
   }
 
   async #place(key: string, will: RemovedWill): Promise<ErrorCode | undefined> {
@@ -158,7 +158,7 @@ export class Wills {
         revision = await this.#write(key, { delay, dueAt: null, draft: toStored(draft) }, 0);
       } catch (error) {
         // It may be kept all the same, and its client is refused.
-        this.#failed.set(key, { id: clientId, act: () => this.#forget(key, draft) });
+        this.#remember(key, clientId, () => this.#forget(key, draft));
         throw error;
       }
       if (revision !== undefined) return this.#createArmed(clientId, draft, revision);
@@ -261,7 +261,7 @@ export class Wills {
         revision = await this.#write(key, { delay, dueAt, draft }, item.revision);
       } catch (error) {
         // It may be taken over all the same, and would then be passed over as this node's.
-        this.#failed.set(key, { id: will.draft.channel, act: takeAgain });
+        this.#remember(key, will.draft.channel, takeAgain);
         throw error;
       }
       // Otherwise another node was faster, or the client is back.
@@ -347,8 +347,17 @@ export class Wills {
       this.#options.logger.write("error", "keeping a will failed", { id, reason: describeReason(error) });
       code = toMessagingError(error).code;
     }
-    if (code !== undefined) this.#failed.set(key, { id, act: again });
+    if (code !== undefined) this.#remember(key, id, again);
     return code;
+  }
+
+  /** Has something done by the next `retry`, after what else of the will is to be done by then. */
+  #remember(key: string, id: string, act: Act): void {
+    const before = this.#failed.get(key)?.act;
+    this.#failed.set(key, {
+      id,
+      act: before === undefined ? act : async () => await before() ?? await act(),
+    });
   }
 }
 

@@ -388,3 +388,21 @@ Deno.test("A will that was removed is not put back over that of a successor", as
   assert.deepEqual(bench.published.map(({ channel }) => channel), ["next"]);
   assert.equal(await bench.countKept(), 0);
 });
+
+Deno.test("A will that could not be published is not forgotten over the next one, which could not be kept", async () => {
+  const bench = new Bench();
+  await using wills = bench.open("node");
+  const armed = await wills.arm("client", createWill());
+  bench.fails = true;
+  await armed?.fire(0);
+  bench.state.outage = "before";
+  const { draft } = createWill();
+  await assert.rejects(wills.arm("client", { delay: 0, draft: { ...draft, idempotencyKey: "next" } }), {
+    code: "log_unavailable",
+  });
+  bench.state.outage = undefined;
+  bench.fails = false;
+  await wills.retry();
+  assert.deepEqual(bench.published, [draft]);
+  assert.equal(await bench.countKept(), 0);
+});
