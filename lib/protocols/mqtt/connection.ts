@@ -335,9 +335,10 @@ export class MqttConnection implements SessionConnection {
     if (opened === undefined) return;
     const { session, isPresent: sessionPresent } = opened;
     if (this.#isEnded) return await session.abandon();
+    // One that the hub refuses never was connected.
+    if (!session.connect()) return await session.abandon();
     this.#session = session;
     clearTimeout(this.#silence);
-    if (!session.connect()) return;
     this.#state = "connected";
     const { version, clientId, maxPacketBytes, context: { settings } } = this;
     const { expiry } = session;

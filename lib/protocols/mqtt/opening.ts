@@ -28,7 +28,7 @@ export async function openSession(
   pass: Pass,
   hasEnded: () => boolean,
 ): Promise<OpenedSession | undefined> {
-  const { context: { store, wills }, clientId } = connection;
+  const { context: { store }, clientId } = connection;
   const { record, revision } = await store.load(clientId);
   if (hasEnded()) return undefined;
   if (record !== undefined && !mayTakeOver(pass, record)) throw takenId();
@@ -39,7 +39,7 @@ export async function openSession(
     if (session.expiry > 0 && record === undefined) countSession(connection, session);
     await session.restore(kept, revision > 0, hasEnded);
     if (record !== undefined && kept === undefined && !hasEnded()) await store.forgetPacketIds(record);
-    if (!hasEnded()) await wills.meet(clientId, kept !== undefined);
+    if (!hasEnded()) await session.meetWill(kept !== undefined, hasEnded);
     if (!hasEnded()) await session.armWill(hasEnded);
     isOpen = !hasEnded();
   } finally {

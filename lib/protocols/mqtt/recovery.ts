@@ -1,6 +1,7 @@
 /**
  * Takes up what servers left that ended: runs the scans of sessions and wills after the start, and whenever another
- * node is gone. The protocol owns it.
+ * node is gone. Every minute, removes sessions that have expired, and settles wills that could not be before. The
+ * protocol owns it.
  */
 import { describeReason } from "../../base/reason.ts";
 import { type Cluster, HEARTBEAT_MILLISECONDS, SILENCE_MILLISECONDS } from "../../core/cluster/cluster.ts";
@@ -30,7 +31,7 @@ export class Recovery implements AsyncDisposable {
   constructor(options: RecoveryOptions) {
     this.#options = options;
     const { cluster, store } = options;
-    this.#timers.push(setInterval(() => this.#start(() => store.removeExpired()), SWEEP_MILLISECONDS));
+    this.#timers.push(setInterval(() => this.#start(() => this.#sweep()), SWEEP_MILLISECONDS));
     if (cluster === undefined) {
       this.#running = this.#scan();
       return;
@@ -59,6 +60,11 @@ export class Recovery implements AsyncDisposable {
 
   #start(task: () => Promise<void>): void {
     this.#running = this.#running.then(() => this.#attempt(task));
+  }
+
+  async #sweep(): Promise<void> {
+    await this.#options.wills.retry();
+    await this.#options.store.removeExpired();
   }
 
   async #scan(): Promise<void> {

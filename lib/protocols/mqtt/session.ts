@@ -18,7 +18,7 @@ import type { SessionRecord, StoredInflight } from "./session_store.ts";
 import { MQTT_ENCODER, SessionSocket } from "./socket.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { parseFilter } from "./topics.ts";
-import type { ArmedWill, Will } from "./wills.ts";
+import type { ArmedWill, RemovedWill, Will } from "./wills.ts";
 
 const LARGEST_PACKET = 268_435_460;
 /** For each second of its expiry: how often a connected session is stored at least, and how long it is then valid. */
@@ -34,6 +34,8 @@ export class MqttSession {
   readonly #pass: Pass;
   readonly #will: Will | undefined;
   #armedWill: ArmedWill | undefined;
+  /** The will of an earlier connection, until this one is connected. */
+  #removedWill: RemovedWill | undefined;
   readonly #inflight = new Map<number, Inflight>();
   readonly #client: Client;
   /** Whether it had an expiry when it began: DISCONNECT may end it. */
@@ -123,6 +125,16 @@ export class MqttSession {
     if (!hasEnded()) await this.#saver.save();
   }
 
+  /**
+   * Settles the will of an earlier connection. Errors like the engine.
+   *
+   * @param isResumed whether its session goes on
+   */
+  async meetWill(isResumed: boolean, hasEnded: () => boolean): Promise<void> {
+    const { context: { wills }, clientId } = this.#connection;
+    this.#removedWill = (await wills.meet(clientId, isResumed, hasEnded)).removed;
+  }
+
   /** Has the will kept, if there is one, until the connection ends. Errors like the engine. */
   async armWill(hasEnded: () => boolean): Promise<void> {
     const { context: { wills }, clientId } = this.#connection;
@@ -131,17 +143,25 @@ export class MqttSession {
   }
 
   /**
-   * The connection has ended before its client was connected: the will is not published, and nothing more is stored.
-   * Resolves once that holds; throws nothing.
+   * The connection has ended before its client was connected: the will is not published, that of an earlier connection
+   * waits again, and nothing more is stored. Resolves once that holds; throws nothing.
    */
   async abandon(): Promise<void> {
     this.#closed = true;
-    await Promise.all([this.#saver.abandon(), this.#armedWill?.disarm()]);
+    await Promise.all([this.#saver.abandon(), this.#returnWill()]);
+  }
+
+  async #returnWill(): Promise<void> {
+    const { context: { wills }, clientId } = this.#connection;
+    await this.#armedWill?.disarm();
+    if (this.#removedWill !== undefined) await wills.putBack(clientId, this.#removedWill);
   }
 
   /** Connects to the hub. Returns false if the hub ended the client at once. */
   connect(): boolean {
-    return this.#connection.context.hub.connect(this.#client);
+    const isConnected = this.#connection.context.hub.connect(this.#client);
+    if (isConnected) this.#removedWill = undefined;
+    return isConnected;
   }
 
   /** Sends again what is unacknowledged, and what came meanwhile. */
@@ -193,7 +213,8 @@ export class MqttSession {
    * The connection has ended.
    *
    * @param isRegular whether the client said so, and its will is not to be published
-   * @returns resolves when the session is stored
+   * @returns resolves when the session is stored, and the will published or forgotten; rejects only then, too, with
+   *   what kept the session from being stored
    */
   async close(isRegular: boolean): Promise<void> {
     if (this.#closed) return;
@@ -203,8 +224,15 @@ export class MqttSession {
     this.#delivery.close();
     this.#subscriptions.close();
     this.#connection.context.hub.disconnect(this.#client);
-    await Promise.all([this.#saver.close(), this.#settleWill(isRegular)]);
-    if (!this.#wasPersistent || this.expiry > 0) return;
+    const outcomes = await Promise.allSettled([this.#saver.close(), this.#settleWill(isRegular)]);
+    if (this.#wasPersistent && this.expiry === 0) {
+      outcomes.push(...await Promise.allSettled([this.#releasePacketIds()]));
+    }
+    const failed = outcomes.find(({ status }) => status === "rejected");
+    if (failed?.status === "rejected") throw failed.reason;
+  }
+
+  async #releasePacketIds(): Promise<void> {
     await this.#publishing.settled();
     await this.#packetIds.releaseAll(this.#publishing.received.keys());
   }

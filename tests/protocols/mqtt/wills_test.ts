@@ -1,48 +1,6 @@
 /** Wills as the engine keeps them: published once, by whichever node is left. */
 import assert from "node:assert/strict";
-import { MemoryState } from "../../../lib/core/memory_state.ts";
-import { MessagingError } from "../../../lib/core/errors.ts";
-import type { Draft } from "../../../lib/core/message.ts";
-import { type Will, Wills } from "../../../lib/protocols/mqtt/wills.ts";
-import { RecordingLogger } from "../../fakes/recording_logger.ts";
-
-/** Nodes on one state, with what they publish. */
-class Bench {
-  readonly state = new MemoryState();
-  readonly published: Draft[] = [];
-  readonly alive = new Set<string>();
-  fails = false;
-  #wake = () => {};
-
-  open(node: string): Wills {
-    this.alive.add(node);
-    return new Wills({
-      state: this.state,
-      logger: new RecordingLogger(),
-      node,
-      isAlive: (other) => this.alive.has(other),
-      publish: (draft) => {
-        if (this.fails) return Promise.reject(new MessagingError("log_unavailable", "down"));
-        this.published.push(draft);
-        this.#wake();
-        return Promise.resolve();
-      },
-    });
-  }
-
-  async nextPublished(): Promise<void> {
-    if (this.published.length === 0) await new Promise<void>((resolve) => this.#wake = resolve);
-  }
-
-  async countKept(): Promise<number> {
-    return (await Array.fromAsync(this.state.list("mqtt-will-"))).length;
-  }
-}
-
-function createWill(delay = 0): Will {
-  const payload = { kind: "bytes" as const, bytes: new Uint8Array([1, 255]) };
-  return { draft: { channel: "gone", payload, idempotencyKey: "key" }, delay };
-}
+import { Bench, createWill } from "./will_bench.ts";
 
 Deno.test("The will of a killed node is published by one of those that are left, as it was", async () => {
   const bench = new Bench();
