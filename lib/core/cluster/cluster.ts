@@ -83,10 +83,7 @@ export class Cluster implements Disposable {
     this.#now = options.now ?? (() => performance.now());
     this.#every = options.every ?? repeat;
     this.#turn = new Turn((changes) => this.#tell(changes), options.schedule);
-    this.handle(CURRENT, () => {
-      this.#turn.flush();
-      return null;
-    });
+    this.handle(CURRENT, () => null);
   }
 
   /** Joins the cluster. `describe` returns the summary that heartbeats carry. */
@@ -360,6 +357,8 @@ export class Cluster implements Disposable {
 
   async #run(node: string, id: number, method: string, body: unknown): Promise<void> {
     const outcome = await this.#calls.run(method, body);
+    // Whoever hears that something is done must find it done: a client that was ended for it may not seem connected.
+    this.#turn.flush();
     this.#send(topicOf(node), encodeNodeMessage({ node: this.node, kind: "answer", id, outcome }));
   }
 

@@ -20,6 +20,8 @@ import { Subscriptions } from "./subscriptions.ts";
 import { parseFilter } from "./topics.ts";
 import type { ArmedWill, Will } from "./wills.ts";
 
+/** How the hub's clients name the protocol. Their ids are given by `ClientIds`. */
+const PROTOCOLS = ["mqtt", "mqtt5"];
 const LARGEST_PACKET = 268_435_460;
 /** For each second of its expiry: how often a connected session is stored at least, and how long it is then valid. */
 const REFRESH_MILLISECONDS = 500;
@@ -141,7 +143,7 @@ export class MqttSession {
 
   /** Connects to the hub. Returns false if the hub ended the client at once. */
   connect(): boolean {
-    return this.#connection.context.hub.connect(this.#client);
+    return this.#connection.context.hub.connect(this.#client, undefined, PROTOCOLS);
   }
 
   /** Sends again what is unacknowledged, and what came meanwhile. */
