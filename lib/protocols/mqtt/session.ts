@@ -78,6 +78,7 @@ export class MqttSession {
       send: (packets) => connection.sendEncoded(packets),
       save,
       saveLater,
+      fail: (error) => connection.fail(error),
     }, this.#inflight);
     const client = this.#client = createSessionClient(connection, pass, delivery);
     this.#subscriptions = new Subscriptions({ connection, client, pass, delivery, isPersistent, save });
