@@ -136,6 +136,17 @@ export class ClientIds {
     const claim: Claim = { clientId, user, isTrusted, hasKey, ...this.#rank() };
     const former = this.#holders.get(clientId);
     if (former?.isReleased === false && !mayTakeOver(claim, former.claim)) throw takenId();
+    const holder = this.#hold(claim, connection, former?.gone);
+    this.#holders.set(clientId, holder);
+    if (former !== undefined) end(former, REASONS.takenOver, TAKEN_OVER);
+    return holder;
+  }
+
+  /**
+   * @param before resolves when those before it are gone. They themselves are not held: each would hold the one before
+   * it, and so all that ever had the id.
+   */
+  #hold(claim: Claim, connection: Claimant, before: Promise<void> | undefined): Holder {
     const released = Promise.withResolvers<void>();
     const holder: Holder = {
       claim,
@@ -146,23 +157,25 @@ export class ClientIds {
         holder.isReleased = true;
         released.resolve();
       },
-      gone: this.#untilGone(connection, former, () => holder),
-      granted: Promise.resolve().then(() => this.#win(holder, former, released.promise)),
+      gone: this.#untilGone(connection, before, () => holder),
+      granted: Promise.resolve().then(() => this.#win(holder, before, released.promise)),
     };
-    this.#holders.set(clientId, holder);
-    if (former !== undefined) end(former, REASONS.takenOver, TAKEN_OVER);
     return holder;
   }
 
-  async #untilGone({ finished }: Claimant, former: Holder | undefined, self: () => Holder): Promise<void> {
+  async #untilGone(
+    { finished }: Claimant,
+    before: Promise<void> | undefined,
+    self: () => Holder,
+  ): Promise<void> {
     await finished;
-    await former?.gone;
+    await before;
     const { claim: { clientId } } = self();
     if (this.#holders.get(clientId) === self()) this.#holders.delete(clientId);
   }
 
-  async #win(holder: Holder, former: Holder | undefined, released: Promise<void>): Promise<void> {
-    if (former !== undefined) await Promise.race([former.gone, released]);
+  async #win(holder: Holder, before: Promise<void> | undefined, released: Promise<void>): Promise<void> {
+    if (before !== undefined) await Promise.race([before, released]);
     if (holder.isReleased) return;
     if (this.#cluster !== undefined) {
       const asking = this.#ask(holder, this.#cluster);

@@ -5,6 +5,7 @@ import { type ClientIdClaim, ClientIds } from "../../../lib/protocols/mqtt/clien
 import { Refusal } from "../../../lib/protocols/mqtt/refusal.ts";
 import { type FakeNode, FakeNodes, runUntil } from "../../fakes/nodes.ts";
 import { settle } from "../../fakes/schedule.ts";
+import { collectGarbage } from "../../live_memory.ts";
 
 interface Claimant {
   readonly user?: string | undefined;
@@ -219,6 +220,22 @@ Deno.test("What a node answers after the deadline ends a connection whose client
   await deliverAll(nodes);
   assert.equal(late.reason, 0x8e);
   assert.ok(first.stays);
+});
+
+Deno.test("A connection that has a client id holds none of those that had it before", async () => {
+  const ids = new ClientIds({ cluster: undefined });
+  const former: WeakRef<FakeConnection>[] = [];
+  const takeOver = async () => {
+    const connection = new FakeConnection(ids);
+    await connection.decided;
+    return connection;
+  };
+  for (let i = 0; i < 3; i++) former.push(new WeakRef(await takeOver()));
+  const last = await takeOver();
+  await settle();
+  collectGarbage();
+  assert.deepEqual(former.map((one) => one.deref()), [undefined, undefined, undefined]);
+  assert.ok(last.stays);
 });
 
 /** Delivers questions, then the answers to them. */
