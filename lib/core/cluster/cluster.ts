@@ -140,6 +140,11 @@ export class Cluster implements Disposable {
     return this.#peers.get(node) !== undefined;
   }
 
+  /** The other nodes, and threads of this process, that are alive as far as this node knows. */
+  get peers(): readonly string[] {
+    return this.#peers.all.map(({ node }) => node);
+  }
+
   /** A client has connected to this node. */
   connected(client: Client): void {
     this.#turn.add(this.#entries.add(client));
@@ -231,8 +236,7 @@ export class Cluster implements Disposable {
    * @throws {RangeError} for a call that is too large for the bus
    */
   async callAll(method: string, body: unknown): Promise<ReadonlyMap<string, Outcome>> {
-    const nodes = this.#peers.all.map(({ node }) => node);
-    return await this.#calls.call(nodes, (id) => this.#call(ALL_NODES, id, method, body));
+    return await this.#calls.call(this.peers, (id) => this.#call(ALL_NODES, id, method, body));
   }
 
   /** Calls a method of the other threads of this process, like `callAll`, and returns what they answered. */

@@ -1,7 +1,12 @@
 /** Client ids between nodes: who may take one over, and which connection stays, whatever the order of events. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type ClientIdClaim, ClientIds } from "../../../lib/protocols/mqtt/client_ids.ts";
+import type { Outcome } from "../../../lib/core/cluster/calls.ts";
+import {
+  type ClientIdClaim,
+  ClientIds,
+  type ClientIdsOptions,
+} from "../../../lib/protocols/mqtt/client_ids.ts";
 import { Refusal } from "../../../lib/protocols/mqtt/refusal.ts";
 import { type FakeNode, FakeNodes, runUntil } from "../../fakes/nodes.ts";
 import { settle } from "../../fakes/schedule.ts";
@@ -47,12 +52,32 @@ class FakeConnection {
   }
 }
 
+/** Heartbeats in a test's hands. */
+class Beats {
+  readonly tasks = new Set<() => void>();
+
+  readonly every = (_: number, task: () => void) => {
+    this.tasks.add(task);
+    return () => void this.tasks.delete(task);
+  };
+
+  /** Lets one go by. */
+  beat(): void {
+    for (const task of [...this.tasks]) task();
+  }
+}
+
+/** Client ids of a node. Those who wait for heartbeats wait for ever, unless the test has them. */
+function openIds(cluster: ClientIdsOptions["cluster"], options: Omit<ClientIdsOptions, "cluster"> = {}) {
+  return new ClientIds({ cluster, every: new Beats().every, ...options });
+}
+
 /** Two nodes that know each other, with clocks in the test's hands. */
 function openBench(deadline = 60_000) {
   const nodes = new FakeNodes();
   const clocks = [1_000, 1_000];
   const open = ({ cluster }: FakeNode, i: number) =>
-    new ClientIds({ cluster, now: () => clocks[i] ?? 0, deadline });
+    openIds(cluster, { now: () => clocks[i] ?? 0, deadline });
   const started = [nodes.start(), nodes.start()] as const;
   const a = open(started[0], 0);
   const b = open(started[1], 1);
@@ -113,9 +138,7 @@ Deno.test("Of connections at the same moment on several nodes exactly one stays,
   await fc.assert(
     fc.asyncProperty(skew, fc.array(step, { minLength: 2, maxLength: 30 }), async (clocks, steps) => {
       const nodes = new FakeNodes();
-      const ids = clocks.map((time) =>
-        new ClientIds({ cluster: nodes.start().cluster, now: () => time, deadline: 60_000 })
-      );
+      const ids = clocks.map((time) => openIds(nodes.start().cluster, { now: () => time, deadline: 60_000 }));
       nodes.settle();
       const connections: FakeConnection[] = [];
       for (const step of steps) {
@@ -134,9 +157,9 @@ Deno.test("Of connections at the same moment on several nodes exactly one stays,
 
 Deno.test("A connection is taken over from a node whose clock is behind, and that has not heard of it", async () => {
   const nodes = new FakeNodes();
-  const ahead = new ClientIds({ cluster: nodes.start().cluster, now: () => 9_000, deadline: 60_000 });
+  const ahead = openIds(nodes.start().cluster, { now: () => 9_000, deadline: 60_000 });
   const first = await connect(nodes, ahead);
-  const behind = new ClientIds({ cluster: nodes.start().cluster, now: () => 1_000, deadline: 60_000 });
+  const behind = openIds(nodes.start().cluster, { now: () => 1_000, deadline: 60_000 });
   nodes.settle();
   const second = await connect(nodes, behind);
   assert.equal(first.reason, 0x8e);
@@ -145,9 +168,9 @@ Deno.test("A connection is taken over from a node whose clock is behind, and tha
 
 Deno.test("A node that has just started, and knows no others, takes client ids over from them all the same", async () => {
   const nodes = new FakeNodes();
-  const first = await connect(nodes, new ClientIds({ cluster: nodes.start().cluster, now: () => 1_000 }));
+  const first = await connect(nodes, openIds(nodes.start().cluster, { now: () => 1_000 }));
   const { cluster } = nodes.start();
-  const second = new FakeConnection(new ClientIds({ cluster, now: () => 2_000 }));
+  const second = new FakeConnection(openIds(cluster, { now: () => 2_000 }));
   await second.decided;
   assert.equal(cluster.hasPeers, false);
   await deliverAll(nodes);
@@ -220,6 +243,69 @@ Deno.test("What a node answers after the deadline ends a connection whose client
   await deliverAll(nodes);
   assert.equal(late.reason, 0x8e);
   assert.ok(first.stays);
+});
+
+Deno.test("Of connections on nodes that do not know each other yet one stays, once they do, whatever the clocks", async () => {
+  for (const time of [1_000, 9_000]) {
+    const nodes = new FakeNodes();
+    const first = await connect(nodes, openIds(nodes.start().cluster, { now: () => time }));
+    const { cluster } = nodes.start();
+    const beats = new Beats();
+    const second = new FakeConnection(openIds(cluster, { now: () => 2_000, every: beats.every }));
+    await second.decided;
+    assert.equal(cluster.hasPeers, false);
+    await deliverAll(nodes);
+    beats.beat();
+    // The node is refused, and claims the id anew with a higher rank.
+    for (let i = 0; i < 2; i++) await deliverAll(nodes);
+    assert.deepEqual([first.reason, second.stays], [0x8e, true]);
+  }
+});
+
+for (const [what, mayTake, reason] of [["agrees", true, undefined], ["refuses", false, 0x8e]] as const) {
+  Deno.test(`A node that does not answer is asked again at each heartbeat, until it ${what}`, async () => {
+    let outcome: Outcome = { kind: "silent" };
+    const asked: unknown[] = [];
+    const beats = new Beats();
+    const ids = openIds({
+      node: "b",
+      peers: ["a", "c"],
+      handle: () => {},
+      callAll: () =>
+        Promise.resolve(
+          new Map<string, Outcome>([["a", outcome], ["c", { kind: "answered", body: { mayTake: true } }]]),
+        ),
+      call: (node) => {
+        asked.push(node);
+        return Promise.resolve(outcome);
+      },
+    }, { every: beats.every });
+    const connection = new FakeConnection(ids);
+    await connection.decided;
+    await settle();
+    for (let i = 0; i < 20; i++) {
+      beats.beat();
+      await settle();
+    }
+    assert.ok(connection.stays);
+    assert.deepEqual(asked, Array.from({ length: 20 }, () => "a"));
+    outcome = { kind: "answered", body: { mayTake } };
+    for (let i = 0; i < 20; i++) {
+      beats.beat();
+      await settle();
+    }
+    assert.deepEqual([asked.length, connection.reason, beats.tasks.size], [21, reason, 0]);
+  });
+}
+
+Deno.test("No node is asked again for a connection that has ended", async () => {
+  const nodes = new FakeNodes();
+  const beats = new Beats();
+  const { cluster } = nodes.start();
+  const connection = await connect(nodes, openIds(cluster, { every: beats.every }));
+  assert.equal(beats.tasks.size, 1);
+  connection.end(0);
+  assert.equal(beats.tasks.size, 0);
 });
 
 Deno.test("A connection that has a client id holds none of those that had it before", async () => {
