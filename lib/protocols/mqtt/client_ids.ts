@@ -8,6 +8,7 @@
  * A client does not wait for nodes that are slow to answer, and a node may not know all others yet. Such nodes are asked
  * again, once a heartbeat, while the connection that was granted the id has it.
  */
+import { SliceClock } from "../../base/slices.ts";
 import { type Cluster, HEARTBEAT_MILLISECONDS } from "../../core/cluster/cluster.ts";
 import type { Outcome } from "../../core/cluster/calls.ts";
 import { repeat } from "../../core/cluster/options.ts";
@@ -129,6 +130,7 @@ export class ClientIds {
   readonly #every: typeof repeat;
   readonly #watched = new Map<Holder, Watched>();
   #stopLooking: (() => void) | undefined;
+  #isLooking = false;
   readonly #holders = new Map<string, Holder>();
   /** The highest time of a rank that this node has given or heard of. */
   #time = 0;
@@ -229,9 +231,10 @@ export class ClientIds {
   }
 
   #watch(holder: Holder, agreed: Set<string>): void {
-    if (holder.isReleased) return;
+    const cluster = this.#cluster;
+    if (holder.isReleased || cluster === undefined) return;
     this.#watched.set(holder, { agreed, beats: WATCHED_BEATS });
-    this.#stopLooking ??= this.#every(HEARTBEAT_MILLISECONDS, () => this.#look());
+    this.#stopLooking ??= this.#every(HEARTBEAT_MILLISECONDS, () => void this.#look(cluster));
   }
 
   #unwatch(holder: Holder): void {
@@ -240,15 +243,16 @@ export class ClientIds {
     this.#stopLooking = undefined;
   }
 
-  /** Asks the nodes that have not agreed to a claim: they did not answer in time, or were not known. */
-  #look(): void {
-    const cluster = this.#cluster;
-    if (cluster === undefined) return;
-    const { peers } = cluster;
+  /** Asks the nodes that have not agreed to claims: they did not answer in time, or were not known. In slices. */
+  async #look(cluster: Pick<Cluster, "peers" | "call">): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    const clock = new SliceClock();
     for (const [holder, watched] of [...this.#watched]) {
+      if (clock.isOver) await clock.next();
       const { agreed } = watched;
-      const nodes = peers.filter((node) => !agreed.has(node));
-      if (nodes.length === 0 && --watched.beats > 0) continue;
+      const nodes = cluster.peers.filter((node) => !agreed.has(node));
+      if (holder.isReleased || (nodes.length === 0 && --watched.beats > 0)) continue;
       this.#unwatch(holder);
       if (nodes.length === 0) continue;
       const question: Question = async (body) => {
@@ -257,6 +261,7 @@ export class ClientIds {
       };
       this.#askAndWatch(holder, agreed, question).catch(() => {});
     }
+    this.#isLooking = false;
   }
 
   /**
