@@ -202,10 +202,9 @@ export class Hub {
    * its direct messages. Clients of protocols that are `ignored` do not count.
    */
   isIdTaken(id: string, address: string, ignored: readonly string[] = []): boolean {
-    for (const client of this.#clients.withId(id)) {
-      if (client.address !== address && !ignored.includes(client.protocol)) return true;
-    }
-    return this.#cluster?.remote.isIdTaken(id, address, ignored) ?? false;
+    const isRival = (client: Client) => client.address !== address && !ignored.includes(client.protocol);
+    return this.#clients.withId(id).values().some(isRival) ||
+      (this.#cluster?.remote.isIdTaken(id, address, ignored) ?? false);
   }
 
   /**
