@@ -5,10 +5,15 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
-/** What is alive in the test's own process, in bytes: on the heap and in the buffers that it refers to. */
-export function readOwnLiveBytes(): number {
+/** Has V8 collect all garbage of the test's own process, now. */
+export function collectGarbage(): void {
   setFlagsFromString("--expose-gc");
   runInNewContext("gc()");
+}
+
+/** What is alive in the test's own process, in bytes: on the heap and in the buffers that it refers to. */
+export function readOwnLiveBytes(): number {
+  collectGarbage();
   const { heapUsed, external } = Deno.memoryUsage();
   return heapUsed + external;
 }

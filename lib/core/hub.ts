@@ -199,27 +199,27 @@ export class Hub {
 
   /**
    * Whether a client at another address is connected with this id, to any node. A second one with the same id would get
-   * its direct messages.
+   * its direct messages. Clients of protocols that are `ignored` do not count.
    */
-  isIdTaken(id: string, address: string): boolean {
-    for (const client of this.#clients.withId(id)) {
-      if (client.address !== address) return true;
-    }
-    return this.#cluster?.remote.isIdTaken(id, address) ?? false;
+  isIdTaken(id: string, address: string, ignored: readonly string[] = []): boolean {
+    const isRival = (client: Client) => client.address !== address && !ignored.includes(client.protocol);
+    return this.#clients.withId(id).values().some(isRival) ||
+      (this.#cluster?.remote.isIdTaken(id, address, ignored) ?? false);
   }
 
   /**
    * Adds a client, which gets its direct messages from now on. Ends the client instead while the server drains, and if
    * the id that it chose is taken.
    *
+   * @param settled protocols that have decided that this client of theirs has the id: others of theirs are on their way out
    * @returns whether it was added
    */
-  connect(client: Client, channel?: string): boolean {
+  connect(client: Client, channel?: string, settled?: readonly string[]): boolean {
     if (this.#draining) {
       client.end(new MessagingError("draining", "service restart"));
       return false;
     }
-    if (client.choseId && this.isIdTaken(client.id, client.address)) {
+    if (client.choseId && this.isIdTaken(client.id, client.address, settled)) {
       client.end(describeTakenId(client.id));
       return false;
     }

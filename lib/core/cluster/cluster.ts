@@ -83,10 +83,7 @@ export class Cluster implements Disposable {
     this.#now = options.now ?? (() => performance.now());
     this.#every = options.every ?? repeat;
     this.#turn = new Turn((changes) => this.#tell(changes), options.schedule);
-    this.handle(CURRENT, () => {
-      this.#turn.flush();
-      return null;
-    });
+    this.handle(CURRENT, () => null);
   }
 
   /** Joins the cluster. `describe` returns the summary that heartbeats carry. */
@@ -141,6 +138,11 @@ export class Cluster implements Disposable {
   /** Whether a peer is alive, as far as this node knows. */
   isAlive(node: string): boolean {
     return this.#peers.get(node) !== undefined;
+  }
+
+  /** The other nodes, and threads of this process, that are alive as far as this node knows. */
+  get peers(): readonly string[] {
+    return this.#peers.all.map(({ node }) => node);
   }
 
   /** A client has connected to this node. */
@@ -234,8 +236,7 @@ export class Cluster implements Disposable {
    * @throws {RangeError} for a call that is too large for the bus
    */
   async callAll(method: string, body: unknown): Promise<ReadonlyMap<string, Outcome>> {
-    const nodes = this.#peers.all.map(({ node }) => node);
-    return await this.#calls.call(nodes, (id) => this.#call(ALL_NODES, id, method, body));
+    return await this.#calls.call(this.peers, (id) => this.#call(ALL_NODES, id, method, body));
   }
 
   /** Calls a method of the other threads of this process, like `callAll`, and returns what they answered. */
@@ -360,6 +361,8 @@ export class Cluster implements Disposable {
 
   async #run(node: string, id: number, method: string, body: unknown): Promise<void> {
     const outcome = await this.#calls.run(method, body);
+    // Whoever hears that something is done must find it done: a client that was ended for it may not seem connected.
+    this.#turn.flush();
     this.#send(topicOf(node), encodeNodeMessage({ node: this.node, kind: "answer", id, outcome }));
   }
 

@@ -76,9 +76,15 @@ export class ClusterIndex {
     return count;
   }
 
-  /** Whether a remote client at another IP address is connected with this id. */
-  isIdTaken(id: string, address: string): boolean {
-    for (const client of this.#clients.get(id) ?? []) if (client.address !== address) return true;
+  /**
+   * Whether a remote client at another IP address is connected with this id.
+   *
+   * @param ignored protocols whose clients do not count
+   */
+  isIdTaken(id: string, address: string, ignored: readonly string[]): boolean {
+    for (const client of this.#clients.get(id) ?? []) {
+      if (client.address !== address && !ignored.includes(client.member.protocol)) return true;
+    }
     return false;
   }
 

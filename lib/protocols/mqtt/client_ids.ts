@@ -4,9 +4,15 @@
  *
  * A claim has a rank, which is noted before the other nodes are asked. Of two claims for one id, both nodes find the
  * same one to be the newer, whichever question arrives first: so one connection stays where both come at once.
+ *
+ * A client does not wait for nodes that are slow to answer, and a node may not know all others yet. Such nodes are asked
+ * again, once a heartbeat, while the connection that was granted the id has it.
  */
+import { SliceClock } from "../../base/slices.ts";
+import { type Cluster, HEARTBEAT_MILLISECONDS } from "../../core/cluster/cluster.ts";
+import type { Outcome } from "../../core/cluster/calls.ts";
+import { repeat } from "../../core/cluster/options.ts";
 import { MessagingError } from "../../core/errors.ts";
-import type { Cluster } from "../../core/cluster/cluster.ts";
 import type { Pass } from "../../auth/pass.ts";
 import { REASONS } from "./reasons.ts";
 import { supersededClaim, takenId } from "./refusal.ts";
@@ -15,6 +21,9 @@ const METHOD = "mqtt.takeOver";
 
 /** How long a client waits for the other nodes. What they answer later ends its connection if the id is another's. */
 const DEADLINE_MILLISECONDS = 1_000;
+
+/** Heartbeats for which nodes are looked for that have not been asked, after all that are known have agreed. */
+const WATCHED_BEATS = 10;
 
 const TAKEN_OVER = "Another connection has this client id";
 
@@ -93,26 +102,45 @@ interface Holder extends ClientIdClaim {
   isReleased: boolean;
 }
 
+/** A claim that was granted, while nodes may turn up that have not agreed to it. */
+interface Watched {
+  readonly agreed: Set<string>;
+  /** Heartbeats for which it is looked at, while there are no such nodes. */
+  beats: number;
+}
+
+/** Asks nodes, and resolves to what they answered. */
+type Question = (body: unknown) => Promise<ReadonlyMap<string, Outcome>>;
+
 export interface ClientIdsOptions {
   /** The other nodes; undefined where there are none. */
-  readonly cluster: Pick<Cluster, "node" | "handle" | "callAll"> | undefined;
+  readonly cluster: Pick<Cluster, "node" | "peers" | "handle" | "call" | "callAll"> | undefined;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
   /** Milliseconds that a client waits for the other nodes; 1,000 if left out. */
   readonly deadline?: number;
+  /** Runs a task at an interval in milliseconds; returns a function that stops it. */
+  readonly every?: (milliseconds: number, task: () => void) => () => void;
 }
 
 export class ClientIds {
   readonly #cluster: ClientIdsOptions["cluster"];
   readonly #now: () => number;
   readonly #deadline: number;
+  readonly #every: typeof repeat;
+  readonly #watched = new Map<Holder, Watched>();
+  #stopLooking: (() => void) | undefined;
+  #isLooking = false;
   readonly #holders = new Map<string, Holder>();
   /** The highest time of a rank that this node has given or heard of. */
   #time = 0;
 
   /** From now on, questions of other nodes are answered. */
-  constructor({ cluster, now = Date.now, deadline = DEADLINE_MILLISECONDS }: ClientIdsOptions) {
+  constructor(
+    { cluster, now = Date.now, deadline = DEADLINE_MILLISECONDS, every = repeat }: ClientIdsOptions,
+  ) {
     this.#cluster = cluster;
+    this.#every = every;
     this.#now = now;
     this.#deadline = deadline;
     cluster?.handle(METHOD, (body) => this.#answer(parseClaim(body, () => this.#rank())));
@@ -136,40 +164,51 @@ export class ClientIds {
     const claim: Claim = { clientId, user, isTrusted, hasKey, ...this.#rank() };
     const former = this.#holders.get(clientId);
     if (former?.isReleased === false && !mayTakeOver(claim, former.claim)) throw takenId();
+    const holder = this.#hold(claim, connection, former?.gone);
+    this.#holders.set(clientId, holder);
+    if (former !== undefined) end(former, REASONS.takenOver, TAKEN_OVER);
+    return holder;
+  }
+
+  /**
+   * @param before resolves when those before it are gone. They themselves are not held: each would hold the one before
+   * it, and so all that ever had the id.
+   */
+  #hold(claim: Claim, connection: Claimant, before: Promise<void> | undefined): Holder {
     const released = Promise.withResolvers<void>();
     const holder: Holder = {
       claim,
       connection,
       hasIt: false,
       isReleased: false,
-      release() {
+      release: () => {
         holder.isReleased = true;
+        this.#unwatch(holder);
         released.resolve();
       },
-      gone: this.#untilGone(connection, former, () => holder),
-      granted: Promise.resolve().then(() => this.#win(holder, former, released.promise)),
+      gone: this.#untilGone(connection, before, () => holder),
+      granted: Promise.resolve().then(() => this.#win(holder, before, released.promise)),
     };
-    this.#holders.set(clientId, holder);
-    if (former !== undefined) end(former, REASONS.takenOver, TAKEN_OVER);
     return holder;
   }
 
-  async #untilGone({ finished }: Claimant, former: Holder | undefined, self: () => Holder): Promise<void> {
+  async #untilGone(
+    { finished }: Claimant,
+    before: Promise<void> | undefined,
+    self: () => Holder,
+  ): Promise<void> {
     await finished;
-    await former?.gone;
+    await before;
     const { claim: { clientId } } = self();
     if (this.#holders.get(clientId) === self()) this.#holders.delete(clientId);
   }
 
-  async #win(holder: Holder, former: Holder | undefined, released: Promise<void>): Promise<void> {
-    if (former !== undefined) await Promise.race([former.gone, released]);
+  async #win(holder: Holder, before: Promise<void> | undefined, released: Promise<void>): Promise<void> {
+    if (before !== undefined) await Promise.race([before, released]);
     if (holder.isReleased) return;
-    if (this.#cluster !== undefined) {
-      const asking = this.#ask(holder, this.#cluster);
-      asking.catch((error) => {
-        // The client was told after the deadline that it is connected.
-        if (holder.hasIt) end(holder, REASONS.takenOver, error instanceof Error ? error.message : TAKEN_OVER);
-      });
+    const cluster = this.#cluster;
+    if (cluster !== undefined) {
+      const asking = this.#askAndWatch(holder, new Set(), (body) => cluster.callAll(METHOD, body));
       let timer;
       const late = new Promise<void>((resolve) => timer = setTimeout(resolve, this.#deadline));
       try {
@@ -181,19 +220,66 @@ export class ClientIds {
     holder.hasIt = true;
   }
 
+  /** The same as `#ask`. Those that have not agreed then are asked again. */
+  #askAndWatch(holder: Holder, agreed: Set<string>, question: Question): Promise<void> {
+    const asking = this.#ask(holder, agreed, question);
+    asking.then(() => this.#watch(holder, agreed), (error) => {
+      // The client was told after the deadline that it is connected.
+      if (holder.hasIt) end(holder, REASONS.takenOver, error instanceof Error ? error.message : TAKEN_OVER);
+    });
+    return asking;
+  }
+
+  #watch(holder: Holder, agreed: Set<string>): void {
+    const cluster = this.#cluster;
+    if (holder.isReleased || cluster === undefined) return;
+    this.#watched.set(holder, { agreed, beats: WATCHED_BEATS });
+    this.#stopLooking ??= this.#every(HEARTBEAT_MILLISECONDS, () => void this.#look(cluster));
+  }
+
+  #unwatch(holder: Holder): void {
+    if (!this.#watched.delete(holder) || this.#watched.size > 0) return;
+    this.#stopLooking?.();
+    this.#stopLooking = undefined;
+  }
+
+  /** Asks the nodes that have not agreed to claims: they did not answer in time, or were not known. In slices. */
+  async #look(cluster: Pick<Cluster, "peers" | "call">): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    const clock = new SliceClock();
+    for (const [holder, watched] of [...this.#watched]) {
+      if (clock.isOver) await clock.next();
+      const { agreed } = watched;
+      const nodes = cluster.peers.filter((node) => !agreed.has(node));
+      if (holder.isReleased || (nodes.length === 0 && --watched.beats > 0)) continue;
+      this.#unwatch(holder);
+      if (nodes.length === 0) continue;
+      const question: Question = async (body) => {
+        const outcomes = nodes.map(async (node) => [node, await cluster.call(node, METHOD, body)] as const);
+        return new Map(await Promise.all(outcomes));
+      };
+      this.#askAndWatch(holder, agreed, question).catch(() => {});
+    }
+    this.#isLooking = false;
+  }
+
   /**
-   * Asks the other nodes, again with a higher rank where one has the id and a higher rank: its clock is ahead, or it
-   * was not heard of. Nodes that are not known yet hear the claim too.
+   * Asks other nodes, again with a higher rank where one has the id and a higher rank: its clock is ahead, or it was not
+   * heard of. Where all are asked, nodes that are not known yet hear the claim too.
    *
+   * @param agreed takes the nodes that have answered and have nobody who keeps the id
    * @throws {Refusal}
    */
-  async #ask(holder: Holder, cluster: Pick<Cluster, "callAll">): Promise<void> {
+  async #ask(holder: Holder, agreed: Set<string>, question: Question): Promise<void> {
     while (!holder.isReleased) {
-      const outcomes = await cluster.callAll(METHOD, { ...holder.claim, user: holder.claim.user ?? null });
-      const answers = [...outcomes.values()].flatMap((outcome) =>
-        outcome.kind === "answered" ? [parseAnswer(outcome.body)] : []
-      );
-      const against = answers.filter(({ mayTake }) => !mayTake);
+      const outcomes = await question({ ...holder.claim, user: holder.claim.user ?? null });
+      const against: Answer[] = [];
+      for (const [node, outcome] of outcomes) {
+        const answer = outcome.kind === "answered" ? parseAnswer(outcome.body) : undefined;
+        if (answer?.mayTake === false) against.push(answer);
+        else if (outcome.kind !== "silent") agreed.add(node);
+      }
       for (const { newer = 0 } of against) this.#hear(newer);
       if (holder.isReleased || against.length === 0) return;
       if (against.some(({ newer }) => newer === undefined)) throw takenId();

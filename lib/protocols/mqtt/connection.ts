@@ -134,8 +134,9 @@ export class MqttConnection implements SessionConnection {
     this.end(reason, error.message);
   }
 
-  /** Ends the connection for any error. */
+  /** Ends the connection for any error: of ours, or what a packet is refused for, be that read at once or later. */
   fail(error: unknown): void {
+    if (error instanceof FramingError) return this.#refuse(error.reason, error.message);
     const known = toMessagingError(error);
     if (known.code === "internal") {
       const reason = error instanceof Error ? error.stack ?? error.message : String(error);
@@ -245,8 +246,7 @@ export class MqttConnection implements SessionConnection {
     try {
       run();
     } catch (error) {
-      if (error instanceof FramingError) this.#refuse(error.reason, error.message);
-      else this.fail(error);
+      this.fail(error);
     }
   }
 
@@ -311,8 +311,7 @@ export class MqttConnection implements SessionConnection {
           return this.refuse(`${packet.cmd.toUpperCase()} is for servers to send`);
       }
     } catch (error) {
-      if (error instanceof FramingError) this.#refuse(error.reason, error.message);
-      else this.fail(error);
+      this.fail(error);
     }
   }
 

@@ -68,6 +68,8 @@ export interface DeliveryOptions {
   save(): Promise<void>;
   /** Stores it soon. */
   saveLater(): void;
+  /** Ends the connection with an error, that of storing the session. */
+  fail(error: unknown): void;
 }
 
 const MAX_PACKET_ID = 65_535;
@@ -218,7 +220,10 @@ export class Delivery {
       if (this.#closed) return;
       this.#options.send(packets);
       this.#pump();
-    }, () => {});
+    }, (error) => {
+      // What has its packet id is sent when the client is back. Without an end, nothing more would ever be.
+      if (!this.#closed) this.#options.fail(error);
+    });
   }
 
   #number(item: Outgoing): Uint8Array<ArrayBuffer> | undefined {

@@ -178,10 +178,9 @@ export class RetainedMessages implements AsyncDisposable, Retainer {
     for (const message of this.#look(selector)) if (message !== undefined) yield message;
   }
 
-  /** The same in slices: what is retained meanwhile may be among them. */
-  async find(selector: Selector): Promise<readonly Message[]> {
+  /** The same in slices, one after another into `found`: what is retained meanwhile may be among them. */
+  async find(selector: Selector, found: Message[] = []): Promise<readonly Message[]> {
     const clock = new SliceClock();
-    const found: Message[] = [];
     for (const message of this.#look(selector)) {
       if (message !== undefined) found.push(message);
       if (clock.isOver) await clock.next();

@@ -20,6 +20,8 @@ import { Subscriptions } from "./subscriptions.ts";
 import { parseFilter } from "./topics.ts";
 import type { ArmedWill, RemovedWill, Will } from "./wills.ts";
 
+/** How the hub's clients name the protocol. Their ids are given by `ClientIds`. */
+const PROTOCOLS = ["mqtt", "mqtt5"];
 const LARGEST_PACKET = 268_435_460;
 /** For each second of its expiry: how often a connected session is stored at least, and how long it is then valid. */
 const REFRESH_MILLISECONDS = 500;
@@ -78,6 +80,7 @@ export class MqttSession {
       send: (packets) => connection.sendEncoded(packets),
       save,
       saveLater,
+      fail: (error) => connection.fail(error),
     }, this.#inflight);
     const client = this.#client = createSessionClient(connection, pass, delivery);
     this.#subscriptions = new Subscriptions({ connection, client, pass, delivery, isPersistent, save });
@@ -159,7 +162,7 @@ export class MqttSession {
 
   /** Connects to the hub. Returns false if the hub ended the client at once. */
   connect(): boolean {
-    const isConnected = this.#connection.context.hub.connect(this.#client);
+    const isConnected = this.#connection.context.hub.connect(this.#client, undefined, PROTOCOLS);
     if (isConnected) this.#removedWill = undefined;
     return isConnected;
   }

@@ -25,8 +25,12 @@ export interface SlowOpener {
   isOpen(subscription: MqttSubscription): boolean;
   /** @param areRetained whether they were retained before the subscription was made */
   receive(subscription: MqttSubscription, messages: readonly Message[], areRetained: boolean): boolean;
-  /** In slices. What is published meanwhile may be among them. */
-  findRetained(subscription: MqttSubscription): Promise<readonly Message[]>;
+  /**
+   * Finds the retained messages, in slices. What is published meanwhile may be among them.
+   *
+   * @param found takes them as they are found
+   */
+  findRetained(subscription: MqttSubscription, found: Message[]): Promise<unknown>;
 }
 
 /** Retained or held messages that are offered at once. */
@@ -67,12 +71,11 @@ async function sendSlowly(
   const { socket, delivery } = opener;
   const isOpen = () => opener.isOpen(subscription);
   await nextSlice();
-  // What is held comes live.
-  const messages = (await opener.findRetained(subscription)).filter((message) => !held.has(message));
-  for (let i = 0; i < messages.length && isOpen(); i += PAGE) {
+  await opener.findRetained(subscription, held.found);
+  while (held.found.length > 0 && isOpen()) {
     await nextSlice();
     await socket.drained();
-    if (isOpen()) delivery.offerRetained(subscription, messages.slice(i, i + PAGE));
+    if (isOpen()) delivery.offerRetained(subscription, held.takeFound(PAGE));
   }
   while (held.size > 0 && isOpen()) {
     await nextSlice();

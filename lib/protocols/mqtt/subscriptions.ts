@@ -217,7 +217,7 @@ export class Subscriptions {
           open: (subscription, sendsRetained) => this.#open(subscription, false, sendsRetained),
           isOpen: (subscription) => this.#isOpen(subscription),
           receive: (subscription, messages, areOld) => this.#receive(subscription, messages, areOld),
-          findRetained: ({ selector }) => connection.context.retained.find(selector),
+          findRetained: ({ selector }, found) => connection.context.retained.find(selector, found),
         });
       }
       for (const { subscription, sendsRetained } of others) {

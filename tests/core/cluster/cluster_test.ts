@@ -7,7 +7,7 @@ import { announceGone } from "../../../lib/core/cluster/topics.ts";
 import type { PresenceChange } from "../../../lib/core/presence.ts";
 import type { Subscription } from "../../../lib/core/subscription.ts";
 import { createDraft } from "../../fakes/message.ts";
-import { type FakeNode, FakeNodes, listMembers, read, toSelector } from "../../fakes/nodes.ts";
+import { type FakeNode, FakeNodes, listMembers, read, runUntil, toSelector } from "../../fakes/nodes.ts";
 import { createClient } from "../../fakes/socket.ts";
 
 /** The joins and leaves of a channel, as a node announces them. */
@@ -357,6 +357,20 @@ Deno.test("Cluster.callAll() tells of each node what came of it", async () => {
   );
   await assert.rejects(a.cluster.callAll("add", "x".repeat(1_000_000)), RangeError);
   for (const node of [a, b, c]) nodes.stop(node);
+});
+
+Deno.test("A node that is called tells what it has done for that before it answers", async () => {
+  const nodes = new FakeNodes();
+  const [a, b] = [nodes.start(), nodes.start()];
+  const { client } = read(b, "news", { id: "john" });
+  nodes.settle();
+  assert.equal(a.hub.isIdTaken("john", "elsewhere"), true);
+  b.cluster.handle("end", () => b.hub.disconnect(client));
+  // The turn of the event loop in which that is done does not end.
+  const step = () => nodes.network.deliver();
+  await runUntil(nodes, a.cluster.call(b.name, "end", null), step);
+  assert.equal(a.hub.isIdTaken("john", "elsewhere"), false);
+  assert.deepEqual(listMembers(a, "news"), []);
 });
 
 Deno.test("Cluster.callAll() without other nodes is done at once", async () => {

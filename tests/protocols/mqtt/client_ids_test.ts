@@ -1,10 +1,16 @@
 /** Client ids between nodes: who may take one over, and which connection stays, whatever the order of events. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type ClientIdClaim, ClientIds } from "../../../lib/protocols/mqtt/client_ids.ts";
+import type { Outcome } from "../../../lib/core/cluster/calls.ts";
+import {
+  type ClientIdClaim,
+  ClientIds,
+  type ClientIdsOptions,
+} from "../../../lib/protocols/mqtt/client_ids.ts";
 import { Refusal } from "../../../lib/protocols/mqtt/refusal.ts";
 import { type FakeNode, FakeNodes, runUntil } from "../../fakes/nodes.ts";
 import { settle } from "../../fakes/schedule.ts";
+import { collectGarbage } from "../../live_memory.ts";
 
 interface Claimant {
   readonly user?: string | undefined;
@@ -46,12 +52,32 @@ class FakeConnection {
   }
 }
 
+/** Heartbeats in a test's hands. */
+class Beats {
+  readonly tasks = new Set<() => void>();
+
+  readonly every = (_: number, task: () => void) => {
+    this.tasks.add(task);
+    return () => void this.tasks.delete(task);
+  };
+
+  /** Lets one go by. */
+  beat(): void {
+    for (const task of [...this.tasks]) task();
+  }
+}
+
+/** Client ids of a node. Those who wait for heartbeats wait for ever, unless the test has them. */
+function openIds(cluster: ClientIdsOptions["cluster"], options: Omit<ClientIdsOptions, "cluster"> = {}) {
+  return new ClientIds({ cluster, every: new Beats().every, ...options });
+}
+
 /** Two nodes that know each other, with clocks in the test's hands. */
 function openBench(deadline = 60_000) {
   const nodes = new FakeNodes();
   const clocks = [1_000, 1_000];
   const open = ({ cluster }: FakeNode, i: number) =>
-    new ClientIds({ cluster, now: () => clocks[i] ?? 0, deadline });
+    openIds(cluster, { now: () => clocks[i] ?? 0, deadline });
   const started = [nodes.start(), nodes.start()] as const;
   const a = open(started[0], 0);
   const b = open(started[1], 1);
@@ -103,39 +129,56 @@ Deno.test("A claim without a rank, as version 0.2.0 makes them, takes a client i
   assert.equal(first.reason, 0x8e);
 });
 
-Deno.test("Of connections at the same moment on several nodes exactly one stays, in whatever order nodes hear", async () => {
+Deno.test("Of connections at the same moment on several nodes exactly one stays, in whatever order nodes start and hear", async () => {
   const step = fc.oneof(
     { weight: 2, arbitrary: fc.record({ do: fc.constant("connect" as const), node: fc.nat(2) }) },
     { weight: 5, arbitrary: fc.record({ do: fc.constant("deliver" as const), pick: fc.nat(20) }) },
   );
   const skew = fc.tuple(fc.nat(3), fc.nat(3), fc.nat(3));
   await fc.assert(
-    fc.asyncProperty(skew, fc.array(step, { minLength: 2, maxLength: 30 }), async (clocks, steps) => {
-      const nodes = new FakeNodes();
-      const ids = clocks.map((time) =>
-        new ClientIds({ cluster: nodes.start().cluster, now: () => time, deadline: 60_000 })
-      );
-      nodes.settle();
-      const connections: FakeConnection[] = [];
-      for (const step of steps) {
-        if (step.do === "connect") connections.push(new FakeConnection(ids[step.node]!));
-        else nodes.network.deliver(step.pick);
-        for (let turn = 0; turn < 20; turn++) await Promise.resolve();
-      }
-      await runUntil(nodes, Promise.all(connections.map(({ decided }) => decided)));
-      nodes.settle();
-      const staying = connections.filter(({ stays }) => stays);
-      assert.equal(staying.length, Math.min(1, connections.length));
-    }),
+    fc.asyncProperty(
+      skew,
+      fc.boolean(),
+      fc.array(step, { minLength: 2, maxLength: 30 }),
+      async (clocks, startLate, steps) => {
+        const nodes = new FakeNodes();
+        const beats = new Beats();
+        const ids: ClientIds[] = [];
+        const start = (i: number) =>
+          ids[i] ??= openIds(nodes.start().cluster, {
+            now: () => clocks[i] ?? 0,
+            deadline: 60_000,
+            every: beats.every,
+          });
+        if (!startLate) {
+          for (const i of clocks.keys()) start(i);
+          nodes.settle();
+        }
+        const connections: FakeConnection[] = [];
+        for (const step of steps) {
+          if (step.do === "connect") connections.push(new FakeConnection(start(step.node)));
+          else nodes.network.deliver(step.pick);
+          for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+        }
+        await runUntil(nodes, Promise.all(connections.map(({ decided }) => decided)));
+        for (let i = 0; i < 6; i++) {
+          await deliverAll(nodes);
+          beats.beat();
+        }
+        await deliverAll(nodes);
+        const staying = connections.filter(({ stays }) => stays);
+        assert.equal(staying.length, Math.min(1, connections.length));
+      },
+    ),
     { numRuns: 300 },
   );
 });
 
 Deno.test("A connection is taken over from a node whose clock is behind, and that has not heard of it", async () => {
   const nodes = new FakeNodes();
-  const ahead = new ClientIds({ cluster: nodes.start().cluster, now: () => 9_000, deadline: 60_000 });
+  const ahead = openIds(nodes.start().cluster, { now: () => 9_000, deadline: 60_000 });
   const first = await connect(nodes, ahead);
-  const behind = new ClientIds({ cluster: nodes.start().cluster, now: () => 1_000, deadline: 60_000 });
+  const behind = openIds(nodes.start().cluster, { now: () => 1_000, deadline: 60_000 });
   nodes.settle();
   const second = await connect(nodes, behind);
   assert.equal(first.reason, 0x8e);
@@ -144,9 +187,9 @@ Deno.test("A connection is taken over from a node whose clock is behind, and tha
 
 Deno.test("A node that has just started, and knows no others, takes client ids over from them all the same", async () => {
   const nodes = new FakeNodes();
-  const first = await connect(nodes, new ClientIds({ cluster: nodes.start().cluster, now: () => 1_000 }));
+  const first = await connect(nodes, openIds(nodes.start().cluster, { now: () => 1_000 }));
   const { cluster } = nodes.start();
-  const second = new FakeConnection(new ClientIds({ cluster, now: () => 2_000 }));
+  const second = new FakeConnection(openIds(cluster, { now: () => 2_000 }));
   await second.decided;
   assert.equal(cluster.hasPeers, false);
   await deliverAll(nodes);
@@ -219,6 +262,85 @@ Deno.test("What a node answers after the deadline ends a connection whose client
   await deliverAll(nodes);
   assert.equal(late.reason, 0x8e);
   assert.ok(first.stays);
+});
+
+Deno.test("Of connections on nodes that do not know each other yet one stays, once they do, whatever the clocks", async () => {
+  for (const time of [1_000, 9_000]) {
+    const nodes = new FakeNodes();
+    const first = await connect(nodes, openIds(nodes.start().cluster, { now: () => time }));
+    const { cluster } = nodes.start();
+    const beats = new Beats();
+    const second = new FakeConnection(openIds(cluster, { now: () => 2_000, every: beats.every }));
+    await second.decided;
+    assert.equal(cluster.hasPeers, false);
+    await deliverAll(nodes);
+    beats.beat();
+    // The node is refused, and claims the id anew with a higher rank.
+    for (let i = 0; i < 2; i++) await deliverAll(nodes);
+    assert.deepEqual([first.reason, second.stays], [0x8e, true]);
+  }
+});
+
+for (const [what, mayTake, reason] of [["agrees", true, undefined], ["refuses", false, 0x8e]] as const) {
+  Deno.test(`A node that does not answer is asked again at each heartbeat, until it ${what}`, async () => {
+    let outcome: Outcome = { kind: "silent" };
+    const asked: unknown[] = [];
+    const beats = new Beats();
+    const ids = openIds({
+      node: "b",
+      peers: ["a", "c"],
+      handle: () => {},
+      callAll: () =>
+        Promise.resolve(
+          new Map<string, Outcome>([["a", outcome], ["c", { kind: "answered", body: { mayTake: true } }]]),
+        ),
+      call: (node) => {
+        asked.push(node);
+        return Promise.resolve(outcome);
+      },
+    }, { every: beats.every });
+    const connection = new FakeConnection(ids);
+    await connection.decided;
+    await settle();
+    for (let i = 0; i < 20; i++) {
+      beats.beat();
+      await settle();
+    }
+    assert.ok(connection.stays);
+    assert.deepEqual(asked, Array.from({ length: 20 }, () => "a"));
+    outcome = { kind: "answered", body: { mayTake } };
+    for (let i = 0; i < 20; i++) {
+      beats.beat();
+      await settle();
+    }
+    assert.deepEqual([asked.length, connection.reason, beats.tasks.size], [21, reason, 0]);
+  });
+}
+
+Deno.test("No node is asked again for a connection that has ended", async () => {
+  const nodes = new FakeNodes();
+  const beats = new Beats();
+  const { cluster } = nodes.start();
+  const connection = await connect(nodes, openIds(cluster, { every: beats.every }));
+  assert.equal(beats.tasks.size, 1);
+  connection.end(0);
+  assert.equal(beats.tasks.size, 0);
+});
+
+Deno.test("A connection that has a client id holds none of those that had it before", async () => {
+  const ids = new ClientIds({ cluster: undefined });
+  const former: WeakRef<FakeConnection>[] = [];
+  const takeOver = async () => {
+    const connection = new FakeConnection(ids);
+    await connection.decided;
+    return connection;
+  };
+  for (let i = 0; i < 3; i++) former.push(new WeakRef(await takeOver()));
+  const last = await takeOver();
+  await settle();
+  collectGarbage();
+  assert.deepEqual(former.map((one) => one.deref()), [undefined, undefined, undefined]);
+  assert.ok(last.stays);
 });
 
 /** Delivers questions, then the answers to them. */

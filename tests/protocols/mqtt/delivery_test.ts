@@ -31,6 +31,7 @@ Deno.test("Delivery.drop() drops what waits for some subscriptions, and sends th
     send: (packets) => sent.push(...packets.map((bytes) => new TextDecoder().decode(bytes))),
     save: () => Promise.resolve(),
     saveLater: () => {},
+    fail: (error) => assert.fail(String(error)),
   }, new Map());
   delivery.start();
   const [a, b, c] = ["a", "b", "c"].map(createSubscription);

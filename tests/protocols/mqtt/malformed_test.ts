@@ -236,3 +236,22 @@ for (const version of [4, 5] as const) {
     assert.deepEqual(app.logger.entries.filter(({ level }) => level === "error"), []);
   });
 }
+
+for (const when of ["at once", "after its turn in a queue"] as const) {
+  Deno.test(`A shared subscription without its own messages ends its connection with 0x82, looked at ${when}`, async () => {
+    await using app = await startMqtt();
+    if (when !== "at once") {
+      // More retained messages than one turn may look at: what is subscribed to waits.
+      const payload = { kind: "text" as const, text: "x".repeat(60_000) };
+      for (const channel of ["a", "b", "c", "d", "e"]) {
+        await app.app.hub.publish({ channel, payload, properties: { retain: true } });
+      }
+    }
+    using client = await open(app, 5);
+    // SUBSCRIBE to "$share/g/x" with No Local.
+    await client.send("8210 0001 00 000a 2473686172652f672f78 04");
+    const end = await client.readAll();
+    assert.deepEqual([end.slice(0, 2), end.slice(4, 6)], ["e0", "82"]);
+    assert.deepEqual(app.logger.find("mqtt connection failed"), []);
+  });
+}

@@ -112,13 +112,31 @@ async function startNode(bus: FakeBus, state: MemoryState, ...settings: readonly
   };
 }
 
-/** Two nodes that have found each other. */
-async function startNodes(state = new MemoryState()) {
+/** Opens ports to which everybody comes from an address. */
+async function listenFor<T>(address: string | undefined, open: () => Promise<T>): Promise<T> {
+  if (address === undefined) return await open();
+  const { listen } = Deno;
+  Deno.listen = ((options: Deno.TcpListenOptions) => {
+    const listener = listen(options);
+    const accept = listener.accept.bind(listener);
+    const value: Deno.NetAddr = { transport: "tcp", hostname: address, port: 1_883 };
+    listener.accept = async () => Object.defineProperty(await accept(), "remoteAddr", { value });
+    return listener;
+  }) as typeof listen;
+  try {
+    return await open();
+  } finally {
+    Deno.listen = listen;
+  }
+}
+
+/** Two nodes that have found each other. @param address from which clients come to the second one */
+async function startNodes(state = new MemoryState(), address?: string) {
   await using stack = new AsyncDisposableStack();
   const network = new HeldNetwork();
   const nodes = [
     stack.use(await startNode(network.connect(), state)),
-    stack.use(await startNode(network.connect(), state)),
+    stack.use(await listenFor(address, () => startNode(network.connect(), state))),
   ] as const;
   await settle();
   for (const { app } of nodes) assert.equal(app.cluster?.hasPeers, true);
@@ -193,6 +211,28 @@ for (const [version, hex, refusal] of [["5.0", CONNECT_5, 0x89], ["3.1.1", CONNE
     assert.equal(await one.client.readAll(), "");
     assert.equal(await other.ping(), "d000");
   });
+}
+
+for (const version of ["5.0", "3.1.1"] as const) {
+  const hex = version === "5.0" ? CONNECT_5 : CONNECT_4;
+  for (const when of ["in time", "after the deadline"] as const) {
+    Deno.test(`MQTT ${version}: a client is taken over from a node that answers ${when} by one at another address`, async () => {
+      await using bench = await startNodes(new MemoryState(), "127.0.0.2");
+      const { network, nodes: [a, b] } = bench;
+      using one = await a.connect(hex);
+      assert.equal(await one.readConnack(), 0);
+      await settle();
+      const { hub } = b.app;
+      assert.ok(hub.isIdTaken("lamp", "127.0.0.2") && !hub.isIdTaken("lamp", "127.0.0.1"));
+      if (when !== "in time") network.hold();
+      using other = await b.connect(hex);
+      assert.equal(await other.readConnack(), 0);
+      network.release();
+      const end = await one.client.readAll();
+      assert.equal(end.slice(0, 2), version === "5.0" ? "e0" : "");
+      assert.equal(await other.ping(), "d000");
+    });
+  }
 }
 
 for (const holds of ["write", "answer"] as const) {
