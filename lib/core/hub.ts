@@ -211,7 +211,7 @@ export class Hub {
    * Adds a client, which gets its direct messages from now on. Ends the client instead while the server drains, and if
    * the id that it chose is taken.
    *
-   * @param settled protocols that have decided that this client of theirs has the id: others of theirs are on their way out
+   * @param settled protocols that gave this client the id: others of theirs that have it are about to end
    * @returns whether it was added
    */
   connect(client: Client, channel?: string, settled?: readonly string[]): boolean {

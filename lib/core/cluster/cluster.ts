@@ -62,8 +62,6 @@ export class Cluster implements Disposable {
   readonly #turn: Turn<Change>;
   readonly #calls = new ClusterCalls();
   readonly #peers: Peers;
-  /** The replicas of peers that are gone, while their entries are being removed. */
-  readonly #leaving = new Map<string, Replica>();
   readonly #entries = new LocalEntries();
   readonly #onGone = new Set<(node: string) => void>();
   #describe: () => NodeSummary = () => {
@@ -367,8 +365,6 @@ export class Cluster implements Disposable {
   }
 
   #addPeer(node: string): Peer {
-    // What it had before is removed first, so that whoever leaves does so before coming back.
-    this.#leaving.get(node)?.clearAtOnce();
     const replica = new Replica(node, this.remote);
     const peer: Peer = { node, replica, summary: undefined, heardAt: this.#now(), askedAt: 0 };
     this.#peers.add(peer);
@@ -382,13 +378,9 @@ export class Cluster implements Disposable {
   }
 
   #remove(peer: Peer, reason: "silent" | "stopped"): void {
-    const { node, summary, replica } = peer;
+    const { node, summary } = peer;
     this.#peers.forget(node);
     this.#calls.forget(node);
-    this.#leaving.set(node, replica);
-    void replica.clear().then(() => {
-      if (this.#leaving.get(node) === replica) this.#leaving.delete(node);
-    });
     for (const onGone of this.#onGone) onGone(node);
     if (this.#peers.isNews(peer, summary)) {
       this.#report(reason === "silent" ? "warn" : "info", "node gone", peer, reason);

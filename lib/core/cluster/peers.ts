@@ -21,6 +21,8 @@ interface Wait {
 export class Peers {
   readonly #process: string;
   readonly #peers = new Map<string, Peer>();
+  /** The replicas of nodes that are gone, while their entries are being removed. */
+  readonly #leaving = new Map<string, Replica>();
   readonly #waits = new Set<Wait>();
 
   /** @param process that of this node */
@@ -47,13 +49,23 @@ export class Peers {
   }
 
   add(peer: Peer): void {
+    // What it had before is removed first, so that whoever leaves does so before coming back.
+    this.#leaving.get(peer.node)?.clearAtOnce();
     this.#peers.set(peer.node, peer);
   }
 
-  /** Forgets a node that is gone, one that was never heard too. */
+  /** Forgets a node that is gone, and in slices all that it had; one that was never heard too. */
   forget(node: string): void {
+    const replica = this.#peers.get(node)?.replica;
     this.#peers.delete(node);
+    if (replica !== undefined) void this.#clear(node, replica);
     for (const wait of this.#waits) found(wait, node);
+  }
+
+  async #clear(node: string, replica: Replica): Promise<void> {
+    this.#leaving.set(node, replica);
+    await replica.clear();
+    if (this.#leaving.get(node) === replica) this.#leaving.delete(node);
   }
 
   /** Says that a peer was heard, and that nothing more was to be asked of it. */

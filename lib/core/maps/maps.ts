@@ -145,11 +145,7 @@ export class ChannelMaps implements AsyncDisposable {
       (kind === "all" ? message.sequence <= sequence : message.sequence === sequence), removal);
   }
 
-  /**
-   * Whether the map of a channel has keys, as far as the engine keeps them.
-   *
-   * @throws {MessagingError} like `load`
-   */
+  /** Whether the engine keeps keys of a channel's map. @throws {MessagingError} like `load` */
   async hasKeys(channel: string): Promise<boolean> {
     await this.load();
     return (this.#maps.get(channel)?.size ?? 0) > 0;

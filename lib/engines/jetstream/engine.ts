@@ -237,7 +237,7 @@ export class JetStreamEngine implements Log, LogInsight {
     if (refusal !== undefined) throw refusal;
     this.#incoming.flush();
     const { top } = this;
-    // A marker would take the place of a channel, which nobody needs to whom nothing is to be told.
+    // Where other nodes have nothing to empty, no marker takes the place of a channel.
     if (!hasKeys && await this.#isUnknown(channel)) {
       this.onCleared({ kind: "all", channel, ...top, offset: 0 });
       return 0;
