@@ -5,8 +5,10 @@
  * A claim has a rank, which is noted before the other nodes are asked. Of two claims for one id, both nodes find the
  * same one to be the newer, whichever question arrives first: so one connection stays where both come at once.
  *
- * A client does not wait for nodes that are slow to answer, and a node may not know all others yet. Such nodes are asked
- * again, once a heartbeat, while the connection that was granted the id has it.
+ * A client does not wait for nodes that are slow to answer, and a node may not know all others yet. Those that did not
+ * answer are asked again, once a heartbeat, while the connection that was granted the id has it, and so are those that are
+ * found within ten heartbeats. Two nodes that find each other later, after a partition, ask nothing: of two connections that
+ * came meanwhile, one ends when it stores its session; without a stored session both stay until one comes back.
  */
 import { SliceClock } from "../../base/slices.ts";
 import { type Cluster, HEARTBEAT_MILLISECONDS } from "../../core/cluster/cluster.ts";

@@ -91,23 +91,29 @@ export class Wills {
   async meet(clientId: string, isResumed: boolean, hasEnded = () => false): Promise<Meeting> {
     const key = keyOf(clientId);
     await this.#retryOne(key);
-    let removed: RemovedWill | undefined;
-    // Until there is none: another node may take the will over meanwhile, and would publish it.
-    while (!hasEnded()) {
-      const entry = await this.#options.state.read(key);
-      if (entry === undefined) {
-        // Not before: what could not be read, removed or published is published when its delay is over.
-        this.#stopWaiting(key);
-        break;
+    const removed: RemovedWill[] = [];
+    try {
+      // Until there is none: another node may take the will over meanwhile, and would publish it.
+      while (!hasEnded()) {
+        const entry = await this.#options.state.read(key);
+        if (entry === undefined) {
+          // Not before: what could not be read, removed or published is published when its delay is over.
+          this.#stopWaiting(key);
+          break;
+        }
+        const { delay, dueAt, draft: stored } = parseWill(entry);
+        const draft = readDraft(stored);
+        if (isResumed && delay > 0) {
+          const will = { draft, delay, dueAt: dueAt ?? Date.now() + delay * 1_000 };
+          if (await this.#remove(clientId, will, entry.revision)) removed.push(will);
+        } else if (await this.#publish(key, draft, entry.revision) !== undefined) return { isGone: false };
       }
-      const { delay, dueAt, draft: stored } = parseWill(entry);
-      const draft = readDraft(stored);
-      if (isResumed && delay > 0) {
-        const will = { draft, delay, dueAt: dueAt ?? Date.now() + delay * 1_000 };
-        if (await this.#remove(clientId, will, entry.revision)) removed = will;
-      } else if (await this.#publish(key, draft, entry.revision) !== undefined) return { isGone: false };
+    } catch (error) {
+      // The client is refused, so that what was removed already waits again.
+      for (const will of removed) this.#remember(key, clientId, () => this.#place(key, will));
+      throw error;
     }
-    return { isGone: true, removed };
+    return { isGone: true, removed: removed.at(-1) };
   }
 
   /** Returns whether the will was removed; false if it has another revision by now, or is gone. */

@@ -203,6 +203,26 @@ for (const outage of ["before", "after"] as const) {
   });
 }
 
+Deno.test("A will that was removed is put back if the engine fails before the client is let in", async () => {
+  const bench = new Bench();
+  await using wills = bench.open("node");
+  await (await wills.arm("client", createWill(0.02)))?.fire(0.02);
+  const { state } = bench;
+  const remove = state.delete;
+  state.delete = async (key, revision) => {
+    const isRemoved = await remove.call(state, key, revision);
+    state.outage = "before";
+    return isRemoved;
+  };
+  await assert.rejects(wills.meet("client", true), { code: "log_unavailable" });
+  state.delete = remove;
+  state.outage = undefined;
+  await wills.retry();
+  while (bench.published.length < 1) await bench.nextTried();
+  await wills[Symbol.asyncDispose]();
+  assert.deepEqual([bench.published.length, await bench.countKept()], [1, 0]);
+});
+
 Deno.test("A will that was removed is not put back over that of a successor", async () => {
   const bench = new Bench();
   await using wills = bench.open("node");
