@@ -119,10 +119,13 @@ function writeValue(writer: BinaryWriter, { number, type }: Field, value: unknow
     case "list":
     case "map": {
       const prepared = PREPARED.get(value as object);
-      if (prepared !== undefined) writer.raw(prepared);
-      else {for (const item of listItems(type as LongType, value as Long[2])) {
-          writeMessage(writer, number, item.shape, item.value);
-        }}
+      if (prepared !== undefined) {
+        writer.raw(prepared);
+        break;
+      }
+      for (const item of listItems(type as LongType, value as Long[2])) {
+        writeMessage(writer, number, item.shape, item.value);
+      }
       break;
     }
   }
